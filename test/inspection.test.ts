@@ -33,6 +33,7 @@ afterAll(async () => {
 /** Replaces the parts of an output that differ between runs. */
 function normalize(text: string): string {
   return text
+    .replaceAll(folder, "/srv/cairn")
     .replaceAll(/[0-9a-f]{8}-[0-9a-f-]{27}/g, "UUID")
     .replaceAll(/sha256:[0-9a-f]{64}/g, "DIGEST")
     .replaceAll(/(checkpoint-\d+)-[\dTZ.-]+-[0-9a-f]{8}/g, "$1")

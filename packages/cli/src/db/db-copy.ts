@@ -19,7 +19,7 @@ import type { CommandRun } from "../options/command.ts";
 import { readConfiguration } from "../options/configuration.ts";
 import { negatedFlag, type OptionValues } from "../options/option-specs.ts";
 import { STORE_OPTIONS } from "../places/store-keys.ts";
-import { CHECKPOINT_LOG, chooseCheckpoint, openCheckpoints } from "../places/checkpoint-place.ts";
+import { CHECKPOINT_LOG, chooseCheckpoint, folderPath, openCheckpoints } from "../places/checkpoint-place.ts";
 import { restoreNamed } from "../places/restored-checkpoint.ts";
 import { removedAtEnd, STAGING, stagingFolder } from "../places/staging-folder.ts";
 import { UsageError } from "../terminal/report-error.ts";
@@ -56,6 +56,8 @@ export interface DbCopy {
 export async function copyDb(run: DbRun, asked: string | undefined): Promise<DbCopy> {
   const place = asked ?? requireConfig(await readConfiguration(run.options, run.terminal)).dbDir;
   const found = await findDbPlace(place, run.terminal);
+  if (asked !== undefined)
+    run.completeDbCommands(place.startsWith("s3:") ? place : folderPath(place, run.terminal));
   const staging = await makeStaging(run, found);
   const dir = join(staging, "copy");
   run.interruptible("the original is unchanged");

@@ -91,7 +91,7 @@ export const addDbKeys = command({
     if (namespace !== undefined && bucket === undefined)
       throw new UsageError(
         "--namespace requires a bucket.",
-        "Write: cairn db keys PLACE BUCKET --namespace NAMESPACE",
+        "Name the bucket, too, after the place if one is given.",
       );
     if (raw)
       return await print(run, (await openDb(run, place)).reader.range({}), ([key, value]) => {
@@ -129,5 +129,5 @@ async function print<Row>(
     if (lines !== "") await write(run.terminal.stdout, lines);
     if (printed >= limit) break;
   }
-  if (printed === 0 && !run.json) await run.tell("None found. cairn db buckets PLACE lists the buckets.");
+  if (printed === 0 && !run.json) await run.tell("None found. cairn db buckets lists the buckets.");
 }

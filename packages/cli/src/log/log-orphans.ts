@@ -16,7 +16,7 @@ import {
   type TxLog,
 } from "@cairn/engine";
 import type { TxId } from "@cairn/client";
-import { formatCount, formatNumberOf } from "@cairn/text";
+import { formatCount, formatNumberOf, shellWord } from "@cairn/text";
 import { command, type CommandRun } from "../options/command.ts";
 import { CONFIGURATION_OPTIONS } from "../options/configuration.ts";
 import { flag } from "../options/option-specs.ts";
@@ -192,7 +192,7 @@ async function printOrphans(
       ...(state.txId > shared
         ? [`the log lost transactions ${range}, which may have been loaded again since`]
         : []),
-      ...(kept > after + 1 ? [forgotten(after, kept)] : []),
+      ...(kept > after + 1 ? [forgotten(after, kept, index)] : []),
       ...(isProven ? [] : [unproven(shared, kept, index.held.comparedWith !== identity.id)]),
       ...(state.txId > shared || !isProven ? [] : ["the log has all its transactions"]),
       `printed ${printed === 0 ? "nothing" : formatNumberOf(printed, "transaction")}`,
@@ -203,8 +203,16 @@ async function printOrphans(
   }
 }
 
-function forgotten(after: TxId, kept: TxId): string {
-  return `transactions ${rangeText({ first: after + 1, last: kept - 1 })} cannot be printed, because the policy "outcomes" removed what they wrote (their documents may still be in that index, which cairn db can read)`;
+function forgotten(
+  after: TxId,
+  kept: TxId,
+  { folder, live }: { readonly folder: string; readonly live: string },
+): string {
+  // An index that was built from a backup is removed again.
+  const where = path.isAbsolute(folder)
+    ? ` (cairn db buckets ${shellWord(live)} shows what the index holds of their documents)`
+    : "";
+  return `transactions ${rangeText({ first: after + 1, last: kept - 1 })} cannot be printed, because the policy "outcomes" removed what they wrote ${where}`;
 }
 
 function unproven(shared: TxId, kept: TxId, isUncompared: boolean): string {

@@ -47,7 +47,7 @@ export async function whyNotReplaced(
 ): Promise<CairnError | undefined> {
   if (existing === undefined) return undefined;
   if (!isUnused(existing) || log.removeUnused === undefined)
-    return usedLog(log.name, existing.bounds.last, REPLACE_ON_PURPOSE);
+    return usedLog(log.name, existing.bounds.last, replaceOnPurpose(log.name));
   const peers = log.peers === undefined ? [] : await askStatus(log.peers, { timeoutMs: ASK_MS });
   const writers = peers.filter(({ status }) => status.log.id === existing.id && status.phase !== "failed");
   if (writers.length === 0) return undefined;
@@ -60,9 +60,9 @@ export async function whyNotReplaced(
   );
 }
 
-const REPLACE_ON_PURPOSE =
-  "Nothing was changed; --dry-run shows what the command would do. To replace a working log on purpose, remove it first: nats stream rm STREAM " +
-  "(embedded: stop the node and move the log's folder away). The nodes' indexes then hold the only copy of the transactions that its backup lacks.";
+function replaceOnPurpose(name: string): string {
+  return `Nothing was changed; --dry-run shows what the command would do. To replace a working log on purpose, remove it first: nats stream rm ${name} (embedded: stop the node and move the log's folder away). The nodes' indexes then hold the only copy of the transactions that its backup lacks.`;
+}
 
 /** A recovery that was asked for. */
 export type PlanRequest = Partial<Pick<PlanOptions, "at" | "logId">> & Pick<PlanOptions, "found" | "signal">;

@@ -106,6 +106,13 @@ export class CommandRun<V = object> {
     this.node = `${words} on ${hostname()}`;
   }
 
+  /** Makes the `cairn db` commands of hints inspect `place`, which was given to this one. */
+  completeDbCommands(place: string): void {
+    const { commandLine } = this;
+    this.commandLine = (line) =>
+      `${commandLine(line)}${line.startsWith("db ") ? ` ${shellWord(place)}` : ""}`;
+  }
+
   get json(): boolean {
     return this.options.json === true;
   }

@@ -282,3 +282,13 @@ describe("cairn db get and history", () => {
     expect((await db("get", "n-index", "pods", "web", "--as-of", "soon")).code).toBe(2);
   });
 });
+
+it.each([
+  ["get n-index pods nothing", "cairn db keys n-index pods"],
+  ["keys n-index nothing", "cairn db buckets n-index"],
+])("the hint of cairn db %s names the place that was given, for any folder", async (argv, hinted) => {
+  const command = hinted.replace("n-index", path.join(folder, "n-index"));
+  expect((await db(...argv.split(" "))).stderr).toContain(command);
+  const [, ...words] = command.split(" ");
+  expect(await cairn(words, new CapturedTerminal({ cwd: "/" }))).toMatchObject({ code: 0, stderr: "" });
+});

@@ -203,7 +203,8 @@ async function expectZeros(source: ByteSource, manifest: Manifest): Promise<void
   }
 }
 
-const HINT = "Remove this checkpoint, or copy it again from an intact store. An older one is tried next.";
+const HINT =
+  "Remove this checkpoint, or copy it again from an intact store. Nodes that join use another one.";
 
 /** Returns `CHECKPOINT_CORRUPT` for the archive of `manifest`; `why` is a clause that explains the damage. */
 function corrupt({ archive }: Manifest, why: string, cause?: unknown): CairnError {
