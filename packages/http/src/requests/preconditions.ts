@@ -1,4 +1,4 @@
-import type { IncomingHttpHeaders } from "node:http";
+import type { IncomingHttpHeaders, IncomingMessage } from "node:http";
 import type { Revision } from "@cairn/client";
 import { reasonWords } from "@cairn/client/protocol";
 import { badRequest, RequestError } from "../answers/request-error.ts";
@@ -96,7 +96,10 @@ export function readDecision(
  * Returns the revision that a write requires (null: nothing may exist); undefined if it has no precondition. A transaction
  * can require only one, so any other precondition is refused. Throws `REQUEST_INVALID`.
  */
-export function requiredRevision(headers: IncomingHttpHeaders): Revision | null | undefined {
+export function requiredRevision({ headers, rawTrailers }: IncomingMessage): Revision | null | undefined {
+  // If one in a trailer were ignored, it would not be kept.
+  if (rawTrailers.some((name) => /^if-(none-)?match$/i.test(name)))
+    throw badRequest("A precondition was sent behind the body.", "Send it before the body, as a header.");
   const { match, noneMatch } = parsePreconditions(headers) ?? {};
   if (match === undefined && noneMatch === undefined) return undefined;
   if (match === undefined && noneMatch === "any") return null;

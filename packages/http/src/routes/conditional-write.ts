@@ -19,7 +19,7 @@ export async function writeConditionally(
   call: Call<Query<typeof WRITE_PARAMETERS>>,
   operations: (required: Revision | null | undefined) => readonly TxOperation[],
 ): Promise<SubmittedWrite> {
-  const required = requiredRevision(call.request.headers);
+  const required = requiredRevision(call.request);
   const limit = timeLimit(call.query.timeoutMs);
   const submitted = await call.submit({ ops: operations(required) }, { timeoutMs: limit.leftMs });
   if (call.query.await === false) return { submitted };
