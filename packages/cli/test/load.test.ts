@@ -189,6 +189,25 @@ describe("load", () => {
     expect(stored).toBeLessThan(24_000);
     expect(stderr).toContain(`--from-line ${stored + 1}`);
   });
+
+  test.each([
+    [["load", "-"], /--from-line \d+\.$/m],
+    [
+      ["import", "ndjson", "-"],
+      /\d,\d{3} documents were written, and 0 equal already\.\n {2}hint: Run the command/,
+    ],
+  ])("%j ends at a signal although its input does not, and says how to continue", async (argv, expected) => {
+    await using served = await serve();
+    const source = new Readable({ read: () => undefined });
+    const terminal = new CapturedTerminal({ env: { CAIRN_URL: served.url } });
+    Object.defineProperty(terminal, "stdin", { value: source });
+    const running = cairn(argv, terminal);
+    source.push(lines(12_000, "x".repeat(100)));
+    await vi.waitFor(() => expect(served.node.submitted.length).toBeGreaterThan(5000));
+    terminal.signal("SIGTERM");
+    const { code, stderr } = await running;
+    expect([code, stderr]).toEqual([143, expect.stringMatching(expected)]);
+  });
 });
 
 async function collect(text: string, cuts: number[], size: number, fromLine: number): Promise<NdjsonChunk[]> {

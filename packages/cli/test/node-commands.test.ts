@@ -268,6 +268,10 @@ describe("a node", () => {
       stderr: expect.stringMatching(/^UNAUTHORIZED/),
     });
     expect(await run(served, ["status", "--token", "s3cret"])).toMatchObject({ code: 0 });
+    expect(await run(served, ["status", "--token", "s3\ncret"])).toMatchObject({
+      code: 2,
+      stderr: /^USAGE: .* line end/,
+    });
     const env = { CAIRN_URL: served.url, CAIRN_AUTH_TOKEN: "s3cret" };
     expect(await cairn(["status"], new CapturedTerminal({ env }))).toMatchObject({ code: 0 });
   });

@@ -1,6 +1,6 @@
 import { execFile, spawn } from "node:child_process";
 import { once } from "node:events";
-import { mkdir, mkdtemp, open, readdir, rm } from "node:fs/promises";
+import { mkdir, mkdtemp, open, readdir, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -8,6 +8,7 @@ import { promisify } from "node:util";
 import { levelProvider } from "@cairn/kv";
 import { afterEach, beforeEach, describe, expect, it, onTestFinished, vi } from "vitest";
 import { write } from "../src/terminal/terminal.ts";
+import { serve } from "@cairn/test-support/nodes/served-node";
 import { CapturedTerminal, cairn } from "@cairn/test-support/nodes/captured-terminal";
 import { saveTo } from "@cairn/test-support/stores/saved-checkpoints";
 
@@ -77,7 +78,12 @@ it("runs a command that was printed for -e and -j from another folder, with the 
 describe("a command whose output cannot be written", () => {
   it.each([
     ["EPIPE", 0, ""],
-    ["ENOSPC", 3, "DISK_FULL: The output could not be written: its disk is full (ENOSPC)."],
+    ["ENOSPC", 3, "DISK_FULL: The output could not be written: the disk has no space left (ENOSPC)."],
+    [
+      "EFBIG",
+      3,
+      "DISK_FULL: The output could not be written: the file would exceed the file size limit of this process (EFBIG).\n  hint: Raise the limit",
+    ],
   ])("removes its copy (%s)", async (code, exitCode, message) => {
     await saveLevelDb(join(folder, "level"));
     await saveTo(join(folder, "checkpoints"), [1]);
@@ -147,6 +153,19 @@ describe("a command whose output cannot be written because its disk is full", ()
       expect(stderr).toMatch(/^DISK_FULL: /);
     },
   );
+});
+
+it("an import whose report cannot be written because of a limit says so, and how to continue", async () => {
+  await using served = await serve();
+  await writeFile(join(folder, "in.ndjson"), "{}\n");
+  const limited = ["-c", `ulimit -f 0; exec "$@"`, "sh", process.execPath, MAIN];
+  const options = { cwd: folder, env: { ...process.env, CAIRN_URL: served.url } };
+  const ended = exec("sh", [...limited, "import", "ndjson", "in.ndjson", "--report", "refused"], options);
+  await expect(ended).rejects.toMatchObject({
+    code: 3,
+    stderr:
+      /^DISK_FULL: The report refused cannot be written: .*\(EFBIG\)\.\n {2}hint: Raise the limit .* again: documents/m,
+  });
 });
 
 describe("a node whose log output cannot be written because its disk is full", () => {

@@ -11,6 +11,12 @@ function server(http: object): { json: string; env: typeof ENV } {
 }
 
 describe("tokens", () => {
+  it("must contain an entry other than null", async () => {
+    await expect(configOf(server({ tokens: { app: null } }))).rejects.toMatchObject({
+      message: /at least one entry other than null/,
+    });
+  });
+
   it("are read by name, with their sources, rights and buckets, and without their values in print", async () => {
     const config = await configOf(
       server({

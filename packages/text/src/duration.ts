@@ -112,7 +112,7 @@ function suggestDuration(
     return `Did you mean P${letter === "D" || letter === "W" ? "" : "T"}${count}${letter}?`;
   }
   if (/^[0-9]+$/.test(trimmed)) {
-    return `Write ${trimmed} without quotes for milliseconds, or with a unit, such as PT${trimmed}S.`;
+    return `Write ${trimmed} without quotes for milliseconds, or with a unit, such as PT${Number(trimmed) / 1000}S.`;
   }
   const moved = /^PT((?:[0-9.,]+[DW])+)((?:[0-9.,]+[HMS])*)$/.exec(upper);
   if (moved !== null) {

@@ -34,7 +34,7 @@ test.each<[string, string]>([
   ["500ms", "Did you mean the number 500 without quotes? Numbers are milliseconds."],
   ["T6H", "Did you mean PT6H?"],
   ["7D ", "Did you mean P7D?"],
-  ["60000", "Write 60000 without quotes for milliseconds, or with a unit, such as PT60000S."],
+  ["60000", "Write 60000 without quotes for milliseconds, or with a unit, such as PT60S."],
   ["-PT6H", "It has a sign: write it without one, above zero, such as PT6H."],
   ["P+1D", "It has a sign: write it without one, above zero, such as PT6H."],
   ["P1DT", "It ends with T: write P1D."],

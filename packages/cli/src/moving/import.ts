@@ -2,7 +2,7 @@ import { PageSize } from "./page-size.ts";
 import { sourceUnreadable } from "./source-unreadable.ts";
 import { appendFile } from "node:fs/promises";
 import { resolve } from "node:path";
-import { CairnError, systemErrorCode } from "@cairn/kv";
+import { CairnError, systemErrorCode, systemErrorOf } from "@cairn/kv";
 import { formatCount, formatNumberOf, bucketProblem, DEFAULT_NAMESPACE } from "@cairn/text";
 import { command, commandGroup, type CommandRun } from "../options/command.ts";
 import { NODE_OPTIONS, type NodeOptions, openNode } from "../options/node-address.ts";
@@ -177,8 +177,11 @@ async function runImport(
       return addToReport(record, refusal);
     },
   });
-  signal.throwIfAborted();
   const { read, written, unchanged, expiring, lastTxId = null } = progress;
+  run.throwIfInterrupted(
+    `${formatNumberOf(written, "document")} ${written === 1 ? "was" : "were"} written, and ${formatCount(unchanged)} equal already`,
+    REPEAT,
+  );
   const seconds = (performance.now() - begun) / 1000;
   await run.answer(
     {
@@ -213,6 +216,12 @@ function refusedReport(path: string, cwd: string): ImportRecordsOptions["onRefus
       await appendFile(file, line, { flag });
     } catch (error) {
       const code = systemErrorCode(error);
+      const system = systemErrorOf(error);
+      if (system?.meaning === "full")
+        throw new CairnError("DISK_FULL", `The report ${path} cannot be written: ${system.what} (${code}).`, {
+          hint: `${system.hint ?? "Make room for it, or name a file on another disk with --report."} ${REPEAT}`,
+          cause: error,
+        });
       const problem = code === "EEXIST" ? "exists already" : `cannot be written: ${code ?? String(error)}`;
       throw new UsageError(`The report ${path} ${problem}.`, "Name another file with --report.");
     }

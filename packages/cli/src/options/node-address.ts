@@ -71,6 +71,11 @@ export async function openNodes(
 ): Promise<readonly [NodeClient, ...NodeClient[]]> {
   const { options, terminal } = run;
   const { urls, token, ownCert } = await findNodes(options, terminal);
+  if (token !== undefined && !/^[\t\x20-\x7e\x80-\xff]*$/.test(token))
+    throw new UsageError(
+      "The token contains a character that no HTTP header may, such as a line end.",
+      "Name the token alone: --token or CAIRN_AUTH_TOKEN.",
+    );
   const tls = await clientTls(options, terminal, ownCert);
   const [first, ...others] = urls.map((url) => new NodeClient(nodeAddress(url), token, tls));
   if (first === undefined) throw new UsageError("--url names no address.");

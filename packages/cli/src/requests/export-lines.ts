@@ -26,6 +26,8 @@ const CARRIAGE_RETURN = 13;
 /** What some editors write before text in UTF-8. */
 const BYTE_ORDER_MARK = "\u00EF\u00BB\u00BF";
 const FIRST = '{"cairn-export":';
+/** The number of bytes of blank lines after which the input is no export (there are more than editors leave). */
+const MAX_BLANK_BYTES = 1_024;
 const LAST = '{"cairn-export-end":';
 
 /** Writes the lines of an export, and computes their digest. */
@@ -80,15 +82,16 @@ export async function* checkedExport(source: AsyncIterable<Buffer>): AsyncGenera
         held = Buffer.alloc(0);
       }
       if (state !== "export") continue;
-      const feed = held.indexOf(LINE_FEED);
-      const first = parsedJson(held.toString("utf8", markBytes(held), feed)) as
+      const start = firstLineAt(held);
+      const feed = held.indexOf(LINE_FEED, start);
+      const first = parsedJson(held.toString("utf8", start, feed)) as
         | { "cairn-export"?: ExportHeader }
         | undefined;
       if (first?.["cairn-export"]?.format !== 1)
         throw damaged("The first line of the export is damaged, or was written by a later version.");
-      held = held.subarray(feed + 1);
       // A blank line in place of the first line keeps the numbers of the others.
-      yield Buffer.from("\n");
+      yield Buffer.from("\n".repeat(countFeeds(held.subarray(0, feed + 1))));
+      held = held.subarray(feed + 1);
     }
     const start = held.lastIndexOf(LINE_FEED, -2) + 1;
     if (start === 0) continue;
@@ -108,18 +111,23 @@ export async function* checkedExport(source: AsyncIterable<Buffer>): AsyncGenera
 
 /** Returns whether the input is an export; unknown if its first line is not complete. */
 function kindOf(beginning: Buffer): "unknown" | "export" | "other" {
-  if (isFirstLine(beginning)) return beginning.includes(LINE_FEED) ? "export" : "unknown";
-  const text = beginning.toString("latin1", 0, BYTE_ORDER_MARK.length + FIRST.length);
-  return [FIRST, BYTE_ORDER_MARK + FIRST].some((first) => first.startsWith(text)) ? "unknown" : "other";
+  const start = firstLineAt(beginning);
+  if (isFirstLine(beginning)) return beginning.includes(LINE_FEED, start) ? "export" : "unknown";
+  const text = beginning.toString("latin1", start, start + FIRST.length);
+  const mayBegin = FIRST.startsWith(text) || (start === 0 && BYTE_ORDER_MARK.startsWith(text));
+  return mayBegin && start <= MAX_BLANK_BYTES ? "unknown" : "other";
 }
 
 function isFirstLine(beginning: Buffer): boolean {
-  return beginning.subarray(markBytes(beginning)).toString("latin1", 0, FIRST.length) === FIRST;
+  return beginning.subarray(firstLineAt(beginning)).toString("latin1", 0, FIRST.length) === FIRST;
 }
 
-function markBytes(beginning: Buffer): number {
+/** Returns the number of bytes before the first line: a mark and blank lines. */
+function firstLineAt(beginning: Buffer): number {
   const { length } = BYTE_ORDER_MARK;
-  return beginning.toString("latin1", 0, length) === BYTE_ORDER_MARK ? length : 0;
+  let at = beginning.toString("latin1", 0, length) === BYTE_ORDER_MARK ? length : 0;
+  while (beginning[at] === LINE_FEED || beginning[at] === CARRIAGE_RETURN) at += 1;
+  return at;
 }
 
 function compareSummary(line: string, lines: number, hash: Hash): void {

@@ -1,4 +1,4 @@
-import { CairnError, isCairnError, wait } from "@cairn/kv";
+import { CairnError, isCairnError, unlessAborted, wait } from "@cairn/kv";
 import { NDJSON, formatCount, parsedJson } from "@cairn/text";
 import type { NdjsonChunk } from "./ndjson-chunks.ts";
 import { NoAnswerError, type NodeClient, NodeError } from "./node-client.ts";
@@ -55,12 +55,13 @@ export async function sendChunks(
     bytes: 0,
     nextLine: options.fromLine,
   };
+  const { signal } = options;
   const iterator = chunks[Symbol.asyncIterator]();
   try {
     let next = iterator.next();
     for (;;) {
-      const { value: chunk, done } = await next;
-      if (done === true || options.signal.aborted) return progress;
+      const { value: chunk, done } = await unlessAborted(next, signal);
+      if (done === true || signal.aborted) return progress;
       next = iterator.next();
       // A read error is handled in the next iteration, not while this chunk is being sent.
       next.catch(() => undefined);
@@ -73,8 +74,14 @@ export async function sendChunks(
       };
       options.onProgress(progress);
     }
+  } catch (error) {
+    if (!signal.aborted || error !== signal.reason) throw error;
+    return progress;
   } finally {
-    await iterator.return?.();
+    const ended = iterator.return?.();
+    // A source that waits for its input ends only once that is closed.
+    if (signal.aborted) ended?.catch(() => undefined);
+    else await ended;
   }
 }
 

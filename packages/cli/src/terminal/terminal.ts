@@ -1,5 +1,5 @@
 import type { Readable, Writable } from "node:stream";
-import { CairnError, systemErrorCode } from "@cairn/kv";
+import { CairnError, systemErrorCode, systemErrorOf } from "@cairn/kv";
 
 export type Output = Writable & {
   readonly isTTY?: boolean;
@@ -40,9 +40,11 @@ export async function write(output: Output, text: string): Promise<void> {
 function unwritable(error: Error): Error {
   const code = systemErrorCode(error);
   if (code === "EPIPE") return new ReaderGoneError("the reader has closed the output", { cause: error });
-  if (code !== "ENOSPC" && code !== "EDQUOT") return error;
-  return new CairnError("DISK_FULL", `The output could not be written: its disk is full (${code}).`, {
-    hint: "Free some space, or write to another disk. The output written so far is incomplete.",
+  const system = systemErrorOf(error);
+  if (system?.meaning !== "full") return error;
+  const cure = system.hint ?? "Free some space, or write to another disk.";
+  return new CairnError("DISK_FULL", `The output could not be written: ${system.what} (${system.errno}).`, {
+    hint: `${cure} The output written so far is incomplete.`,
     cause: error,
   });
 }

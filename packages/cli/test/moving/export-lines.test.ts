@@ -43,6 +43,17 @@ test("an export is recognized behind a byte order mark and with other line ends"
   await expect(check(marked.subarray(0, -40), [])).rejects.toMatchObject({ code: "EXPORT_DAMAGED" });
 });
 
+test("an export is recognized behind blank lines, and its lines keep their numbers", async () => {
+  const text = `\n\r\n${exportOf([{ a: "ü" }, 2])}`;
+  for (let cut = 0; cut < text.length; cut += 1)
+    expect(await check(Buffer.from(text), [cut])).toBe(
+      ["", "", "", ...text.split("\n").slice(3, -2), ""].join("\n"),
+    );
+  await expect(check(Buffer.from(text.slice(0, -40)), [])).rejects.toMatchObject({ code: "EXPORT_DAMAGED" });
+  const blank = "\n".repeat(3_000);
+  expect(await check(Buffer.from(blank), [1_500])).toBe(blank);
+});
+
 test("an export that ends early is refused, wherever it ends", async () => {
   const bytes = Buffer.from(exportOf([{ a: "ü" }, [1, 2], "text"]));
   // Without its line feed, the last line is still complete. An end within the name of the first member says nothing yet.
@@ -79,7 +90,7 @@ test("an export of a later format is refused", async () => {
 test("any other input is unchanged", async () => {
   await fc.assert(
     fc.asyncProperty(
-      fc.oneof(fc.string(), fc.constant('{"cairn-exp'), fc.constant('\n{"cairn-export":1}\n')),
+      fc.oneof(fc.string(), fc.constant('{"cairn-exp'), fc.constant('1\n{"cairn-export":1}\n')),
       cuts,
       async (text, at) => {
         expect(await check(Buffer.from(text), at)).toBe(text);

@@ -40,7 +40,7 @@ export function mapByName<T>(
     read(map) {
       if (map.node.type !== "map") return map.expectedMap("a map by name");
       const entries = map.node.entries.filter(({ value }) => value.type !== "null");
-      if (entries.length === 0) return map.expected("a map with at least one entry");
+      if (entries.length === 0) return map.expected("a map with at least one entry other than null");
       return allOrNone(
         entries.map(({ name, nameOrigin, value }) =>
           pattern.test(name)

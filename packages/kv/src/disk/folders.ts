@@ -65,8 +65,12 @@ export async function makeTemporaryFolder(prefix: string, parent = tmpdir()): Pr
     return await mkdtemp(join(parent, prefix));
   } catch (error) {
     if (systemErrorCode(error) !== "ENOENT") throw diskError(error, `for temporary files ${parent}`);
-    throw new CairnError("CONFIG_INVALID", `The folder for temporary files ${parent} does not exist.`, {
-      hint: "Create the folder, or name another one: the variable TMPDIR names the system's, and --staging that of a command.",
+    // Some file systems, such as that of processes, answer so to whoever creates a folder.
+    const [what, cure] = (await isFolder(parent, error))
+      ? ["accepts no new folders", "Name another one"]
+      : ["does not exist", "Create the folder, or name another one"];
+    throw new CairnError("CONFIG_INVALID", `The folder for temporary files ${parent} ${what}.`, {
+      hint: `${cure}: the variable TMPDIR names the system's, and --staging that of a command.`,
       cause: error,
     });
   }

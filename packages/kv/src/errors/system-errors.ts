@@ -56,7 +56,7 @@ const SYSTEM_ERRORS: readonly (SystemError & { readonly text: RegExp })[] = [
     errno: "EFBIG",
     meaning: "full",
     what: "the file would exceed the file size limit of this process",
-    hint: "Raise the limit on the size of files (ulimit -f, LimitFSIZE of systemd), and start the node, or run the command, again. Nothing is lost.",
+    hint: "Raise the limit on the size of files (ulimit -f, LimitFSIZE of systemd), and start the node, or run the command, again.",
     text: /File too large/,
   },
   { errno: "EACCES", meaning: "denied", what: "this user may not use it", text: /Permission denied/ },

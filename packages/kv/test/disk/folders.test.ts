@@ -4,7 +4,14 @@ import { mkdir, mkdtemp, open, realpath, rm, stat, symlink, writeFile } from "no
 import { tmpdir } from "node:os";
 import { join, relative } from "node:path";
 import { expect, onTestFinished, test } from "vitest";
-import { makeFolder, namesIn, removeFolder, syncFile, syncFolder } from "../../src/index.ts";
+import {
+  makeFolder,
+  makeTemporaryFolder,
+  namesIn,
+  removeFolder,
+  syncFile,
+  syncFolder,
+} from "../../src/index.ts";
 
 async function testDirectory(): Promise<string> {
   const dir = await mkdtemp(join(tmpdir(), "cairn-make-"));
@@ -18,6 +25,16 @@ test("makeFolder creates a folder and its missing parents, and returns the topmo
   expect((await stat(join(dir, "a", "b", "c"))).isDirectory()).toBe(true);
   expect(await makeFolder(join(dir, "a", "b", "c"))).toBeUndefined();
   expect(await makeFolder(join(dir, "a", "b", "d"))).toBe(join(dir, "a", "b", "d"));
+});
+
+test("makeTemporaryFolder tells a folder that is missing from one that accepts none", async () => {
+  const missing = join(await testDirectory(), "missing");
+  await expect(makeTemporaryFolder("x-", missing)).rejects.toMatchObject({
+    message: /missing does not exist/,
+  });
+  await expect(makeTemporaryFolder("x-", "/proc")).rejects.toMatchObject({
+    message: /\/proc accepts no new folders/,
+  });
 });
 
 test("makeFolder creates a relative path below the working directory, and returns it as given", async () => {
