@@ -8,6 +8,7 @@ import { tmpdir } from "node:os";
 import path from "node:path";
 import { startNatsServer } from "@cairn/log-nats/testing";
 import { Cluster, Redis } from "ioredis";
+import { openRedis } from "@cairn/cli/src/moving/redis-source";
 import { connect, headers } from "nats";
 import { describe, expect, it, onTestFinished } from "vitest";
 import { CAIRN, NodeProcess, runCairn, runCairnOrThrow } from "@cairn/test-support/cairn-process";
@@ -219,6 +220,24 @@ describe("a source that holds only a part", () => {
     await second.call("CLUSTER", "DELSLOTS", "0");
     const { code, stderr } = await tryImport(url, "redis", servers[0]?.url ?? "");
     expect([code, stderr]).toEqual([3, expect.stringContaining("does not serve all slots")]);
+  });
+
+  it("is refused if it becomes the replica of another server while it is read, which replaces its keys", async () => {
+    const [server, master] = [await startRedis(), await startRedis()];
+    const redis = new Redis(server.url);
+    onTestFinished(async () => {
+      redis.disconnect();
+      await server.close();
+      await master.close();
+    });
+    await redis.set("key", "1");
+    const source = await openRedis(server.url, "");
+    onTestFinished(source.close);
+    const pairs = source.pairs[Symbol.asyncIterator]();
+    expect((await pairs.next()).value).toHaveLength(1);
+    await redis.replicaof("127.0.0.1", Number(new URL(master.url).port));
+    await expect.poll(() => redis.info("replication")).toContain("master_link_status:up");
+    await expect(pairs.next()).rejects.toMatchObject({ message: /became a master or a replica while/ });
   });
 
   it("is refused if it is a replica without its master, or one of several databases", async () => {
