@@ -93,6 +93,18 @@ it("a director goes on when a handler throws an error that cannot be read twice"
   await director.stop();
 });
 
+it.concurrent("what an onError changes in the entry that it gets is not stored", async () => {
+  await using scene = await shared.scene({ lease: "PT1M" });
+  await scene.enqueue(["e1"], { state: "new", input: { n: 1 } });
+  const director = scene.node.direct<{ input: { n: number } }>(scene.name, {
+    handle: thrower(new Error("no")),
+    onError: (_error, entry) => void (entry !== undefined && (entry.document.input.n += 1)),
+  });
+  await allFinished(scene);
+  expect(await scene.document("e1")).toMatchObject({ state: "dead", input: { n: 1 } });
+  await director.stop();
+});
+
 it.concurrent.each([
   ["throws", thrower(new Error("x"))],
   ["rejects", async () => await Promise.reject(new Error("x"))],
