@@ -112,7 +112,8 @@ function suggestDuration(
     return `Did you mean P${letter === "D" || letter === "W" ? "" : "T"}${count}${letter}?`;
   }
   if (/^[0-9]+$/.test(trimmed)) {
-    return `Write ${trimmed} without quotes for milliseconds, or with a unit, such as PT${Number(trimmed) / 1000}S.`;
+    const seconds = trimmed.replace(/(?<=\d)000$/, "");
+    return `Write ${trimmed} without quotes for milliseconds, or with a unit, such as PT${seconds}S.`;
   }
   const moved = /^PT((?:[0-9.,]+[DW])+)((?:[0-9.,]+[HMS])*)$/.exec(upper);
   if (moved !== null) {
