@@ -83,7 +83,10 @@ export async function startS3Service({ dir, port = 0, bucket, accessKeyId, condi
 
   async function put(key, query, request, response) {
     const { headers } = request;
-    if (headers["content-encoding"]?.includes("aws-chunked")) throw new Refusal(501, "NotImplemented");
+    // A copy has no body: without this refusal, it would store an empty object and look like a success.
+    const isCopy = headers["x-amz-copy-source"] !== undefined;
+    if (isCopy || headers["content-encoding"]?.includes("aws-chunked"))
+      throw new Refusal(501, "NotImplemented");
     const length = Number(headers["content-length"] ?? Number.NaN);
     if (Number.isNaN(length)) throw new Refusal(411, "MissingContentLength");
     const id = query.get("uploadId");

@@ -44,6 +44,18 @@ describe("pnpm localstack", () => {
     await rm(folder, { recursive: true, force: true });
   });
 
+  it("refuses to copy objects, which it cannot, instead of storing an empty one", async () => {
+    const { AWS_ENDPOINT_URL_S3: endpoint, AWS_ACCESS_KEY_ID: id } = env;
+    const authorization = `AWS4-HMAC-SHA256 Credential=${id}/20261120/us-east-1/s3/aws4_request`;
+    const ask = async (method: string, key: string, headers = {}): Promise<number> => {
+      const url = `${endpoint}/cairn-dev/${key}`;
+      return (await fetch(url, { method, headers: { authorization, ...headers } })).status;
+    };
+    expect(await ask("PUT", "original")).toBe(200);
+    expect(await ask("PUT", "copy", { "x-amz-copy-source": "/cairn-dev/original" })).toBe(501);
+    expect(await ask("GET", "copy")).toBe(404);
+  });
+
   it(
     "prints how to start a node whose log is on NATS and whose checkpoints are in S3",
     { tags: "rest/slow" },
