@@ -1,4 +1,5 @@
 import { Readable } from "node:stream";
+import type { OpenOptions } from "@cairn/checkpoint";
 import { isCairnError } from "@cairn/kv";
 import type { S3Access } from "./s3-access.ts";
 import { BodyMismatch, emptyBody, receiveBody } from "./s3-body.ts";
@@ -6,6 +7,8 @@ import { askRange, fetchRange } from "./s3-range.ts";
 
 /** The size of the first range. The range is received immediately, so that no connection waits for the reader. */
 const FIRST_RANGE_BYTES = 256 * 1024;
+/** The largest object of known size that is received as one range; a log backup's segments are smaller. */
+const ONE_RANGE_BYTES = 9 * 1024 * 1024;
 // Less than half a part, because the many small buffers of received data take more memory than their content.
 const RANGE_BYTES = 3 * 1024 * 1024;
 
@@ -13,14 +16,15 @@ const RANGE_BYTES = 3 * 1024 * 1024;
 export async function openContent(
   access: S3Access,
   name: string,
-  signal: AbortSignal | undefined,
+  { signal, expectedBytes = 0 }: OpenOptions,
 ): Promise<Readable> {
-  const first = { name, start: 0, end: FIRST_RANGE_BYTES, etag: undefined };
+  const firstBytes = Math.max(FIRST_RANGE_BYTES, expectedBytes <= ONE_RANGE_BYTES ? expectedBytes : 0);
+  const first = { name, start: 0, end: firstBytes, etag: undefined };
   const answer = await askRange(access, first, signal);
   if (answer === "empty") return Readable.from([], { objectMode: false });
   const { size, etag } = answer;
   const stop = new AbortController();
-  const head = emptyBody(Math.min(FIRST_RANGE_BYTES, size));
+  const head = emptyBody(Math.min(firstBytes, size));
   const wanted = { name, start: 0, end: head.room, etag };
   try {
     await receiveBody(answer.body, head, { idleMs: access.settings.requestTimeout, signal });

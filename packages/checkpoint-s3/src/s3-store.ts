@@ -84,7 +84,7 @@ export function s3Store(options: S3StoreOptions): CheckpointStore {
       }
       return uploadContent(access, findings?.creates ?? false, name, content, uploading);
     },
-    open: (name, { signal } = {}) => openContent(access, name, signal),
+    open: (name, opening = {}) => openContent(access, name, opening),
     async read(name) {
       const file = await readSmall(access, name);
       return file && { text: file.text, tag: file.tag };

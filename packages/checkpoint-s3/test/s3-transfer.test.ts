@@ -53,6 +53,26 @@ function expectNothing(server: MemoryS3): void {
   expect(server.uploads.size).toBe(0);
 }
 
+test.each([
+  [7 * MIB, 7 * MIB, 1],
+  [7 * MIB, undefined, 4],
+  [7 * MIB, 1 * MIB, 3],
+  [7 * MIB, 8 * MIB, 1],
+  [17 * MIB, 17 * MIB, 7],
+])(
+  "a file of %i bytes, expected to have %i, is downloaded with %i requests",
+  async (size, expectedBytes, requests) => {
+    const server = await memoryS3();
+    const store = server.store(PARTS);
+    const content = CONTENT.subarray(0, size);
+    await store.upload("a.segment", pieces(content));
+    server.asked.length = 0;
+    const digest = createHash("sha256").update(content).digest("hex");
+    expect(await digestOf(await store.open("a.segment", { expectedBytes }))).toBe(digest);
+    expect(server.asked).toHaveLength(requests);
+  },
+);
+
 test("a large file is uploaded in parts with bounded concurrency, and downloaded in ranges", async () => {
   const server = await memoryS3();
   const store = server.store(PARTS);

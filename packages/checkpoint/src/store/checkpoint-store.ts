@@ -46,6 +46,12 @@ export interface UploadOptions {
   readonly isUsedAtOnce?: boolean;
 }
 
+export interface OpenOptions {
+  readonly signal?: AbortSignal | undefined;
+  /** The size (bytes), if it is known: a store then needs one request for content that fits into memory. */
+  readonly expectedBytes?: number | undefined;
+}
+
 export interface StoreFindings {
   /** Like {@link CheckpointStore.exclusive}. */
   readonly exclusive: boolean;
@@ -84,7 +90,7 @@ export interface CheckpointStore {
    */
   upload(name: string, content: Readable, options?: UploadOptions): Promise<{ bytes: number }>;
   /** Returns the content as a stream. Throws `NOT_FOUND` if the file does not exist. */
-  open(name: string, options?: { signal?: AbortSignal | undefined }): Promise<StoredContent>;
+  open(name: string, options?: OpenOptions): Promise<StoredContent>;
   /** Reads a small file (at most 64 MiB, otherwise `CHECKPOINT_CORRUPT`); undefined if it does not exist. */
   read(name: string): Promise<TaggedText | undefined>;
   /** Writes a small file; false if the name exists. If {@link exclusive}, only one concurrent call returns true. */
