@@ -69,9 +69,11 @@ export const LOG_BACKUPS: readonly BrokenCluster[] = [
       scene.start("r", reading(scene));
       return { status: "r" };
     },
-    hint: /The segment (\S+) is damaged[^]*Remove the file: .* a node writes them again at its next look/,
+    hint: /The segment (\S+) is damaged[^]*Remove the file, and newest.json beside it: .* a node writes them again at its next look/,
     async follow(scene, [, file = ""]) {
-      await scene.step(`rm ${file}`, async () => await rm(scene.path("checkpoints", file)));
+      const pointer = file.replace(/[^/]+$/, "newest.json");
+      for (const name of [file, pointer])
+        await scene.step(`rm ${name}`, async () => await rm(scene.path("checkpoints", name)));
       await scene.ready("a", BACKS_UP);
     },
   },

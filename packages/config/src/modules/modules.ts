@@ -45,7 +45,7 @@ export const logBackupTxLog = defineModule({
       "The log to read.",
       "the only one in the store, or the newest of several of which each was recovered from another",
     ),
-    every: withDefault(duration(), 10_000, "How often the store is listed for new segments."),
+    every: withDefault(duration(), 10_000, "How often the store is looked at for new segments."),
     encryption: optional(
       encryption,
       "The keys with which the segments are encrypted.",

@@ -91,7 +91,7 @@ async function findBeginning(options: BeginningOptions): Promise<BackupBeginning
   const inLog = log === undefined ? first : (await log.bounds()).first + offset;
   if (because === "unknown" && inLog < first) {
     const place = `at the beginning of the log backup in ${store.location}, and no .begin file records that they were removed on purpose`;
-    const hint = `The log still holds them, so a node writes them again at its next look. If they were removed on purpose, then remove them again: cairn log backup prune --through ${first - 1}.`;
+    const hint = `The log still holds them, so a node writes them again within six hours. If they were removed on purpose, then remove them again: cairn log backup prune --through ${first - 1}.`;
     problems.push(missingThere({ first: inLog, last: first - 1 }, place, hint));
   }
   return { first, because, lacksEarlier, checkpoint, problems };

@@ -19,11 +19,15 @@ export interface LogOrigin {
 export type Lineage = ReadonlyMap<string, LogOrigin | undefined>;
 
 /**
- * Returns the logs with a backup in a store: a request per thousand segments and, if there are several logs, a read of
- * the first segment of each that is not in `known`.
+ * Returns the logs with a backup in a store. Unless `logs` are their ids, it lists all segments; if there are several
+ * logs, it reads the first segment of each that is not in `known`.
  */
-export async function readLineage(store: CheckpointStore, known: Lineage = new Map()): Promise<Lineage> {
-  const ids = await listBackups(store);
+export async function readLineage(
+  store: CheckpointStore,
+  known: Lineage = new Map(),
+  logs?: readonly string[],
+): Promise<Lineage> {
+  const ids = logs ?? (await listBackups(store));
   const found = new Map<string, LogOrigin | undefined>();
   for (const id of ids)
     found.set(id, known.get(id) ?? (ids.length === 1 ? undefined : await readOrigin(store, id)));

@@ -1,5 +1,5 @@
 import type { CheckpointStore } from "@cairn/checkpoint";
-import { systemClock, CairnError, isCairnError } from "@cairn/kv";
+import { type Clock, systemClock, CairnError, isCairnError } from "@cairn/kv";
 import type { TxId } from "@cairn/client";
 import type { LogBounds, LogMessage, LogReadOptions, TxLog } from "../log/tx-log.ts";
 import type { BirthRecord } from "../transactions/birth-record.ts";
@@ -33,14 +33,19 @@ export interface BackupLogOptions {
    * listed, at most once per second.
    */
   readonly every?: number;
+  /** Whether the other logs with a backup are of interest too: {@link BackupLog.logs}. */
+  readonly isOfAllLogs?: boolean;
   /** If present, the backup is read as if it ended with this transaction; later segments and holes are ignored. */
   readonly endsWith?: TxId;
   /** Called with the error of a damaged segment whose transactions can be read from another segment. */
   readonly onDamage?: (error: CairnError) => void;
+  readonly clock?: Clock;
 }
 
 /** The maximum age of a listing that is reused. A join makes many calls and must not list the store for each of them. */
 const LISTING_MS = 1_000;
+/** How old a look of a node that follows the backup may be, in periods, before a call looks again: reading looks too. */
+const LOOK_PERIODS = 2;
 
 /**
  * A log read from its backup in a checkpoint store. A damaged segment is skipped if another one holds its transactions;
@@ -54,14 +59,18 @@ export class BackupLog implements TxLog {
   /** The errors of unusable segments, by {@link versionOf}. */
   readonly #damaged = new Map<string, CairnError>();
   readonly #view: BackupView;
+  readonly #clock: Clock;
   #seen: { readonly segments: readonly SegmentFile[]; readonly at: number } | undefined;
   #log: SegmentHeader["log"] | undefined;
   #fetched: Segment | undefined;
+  /** The last message that was read, which followers compare again and again. */
+  #tip: { readonly txId: TxId; readonly end: string; readonly message: LogMessage } | undefined;
 
   constructor(options: BackupLogOptions) {
     this.#options = options;
-    const { store, logId, every = LISTING_MS } = options;
-    this.#view = new BackupView(store, logId, every, systemClock);
+    const { store, logId, every = LISTING_MS, clock = systemClock } = options;
+    this.#clock = clock;
+    this.#view = new BackupView({ ...options, store, logId, every, clock });
   }
 
   /** The name of the log once a segment has been read; until then, the folder of its backup. */
@@ -74,9 +83,14 @@ export class BackupLog implements TxLog {
     return newestOf(this.#seen?.segments ?? []);
   }
 
-  /** When the backup was last listed (ms since 1970); -Infinity before that. */
-  get listedAt(): number {
-    return this.#view.listedAt;
+  /** The logs that had a backup when this one was last listed; undefined without `isOfAllLogs`, or before that. */
+  get logs(): readonly string[] | undefined {
+    return this.#view.logs;
+  }
+
+  /** The id of a log that replaces this one, if the pointer names one. */
+  get replacedBy(): string | undefined {
+    return this.#view.replacedBy;
   }
 
   async id(): Promise<string | undefined> {
@@ -138,6 +152,7 @@ export class BackupLog implements TxLog {
     const segments = await this.#segments();
     if (segments.length === 0 || position < 1) return undefined;
     const txId = position + (await this.#identity(segments)).offset;
+    if (this.#tip?.txId === txId) return this.#tip.message;
     const { first = Infinity, last = 0 } = this.#fetched?.header ?? {};
     const segment = first <= txId && txId <= last ? this.#fetched : await this.#load(txId, undefined);
     if (segment === undefined) return undefined;
@@ -178,7 +193,10 @@ export class BackupLog implements TxLog {
       ahead.delete(next);
       if (segment !== undefined && before !== undefined) requireContinuation(before, segment);
       if (segment === undefined) {
-        const listed = await this.#segments();
+        // A pointer does not name a segment that fills a hole.
+        const isHole = (await this.#segments()).some(({ first }) => first > next);
+        const listed = await this.#segments(isHole ? "list" : "known");
+        if (isHole && segmentsWith(listed, next).length > 0) continue;
         const beyond = listed.find(({ first }) => first > next);
         // The caller compares positions and therefore detects the hole.
         if (beyond !== undefined) [next, before] = [beyond.first, undefined];
@@ -197,6 +215,8 @@ export class BackupLog implements TxLog {
       this.#fetched = segment;
       yield* segment.messages.copies(next, options);
       before = segmentPlace(segment);
+      const message = segment.messages.copy(before.last);
+      this.#tip = message && { txId: before.last, end: before.end, message };
       if (this.#fetched === segment) this.#fetched = undefined;
       segment.release();
       next = before.last + 1;
@@ -308,15 +328,20 @@ export class BackupLog implements TxLog {
     if (this.#closed.signal.aborted) throw this.#unreachable("It was closed.");
     const { every } = this.#options;
     const seen = this.#seen;
-    if (by === "known" && seen !== undefined && performance.now() - seen.at < (every ?? LISTING_MS))
-      return seen.segments;
-    const at = performance.now();
+    const maxAge = every === undefined ? LISTING_MS : LOOK_PERIODS * every;
+    const at = this.#clock.now();
+    if (by === "known" && seen !== undefined && Math.abs(at - seen.at) < maxAge) return seen.segments;
     const isListed = every === undefined || by === "list";
-    const asked = isListed ? this.#view.list() : this.#view.look().then(({ listing }) => listing);
+    // A damaged segment is replaced once somebody has removed it, which no pointer shows.
+    const mustList = this.#damaged.size > 0;
+    const asked = isListed ? this.#view.list() : this.#view.look(mustList).then(({ listing }) => listing);
     const { segments } = await inLogTerms(asked);
     this.#seen = { segments, at };
     const names = new Set(segments.map(({ name }) => name));
     // A removed segment must not be compared with the remaining ones.
+    const tip = this.#tip;
+    if (!segments.some(({ last, end }) => last === tip?.txId && tip.end.startsWith(end)))
+      this.#tip = undefined;
     if (this.#fetched !== undefined && !names.has(this.#fetched.file)) this.#fetched = undefined;
     // A segment that has been rewritten or replaced with a copy is tried again.
     const versions = new Set(segments.map(versionOf));
@@ -326,7 +351,7 @@ export class BackupLog implements TxLog {
 
   async #waitForMore(txId: TxId, signal: AbortSignal): Promise<void> {
     const { every = LISTING_MS } = this.#options;
-    while (await systemClock.wait(every, signal)) {
+    while (await this.#clock.wait(every, signal)) {
       if ((await this.#segments("look")).some(({ last }) => last >= txId)) return;
     }
   }

@@ -112,14 +112,13 @@ export class BackupReader implements TxLog {
     throw new CairnError("LOG_DIFFERENT", message, "Do nothing: the node continues with that log.");
   }
 
-  async inspect(): Promise<readonly CairnError[]> {
+  inspect(): Promise<readonly CairnError[]> {
     const { store, logId } = this.#options;
-    if (logId === undefined) return [];
-    const next = await inLogTerms(this.#findNext(logId));
-    if (next === undefined) return [];
+    const next = this.#log?.replacedBy;
+    if (logId === undefined || next === undefined) return Promise.resolve([]);
     const message = `The log ${next} in ${store.location} replaces the log ${logId} that this node reads.`;
     const hint = `Remove log-id from the configuration, or set it to ${next}, and restart the node.`;
-    return [new CairnError("LOG_DIFFERENT", message, hint)];
+    return Promise.resolve([new CairnError("LOG_DIFFERENT", message, hint)]);
   }
 
   async close(): Promise<void> {
@@ -135,29 +134,30 @@ export class BackupReader implements TxLog {
 
   async #current(): Promise<BackupLog> {
     if (this.#log !== undefined) return this.#log;
-    const { store, every } = this.#options;
+    const { store, logId } = this.#options;
     if (this.#logId === undefined) {
       this.#lineage = await inLogTerms(readLineage(store, this.#lineage));
       this.#logId = newestLog(this.#lineage, store.location);
     }
     if (this.#logId === undefined || this.#closed.signal.aborted) throw this.#absent();
-    this.#log ??= new BackupLog({ store, logId: this.#logId, every });
+    this.#log ??= new BackupLog({ ...this.#options, logId: this.#logId, isOfAllLogs: logId === undefined });
     return this.#log;
   }
 
   /** Waits until another log has replaced the current one, and then aborts `reading`. */
   async #searchNext(reading: AbortController, signal: AbortSignal): Promise<void> {
-    const { logId, every, clock = systemClock } = this.#options;
+    const { store, logId, every, clock = systemClock } = this.#options;
     const current = this.#logId;
     if (logId !== undefined || current === undefined) return;
-    let searchedAt = -Infinity;
+    let searched: readonly string[] | undefined;
     while (await clock.wait(every, signal)) {
-      // A log that was replaced gets no more segments, and a backup without new ones is listed again and again.
-      const listedAt = this.#log?.listedAt ?? searchedAt;
-      if (listedAt === searchedAt) continue;
-      searchedAt = listedAt;
+      // The pointer of a log that was replaced says so, upon which its backup is listed, with those of all logs.
+      const logs = this.#log?.logs;
+      if (logs === searched) continue;
       try {
-        this.#next = await unlessAborted(this.#findNext(current), signal);
+        this.#lineage = await unlessAborted(readLineage(store, this.#lineage, logs), signal);
+        this.#next = successorOf(this.#lineage, current);
+        searched = logs;
       } catch (error) {
         if (signal.aborted) return;
         // The reader reports an unreachable store. Without an answer, the current log continues to be read.
@@ -165,11 +165,6 @@ export class BackupReader implements TxLog {
       }
       if (this.#next !== undefined) reading.abort();
     }
-  }
-
-  async #findNext(current: string): Promise<string | undefined> {
-    this.#lineage = await readLineage(this.#options.store, this.#lineage);
-    return successorOf(this.#lineage, current);
   }
 
   #absent(): CairnError {

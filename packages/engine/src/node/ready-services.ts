@@ -164,14 +164,13 @@ function startLogBackup(
 ): LogBackup | undefined {
   const { logBackup: options, checkpointer, nodeId, kvProvider } = system;
   if (options === undefined || checkpointer === undefined) return undefined;
-  const { id, name } = identity;
   const { store } = checkpointer;
   // The earlier logs that a log continues never change, so they are read once.
   let earlier: readonly EarlierEnd[] | undefined;
   const backup = new LogBackup({
     store,
     log,
-    of: { id, name, offset: logOffset(identity, index.state) },
+    of: { id: identity.id, name: identity.name, offset: logOffset(identity, index.state) },
     node: nodeId,
     checksumAt: (txId) => index.checksumAt(txId),
     options,
@@ -182,6 +181,7 @@ function startLogBackup(
       return "position" in found ? found.checkpoint.txId : undefined;
     },
     earlier: async () => (earlier ??= await new EarlierLogs([store]).ends(identity.birth)),
+    birth: identity.birth,
     onFinding: (error) => logFailure(logger, "warn", error, "The log backup continues."),
     events: observation.events,
   });

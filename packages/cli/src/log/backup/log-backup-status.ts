@@ -111,8 +111,8 @@ function formatReport(report: BackupReport, now: number): string {
 }
 
 function filler(inLog: boolean | null): string {
-  if (inLog === null) return "If the log still holds them, a node writes them again at its next look.";
+  if (inLog === null) return "If the log still holds them, a node writes them again within six hours.";
   return inLog
-    ? "The log still holds them, so a node writes them again at its next look."
+    ? "The log still holds them, so a node writes them again within six hours."
     : "The log no longer holds them, so save a checkpoint beyond them: cairn checkpoint create.";
 }

@@ -3,9 +3,12 @@ import type { Clock } from "@cairn/kv";
 import { z } from "zod";
 import {
   backupFolder,
+  backupIn,
   type BackupListing,
+  BACKUPS,
   inOrder,
-  listBackup,
+  lastSegment,
+  backedUpLogs,
   parseSegmentName,
   pointerFile,
   type SegmentFile,
@@ -13,98 +16,160 @@ import {
 
 /** How many of the last segments the pointer names: as many may be written between two looks of a node. */
 const NAMED = 32;
-/** How long a pointer that changes replaces listings (ms), and how long one that does not, in periods. */
+/**
+ * The age at which a listing is made again: first in periods and, doubled by each listing in which the pointer proved
+ * right, at most in ms.
+ */
+const FIRST_LISTING_PERIODS = 5;
 const MAX_LISTING_AGE_MS = 6 * 3_600_000;
-const QUIET_PERIODS = 2;
-const QUIET_LISTING_PERIODS = 5;
 
 const POINTER = z.object({
   segments: z.array(z.object({ name: z.string(), bytes: z.int().min(0), modifiedAt: z.number() })),
+  /** The id of a log that replaces this one, whose nodes therefore no longer write this backup. */
+  replacedBy: z.string().optional(),
 });
+type Pointer = z.infer<typeof POINTER>;
+
+/** What a look found in the place of the pointer. */
+interface FoundPointer {
+  readonly tag?: string | undefined;
+  /** None if the pointer is not understood. */
+  readonly named: readonly SegmentFile[];
+  readonly replacedBy?: string | undefined;
+}
+
+interface BackupViewOptions {
+  readonly store: CheckpointStore;
+  readonly logId: string;
+  /** The time between looks (ms). */
+  readonly every: number;
+  readonly clock: Pick<Clock, "now">;
+  /** Whether a listing shows the other logs with a backup as well. */
+  readonly isOfAllLogs?: boolean;
+}
 
 /**
  * What one node knows of a backup. A look reads the pointer instead of listing the backup, because a store bills a
- * listing like a dozen reads. The pointer is a hint: if it is missing, unreadable or has not changed for a while, or
- * names no segment that continues the known ones, the backup is listed, and a caller that would change something, or
- * refuse to, because of a hint lists it first.
+ * listing like a dozen reads. The pointer is a hint: if it is missing or unreadable, contradicts what is known, says
+ * that another log replaces this one, or has not been compared with a listing for long, the backup is listed, and a
+ * caller that would change something, or refuse to, because of a hint lists it first.
  */
 export class BackupView {
-  readonly #store: CheckpointStore;
-  readonly #logId: string;
-  readonly #every: number;
-  readonly #clock: Pick<Clock, "now">;
+  readonly #options: BackupViewOptions;
   #known: BackupListing | undefined;
-  #tag: string | undefined;
-  #changedAt = -Infinity;
+  #pointer: FoundPointer = { named: [] };
+  #maxAge: number;
   #listedAt = -Infinity;
+  /** The ids of the logs with a backup, when it was last listed; undefined before that, or if only one was listed. */
+  logs: readonly string[] | undefined;
+  /** Whether the pointer did not name the end of the backup when this was last listed, and has not changed since. */
+  isBehind = false;
 
-  /** `every` is the time between looks (ms). */
-  constructor(store: CheckpointStore, logId: string, every: number, clock: Pick<Clock, "now">) {
-    this.#store = store;
-    this.#logId = logId;
-    this.#every = every;
-    this.#clock = clock;
+  constructor(options: BackupViewOptions) {
+    this.#options = options;
+    this.#maxAge = this.#firstAge;
   }
 
-  /** When the backup was last listed, by the clock; -Infinity before that. */
-  get listedAt(): number {
-    return this.#listedAt;
+  /** The id of a log that replaces this one, if the pointer that was last read names one. */
+  get replacedBy(): string | undefined {
+    return this.#pointer.replacedBy;
   }
 
-  /** Returns the backup, as far as the pointer shows it if `isHint`. */
-  async look(): Promise<{ readonly listing: BackupListing; readonly isHint: boolean }> {
-    const now = this.#clock.now();
-    const pointer = await this.#store.read(pointerFile(this.#logId));
-    const hasChanged = pointer?.tag !== this.#tag;
-    if (hasChanged) this.#changedAt = now;
-    this.#tag = pointer?.tag;
-    const age = Math.abs(now - this.#listedAt);
-    const isQuiet = now - this.#changedAt >= QUIET_PERIODS * this.#every;
-    const maxAge = isQuiet ? QUIET_LISTING_PERIODS * this.#every : MAX_LISTING_AGE_MS;
-    const known = this.#known;
-    if (pointer !== undefined && known !== undefined && age < maxAge) {
-      const listing = hasChanged ? extended(known, namedSegments(pointer.text, this.#logId)) : known;
-      if (listing !== undefined) {
-        this.#known = listing;
-        return { listing, isHint: true };
-      }
+  /** Returns the backup, as far as the pointer shows it if `isHint`, which it is not if it must be listed. */
+  async look(mustList = false): Promise<{ readonly listing: BackupListing; readonly isHint: boolean }> {
+    const before = this.#pointer;
+    const pointer = await this.#read();
+    const isSame = pointer.tag === before.tag;
+    const age = Math.abs(this.#options.clock.now() - this.#listedAt);
+    const isUsable =
+      pointer.tag !== undefined && pointer.replacedBy === before.replacedBy && age < this.#maxAge;
+    const hinted = isSame || this.#known === undefined ? this.#known : extended(this.#known, pointer.named);
+    this.#pointer = pointer;
+    // If the listing fails, the next look makes it.
+    this.#known = isUsable && !mustList ? hinted : undefined;
+    if (this.#known !== undefined) {
+      if (!isSame) this.isBehind = false;
+      return { listing: this.#known, isHint: true };
     }
-    return { listing: await this.list(), isHint: false };
+    const listing = await this.list();
+    this.#maxAge = this.isBehind ? this.#firstAge : Math.min(MAX_LISTING_AGE_MS, 2 * this.#maxAge);
+    return { listing, isHint: false };
   }
 
   async list(): Promise<BackupListing> {
-    this.#known = await listBackup(this.#store, this.#logId);
-    this.#listedAt = this.#clock.now();
-    return this.#known;
+    const { store, logId, clock, isOfAllLogs = false } = this.#options;
+    const files = await store.list(isOfAllLogs ? BACKUPS : backupFolder(logId));
+    if (isOfAllLogs) this.logs = backedUpLogs(files);
+    const listing = backupIn(files, logId);
+    this.#known = listing;
+    this.#listedAt = clock.now();
+    const end = lastSegment(listing.segments);
+    this.isBehind = end !== undefined && !isEnd(end, this.#pointer.named);
+    return listing;
   }
 
-  /** Names the last of a backup's segments in the pointer, unless another node has done so since the last look. */
-  async point(listing: BackupListing, segments: readonly SegmentFile[]): Promise<void> {
-    this.#known = { ...listing, segments };
+  /**
+   * Names the last of a backup's segments in the pointer, unless another node has done so since the last look. If there
+   * is no pointer, it first tells the readers of the logs `replaced` that this log replaces them.
+   */
+  async point(
+    listing: BackupListing,
+    segments: readonly SegmentFile[],
+    replaced: readonly string[] = [],
+  ): Promise<void> {
+    const { store, logId } = this.#options;
+    // If this fails, the next look lists the backup, and then names its end.
+    this.#known = undefined;
+    const { tag } = this.#pointer;
     const newest = segments.toSorted((a, b) => a.last - b.last).slice(-NAMED);
     const named = newest.map(({ name, bytes, modifiedAt }) => ({ name, bytes, modifiedAt }));
-    const text = JSON.stringify({ segments: named } satisfies z.infer<typeof POINTER>);
-    const file = pointerFile(this.#logId);
-    if (this.#tag === undefined) await this.#store.create(file, text);
-    else await this.#store.replace(file, text, this.#tag);
+    const text = JSON.stringify({ segments: named } satisfies Pointer);
+    const file = pointerFile(logId);
+    if (tag === undefined) {
+      for (const id of replaced) await this.#markReplaced(id);
+      await store.create(file, text);
+    } else await store.replace(file, text, tag);
+    this.#known = { ...listing, segments };
+    this.isBehind = false;
+  }
+
+  async #markReplaced(id: string): Promise<void> {
+    const { store, logId } = this.#options;
+    const file = pointerFile(id);
+    const found = await store.read(file);
+    const pointer = found && parseStoredRecord(POINTER, found.text);
+    if (found === undefined || pointer === undefined || pointer.replacedBy === logId) return;
+    await store.replace(file, JSON.stringify({ ...pointer, replacedBy: logId } satisfies Pointer), found.tag);
+  }
+
+  async #read(): Promise<FoundPointer> {
+    const { store, logId } = this.#options;
+    const found = await store.read(pointerFile(logId));
+    const { segments = [], replacedBy } = (found && parseStoredRecord(POINTER, found.text)) ?? {};
+    const named = segments.flatMap((file) => {
+      const name = file.name.startsWith(backupFolder(logId)) ? parseSegmentName(file.name) : undefined;
+      return name === undefined ? [] : [{ ...name, ...file }];
+    });
+    return { tag: found?.tag, named, replacedBy };
+  }
+
+  get #firstAge(): number {
+    return Math.min(MAX_LISTING_AGE_MS, FIRST_LISTING_PERIODS * this.#options.every);
   }
 }
 
-/** Returns a listing with the named segments; undefined if segments between them and it may be missing. */
+/** Returns a listing with the named segments; undefined if they contradict it, or if some between may be missing. */
 function extended(known: BackupListing, named: readonly SegmentFile[]): BackupListing | undefined {
+  const [end, namedEnd] = [lastSegment(known.segments), lastSegment(named)];
+  if (end === undefined || namedEnd === undefined) return undefined;
+  const isAdjacent = Math.min(...named.map(({ first }) => first)) <= end.last + 1;
+  if (!isAdjacent || (namedEnd.last <= end.last && !isEnd(end, named))) return undefined;
   const names = new Set(known.segments.map(({ name }) => name));
-  const last = Math.max(...known.segments.map((segment) => segment.last));
-  const isAdjacent = Math.min(...named.map(({ first }) => first)) <= last + 1;
-  if (!isAdjacent) return undefined;
   const added = named.filter(({ name }) => !names.has(name));
   return { ...known, segments: [...known.segments, ...added].toSorted(inOrder) };
 }
 
-/** Returns none for a pointer that is not understood. */
-function namedSegments(text: string, logId: string): SegmentFile[] {
-  const named = parseStoredRecord(POINTER, text)?.segments ?? [];
-  return named.flatMap((file) => {
-    const name = file.name.startsWith(backupFolder(logId)) ? parseSegmentName(file.name) : undefined;
-    return name === undefined ? [] : [{ ...name, ...file }];
-  });
+/** Returns whether the last of the named segments ends as a segment does. */
+function isEnd({ last, end }: SegmentFile, named: readonly SegmentFile[]): boolean {
+  return lastSegment(named)?.last === last && named.some((one) => one.last === last && one.end === end);
 }

@@ -18,7 +18,7 @@ export async function readSegment(
   if (bytes > MAX_SEGMENT_BYTES)
     throw corruptSegment(name, `it has ${bytes} bytes, more than the maximum size of a segment`);
   try {
-    const content = await store.open(name, signal === undefined ? {} : { signal });
+    const content = await store.open(name, { signal, expectedBytes: bytes });
     const memory = buffers?.take(bytes) ?? Buffer.allocUnsafeSlow(bytes);
     let length = 0;
     for await (const chunk of content as AsyncIterable<Buffer>) {

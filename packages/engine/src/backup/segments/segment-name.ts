@@ -22,7 +22,8 @@ export interface TxRange {
   readonly last: TxId;
 }
 
-const PREFIX = "log-";
+/** The prefix of all files of backups. */
+export const BACKUPS = "log-";
 const ID_DIGITS = 16;
 const NAME = /^log-([A-Za-z0-9._-]{1,64})\/(\d{16})-(\d{16})-([0-9a-f]{8})(?:-([1-9]\d{0,11}))?\.segment$/;
 /** The lease file in a backup's folder, held by a node that is writing or merging. */
@@ -33,7 +34,7 @@ const BEGIN = /^(\d{16})\.begin$/;
 
 /** Returns the folder of a log's backup in a store, with a trailing slash. */
 export function backupFolder(logId: string): string {
-  return `${PREFIX}${idInName(logId)}/`;
+  return `${BACKUPS}${idInName(logId)}/`;
 }
 
 export function backupLease(logId: string): string {
@@ -85,13 +86,20 @@ export interface BackupListing {
 
 /** Lists the backup of a log, with one request per thousand segments. */
 export async function listBackup(store: CheckpointStore, logId: string): Promise<BackupListing> {
+  return backupIn(await store.list(backupFolder(logId)), logId);
+}
+
+/** Returns the backup of a log among listed files. */
+export function backupIn(files: readonly StoredFile[], logId: string): BackupListing {
+  const folder = backupFolder(logId);
   const segments: SegmentFile[] = [];
   const foreign: string[] = [];
   const begins: { name: string; txId: TxId }[] = [];
   let lease: StoredFile | undefined;
-  for (const file of await store.list(backupFolder(logId))) {
+  for (const file of files) {
+    if (!file.name.startsWith(folder)) continue;
     const name = parseSegmentName(file.name);
-    const [, begin] = BEGIN.exec(file.name.slice(backupFolder(logId).length)) ?? [];
+    const [, begin] = BEGIN.exec(file.name.slice(folder.length)) ?? [];
     if (name !== undefined) segments.push({ ...name, ...file, name: file.name });
     else if (file.name === backupLease(logId)) lease = file;
     else if (file.name === pointerFile(logId)) continue;
@@ -124,8 +132,13 @@ export function versionOf({ name, bytes, modifiedAt }: StoredFile): string {
 
 /** Returns the ids of the logs of which the store contains backups. */
 export async function listBackups(store: CheckpointStore): Promise<string[]> {
+  return backedUpLogs(await store.list(BACKUPS));
+}
+
+/** Returns the ids of the logs with a segment among listed files. */
+export function backedUpLogs(files: readonly StoredFile[]): string[] {
   const ids = new Set<string>();
-  for (const { name } of await store.list(PREFIX)) {
+  for (const { name } of files) {
     const parsed = parseSegmentName(name);
     if (parsed !== undefined) ids.add(parsed.logId);
   }
@@ -136,6 +149,12 @@ export async function listBackups(store: CheckpointStore): Promise<string[]> {
 export function newestOf(segments: readonly SegmentFile[]): number | undefined {
   let newest: number | undefined;
   for (const { modifiedAt } of segments) newest = Math.max(newest ?? modifiedAt, modifiedAt);
+  return newest;
+}
+
+export function lastSegment(segments: readonly SegmentFile[]): SegmentFile | undefined {
+  let newest: SegmentFile | undefined;
+  for (const segment of segments) if (newest === undefined || segment.last > newest.last) newest = segment;
   return newest;
 }
 

@@ -1,5 +1,5 @@
 import { type CheckpointStore, isTooSoon } from "@cairn/checkpoint";
-import { type Clock, type CairnError, ERROR_CODES, isCairnError, unlessFailed } from "@cairn/kv";
+import { type Clock, type CairnError, ERROR_CODES, unlessFailed } from "@cairn/kv";
 import { vanished } from "../../log/anchor.ts";
 import { hasLogId } from "../../log/log-identity.ts";
 import type { LogMessage } from "../../log/tx-log.ts";
@@ -8,10 +8,12 @@ import { type BackupMemory, forgetRemoved, isDamaged, LookResults, type OnWritte
 import { isRemovalDue, type RemovalRules, removeOldLineage } from "./expire-segments.ts";
 import { BackupView } from "../segments/backup-view.ts";
 import {
+  backupLease,
   type BackupListing,
   beginOfBackup,
   coveredRanges,
   gapsIn,
+  lastSegment,
   missingIn,
   newestOf,
   type SegmentFile,
@@ -21,7 +23,6 @@ import { hasToMerge, tidyBackup } from "./merge-segments.ts";
 import { readSegment } from "../segments/read-segment.ts";
 import {
   type BackupTarget,
-  lastSegment,
   requireSameHistory,
   SEGMENT_MESSAGES,
   writeSegments,
@@ -46,6 +47,8 @@ export interface BackupLookOptions extends Omit<BackupTarget, "storeNow"> {
   readonly clock: Clock;
   /** The rules for removing segments. If undefined, segments are kept forever. */
   readonly removal?: RemovalRules | undefined;
+  /** The logs that this one replaces. */
+  readonly replaced?: readonly string[];
   /** State kept between looks. */
   readonly memory: BackupMemory;
 }
@@ -85,22 +88,23 @@ export async function lookAtBackup(options: BackupLookOptions): Promise<BackupLo
   const { store, of, memory, every, clock } = options;
   const storeNow = (): number => clock.now() + (memory.storeClock?.aheadMs ?? 0);
   const target: BackupTarget = { ...options, storeNow };
-  memory.view ??= new BackupView(store, of.id, every, clock);
+  const view = (memory.view ??= new BackupView({ store, logId: of.id, every, clock }));
   // A damaged segment is written again once somebody has removed it, which no pointer shows.
-  const { listing: seen, isHint } =
-    options.isDamaged === true || memory.damaged.size > 0
-      ? { listing: await memory.view.list(), isHint: false }
-      : await memory.view.look();
+  const { listing: seen, isHint } = await view.look(options.isDamaged === true || memory.damaged.size > 0);
   let state = isHint ? await unlessFailed(assess(options, target, seen), ERROR_CODES, undefined) : undefined;
+  const isWriting = state?.next === "work" && (await isNewlyLeased(options));
   // Whatever a hint requires to do, or to refuse, the backup itself must show.
-  if (state === undefined || state.next === "work")
-    state = await assess(options, target, isHint ? await memory.view.list() : seen);
-  const { listing, range } = state;
+  if (state === undefined || (state.next === "work" && !isWriting))
+    state = await assess(options, target, isHint ? await view.list() : seen);
+  const { listing, range, next } = state;
   const done = new LookResults(listing.segments, options.onWritten);
-  const { next } = state;
   const isLeased =
-    next === "work" &&
-    !(await underLease(target, every, listing.lease, () => work(options, target, state, done)));
+    isWriting ||
+    (next === "work" &&
+      !(await underLease(target, every, listing.lease, () => work(options, target, state, done))));
+  // The node that wrote the end may have been stopped before it named it.
+  if (next !== "work" && view.isBehind)
+    await done.attempt(() => view.point(listing, listing.segments, options.replaced));
   const { segments, written, merged, removed, failure } = done;
   const covered = coveredRanges(segments.filter((segment) => !isDamaged(memory, segment)));
   const missing = missingIn(covered, range).first;
@@ -178,17 +182,26 @@ async function work(
     if (done.written.length === before) break;
     next = nextGap(done.segments, range);
   }
-  if (!canRemove(store)) return true;
-  try {
-    await tidyBackup(target, memory, done);
-    await removeOld(options, target.storeNow(), done);
-    if (done.segments !== listing.segments) await memory.view?.point(listing, done.segments);
-  } catch (error) {
-    // The segments written so far remain valid.
-    if (!isCairnError(error)) throw error;
-    done.failure = error;
-  }
+  if (canRemove(store))
+    await done.attempt(async () => {
+      await tidyBackup(target, memory, done);
+      await removeOld(options, target.storeNow(), done);
+    });
+  if (done.segments !== listing.segments || memory.view?.isBehind === true)
+    await done.attempt(async () => memory.view?.point(listing, done.segments, options.replaced));
   return true;
+}
+
+/**
+ * Returns whether another node has begun to write since this one last looked, which costs less than to list the backup
+ * for the same answer. Only a listing shows how old a lease is.
+ */
+async function isNewlyLeased({ store, of, memory }: BackupLookOptions): Promise<boolean> {
+  if (!canRemove(store)) return false;
+  const lease = (await store.read(backupLease(of.id)))?.tag;
+  const isNew = lease !== undefined && lease !== memory.lease;
+  memory.lease = lease;
+  return isNew;
 }
 
 /** Holes are filled before the end of the backup is extended. */

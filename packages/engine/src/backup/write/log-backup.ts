@@ -10,6 +10,7 @@ import type { RemovalRules } from "./expire-segments.ts";
 import { listBackup, missingIn } from "../segments/segment-name.ts";
 import { SegmentReads } from "./segment-reads.ts";
 import type { SegmentCodec, SegmentHeader } from "../segments/segment.ts";
+import { type BirthRecord, obsoleteLogs } from "../../transactions/birth-record.ts";
 import { type BackupTarget, SEGMENT_BYTES, SEGMENT_MESSAGES } from "./write-segments.ts";
 
 export interface LogBackupOptions {
@@ -33,6 +34,8 @@ export interface LogBackupParts {
   readonly verifiedUpTo?: RemovalRules["verifiedUpTo"];
   /** See {@link RemovalRules}. */
   readonly earlier?: RemovalRules["earlier"];
+  /** The log's birth record, if it is known. */
+  readonly birth?: BirthRecord | undefined;
   /** The segments that this node has read. Defaults to those that this backup reads. */
   readonly reads?: SegmentReads;
   /** Called for each damaged segment that {@link LogBackup.readAll} finds, and each operation that the store denies. */
@@ -205,6 +208,7 @@ export class LogBackup {
         codec,
         every,
         muchSince,
+        replaced: obsoleteLogs(this.#parts.birth),
         removal: keep === "all" || verifiedUpTo === undefined ? undefined : { keep, verifiedUpTo, earlier },
         memory: this.#memory,
         isDamaged: this.#reads.damage.length > 0,

@@ -1,4 +1,4 @@
-import type { CairnError } from "@cairn/kv";
+import { type CairnError, isCairnError } from "@cairn/kv";
 import type { BackupView } from "../segments/backup-view.ts";
 import { inOrder, type SegmentFile, versionOf } from "../segments/segment-name.ts";
 import type { WrittenSegment } from "./write-segments.ts";
@@ -12,6 +12,8 @@ export interface BackupMemory {
   removedAt?: number;
   /** What the node knows of the backup; undefined before its first look. */
   view?: BackupView;
+  /** The tag of another node's lease when this node last saw one. */
+  lease?: string | undefined;
   /** Whether this node has found that it has the key of the backup, or that the backup is not encrypted. */
   keyFits?: boolean;
 }
@@ -48,6 +50,16 @@ export class LookResults {
     if (!this.segments.some(({ name }) => name === segment.name))
       this.segments = [...this.segments, segment].toSorted(inOrder);
     if (segment.isNew) this.#onWritten?.(segment, kind);
+  }
+
+  /** Runs what may fail without invalidating the segments written so far. */
+  async attempt(work: () => Promise<void>): Promise<void> {
+    try {
+      await work();
+    } catch (error) {
+      if (!isCairnError(error)) throw error;
+      this.failure ??= error;
+    }
   }
 
   /** Records that a segment, possibly of an earlier log, was removed. */

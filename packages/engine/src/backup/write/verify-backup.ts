@@ -107,7 +107,7 @@ export function holesOf(covered: readonly TxRange[], begins: readonly { readonly
 }
 
 const WRITTEN_AGAIN =
-  "Do nothing if the log still holds them: a node writes them again at its next look. Otherwise save a checkpoint beyond them (cairn checkpoint create): nodes restore it and continue from there.";
+  "Do nothing if the log still holds them: a node writes them again within six hours. Otherwise save a checkpoint beyond them (cairn checkpoint create): nodes restore it and continue from there.";
 
 /** The codes of errors that affect a single segment. */
 const PROBLEMS = new Set<string>(["SEGMENT_CORRUPT", "KEY_MISSING", "PLAIN_REFUSED"]);

@@ -9,7 +9,13 @@ import type { LogMessage, TxLog } from "../../log/tx-log.ts";
 import { encodeSegment, type SegmentCodec, type SegmentHeader } from "../segments/segment.ts";
 import { readSegment } from "../segments/read-segment.ts";
 import { sealSegment } from "../segments/sealed-segment.ts";
-import { backupFolder, parseSegmentName, type SegmentFile, type TxRange } from "../segments/segment-name.ts";
+import {
+  backupFolder,
+  lastSegment,
+  parseSegmentName,
+  type SegmentFile,
+  type TxRange,
+} from "../segments/segment-name.ts";
 import { payloadChecksum } from "../../transactions/message-frame.ts";
 
 /** The target size of a segment, in bytes. A single longer message results in a larger segment. */
@@ -164,9 +170,3 @@ const LOST_END_HINT =
   "Print the transactions that the log lost and the backup still holds: cairn log orphans --from-backup > FILE. Submit those that must be kept: cairn load FILE. Then remove the lost end from the backup, which then continues with the log: cairn log backup prune --lost.";
 const STRAY_HINT =
   "Move this file out of the folder, and keep it, because it may be the only copy of its messages. Another segment that ends with the same transaction agrees with the log, so the next look continues the backup. Run cairn log backup verify to find all segments that the log contradicts.";
-
-export function lastSegment(segments: readonly SegmentFile[]): SegmentFile | undefined {
-  let newest: SegmentFile | undefined;
-  for (const segment of segments) if (newest === undefined || segment.last > newest.last) newest = segment;
-  return newest;
-}

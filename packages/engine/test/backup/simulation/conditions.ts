@@ -34,6 +34,8 @@ export const STORMY: Storm = {
 export interface Conditions {
   readonly seed: number;
   readonly nodes: number;
+  /** The number of nodes that follow the backup. They look once a period. */
+  readonly readers: number;
   readonly periods: number;
   readonly every: number;
   /** Whether the store's conditional writes are exclusive. */
@@ -60,6 +62,7 @@ export function usualConditions(seed: number, nodes: number, periods: number): C
   return {
     seed,
     nodes,
+    readers: 1,
     periods,
     every: 60_000,
     exclusive: true,
@@ -93,6 +96,7 @@ export function anyConditions(seed: number, looks: number): Conditions {
   return {
     seed,
     nodes,
+    readers: 0,
     periods,
     every,
     exclusive: random.chance(0.6),

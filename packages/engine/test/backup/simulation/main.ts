@@ -4,7 +4,7 @@ import { writeFile } from "node:fs/promises";
 import { parseArgs } from "node:util";
 import { CALM, STORMY, usualConditions } from "./conditions.ts";
 import { drawBackupSizes } from "./draw.ts";
-import { type BackupReport, simulateBackup } from "./simulate-backup.ts";
+import { type BackupReport, type Requests, simulateBackup } from "./simulate-backup.ts";
 
 /** The maximum number of looks by all nodes together, so that even the largest clusters take only minutes. */
 const MOST_LOOKS = 100_000;
@@ -27,10 +27,19 @@ const COLUMNS: readonly (readonly [string, (report: BackupReport) => string])[] 
   ["merged or doubled", ({ againPerPeriod }) => againPerPeriod.toFixed(2)],
   ["bytes written again", ({ bytesAgain }) => `${(100 * bytesAgain).toFixed(0)} %`],
   ["longest until backed up", ({ longest }) => `${longest.toFixed(2)} periods`],
-  ["requests a look", ({ requestsPerLook }) => requestsPerLook.toFixed(2)],
+  ["GET, LIST and others a look", ({ perLook }) => requestsOf(perLook)],
+  [
+    "GET of pointers, of segments, and LIST of a reader a period",
+    ({ perReader: { read, open, list } }) => [read, open, list].map((count) => count.toFixed(3)).join(", "),
+  ],
   ["segments in the end", ({ segments }) => String(segments)],
   ["positions lost", ({ violations }) => String(violations.length)],
 ];
+
+function requestsOf({ read, open, list, ...others }: Requests): string {
+  const rest = Object.values(others).reduce((sum, count) => sum + count);
+  return [read + open, list, rest].map((count) => count.toFixed(3)).join(", ");
+}
 
 process.stdout.write(`| ${COLUMNS.map(([name]) => name).join(" | ")} |\n|${"---|".repeat(COLUMNS.length)}\n`);
 const reports: BackupReport[] = [];

@@ -17,6 +17,7 @@ import { Coverage } from "./coverage.ts";
 import { mend } from "./operator.ts";
 import { SimulatedCheckpoints } from "./simulated-checkpoints.ts";
 import { simulatedLog } from "./simulated-log.ts";
+import { startReader } from "./simulated-reader.ts";
 
 /** The results of a simulation. */
 export interface BackupReport {
@@ -31,6 +32,10 @@ export interface BackupReport {
   /** The bytes of `againPerPeriod` relative to the bytes of `writtenPerPeriod`. */
   readonly bytesAgain: number;
   readonly requestsPerLook: number;
+  /** The requests of nodes by kind, per look. */
+  readonly perLook: Requests;
+  /** The requests of a reader by kind, per period. */
+  readonly perReader: Requests;
   readonly looks: number;
   readonly segments: number;
   /** The longest time until a message was in a segment, in periods. */
@@ -38,6 +43,9 @@ export interface BackupReport {
   /** The longest time for which a node reported that messages were exposed, in periods. */
   readonly longestReported: number;
 }
+
+/** Numbers of requests to the store. */
+export type Requests = Readonly<Record<RequestKind, number>>;
 
 /** The errors that faults explain. */
 const EXPECTED = ["STORE_UNREACHABLE", "LOG_TRIMMED"] as const;
@@ -69,7 +77,7 @@ export async function simulateBackup(conditions: Conditions): Promise<BackupRepo
   let isCalm = false;
   /** When the log last lost its end. */
   let lostAt: number | undefined;
-  let requests = 0;
+  const requests = noRequests();
   let looks = 0;
   let longestReported = 0;
   const contents: StoreContents = {
@@ -90,12 +98,35 @@ export async function simulateBackup(conditions: Conditions): Promise<BackupRepo
     upload: conditions.upload,
     pieces: 1,
     onStep(life, kind: RequestKind, when) {
-      if (when === "before") requests += 1;
+      if (when === "before") requests[kind] += 1;
       if (isCalm || kind === "list" || life.isDead() || !random.chance(storm.atStep)) return;
       if (when === "before" || random.chance(0.4)) kill(life);
       else freeze(life);
     },
   };
+  const readRequests = noRequests();
+  const readers = Array.from({ length: conditions.readers }, (_, nth) =>
+    startReader({
+      node: `reader-${nth}`,
+      contents,
+      log: simulated,
+      every,
+      network: {
+        time,
+        random: seededRandom(conditions.seed + nth),
+        isStoreUp: () => isStoreUp,
+        get failing() {
+          return network.failing;
+        },
+        timeout: network.timeout,
+        upload: network.upload,
+        pieces: 1,
+        onStep(_life, kind, when) {
+          if (when === "before") readRequests[kind] += 1;
+        },
+      },
+    }),
+  );
   const checkpoints = new SimulatedCheckpoints(contents, simulated, seededRandom(conditions.seed));
   const begins = (): number[] => [...contents.files.keys()].flatMap((name) => beginOf(name) ?? []);
   /**
@@ -254,7 +285,9 @@ export async function simulateBackup(conditions: Conditions): Promise<BackupRepo
     writtenPerPeriod: written.segments / periods,
     againPerPeriod: merged.segments / periods,
     bytesAgain: merged.bytes / Math.max(1, written.bytes),
-    requestsPerLook: requests / Math.max(1, looks),
+    requestsPerLook: Object.values(requests).reduce((sum, count) => sum + count) / Math.max(1, looks),
+    perLook: each(requests, Math.max(1, looks)),
+    perReader: each(readRequests, Math.max(1, conditions.readers * periods)),
     looks,
     segments: [...contents.files.keys()].filter((name) => name.endsWith(".segment")).length,
     longest: coverage.longest / every,
@@ -263,6 +296,7 @@ export async function simulateBackup(conditions: Conditions): Promise<BackupRepo
   const never = await stillMissing();
   if (never.length > 0)
     problems.push(`positions ${never.join(", ")} are not backed up although there are no more faults`);
+  for (const reader of readers) problems.push(...reader.problems);
   return { ...report, violations: [...coverage.violations, ...problems] };
 
   /** Ends all faults, and returns the positions that are not backed up even then. */
@@ -276,8 +310,10 @@ export async function simulateBackup(conditions: Conditions): Promise<BackupRepo
       await mendNow();
       await time.run(time.now() + every);
       missing = coverage.missing(Math.max(simulated.bounds().first, ...begins()), last);
-      if (missing.length === 0) break;
+      if (missing.length === 0 && readers.every(({ position }) => position >= last)) return [];
     }
+    for (const { position } of readers)
+      if (position < last) problems.push(`a reader is at position ${position} of ${last}`);
     return missing;
   }
 
@@ -300,4 +336,13 @@ export async function simulateBackup(conditions: Conditions): Promise<BackupRepo
 /** Returns the transaction that a file in a backup names as its beginning; undefined for any other file. */
 function beginOf(name: string): number | undefined {
   return name.endsWith(".begin") ? Number(name.slice(-22, -6)) : undefined;
+}
+
+function noRequests(): Record<RequestKind, number> {
+  return { list: 0, upload: 0, open: 0, read: 0, create: 0, replace: 0, remove: 0, now: 0 };
+}
+
+function each(requests: Requests, count: number): Requests {
+  const entries = Object.entries(requests).map(([kind, total]) => [kind, total / count] as const);
+  return Object.fromEntries(entries) as Requests;
 }

@@ -11,7 +11,7 @@ import {
 } from "@cairn/checkpoint/testing";
 import { connect } from "nats";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { lookAtBackup } from "../../../src/backup/write/backup-look.ts";
+import { type BackupLookOptions, lookAtBackup } from "../../../src/backup/write/backup-look.ts";
 import type { BackupMemory } from "../../../src/backup/write/look-results.ts";
 import { takeMessages, text } from "../../../testing/log-messages.ts";
 import { put, trimScene } from "@cairn/test-support/nodes/trim-scene";
@@ -90,7 +90,7 @@ describe("a look at a log's backup", () => {
   });
 
   it("reads the pointer if there is nothing to do, and lists the backup to write a segment", async () => {
-    const writing = ["read", "list", "create lease", "upload", "replace", "remove lease"];
+    const writing = ["read", "read lease", "list", "create lease", "upload", "replace", "remove lease"];
     expect(await requests()).toEqual([
       "read",
       "list",
@@ -137,15 +137,16 @@ describe("a look at a log's backup", () => {
     "{",
     '{"segments":[null]}',
     '{"segments":[{"name":"log-x/1.segment","bytes":1,"modifiedAt":1}]}',
-  ])("lists the backup if the pointer is %j", async (content) => {
+  ])("lists the backup if the pointer is %j, and writes the pointer", async (content) => {
     await requests();
     const pointer = `log-${scene.logId}/newest.json`;
     const { tag = "" } = (await scene.store.read(pointer)) ?? {};
     await scene.store.replace(pointer, content, tag);
-    expect(await requests()).toEqual(["read", "list"]);
+    expect(await requests()).toEqual(["read", "list", "replace"]);
+    expect(await requests()).toEqual(["read"]);
   });
 
-  it("lists a backup again and again while its pointer does not change or is missing", async () => {
+  it("lists a backup ever more rarely while its pointer proves right, but immediately if it is missing", async () => {
     const clock = manualClock(Date.now());
     const look = async (): Promise<string[]> => {
       calls = [];
@@ -154,11 +155,47 @@ describe("a look at a log's backup", () => {
       return calls;
     };
     await look();
-    const seen: string[][] = [];
-    for (let n = 0; n < 12; n += 1) seen.push(await look());
-    expect(seen.filter((made) => made.includes("list"))).toHaveLength(2);
+    const listed: number[] = [];
+    for (let n = 1; n <= 1_440; n += 1) if ((await look()).includes("list")) listed.push(n);
+    expect(listed).toEqual([10, 30, 70, 150, 310, 630, 990, 1_350]);
     await scene.store.remove(`log-${scene.logId}/newest.json`);
-    expect(await look()).toEqual(["read", "list"]);
+    expect(await look()).toEqual(["read", "list", "create"]);
+    expect(await look()).toEqual(["read"]);
+  });
+
+  it("names the end of a backup whose writer was stopped before it did, and lists the backup more often after that", async () => {
+    const clock = manualClock(Date.now());
+    const look = async (options: Partial<BackupLookOptions> = {}): Promise<string[]> => {
+      calls = [];
+      clock.advance(60_000);
+      await scene.look({ store: watched, clock, ...options });
+      return calls;
+    };
+    await look();
+    for (let n = 0; n < 40; n += 1) await look();
+    await scene.append("one");
+    faults.before = async ({ method, name }) => {
+      if (method === "replace" && name.endsWith("newest.json")) throw unreachable();
+    };
+    const stopped = await scene.look({ store: watched, clock, memory: noMemory() });
+    expect([stopped.written.length, stopped.failure?.code]).toEqual([1, "STORE_UNREACHABLE"]);
+    faults = {};
+    expect(await look()).toEqual(["read", "read lease", "list", "replace"]);
+    expect(await look()).toEqual(["read"]);
+    const pointer = await scene.store.read(`log-${scene.logId}/newest.json`);
+    for (const { name } of await scene.segments()) expect(pointer?.text).toContain(name);
+  });
+
+  it("leaves a backup to the node that is writing it without listing the backup, and takes over an old lease", async () => {
+    await scene.look({ store: watched });
+    const lease = `log-${scene.logId}/${LEASE}`;
+    await scene.append("one");
+    await scene.store.create(lease, "{}");
+    expect(await requests()).toEqual(["read", "read lease"]);
+    expect((await scene.look({ store: watched })).skipped).toBe("leased");
+    const old = Date.now() / 1_000 - 120;
+    await utimes(scene.pathOf(lease), old, old);
+    expect((await scene.look({ store: watched })).written).toHaveLength(1);
   });
 
   it("reads each segment once to merge 64 of them, and reads the result back before it removes them", async () => {
@@ -172,6 +209,7 @@ describe("a look at a log's backup", () => {
     for (const call of made) counts.set(call, (counts.get(call) ?? 0) + 1);
     expect(Object.fromEntries(counts)).toEqual({
       read: 1,
+      "read lease": 1,
       list: 1,
       "create lease": 1,
       upload: 2,
