@@ -8,6 +8,7 @@ import {
   jittered,
   type RepeatedWork,
   repeatWork,
+  unlessFailed,
 } from "@cairn/kv";
 import type { Logger } from "pino";
 import type { VerifiedSummary } from "@cairn/client";
@@ -16,7 +17,7 @@ import { restoreStores } from "../checkpoints/checkpoint-stores.ts";
 import { errorFields } from "../observe/failures.ts";
 import type { System } from "../api/system.ts";
 import type { TxLog } from "../log/tx-log.ts";
-import { trimLog } from "./plan-trim.ts";
+import { isHardlyOld, trimLog } from "./plan-trim.ts";
 import { startRestoreDrill, type VerifierParts, verifyForNode } from "./restore-drill.ts";
 
 export interface UpkeepParts extends Pick<VerifierParts, "logId" | "stagingDir" | "events" | "onJudged"> {
@@ -89,10 +90,12 @@ export class NodeUpkeep {
     const { trim, kvProvider } = system;
     if (trim === undefined) return;
     const stores = restoreStores(system);
-    const pause = (): number => jittered(cleanupPause(trim.keep), systemRandom);
+    const { keep } = trim;
+    const pause = (): number => jittered(cleanupPause(keep), systemRandom);
     const work = async (signal: AbortSignal): Promise<number> => {
+      if (await unlessFailed(isHardlyOld(log, keep, cleanupPause(keep) / 2), "any", false)) return pause();
       await events.observe("trim", async (run) => {
-        const options = { log, stores, kvFormat: kvProvider.format, keep: trim.keep, reads, signal };
+        const options = { log, stores, kvFormat: kvProvider.format, keep, reads, signal };
         const { first, upTo, because } = await trimLog(options);
         run.ended({ outcome: upTo > first ? "trimmed" : "kept", first, upTo, because });
       });

@@ -2,7 +2,7 @@ import { systemClock, CairnError } from "@cairn/kv";
 import { Duration } from "luxon";
 import { SegmentReads } from "../backup/write/segment-reads.ts";
 import { type LogIdentity, readLogIdentity } from "../log/log-identity.ts";
-import type { LogBounds } from "../log/tx-log.ts";
+import type { LogBounds, TxLog } from "../log/tx-log.ts";
 import {
   type BackupFloor,
   findBackupFloor,
@@ -82,6 +82,23 @@ export async function trimLog(options: TrimOptions & { readonly dryRun?: boolean
   options.signal?.throwIfAborted();
   if (options.dryRun !== true && plan.upTo > plan.first) await options.log.trim?.(plan.upTo);
   return plan;
+}
+
+/**
+ * Returns whether the log's first message is at most `keep` older than the last one, or hardly older than `keep` (by
+ * less than `pause`, ms), as after a trim by another node. In a large cluster, all but one of the nodes thus need not
+ * ask the stores. A clock that shows an earlier time than the message is wrong, and decides nothing.
+ */
+export async function isHardlyOld(
+  log: Pick<TxLog, "bounds" | "fetch">,
+  keep: number,
+  pause: number,
+): Promise<boolean> {
+  const { first, last } = await log.bounds();
+  const [oldest, newest] = [await log.fetch(first), await log.fetch(last)];
+  if (oldest === undefined || newest === undefined) return false;
+  const age = systemClock.now() - oldest.time;
+  return newest.time - oldest.time <= keep || (age >= 0 && age < keep + pause);
 }
 
 function isFurther(

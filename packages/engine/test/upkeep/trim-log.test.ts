@@ -5,7 +5,7 @@ import { parseCheckpointName, readVerification } from "@cairn/checkpoint";
 import { CairnError } from "@cairn/kv";
 import { describe, expect, it, onTestFinished, vi } from "vitest";
 import type { TxLog } from "../../src/log/tx-log.ts";
-import { planTrim, trimLog } from "../../src/upkeep/plan-trim.ts";
+import { isHardlyOld, planTrim, trimLog } from "../../src/upkeep/plan-trim.ts";
 import { FaultyTxLog } from "../../testing/faulty-tx-log.ts";
 import {
   put,
@@ -120,6 +120,24 @@ describe.each(["embedded", "nats"] as const)("a trimmed log (%s)", (kind) => {
     expect(index).toMatchObject({ txId: 23, documents: 22 });
     await node.close();
     expect(await readdir(path.join(scene.folder, "node-index", "staging"))).toEqual([]);
+  });
+});
+
+describe("a node that keeps messages for an hour, and looks after an hour whether to trim the log,", () => {
+  const MINUTE = 60_000;
+  it.each([
+    [120, 0, true],
+    [89, 0, false],
+    [120, 60, false],
+    [120, 59, true],
+    [-60, -180, true],
+  ])("with messages of %i to %i minutes ago, asks stores: %s", async (oldest, newest, asks) => {
+    const at = [oldest, newest].map((minutes) => Date.now() - minutes * MINUTE);
+    const log: Parameters<typeof isHardlyOld>[0] = {
+      bounds: async () => ({ first: 1, last: 2 }),
+      fetch: async (position) => ({ position, time: at[position - 1] ?? 0, payload: Buffer.alloc(0) }),
+    };
+    expect(await isHardlyOld(log, 60 * MINUTE, 30 * MINUTE)).toBe(!asks);
   });
 });
 
