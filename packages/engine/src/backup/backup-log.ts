@@ -63,6 +63,11 @@ export class BackupLog implements TxLog {
   #seen: { readonly segments: readonly SegmentFile[]; readonly at: number } | undefined;
   #log: SegmentHeader["log"] | undefined;
   #fetched: Segment | undefined;
+  /**
+   * The transaction for which a reader at the end of the backup waits. Until it has loaded the segment, the log ends
+   * before it: whoever follows the log would take the time for silence, and load the segment and the one before again.
+   */
+  #awaited: TxId | undefined;
   /** The last message that was read, which followers compare again and again. */
   #tip: { readonly txId: TxId; readonly end: string; readonly message: LogMessage } | undefined;
 
@@ -115,7 +120,8 @@ export class BackupLog implements TxLog {
     const run = coveredRanges(segments).findLast(({ first }) => first <= endsWith);
     if (run === undefined) throw this.#unreachable("It has no segments yet.");
     const { offset } = await this.#identity(segments);
-    return { first: run.first - offset, last: Math.min(run.last, endsWith) - offset };
+    const last = Math.min(run.last, endsWith, (this.#awaited ?? Infinity) - 1);
+    return { first: run.first - offset, last: last - offset };
   }
 
   /** Returns the offset from positions to transaction ids, as recorded in each segment; undefined without segments. */
@@ -189,6 +195,8 @@ export class BackupLog implements TxLog {
       } catch (error) {
         if (signal.aborted) return;
         throw error;
+      } finally {
+        this.#awaited = undefined;
       }
       ahead.delete(next);
       if (segment !== undefined && before !== undefined) requireContinuation(before, segment);
@@ -351,8 +359,13 @@ export class BackupLog implements TxLog {
 
   async #waitForMore(txId: TxId, signal: AbortSignal): Promise<void> {
     const { every = LISTING_MS } = this.#options;
-    while (await this.#clock.wait(every, signal)) {
-      if ((await this.#segments("look")).some(({ last }) => last >= txId)) return;
+    this.#awaited = txId;
+    let isThere = false;
+    try {
+      while (!isThere && (await this.#clock.wait(every, signal)))
+        isThere = (await this.#segments("look")).some(({ last }) => last >= txId);
+    } finally {
+      if (!isThere) this.#awaited = undefined;
     }
   }
 

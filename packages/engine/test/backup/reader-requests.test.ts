@@ -1,3 +1,4 @@
+import { once } from "node:events";
 import path from "node:path";
 import { Readable } from "node:stream";
 import { faultyStore, type ManualClock, manualClock, type StoreCall } from "@cairn/checkpoint/testing";
@@ -40,8 +41,13 @@ describe("a reader of a log's backup that looks once a minute", () => {
     calls.filter((call) => call.method === method).map(({ name }) => name);
 
   /** Starts to follow the backup. `ended` resolves to the error with which that ends. */
+  /** Awaited before each call to the store. */
+  let held: ((call: StoreCall) => Promise<void>) | undefined;
   const follow = async (options: Partial<BackupReaderOptions> = {}): Promise<BackupReader> => {
-    const store = faultyStore(scene.store, { fail: (call) => void calls.push(call) });
+    const store = faultyStore(scene.store, {
+      fail: (call) => void calls.push(call),
+      before: async (call) => await held?.(call),
+    });
     const reader = new BackupReader({ store, every: EVERY_MS, clock, ...options });
     expect(await reader.exists()).toBe(true);
     const reading = async (): Promise<void> => {
@@ -88,6 +94,26 @@ describe("a reader of a log's backup that looks once a minute", () => {
     // It lists the backup after ten periods, and then less and less often.
     expect(asked("list").length).toBeLessThanOrEqual(2);
     expect(read).toEqual((await takeMessages(scene.log, 1, 31)).map(text));
+  });
+
+  it("loads a segment once, even if its last message is compared while that takes long", async () => {
+    const reader = await follow();
+    await scene.append("new");
+    await scene.look();
+    const going = new AbortController();
+    let isLoading = false;
+    held = async ({ method }) => {
+      if (method !== "open") return;
+      isLoading = true;
+      await once(going.signal, "abort");
+    };
+    await advance();
+    await vi.waitFor(() => expect(isLoading).toBe(true));
+    expect((await reader.bounds()).last).toBe(1);
+    going.abort();
+    await isRead();
+    expect((await reader.bounds()).last).toBe(2);
+    held = undefined;
   });
 
   /** Writes the backup of a log that continues the scene's. */

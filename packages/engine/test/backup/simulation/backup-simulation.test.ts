@@ -48,6 +48,11 @@ describe("a cluster without faults", () => {
         // The clocks of nodes differ by up to a period here. After three periods, a node reports `log-backup-behind`.
         expect(report.longestReported).toBeLessThan(2.3);
         expect(report.segments).toBeLessThan(70);
+        // A reader reads the pointer at each look and each segment once, and seldom lists the store.
+        const { read, open, list } = report.perReader;
+        expect(read).toBeLessThanOrEqual(1);
+        expect(open).toBeLessThan(report.writtenPerPeriod + 0.1);
+        expect(list).toBeLessThan(0.1);
       },
     );
   });

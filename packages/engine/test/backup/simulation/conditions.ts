@@ -96,7 +96,7 @@ export function anyConditions(seed: number, looks: number): Conditions {
   return {
     seed,
     nodes,
-    readers: 0,
+    readers: 1,
     periods,
     every,
     exclusive: random.chance(0.6),

@@ -27,9 +27,9 @@ const COLUMNS: readonly (readonly [string, (report: BackupReport) => string])[] 
   ["merged or doubled", ({ againPerPeriod }) => againPerPeriod.toFixed(2)],
   ["bytes written again", ({ bytesAgain }) => `${(100 * bytesAgain).toFixed(0)} %`],
   ["longest until backed up", ({ longest }) => `${longest.toFixed(2)} periods`],
-  ["GET, LIST and others a look", ({ perLook }) => requestsOf(perLook)],
+  ["GET, LIST and other requests a look", ({ perLook }) => requestsOf(perLook)],
   [
-    "GET of pointers, of segments, and LIST of a reader a period",
+    "a reader's GET of the pointer and of segments, and LIST, a period",
     ({ perReader: { read, open, list } }) => [read, open, list].map((count) => count.toFixed(3)).join(", "),
   ],
   ["segments in the end", ({ segments }) => String(segments)],
