@@ -37,6 +37,8 @@ export class Coverage {
    * suspended node may then remove what it has listed under the same name.
    */
   readonly #gone = new Set<Appended>();
+  /** When each segment was first written: a node may remove by name what it listed before it was written again. */
+  readonly #writtenAt = new Map<string, number>();
   /** The names of all segments that ever began, or ended, at a position. */
   readonly #begun = new Map<number, Set<string>>();
   readonly #ended = new Map<number, Set<string>>();
@@ -90,6 +92,8 @@ export class Coverage {
       messages === undefined ? "its messages never followed each other" : faultOf(content, messages);
     if (fault !== undefined) this.violations.push(`${name}: ${fault}`);
     if (fault !== undefined || messages === undefined) return false;
+    const writtenAt = this.#writtenAt.get(name) ?? modifiedAt;
+    this.#writtenAt.set(name, writtenAt);
     const isNew = messages.some((message) => !this.#copies.has(message));
     if (isDamaged(isNew)) return true;
     for (const message of messages) {
@@ -97,7 +101,7 @@ export class Coverage {
       if (count === undefined) this.longest = Math.max(this.longest, this.#time.now() - message.time);
       this.#copies.set(message, (count ?? 0) + 1);
     }
-    this.#stored.set(name, { messages, modifiedAt });
+    this.#stored.set(name, { messages, modifiedAt: writtenAt });
     const figures = isNew ? this.written : this.merged;
     figures.segments += 1;
     figures.bytes += content.length;

@@ -23,8 +23,6 @@ export interface SimulatedLog {
   at(position: number): Appended | undefined;
   /** Returns whether a message is, or was before it was trimmed, a part of the log as it is now. */
   isCurrent(message: Appended): boolean;
-  /** Returns whether a message was at any time appended. */
-  wasEver(message: LogMessage): boolean;
   /** Returns the message that was at any time appended at a position, and whose anchor begins with these digits. */
   find(position: number, anchorStart: string): Appended | undefined;
 }
@@ -88,7 +86,6 @@ export function simulatedLog(time: VirtualTime, bytes: number): SimulatedLog {
     },
     at: held,
     isCurrent: (message) => all[message.position - 1] === message,
-    wasEver: (message) => ever.has(keyOf(message.position, anchorOf(message).sha256)),
     find: (position, anchorStart) => ever.get(keyOf(position, anchorStart)),
   };
 }
