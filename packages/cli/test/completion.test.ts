@@ -54,7 +54,7 @@ describe("the completion of bash", () => {
   it("continues the word that was begun, after options and their values", async () => {
     expect(await offered(["che"])).toEqual(["checkpoint"]);
     expect(await offered(["log", "backup", "v"])).toEqual(["verify"]);
-    expect(await offered(["status", "--url", "http://a", "--wa"])).toEqual(["--wait", "--watch"]);
+    expect(await offered(["status", "--url", "http://a", "--ex"])).toEqual(["--expect"]);
   });
 
   it("offers the values of an option and of an argument, and otherwise leaves files to bash", async () => {
