@@ -40,6 +40,25 @@ export const NATS: readonly BrokenCluster[] = [
     },
   },
   {
+    name: "nats-nodes",
+    failure: "no node has the permission to respond to the others",
+    codes: ["NOT_READY"],
+    nats: { config: USERS('subscribe: { deny: ["_CAIRN.nodes.>"] }') },
+    async break(scene) {
+      const a = await scene.ready("a", { settings: { "cairn/tx-log": { user: "node", password: "n" } } });
+      const command = `status --cluster --url ${await a.url()} -j '${JSON.stringify(ADMIN)}'`;
+      return { output: await scene.runRefused(command) };
+    },
+    hint: /responds by itself: a: [^]*permit their NATS user to subscribe to [^]*: _CAIRN/,
+    async follow(scene) {
+      await scene.step("give the permission in nats.conf, and restart nats-server", async () => {
+        await writeFile(scene.path("nats.conf"), USERS(""));
+        await scene.nats.stop();
+        await scene.nats.start();
+      });
+    },
+  },
+  {
     name: "nats-authority",
     failure: "a node does not know the authority of the log's certificate",
     codes: ["LOG_UNREACHABLE"],

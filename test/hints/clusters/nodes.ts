@@ -175,6 +175,18 @@ export const NODES: readonly BrokenCluster[] = [
     },
   },
   {
+    name: "all-nodes-cut-off",
+    failure: "the server through which all nodes are asked is down",
+    codes: ["LOG_UNREACHABLE"],
+    async break(scene) {
+      await pair(scene);
+      await scene.nats.kill();
+      return { output: await silentCluster(scene, /^Log +LOG_UNREACHABLE: /m) };
+    },
+    hint: /^LOG_UNREACHABLE: [^]*Make sure that nats-server is running(?![^]*end it)/,
+    follow: async (scene) => await scene.step("start nats-server", () => scene.nats.start()),
+  },
+  {
     name: "all-nodes-killed-log-lost",
     failure: "all nodes of a log are dead, and the log is lost",
     codes: ["NOT_FOUND"],

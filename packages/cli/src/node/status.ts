@@ -1,5 +1,5 @@
 import { timeoutSignal } from "@cairn/client/protocol";
-import { CairnError, isCairnError, wait } from "@cairn/kv";
+import { CairnError, isCairnError, unlessFailed, wait } from "@cairn/kv";
 import type { NodeStatus } from "@cairn/client";
 import type { System } from "@cairn/engine";
 import { requireConfig } from "@cairn/config";
@@ -87,7 +87,9 @@ async function unlessSilent<T>(run: StatusRun, system: System, asking: Promise<T
     return await asking;
   } catch (error) {
     if (!isCairnError(error) || !SILENCE.some((code) => code === error.code)) throw error;
-    return await writeWithoutNodes(run, system, error);
+    const signal = timeoutSignal(DEFAULT_TIMEOUT_MS);
+    const own = openNode(run).then((node) => node.json<NodeStatus>({ path: "/status", signal }));
+    return await writeWithoutNodes(run, system, error, unlessFailed(own, "any", undefined));
   }
 }
 

@@ -1,4 +1,5 @@
 import { readFile } from "node:fs/promises";
+import type { NodeStatus } from "@cairn/client";
 import { type CheckpointStore, listRetained } from "@cairn/checkpoint";
 import {
   dbDirLayout,
@@ -23,13 +24,15 @@ interface Place {
 }
 
 /**
- * Writes what the log, the stores and the folder of this machine's node hold, and throws `NOT_READY` with what to do
- * first. `silence` is the error that says that no node responds.
+ * Writes what the log, the stores and the folder of this machine's node hold, and throws the error that says what to do
+ * first. `silence` is the error that says that no node responds. `asking` is the status of the node at the configured
+ * address, which may respond by itself.
  */
 export async function writeWithoutNodes(
   run: ConfiguredRun,
   system: System,
   silence: CairnError,
+  asking: Promise<NodeStatus | undefined>,
 ): Promise<never> {
   let logId: string | undefined;
   const readLog = async (): Promise<string> => {
@@ -46,9 +49,8 @@ export async function writeWithoutNodes(
     restoreStores(system).map((store) => placeOf("Store", readStore(store, logId), store.location)),
   );
   const index = await placeOf("Index", readIndex(run, system));
-  const holder = await holderOf(system);
   const places = [log, ...stores, index];
-  const error = firstStep(silence, log, holder, system);
+  const error = await firstStep(silence, log, await asking, system);
   const fields = formatFields(places.map(({ what, message }) => [what, message]));
   const { code, message, hint = null } = error;
   const answer = {
@@ -109,23 +111,31 @@ async function holderOf({ dbDir }: System): Promise<number | undefined> {
   return pid > 0 && isRunning(pid) ? pid : undefined;
 }
 
-/** Returns the error whose hint comes first: no node can run without its log. */
-function firstStep(
+/** Returns the error whose hint comes first: no node can run without its log, and one that responds must not be ended. */
+async function firstStep(
   silence: CairnError,
   log: Place,
-  holder: number | undefined,
-  { dbDir }: System,
-): CairnError {
+  own: NodeStatus | undefined,
+  system: System,
+): Promise<CairnError> {
+  if (log.error?.code === "LOG_UNREACHABLE") return log.error;
+  const { message, hint } = silence;
+  if (own?.node === system.nodeId) {
+    const { node, verdict } = own;
+    const said = `${message} The node of this machine responds by itself: ${node}: ${verdict.message}`;
+    return new CairnError("NOT_READY", said, verdict.hint ?? hint);
+  }
+  const holder = await holderOf(system);
   if (holder !== undefined)
     return new CairnError(
       "NOT_READY",
-      `${silence.message} Process ${holder}, which used ${dbDir} last, is running.`,
+      `${message} Process ${holder}, which used ${system.dbDir} last, is running.`,
       `See the last lines of its log. If it is stopped or frozen (ps -o stat,pid,args -p ${holder} shows T), resume it: kill -CONT ${holder}. Otherwise, end it and start the node again: cairn start.`,
     );
   if (log.error !== undefined) return log.error;
   return new CairnError(
     "NOT_READY",
-    `${silence.message} Until a node runs, nothing can be read or written; the log holds everything that was acknowledged.`,
-    silence.hint,
+    `${message} Until a node runs, nothing can be read or written; the log holds everything that was acknowledged.`,
+    hint,
   );
 }
