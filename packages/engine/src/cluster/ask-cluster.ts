@@ -123,10 +123,11 @@ export async function askSilent(
   const instances = peers.map(({ instance }) => instance);
   const answers = await askEach(channel, peers, { ask: "others", log, instances }, options);
   const present = new Set(peers.map(({ node }) => node));
+  // Of the processes that a node has had, the one that was heard from last is the node.
   const silent = new Map<string, SilentNode>();
   for (const one of [...answers.values()].flatMap(({ others = [] }) => others)) {
-    const forMs = Math.min(one.forMs, silent.get(one.instance)?.forMs ?? Infinity);
-    if (!present.has(one.node)) silent.set(one.instance, { ...one, forMs });
+    const known = silent.get(one.node);
+    if (!present.has(one.node) && one.forMs <= (known?.forMs ?? Infinity)) silent.set(one.node, one);
   }
   return [...silent.values()].toSorted((a, b) => (a.node < b.node ? -1 : 1));
 }
@@ -135,11 +136,11 @@ export async function askSilent(
 const LEAVING_MS = 500;
 
 /** Announces within half a second that this node stops, so that it is not reported missing. The message may be lost. */
-export async function tellLeaving(channel: PeerChannel, instance: string): Promise<void> {
+export async function tellLeaving(channel: PeerChannel, node: string): Promise<void> {
   const told = async (): Promise<void> => {
     const signal = timeoutSignal(LEAVING_MS);
     // Messages from one publisher arrive in order, so a single response proves that the announcement was sent.
-    for await (const _ of ask(channel, { cairn: 1, ask: "leaving", instance }, signal)) return;
+    for await (const _ of ask(channel, { cairn: 1, ask: "leaving", node }, signal)) return;
   };
   await withTimeout(unlessFailed(told(), "any", undefined), LEAVING_MS);
 }

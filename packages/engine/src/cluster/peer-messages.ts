@@ -37,7 +37,7 @@ const QuestionSchema = z.discriminatedUnion("ask", [
     log: Text,
     instances: z.array(Text).max(MAX_INSTANCES),
   }),
-  z.object({ cairn: z.literal(1), ask: z.literal("leaving"), instance: Text }),
+  z.object({ cairn: z.literal(1), ask: z.literal("leaving"), node: Text }),
   z.object({
     cairn: z.literal(1),
     ask: z.literal("compare"),
@@ -52,7 +52,7 @@ const QuestionSchema = z.discriminatedUnion("ask", [
  * A request to the nodes of a log (docs/internals/log-format.md). `status`: the content of GET /status. `digest`: the
  * digest at a transaction, for which the node waits at most `waitMs`. `check`: that instance compares itself with a
  * rebuild from the log. `compare`: a response only if the chains differ. `others`: the nodes heard from beyond these
- * instances. `leaving`: that instance is stopping.
+ * instances. `leaving`: the node with that id is stopping.
  */
 export type Question = Readonly<z.infer<typeof QuestionSchema>>;
 

@@ -101,7 +101,7 @@ export class PeerServer {
         return reply({ others: this.#heard.others(question.log, question.instances) });
       }
       if (question.ask === "leaving") {
-        this.#heard.left(question.instance);
+        this.#heard.left(question.node);
         return reply({});
       }
       if (question.ask === "compare") {
@@ -201,8 +201,9 @@ export class HeardNodes {
     return [...this.#heard].filter(([, { at }]) => now - at < withinMs).map(([instance]) => instance);
   }
 
-  left(instance: string): void {
-    this.#heard.delete(instance);
+  /** Forgets a node that stops, with its earlier processes: it may have been killed before it ran again. */
+  left(node: string): void {
+    for (const [instance, one] of this.#heard) if (one.node === node) this.#heard.delete(instance);
   }
 
   others(log: string, instances: readonly string[]): SilentNode[] {

@@ -177,7 +177,7 @@ export class NodeReporting {
     ]);
     // This comes last, so that no announcement follows the message that this node is leaving.
     const { peers } = this.#parts.life.log ?? {};
-    if (peers !== undefined) await tellLeaving(peers, this.#peers.identity.instance);
+    if (peers !== undefined) await tellLeaving(peers, this.#peers.identity.node);
   }
 
   async look(): Promise<void> {

@@ -33,9 +33,13 @@ async function startProcess() {
     child.kill("SIGKILL");
     await exited;
   };
+  const stop = async (): Promise<void> => {
+    child.kill("SIGTERM");
+    await exited;
+  };
   onTestFinished(kill);
   await once(createInterface({ input: child.stdout }), "line");
-  return { child, kill };
+  return { child, kill, stop };
 }
 
 /** Waits until the node `by` has heard from `node`. */
@@ -110,8 +114,10 @@ it(
       3,
       expect.stringMatching(/^NOT_READY: frozen: no response; last heard from /),
     ]);
-    await startProcess();
+    const again = await startProcess();
     expect(await statusOf(scene, 2)).toMatchObject({ code: 0, stderr: "" });
+    await again.stop();
+    expect(await statusOf(scene, 1)).toMatchObject({ code: 0, stderr: "" });
   },
 );
 
@@ -147,7 +153,8 @@ it("at most a thousand nodes are remembered, for an hour after they were last he
   now = 3_600_000;
   expect(heard.others("l", [])).toEqual([{ instance: "i2", node: "n2", forMs: 1_000 }]);
   expect(heard.others("l", ["i2"])).toEqual([]);
-  heard.left("i2");
+  heard.heard({ instance: "i2-restarted", node: "n2", log: "l" });
+  heard.left("n2");
   expect(heard.others("l", [])).toEqual([]);
   for (let n = 0; n < 1_001; n += 1) hear(n);
   expect(

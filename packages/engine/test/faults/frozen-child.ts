@@ -1,4 +1,4 @@
-// Runs, until it is killed, a node whose reader the server removes after a second: node frozen-child.js NATS_URL DIR
+// Runs, until it is stopped or killed, a node whose reader the server removes after a second: node frozen-child.js NATS_URL DIR
 import path from "node:path";
 import { levelProvider } from "@cairn/kv";
 import { runNode } from "@cairn/node";
@@ -17,5 +17,6 @@ const node = await runNode({
   checkpointer: undefined,
   http: { host: "127.0.0.1", port: 0, maxBody: 1_000_000 },
 });
+process.once("SIGTERM", () => void node.close().then(() => process.exit()));
 await node.ready;
 process.stdout.write(`${node.url}\n`);
