@@ -79,7 +79,7 @@ describe("a false alarm", () => {
 
   it("is a divergence, a failure, or an index that is reported as damaged", () => {
     const divergence = { code: "LOG_DIFFERENT", message: "" };
-    const damaged = [{ code: "INDEX_CORRUPT", message: "", path: "" }];
+    const damaged = [{ code: "INDEX_CORRUPT", message: "", path: "", at: "" }];
     expect(falseAlarms({ ...sound, index: { ...sound.index, divergence } } as NodeStatus, none)).toHaveLength(
       1,
     );

@@ -150,7 +150,9 @@ describe("the status screen", () => {
       join: {
         restoredFrom: { name, store: "file:///store", txId: 1000 },
         skipped: [{ name: "checkpoint-2", store: "file:///c", code: "CHECKPOINT_CORRUPT", message: "Bad." }],
-        movedAside: [{ path: "/q/1", code: "INDEX_CORRUPT", message: "Worse." }],
+        movedAside: [
+          { path: "/q/1", at: "2026-11-20T06:00:00.000Z", code: "INDEX_CORRUPT", message: "Worse." },
+        ],
         orphans: 12,
         uncompared: [],
         replayed: 200,
@@ -203,7 +205,7 @@ describe("the status screen", () => {
       "Attention    CHECKPOINT_CORRUPT: A checkpoint could not be verified. Bad. (since 2026-11-20 06:55:00 UTC, 5 min ago)",
       "Attention    Twice. (since 2026-11-20 06:20:00 UTC, 40 min ago)",
       "             Rename.",
-      "Notice       INDEX_CORRUPT: The node moved its index aside and built another one. Worse. (since 2026-11-20 06:59:59 UTC, now)",
+      "Notice       INDEX_CORRUPT: The node moved its index aside and built another one. Worse. (since 2026-11-20 06:00:00 UTC, 1 h ago)",
       `Joined       from ${name} in file:///store, 200 transactions replayed`,
       "Skipped      checkpoint-2: CHECKPOINT_CORRUPT, Bad.",
       "Moved aside  /q/1: INDEX_CORRUPT, Worse.",

@@ -160,7 +160,7 @@ export interface NodeStatus {
     /** Skipped checkpoints, newest first. `store` is the location of their store. */
     readonly skipped: readonly (Omit<Failure, "hint"> & { readonly name: string; readonly store: string })[];
     /** Folders of indexes that were moved aside at this start, with the reasons. */
-    readonly movedAside: readonly (Omit<Failure, "hint"> & { readonly path: string })[];
+    readonly movedAside: readonly (Omit<Failure, "hint"> & { readonly path: string; readonly at: string })[];
     /**
      * The number of transactions that only indexes in `quarantine/` contain, whenever they were moved there. `cairn log
      * orphans` prints them.

@@ -76,7 +76,7 @@ const Index = z.object({
 const Join = z.object({
   restoredFrom: z.object({ name: Text, store: Text, txId: Count }).nullable(),
   skipped: list(z.object({ name: Text, store: Text, code: Text, message: Text })),
-  movedAside: list(z.object({ path: Text, code: Text, message: Text })),
+  movedAside: list(z.object({ path: Text, at: Time, code: Text, message: Text })),
   orphans: Count,
   uncompared: list(Text),
   replayed: Count,

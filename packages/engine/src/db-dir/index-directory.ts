@@ -70,9 +70,10 @@ export interface MovedContents {
   readonly held?: HeldTransactions;
 }
 
-/** An index that was moved aside: its path in quarantine, and the reason. */
+/** An index that was moved aside: its path in quarantine, when, and the reason. */
 export interface MovedAside {
   readonly path: string;
+  readonly at: string;
   readonly code: string;
   readonly message: string;
 }
@@ -174,18 +175,18 @@ export class IndexDirectory {
 
   async #moveAside(reason: CairnError, { holdsLost, held }: MovedContents): Promise<MovedAside> {
     const { live, quarantine } = this.layout;
-    const stamp = new Date().toISOString().replaceAll(":", "-");
-    const target = path.join(quarantine, `${stamp}-${reason.code.toLowerCase()}`);
+    const at = new Date().toISOString();
+    const target = path.join(quarantine, `${at.replaceAll(":", "-")}-${reason.code.toLowerCase()}`);
     await makeFolder(target);
     const { code, message } = reason;
     // The note is written first. Without it, the index would never be removed, and its transactions would be unknown.
-    await writeNote(target, { code, message, at: new Date().toISOString(), holdsLost, ...held });
+    await writeNote(target, { code, message, at, holdsLost, ...held });
     // The note's folder is flushed before the move, so that after a power loss the index is in one of the two places.
     for (const folder of [target, quarantine, this.path]) await syncFolder(folder);
     await rename(live, path.join(target, "live"));
     for (const folder of [target, this.path]) await syncFolder(folder);
     await this.#removeOldest();
-    return { path: target, code, message };
+    return { path: target, at, code, message };
   }
 
   /** Makes a complete index from `staging` or `rebuild` the local index. The previous one must have been moved aside. */

@@ -16,6 +16,8 @@ export interface HeldTransactions {
   readonly comparedWith?: string | undefined;
   /** False if transactions that could not be compared count as shared. */
   readonly isProven?: boolean | undefined;
+  /** Those up to this one were seen to have been loaded again, in other transactions. */
+  readonly loaded?: TxId | undefined;
 }
 
 /** Records why and when the index was moved aside, and its transactions. */
@@ -75,10 +77,10 @@ export async function readQuarantine(quarantine: string): Promise<QuarantinedInd
 export function countOrphans(indexes: readonly QuarantinedIndex[], logId?: string): number {
   let orphans = 0;
   for (const { holdsLost, held } of indexes) {
-    const { txId, shared = FIRST_TX_ID, comparedWith = logId } = held;
+    const { txId, shared = FIRST_TX_ID, loaded = 0, comparedWith = logId } = held;
     const isOfLog = logId === undefined || comparedWith === logId;
     // A birth record is not a transaction that can be printed.
-    if (holdsLost && isOfLog && txId !== undefined) orphans += txId - Math.max(shared, FIRST_TX_ID);
+    if (holdsLost && isOfLog && txId !== undefined) orphans += txId - Math.max(shared, loaded, FIRST_TX_ID);
   }
   return orphans;
 }
@@ -103,7 +105,13 @@ async function isWithoutIndex(folder: string): Promise<boolean> {
 }
 
 /** The types of what a note says about the transactions of an index. */
-const HELD = { txId: "number", shared: "number", comparedWith: "string", isProven: "boolean" } as const;
+const HELD = {
+  txId: "number",
+  shared: "number",
+  comparedWith: "string",
+  isProven: "boolean",
+  loaded: "number",
+} as const;
 
 async function readNote(folder: string): Promise<Pick<QuarantinedIndex, "holdsLost" | "held">> {
   const note = (await parseNote(folder)) ?? {};

@@ -57,7 +57,7 @@ const MEANWHILE: Readonly<Record<keyof typeof ALL, string>> = {
   "log-backup-behind": "the transactions that are not in the backup would be lost with the log's servers.",
   "log-backup-damaged": "what only the damaged segments hold cannot be restored.",
   "checkpoint-skipped": "a node that joins uses an older checkpoint.",
-  "index-moved-aside": "nothing is missing.",
+  "index-moved-aside": "nothing is missing, unless another finding says so.",
   "different-log-accepted": "this node moves a good index aside if the log is lost.",
   "node-silent": "requests to this node fail, and the others continue.",
   "nodes-not-asked": "it is unknown how the other nodes are.",

@@ -186,15 +186,13 @@ function backupFindings({ logBackup, resources }: NodeFacts, now: number): Findi
   return findings;
 }
 
-function joinFindings({ join, resources: { uptimeMs } }: NodeFacts, now: number): Finding[] {
-  if (uptimeMs > MOVED_ASIDE_MS) return [];
-  return join.movedAside.map(({ code, message }) =>
-    finding("index-moved-aside", {
-      code,
-      message: `The node moved its index aside and built another one. ${message}`,
-      since: isoTime(now - uptimeMs),
-    }),
-  );
+function joinFindings({ join }: NodeFacts, now: number): Finding[] {
+  return join.movedAside
+    .filter(({ at }) => now - Date.parse(at) <= MOVED_ASIDE_MS)
+    .map(({ code, message, at }) => {
+      const what = `The node moved its index aside and built another one. ${message}`;
+      return finding("index-moved-aside", { code, message: what, since: at });
+    });
 }
 
 function isAfter(time: string | null | undefined, other: string): boolean {

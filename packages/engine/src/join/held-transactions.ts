@@ -85,8 +85,9 @@ export async function reassessQuarantine(
       await closing(kv, async () => {
         if (state === undefined) return;
         const contents = await movedContents({ kv, state }, log, identity, joined, held);
-        if (contents.held !== undefined && !isDeepStrictEqual(contents, { holdsLost, held }))
-          await directory.note(folder, contents);
+        if (contents.held === undefined) return;
+        const renewed = { ...contents, held: { ...held, ...contents.held } };
+        if (!isDeepStrictEqual(renewed, { holdsLost, held })) await directory.note(folder, renewed);
       });
     };
     // The index may be open elsewhere, and the log or a backup may be unreachable. Neither keeps the node from joining.

@@ -28,7 +28,7 @@ import { answerOf } from "./node-status.ts";
 import { type Movement, type Stall, StallWatch, type WaitingFor } from "./stall-watch.ts";
 import type { System } from "../api/system.ts";
 import type { TxLog } from "../log/tx-log.ts";
-import { countOrphans, type QuarantinedIndex } from "../db-dir/quarantine.ts";
+import type { QuarantinedIndex } from "../db-dir/quarantine.ts";
 import type { IndexStore } from "../index/index-store.ts";
 import { fileReader, openIndex } from "../index/local-index.ts";
 import { orphanTransactions } from "../join/orphan-transactions.ts";
@@ -134,7 +134,7 @@ export class NodeReporting {
     const retryMs = Math.min(every, RETRY_MS);
     this.#repeat(every, async () => {
       const { life } = this.#parts;
-      if (life.phase === "ready" && life.index !== undefined && life.report.orphans > 0)
+      if (life.phase === "ready" && life.index !== undefined)
         life.report.orphans = await this.#countOrphans(life.index);
       if (life.phase === "ready" && life.report.uncompared.length > 0)
         life.report.uncompared = await this.#parts.directory.uncompared();
@@ -239,39 +239,46 @@ function inBrackets({ code, message }: { readonly code: string; readonly message
 }
 
 /**
- * Returns a function that counts the transactions that `index` lacks and indexes in quarantine contain. While a node runs, they may be loaded again (`cairn
- * load`), or given up by removing their folder. What a comparison at a join has shown stays recorded with them.
+ * Returns a function that counts the transactions that `index` lacks and indexes in quarantine contain. While a node
+ * runs, they may be loaded again (`cairn load`), or given up by removing their folder. That they were loaded is recorded
+ * for the next start, which shows it again, because the log may have lost them once more.
  */
 export function orphanCount(
   directory: IndexDirectory,
   provider: KvProvider,
 ): (index: IndexStore) => Promise<number> {
   const loaded = new Map<string, TxId>();
+  let counted: IndexStore | undefined;
 
-  async function advance({ folder, live, held }: QuarantinedIndex, index: IndexStore): Promise<void> {
+  async function advance({ folder, live, ...one }: QuarantinedIndex, index: IndexStore): Promise<void> {
+    const { holdsLost, held } = one;
     const { txId, shared = FIRST_TX_ID } = held;
     const after = loaded.get(folder) ?? shared;
     if (txId === undefined || after >= txId) return;
     const { kv, state } = await openIndex(fileReader(provider), live);
     await closing(kv, async () => {
       if (state === undefined) return;
+      let upTo = after;
+      let isWhole = true;
       for await (const orphan of orphanTransactions(kv, state, shared, after)) {
         const { id } = JSON.parse(orphan.line ?? "{}") as { readonly id?: string };
-        if (id !== undefined && (await index.ownerOf(id)) === undefined) return;
-        loaded.set(folder, orphan.txId);
+        isWhole = id === undefined || (await index.ownerOf(id)) !== undefined;
+        if (!isWhole) break;
+        upTo = orphan.txId;
       }
-      loaded.set(folder, txId);
+      if (isWhole) upTo = txId;
+      loaded.set(folder, upTo);
+      if (upTo !== (held.loaded ?? shared))
+        await directory.note(folder, { holdsLost, held: { ...held, txId, loaded: upTo } });
     });
   }
 
   return async (index) => {
+    if (counted !== index) loaded.clear();
+    counted = index;
     const indexes = await directory.readQuarantine();
     // An index may be damaged, or open in a command that prints its transactions.
     for (const one of indexes) if (one.holdsLost) await unlessFailed(advance(one, index), "any", undefined);
-    const remaining = indexes.map(({ held, ...one }) => {
-      const shared = Math.max(held.shared ?? FIRST_TX_ID, loaded.get(one.folder) ?? 0);
-      return { ...one, held: { ...held, shared } };
-    });
-    return countOrphans(remaining, index.state.log.id);
+    return await directory.countOrphans(index.state.log.id);
   };
 }

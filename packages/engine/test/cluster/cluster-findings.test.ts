@@ -68,7 +68,7 @@ test("the worst finding comes first and decides the verdict", () => {
     peer("a", {
       join: {
         ...STATUS.join,
-        movedAside: [{ path: "/q", code: "INDEX_CORRUPT", message: "It." }],
+        movedAside: [{ path: "/q", at: ago(HOUR), code: "INDEX_CORRUPT", message: "It." }],
         orphans: 2,
       },
     }),
@@ -85,14 +85,14 @@ test("the worst finding comes first and decides the verdict", () => {
     message: "b: LOG_GAP: A message is missing.",
     hint: "Recover the log.",
   });
-  const movedAside = [{ path: "/q", code: "X", message: "It." }];
+  const movedAside = [{ path: "/q", at: ago(2 * HOUR), code: "X", message: "It." }];
   const moved = view([peer("a", { join: { ...STATUS.join, movedAside } })]);
   expect(clusterStatus(moved, NOW)).toMatchObject({
-    findings: [{ code: "index-moved-aside", severity: "notice", since: ago(23 * HOUR) }],
+    findings: [{ code: "index-moved-aside", severity: "notice", since: ago(2 * HOUR) }],
     verdict: { state: "healthy" },
   });
-  const later = { join: { ...STATUS.join, movedAside }, resources: { ...RESOURCES, uptimeMs: 25 * HOUR } };
-  expect(found([peer("a", later)])).toEqual([]);
+  const earlier = movedAside.map((one) => ({ ...one, at: ago(25 * HOUR) }));
+  expect(found([peer("a", { join: { ...STATUS.join, movedAside: earlier } })])).toEqual([]);
 });
 
 test("a node that retries needs attention; silent nodes, shared ids, stalls and differences are findings", () => {
