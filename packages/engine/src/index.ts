@@ -8,6 +8,7 @@ export {
   WAIT_FOR_STORE_MS,
 } from "./api/system.ts";
 export { verifyBackup } from "./backup/backup-beginning.ts";
+export { readLineages, successorOf } from "./backup/backup-lineage.ts";
 export { BackupLog } from "./backup/backup-log.ts";
 export { BackupReader } from "./backup/backup-reader.ts";
 export { backupsBeyond } from "./backup/beyond-log.ts";

@@ -1,4 +1,5 @@
-import { beginEmptyLog, restoreStores, trimLog } from "@cairn/engine";
+import { beginEmptyLog, readLineages, restoreStores, successorOf, trimLog } from "@cairn/engine";
+import { unlessFailed } from "@cairn/kv";
 import { formatCount, formatTime } from "@cairn/text";
 import { command, commandGroup } from "../options/command.ts";
 import { CONFIGURATION_OPTIONS } from "../options/configuration.ts";
@@ -21,6 +22,9 @@ const addStatus = command({
     const time = lastTime ?? (await log.fetch(last))?.time;
     const lastAt = time === undefined ? null : new Date(time).toISOString();
     const offset = birth?.offset ?? null;
+    // The stores may be away, and the log can be described without them.
+    const lineages = await unlessFailed(readLineages(restoreStores(system)), "any", undefined);
+    const successor = (lineages && successorOf(lineages, id)) ?? null;
     const fields = formatFields([
       ["Log", name],
       ["Id", id],
@@ -32,8 +36,11 @@ const addStatus = command({
       ],
       ["Last", lastAt === null ? "unknown" : formatTime(lastAt)],
       ["Offset", offset === null ? "unknown: the birth record was trimmed" : formatCount(offset)],
+      ...(successor === null
+        ? []
+        : [["Successor", `${successor}, which was begun to continue this log`] as const]),
     ]);
-    await run.answer({ name, id, first, last, lastAt, offset }, fields);
+    await run.answer({ name, id, first, last, lastAt, offset, successor }, fields);
   },
 });
 

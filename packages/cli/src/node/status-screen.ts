@@ -160,13 +160,13 @@ function took(ms: number | null): string {
   return ms === null ? "" : `, in ${formatDuration(ms)}`;
 }
 
-function checkpointFields({ checkpoints, join }: NodeStatus, now: number): Field[] {
+function checkpointFields({ phase, checkpoints }: NodeStatus, now: number): Field[] {
   const { last, lastSaved: saved, lastVerified: verified, running, skipped, nextCheckAt } = checkpoints;
   return [
     [
       "Checkpoint",
       last === null
-        ? noneKnown(join, checkpoints)
+        ? noneKnown(phase, checkpoints)
         : `${last.name}, ${formatBytes(last.bytes)}, ${formatDuration(last.ageMs)} old`,
     ],
     ["Saved here", saved && `${saved.name}${took(saved.durationMs)}, ${formatRelative(saved.at, now)}`],
@@ -200,11 +200,8 @@ function backupText(backup: LogBackupStatus, now: number): string {
 }
 
 /** Returns the reason why no checkpoint is shown. */
-function noneKnown(
-  { readyAfterMs }: NodeStatus["join"],
-  { lastCheckAt, nextCheckAt, running }: NodeStatus["checkpoints"],
-): string {
-  if (readyAfterMs === null) return "unknown until the node is ready";
+function noneKnown(phase: Phase, { lastCheckAt, nextCheckAt, running }: NodeStatus["checkpoints"]): string {
+  if (phase !== "ready") return "unknown until the node is ready";
   // Without a checkpointer, a node never looks at the store.
   const willLook = lastCheckAt === null && (nextCheckAt !== null || running !== null);
   return willLook ? "unknown until the node has looked at the store" : "none yet";

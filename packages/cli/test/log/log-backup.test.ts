@@ -164,6 +164,30 @@ describe("cairn log backup", () => {
     expect(JSON.parse(stdout)).toMatchObject({ name: older, txId: 25 });
   });
 
+  it("cairn log status names the log that continues an old copy of the log", async () => {
+    const { scene, id, edn, withTarget } = await backupCommands(1, 32);
+    const status = async () => {
+      const { stdout } = await cairn(
+        ["log", "status", "--json", "-e", edn],
+        new CapturedTerminal({ cwd: scene.folder }),
+      );
+      return JSON.parse(stdout) as { id: string; successor: string | null };
+    };
+    expect(await status()).toMatchObject({ id, successor: null });
+    const [log, old] = [path.join(scene.folder, "log"), path.join(scene.folder, "old")];
+    await rename(log, old);
+    const recovered = await cairn(["log", "recover", "-e", edn], new CapturedTerminal({ cwd: scene.folder }));
+    expect(recovered).toMatchObject({ code: 0, stderr: "" });
+    const successor = await withTarget(async (target) => {
+      await writeRuns(target, 1, 2);
+      return target.of.id;
+    });
+    expect(await status()).toMatchObject({ id: successor, successor: null });
+    await rm(log, { recursive: true });
+    await rename(old, log);
+    expect(await status()).toMatchObject({ id, successor });
+  });
+
   it("verify finds no problems in an intact backup, and compares it with checkpoints and with a rebuild", async () => {
     const { store, configured, run, newer } = await backupCommands(1, 6, 15, 32);
     const { code, stdout } = await configured("verify");

@@ -131,8 +131,18 @@ describe("the status screen", () => {
 
   test("shows why a node failed and what to do", async () => {
     const about = { code: "LOG_DIFFERENT", message: "Another log.", hint: "Check the address." };
-    const text = await screen({ phase: "failed", failure: { ...about, ...RETRYING } });
-    expect(text).toMatch(/^Failing +LOG_DIFFERENT: Another log\.\n +Meanwhile, .*\n +Check the address\.$/m);
+    const { join, checkpoints } = await new MemoryNode().status();
+    const text = await screen({
+      phase: "failed",
+      failure: { ...about, ...RETRYING },
+      join: { ...join, readyAfterMs: 1 },
+      checkpoints: { ...checkpoints, last: null, lastCheckAt: "2026-11-20T06:58:00.000Z" },
+    });
+    expect(text).toMatch(
+      /^Failing +LOG_DIFFERENT: Another log\.\n +Meanwhile, this node serves nothing\.\n +Check the address\.$/m,
+    );
+    // It has looked at the store before it failed.
+    expect(text).toMatch(/^Checkpoint +unknown until the node is ready$/m);
   });
 
   test.each([

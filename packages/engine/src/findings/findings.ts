@@ -37,9 +37,9 @@ export const CLUSTER_FINDINGS = {
 const ALL = { ...NODE_FINDINGS, ...CLUSTER_FINDINGS };
 /** What waiting costs, in the words that follow "Meanwhile,". */
 const MEANWHILE: Readonly<Record<keyof typeof ALL, string>> = {
-  "node-failed": "this node serves nothing, and the others continue.",
+  "node-failed": "this node serves nothing.",
   "node-stalled": "this node falls behind, or does not become ready.",
-  "writes-refused": "nothing can be written; reads continue.",
+  "writes-refused": "nothing can be written.",
   "log-unreachable": "nothing can be written, and what is read gets no newer.",
   "histories-differ": "nodes may answer the same question differently.",
   "node-interrupted": "this node does not become ready, or what it serves gets no newer.",
@@ -59,7 +59,7 @@ const MEANWHILE: Readonly<Record<keyof typeof ALL, string>> = {
   "checkpoint-skipped": "a node that joins uses an older checkpoint.",
   "index-moved-aside": "nothing is missing, unless another finding says so.",
   "different-log-accepted": "this node moves a good index aside if the log is lost.",
-  "node-silent": "requests to this node fail, and the others continue.",
+  "node-silent": "requests to this node fail.",
   "nodes-not-asked": "it is unknown how the other nodes are.",
   "same-node-id": "the checkpoints, leases and metrics of these nodes are mistaken for each other's.",
 };
