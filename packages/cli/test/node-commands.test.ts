@@ -257,7 +257,10 @@ describe("a node", () => {
     await new Promise((resolve) => server.once("listening", resolve));
     const { port } = server.address() as AddressInfo;
     const { code, stderr } = await cairn(["status", "--url", `http://127.0.0.1:${port}`]);
-    expect([code, stderr]).toEqual([3, expect.stringContaining("not a Cairn node")]);
+    expect([code, stderr]).toEqual([
+      3,
+      expect.stringMatching(/is not a Cairn node .*\n {2}hint: Another program /),
+    ]);
     server.close();
   });
 

@@ -51,8 +51,8 @@ export async function viewCluster(
 
 /**
  * Writes a view, then throws `INDEX_CORRUPT` if a node's index differs from the log or another index, `LOG_DIFFERENT`
- * if nodes have different transactions, `NOT_FOUND` if fewer than `expect` nodes of this log responded, or `NOT_READY`
- * if something does not work now.
+ * if nodes have different transactions, `NOT_READY` if something does not work now, or `NOT_FOUND` if fewer than `expect`
+ * nodes of this log responded.
  */
 export async function writeCluster(
   run: CommandRun,
@@ -84,8 +84,9 @@ export async function writeCluster(
     const code = view.past?.differ === "history" ? "LOG_DIFFERENT" : "INDEX_CORRUPT";
     throw new CairnError(code, message, hint ?? {});
   }
-  requireNodes(view.peers.filter(isMember(view)).length, expect);
+  // What fails has a hint of its own, which may also bring back the nodes that are missing.
   requireWorking(verdict);
+  requireNodes(view.peers.filter(isMember(view)).length, expect);
 }
 
 /** Throws `NOT_READY` if something does not work now. Joining and stopping are normal. */

@@ -128,7 +128,7 @@ describe("cairn status --cluster", () => {
     await vi.waitFor(() => expect(halted.phase).toBe("failed"), { timeout: 30_000 });
     const [{ nodes, comparison, code }, { stdout, stderr }] = await Promise.all([
       shown(2, "--digest"),
-      statusOf(scene, 2, "--expect", "2"),
+      statusOf(scene, 2, "--expect", "3"),
     ]);
     expect(code).toBe(3);
     expect(nodes.map(({ node, sameLog }) => [node, sameLog])).toEqual([
