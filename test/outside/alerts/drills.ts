@@ -286,7 +286,7 @@ export const DRILLS: readonly (readonly (readonly Drill[])[])[] = [
 /** The findings that no drill raises here, and why. The ordinary tests raise and end each of them. */
 export const WITHOUT_DRILL: Readonly<Record<string, string>> = {
   "index-uncompared": "It needs an index that is damaged after it was moved aside.",
-  "clock-ahead": "It needs a wrong clock on the log's machine.",
+  "clock-wrong": "It needs a machine with a wrong clock.",
   "checkpoint-warning": "It lasts until the node is restarted, as its hint says.",
   "different-log-accepted": "It is a setting.",
 };

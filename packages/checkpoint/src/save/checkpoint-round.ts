@@ -103,8 +103,10 @@ async function look(take: TakeOptions): Promise<Due | TakeOutcome> {
   const listed = position === undefined ? [] : await checkpointFiles(store);
   const { newest, isNewerDamaged } =
     position === undefined ? NOTHING_FOUND : await findNewest(store, listed, source, position.logId);
+  const askedAt = clock.now();
   const storeNow = await store.now();
-  const storeAhead = storeNow - clock.now();
+  // While the request is under way, the store's clock may have any of these times.
+  const storeAhead = storeNow - Math.max(askedAt, Math.min(storeNow, clock.now()));
   const takenAt =
     newest === undefined
       ? undefined

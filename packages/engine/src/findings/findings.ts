@@ -13,7 +13,7 @@ export const NODE_FINDINGS = {
   "log-at-risk": "attention",
   "transactions-lost": "attention",
   "index-uncompared": "attention",
-  "clock-ahead": "attention",
+  "clock-wrong": "attention",
   "index-files-missing": "attention",
   "disk-nearly-full": "attention",
   "checkpoint-failing": "attention",
@@ -46,7 +46,8 @@ const MEANWHILE: Readonly<Record<keyof typeof ALL, string>> = {
   "log-at-risk": "acknowledged transactions may be lost with a server or a disk of the log.",
   "transactions-lost": "nobody can read these transactions; they stay in quarantine.",
   "index-uncompared": "nothing else may hold these transactions; the index stays in quarantine.",
-  "clock-ahead": "transactions get a wrong time, which expiry and the leases of queues follow.",
+  "clock-wrong":
+    "times are wrong: those of transactions, which expiry and leases follow, or those that this node reports.",
   "index-files-missing": "this node serves from the files that it still has open.",
   "disk-nearly-full": "this node cannot build its index anew, and it stops when the disk is full.",
   "checkpoint-failing": "a node that joins replays more of the log, and trimming waits.",

@@ -20,21 +20,25 @@ const NOTHING_TO_SAVE = new Set(["empty", "unchanged", "short-tail"]);
 const BEHIND_PERIODS = 3;
 /** Free space below which a disk is reported even if the index is small. */
 const LOW_DISK_BYTES = 256 * 1024 * 1024;
-/** A transaction time that is further in the future than this is reported. Synchronized clocks differ by less. */
-const FUTURE_MS = 60_000;
+/** A larger difference between two clocks is reported. Synchronized clocks differ by less. */
+const CLOCK_MS = 60_000;
 const MOVED_ASIDE_MS = 24 * 3_600_000;
 
-/** Completes a status with findings and verdict. `now` in ms; `different` is the reaction to another log. */
+/**
+ * Completes a status with findings and verdict. `now` in ms; `different` is the reaction to another log, and `storeAhead`
+ * by how much the clock of the checkpoint store was ahead of this machine's at the last look (ms).
+ */
 export function withFindings(
   facts: NodeFacts,
   now: number,
-  different: OnLogMismatch["different"] = "halt",
+  { different, storeAhead }: { different?: OnLogMismatch["different"]; storeAhead?: number | null } = {},
 ): NodeStatus {
   const { node, phase } = facts;
   const findings = worstFirst([
     ...lifeFindings(facts),
     ...logFindings(facts),
     ...indexFindings(facts, now),
+    ...clockFindings(storeAhead ?? 0),
     ...checkpointFindings(facts, now),
     ...backupFindings(facts, now),
     ...joinFindings(facts, now),
@@ -92,12 +96,12 @@ function indexFindings({ index, resources: { diskFreeBytes: free } }: NodeFacts,
     findings.push(finding("histories-differ", { ...divergence, message: divergence.message + doing }));
   }
   if (warning !== undefined) findings.push(finding("index-files-missing", warning));
-  if (txTime !== null && Date.parse(txTime) - now >= FUTURE_MS) {
+  if (txTime !== null && Date.parse(txTime) - now >= CLOCK_MS) {
     const message = `The time of the newest transaction, ${txTime}, is in the future.`;
     const hint =
       "Correct the clock of this machine or of the log's server, whichever is wrong. Times of transactions never decrease, so all transactions get the time of the newest one until the clock has reached it, and expiry, reads as of a time and the leases of queues use that time. " +
       `A shard whose director has died remains held until then. If there is one (cairn queue show QUEUE), make sure that the program that holds it does not run, and release it: echo '{"ops": [["release", "QUEUE", SHARD, EPOCH]]}' | cairn tx submit -`;
-    findings.push(finding("clock-ahead", { message, hint }));
+    findings.push(finding("clock-wrong", { message, hint }));
   }
   // A restore or a rebuild stores another index next to the current one.
   const needed = Math.max(LOW_DISK_BYTES, bytes ?? 0);
@@ -108,6 +112,15 @@ function indexFindings({ index, resources: { diskFreeBytes: free } }: NodeFacts,
     );
   }
   return findings;
+}
+
+/** It ends with the next look at the store, which compares the clocks again. */
+function clockFindings(storeAhead: number): Finding[] {
+  if (Math.abs(storeAhead) < CLOCK_MS) return [];
+  const differs = `${formatDuration(Math.abs(storeAhead))} ${storeAhead < 0 ? "ahead of" : "behind"}`;
+  const message = `The clock of this machine is ${differs} that of the checkpoint store.`;
+  const hint = "Correct the clock that is wrong, then compare them again: cairn checkpoint create.";
+  return [finding("clock-wrong", { message, hint })];
 }
 
 function checkpointFindings({ checkpoints, ...facts }: NodeFacts, now: number): Finding[] {

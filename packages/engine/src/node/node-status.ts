@@ -100,7 +100,8 @@ export async function nodeStatus(
           },
     resources,
   };
-  return withFindings(facts, systemClock.now(), system.onLogMismatch.different);
+  const storeAhead = services?.checkpointer?.status().storeAhead ?? null;
+  return withFindings(facts, systemClock.now(), { different: system.onLogMismatch.different, storeAhead });
 }
 
 function statusOfCheckpoints(

@@ -140,6 +140,21 @@ it("a failing store and removed files of an index are reported in the notes", as
   );
 });
 
+it("a clock that differs from that of the checkpoint store is reported until a look finds it right", async () => {
+  let aheadMs = -2 * 3_600_000;
+  const a = await scene.ready("a", { store: memoryStore({ now: () => Date.now() + aheadMs }) });
+  const found = async (): Promise<readonly string[]> =>
+    (await a.status()).findings.filter(({ code }) => code === "clock-wrong").map(({ message }) => message);
+  await a.checkpoint().done;
+  expect(await found()).toEqual(["The clock of this machine is 2 h ahead of that of the checkpoint store."]);
+  aheadMs = 61_000;
+  await a.checkpoint().done;
+  expect(await found()).toEqual([expect.stringContaining(" behind that of the checkpoint store.")]);
+  aheadMs = 0;
+  await a.checkpoint().done;
+  expect(await found()).toEqual([]);
+});
+
 it("at most a thousand nodes are remembered, for an hour after they were last heard from", () => {
   let now = 0;
   const heard = new HeardNodes(() => now);

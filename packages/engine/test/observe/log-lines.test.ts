@@ -121,7 +121,7 @@ it("a node warns once about a transaction whose time is in the future, which hol
   await node.ready;
   const told = (): Line[] => lines.filter(({ msg }) => msg.includes("is in the future"));
   const { txTime } = await node.await(await put(node, "k2"));
-  await vi.waitFor(() => expect(told()).toMatchObject([{ level: WARNING, finding: "clock-ahead" }]));
+  await vi.waitFor(() => expect(told()).toMatchObject([{ level: WARNING, finding: "clock-wrong" }]));
   expect(Date.parse(txTime)).toBeGreaterThan(Date.now() + DAY_MS / 2);
   expect(told()[0]?.msg).toContain(txTime);
 });

@@ -19,7 +19,7 @@ it("a shard whose director died while the clock was ahead is reported, and freed
   expect(reason).toContain('directed by "dead"');
   const { findings } = await scene.node.status();
   const [, command = ""] =
-    /(echo .*)$/.exec(findings.find(({ code }) => code === "clock-ahead")?.hint ?? "") ?? [];
+    /(echo .*)$/.exec(findings.find(({ code }) => code === "clock-wrong")?.hint ?? "") ?? [];
   const shown = await runCairnOrThrow(["queue", "show", scene.name, "--json", "--url", scene.node.url ?? ""]);
   const { shards } = JSON.parse(shown.stdout) as Awaited<ReturnType<typeof scene.queue>>;
   const { shard, epoch } = shards.find(({ holder }) => holder?.as === "dead") ?? {};
