@@ -2,17 +2,20 @@ import type { Finding, StatusVerdict } from "@cairn/client";
 
 type Severity = Finding["severity"];
 
-/** Every finding that a node can have, with its severity. docs/metrics.md says what each means. */
+/**
+ * Every finding that a node can have, with its severity. docs/metrics.md says what each means. Equally severe ones are
+ * shown in this order: what causes others comes before them, and what can be got back before what replaces it.
+ */
 export const NODE_FINDINGS = {
   "node-failed": "failing",
   "node-stalled": "failing",
-  "writes-refused": "failing",
   "log-unreachable": "failing",
+  "writes-refused": "failing",
   "histories-differ": "failing",
   "node-interrupted": "attention",
-  "log-at-risk": "attention",
   "transactions-lost": "attention",
   "index-uncompared": "attention",
+  "log-at-risk": "attention",
   "clock-wrong": "attention",
   "index-files-missing": "attention",
   "disk-nearly-full": "attention",
@@ -20,9 +23,9 @@ export const NODE_FINDINGS = {
   "checkpoint-overdue": "attention",
   "checkpoint-unverified": "attention",
   "checkpoint-warning": "attention",
+  "log-backup-damaged": "attention",
   "log-backup-failing": "attention",
   "log-backup-behind": "attention",
-  "log-backup-damaged": "attention",
   "checkpoint-skipped": "notice",
   "index-moved-aside": "notice",
   "different-log-accepted": "notice",
@@ -66,6 +69,7 @@ const MEANWHILE: Readonly<Record<keyof typeof ALL, string>> = {
 };
 
 const SEVERITIES: readonly Severity[] = ["failing", "attention", "notice"];
+const CODES: readonly string[] = Object.keys(ALL);
 
 /** What a finding says, in addition to its code and severity. What is omitted is null. */
 type Said = Pick<Finding, "message"> & { readonly code?: string | null } & Partial<
@@ -81,7 +85,8 @@ export function finding(
 }
 
 export function worstFirst<F extends Finding>(findings: readonly F[]): F[] {
-  return findings.toSorted((a, b) => SEVERITIES.indexOf(a.severity) - SEVERITIES.indexOf(b.severity));
+  const place = ({ severity, code }: F): number => SEVERITIES.indexOf(severity) * 100 + CODES.indexOf(code);
+  return findings.toSorted((a, b) => place(a) - place(b));
 }
 
 /** Returns the verdict that findings lead to, worst first. `message` is that of the verdict if none of them counts. */

@@ -95,6 +95,18 @@ test("the worst finding comes first and decides the verdict", () => {
   expect(found([peer("a", { join: { ...STATUS.join, movedAside: earlier } })])).toEqual([]);
 });
 
+test("of equally severe findings, those of one kind are together, and lost transactions are got back first", () => {
+  const warnings = [{ code: "LOG_REGRESSED", message: "It lost its end.", hint: "Recover it." }];
+  const changes = { log: { ...STATUS.log, warnings }, join: { ...STATUS.join, orphans: 2 } };
+  const findings = found([peer("a", changes), peer("b", changes)]);
+  expect(findings.map(({ code, node }) => [code, node])).toEqual([
+    ["transactions-lost", "a"],
+    ["transactions-lost", "b"],
+    ["log-at-risk", "a"],
+    ["log-at-risk", "b"],
+  ]);
+});
+
 test("a node that retries needs attention; silent nodes, shared ids, stalls and differences are findings", () => {
   const failure = { code: "STORE_UNREACHABLE", message: "No.", hint: null, ...RETRYING };
   expect(found([peer("a", { phase: "restoring", failure })])).toMatchObject([{ severity: "attention" }]);
