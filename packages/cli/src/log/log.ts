@@ -1,5 +1,5 @@
 import { beginEmptyLog, readLineages, restoreStores, successorOf, trimLog } from "@cairn/engine";
-import { unlessFailed } from "@cairn/kv";
+import { unlessFailed, withTimeout } from "@cairn/kv";
 import { formatCount, formatTime } from "@cairn/text";
 import { command, commandGroup } from "../options/command.ts";
 import { CONFIGURATION_OPTIONS } from "../options/configuration.ts";
@@ -9,6 +9,8 @@ import { formatFields } from "../terminal/columns.ts";
 import { addLogBackup } from "./backup/log-backup.ts";
 import { addLogOrphans } from "./log-orphans.ts";
 import { addLogRecover } from "./log-recover.ts";
+
+const STORE_MS = 3_000;
 
 const addStatus = command({
   syntax: "status",
@@ -22,8 +24,9 @@ const addStatus = command({
     const time = lastTime ?? (await log.fetch(last))?.time;
     const lastAt = time === undefined ? null : new Date(time).toISOString();
     const offset = birth?.offset ?? null;
-    // The stores may be away, and the log can be described without them.
-    const lineages = await unlessFailed(readLineages(restoreStores(system)), "any", undefined);
+    // The stores may be away or silent, and the log can be described without them.
+    const reading = unlessFailed(readLineages(restoreStores(system)), "any", undefined);
+    const lineages = await withTimeout(reading, STORE_MS, undefined);
     const successor = (lineages && successorOf(lineages, id)) ?? null;
     const fields = formatFields([
       ["Log", name],
