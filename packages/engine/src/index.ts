@@ -58,7 +58,6 @@ export {
   type PastPoint,
   planPast,
   type Unusable,
-  notReached,
 } from "./replay/past-plan.ts";
 export { rebuildCheckpoint } from "./replay/rebuild-checkpoint.ts";
 export { rebuildIndex } from "./replay/rebuild-index.ts";

@@ -45,8 +45,9 @@ export const addCheckpointDiff = command({
 
 async function unpack(run: DiffRun, place: string, targetDir: string): Promise<Unpacked> {
   const provider = levelProvider();
-  const { store, name: inPlace } = await openCheckpoints(run, place);
-  const { name } = await chooseCheckpoint(store, inPlace, { ask: { asked: undefined }, signal: run.signal });
+  const found = await openCheckpoints(run, place);
+  const { store, name: inPlace } = found;
+  const { name } = await chooseCheckpoint(found, inPlace, { ask: { asked: undefined }, signal: run.signal });
   const { manifest } = await restoreNamed(run, provider, {
     stores: [store],
     name,

@@ -53,7 +53,7 @@ export const addCheckpointPrune = command({
       store,
       format: { index: INDEX_VERSION, kv: kvProvider.format },
       ...(configured === undefined
-        ? omitUndefined({ logId: await chooseLog(store, asked) })
+        ? omitUndefined({ logId: await chooseLog({ store }, asked) })
         : await logOptions(configured, asked)),
       ...omitUndefined({ policy: given ?? checkpointer?.retentionPolicy }),
       otherLogs,

@@ -12,14 +12,13 @@ import {
   type PastPlan,
   type PastPoint,
   planPast,
-  notReached,
   logsIn,
 } from "@cairn/engine";
 import { type CairnError, isCairnError, levelProvider } from "@cairn/kv";
 import { isoTime, formatCount } from "@cairn/text";
 import type { CommandRun } from "../options/command.ts";
 import { type CheckpointPlace, noCheckpoint, theLog } from "../places/checkpoint-place.ts";
-import { describeSource } from "../places/past-point.ts";
+import { describeSource, notReached } from "../places/past-point.ts";
 import { showRestore } from "../places/restored-checkpoint.ts";
 import { workFolder } from "../places/staging-folder.ts";
 import { UsageError } from "../terminal/report-error.ts";
@@ -32,14 +31,15 @@ type RestoreRun = CommandRun<{ readonly log: string | undefined }>;
  */
 export async function restoreAt(
   run: RestoreRun,
-  { store, name, system }: CheckpointPlace,
+  place: CheckpointPlace,
   at: PastPoint,
   target: string,
 ): Promise<void> {
   const { options, signal } = run;
+  const { store, name, system } = place;
   if (name !== undefined)
     throw new UsageError("--at-tx and --at choose a checkpoint, but one is already named.");
-  const logId = await theLog(store, await logsIn(store, signal), options.log);
+  const logId = await theLog(place, await logsIn(store, signal), options.log);
   if (logId === undefined) throw noCheckpoint([store], undefined, []);
   await requireEmpty(target);
   const provider = levelProvider();

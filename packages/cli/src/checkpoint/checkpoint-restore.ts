@@ -47,7 +47,7 @@ export const addCheckpointRestore = command({
     if (inPlace !== undefined && options.name !== undefined && inPlace !== options.name)
       throw new UsageError(`The path names ${inPlace}, and --name names a different one.`);
     const name = options.name ?? inPlace;
-    const logId = name === undefined ? await chooseLog(store, options.log) : undefined;
+    const logId = name === undefined ? await chooseLog(found, options.log) : undefined;
     const skipped: SkippedCheckpoint[] = [];
     const { restored } = await restoreShown(run, {
       verb: "restoring",

@@ -53,13 +53,14 @@ export const addCheckpointShow = command({
       if (found.damaged === true) fields.push(DAMAGED);
       return await run.answer(found, formatFields(fields));
     }
-    const { store, name } = await openCheckpoints(run, place);
+    const opened = await openCheckpoints(run, place);
+    const { store, name } = opened;
     const listed = name === undefined ? await listCheckpoints(store) : undefined;
-    const logId = listed && (await chosenLog(store, listed.checkpoints, asked));
+    const logId = listed && (await chosenLog(opened, listed.checkpoints, asked));
     const newest = listed?.checkpoints.find((one) => one.log.id === logId);
     const isShown = newest?.damaged === true || listed?.skipped.length === 0;
     const found =
-      (isShown ? newest : undefined) ?? (await chooseCheckpoint(store, name, omitUndefined({ logId })));
+      (isShown ? newest : undefined) ?? (await chooseCheckpoint(opened, name, omitUndefined({ logId })));
     const { log, archive, anchor, format } = found;
     const files = `${formatBytes(archive.bytes)}, ${formatNumberOf(found.fileCount, "file")}`;
     const fields = [

@@ -65,7 +65,7 @@ async function verify(run: VerifyRun, place: string | undefined): Promise<Verifi
   const store = "store" in at ? at.store : savingStore(configured?.system);
   // Without a name, the best checkpoint of the given log, of the configured one, or of the only one in the store.
   const isOfConfigured = configured !== undefined && at.name === undefined && options.log === undefined;
-  const { name } = await chooseCheckpoint(store, at.name, {
+  const { name } = await chooseCheckpoint({ store }, at.name, {
     ...(isOfConfigured
       ? { logId: (await requireIdentity(configured.log, configured.system)).id }
       : { ask: { asked: options.log } }),

@@ -110,11 +110,12 @@ async function restore(
   place: string,
   staging: string,
 ): Promise<{ source: string; manifest: Manifest }> {
-  const { store, name: inPlace } = await openCheckpoints(run, place);
+  const found = await openCheckpoints(run, place);
+  const { store, name: inPlace } = found;
   const { log } = run.options;
   if (inPlace !== undefined && log !== undefined)
     throw new UsageError("--log chooses a checkpoint, but one is already named.");
-  const { name } = await chooseCheckpoint(store, inPlace, { ask: { asked: log }, signal: run.signal });
+  const { name } = await chooseCheckpoint(found, inPlace, { ask: { asked: log }, signal: run.signal });
   const { manifest } = await restoreNamed(run, levelProvider(), {
     stores: [store],
     name,

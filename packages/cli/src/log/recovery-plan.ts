@@ -21,7 +21,6 @@ import {
   readQuarantine,
   type System,
   type TxLog,
-  notReached,
   usedLog,
 } from "@cairn/engine";
 import { CairnError, unlessFailed } from "@cairn/kv";
@@ -29,6 +28,7 @@ import { formatNumberOf, isoTime } from "@cairn/text";
 import type { ConfiguredLog } from "../places/configured-system.ts";
 import type { CommandRun } from "../options/command.ts";
 import { copyFrom, type OwnIndex } from "../places/own-index.ts";
+import { notReached } from "../places/past-point.ts";
 
 /** Where the new log begins, and the log that exists there; it is replaced if it is unused. */
 export interface RecoveryPlace extends ConfiguredLog {

@@ -85,7 +85,7 @@ export async function recoverySource(
   const stores = [store];
   if (name !== undefined) return sourceOf(stores, exactly(stores, name));
   const lost = await findLostLog(stores, { name: place.log.name, kvFormat: system.kvProvider.format });
-  const logId = request.logId ?? lost?.id ?? (await theLog(store, await logsIn(store), undefined));
+  const logId = request.logId ?? lost?.id ?? (await theLog({ store }, await logsIn(store), undefined));
   if (logId === undefined)
     throw new CairnError(
       "CHECKPOINT_NOT_FOUND",

@@ -11,8 +11,8 @@ import {
   type SkippedCheckpoint,
 } from "@cairn/checkpoint";
 import { s3Store } from "@cairn/checkpoint-s3";
-import { CairnError, unlessFailed } from "@cairn/kv";
-import { latestOf, listCandidates, restoreStores, type System } from "@cairn/engine";
+import { CairnError, closing, unlessFailed } from "@cairn/kv";
+import { latestOf, listCandidates, readLogIdentity, restoreStores, type System } from "@cairn/engine";
 import { fileUrlPath, shellWord } from "@cairn/text";
 import type { CommandRun } from "../options/command.ts";
 import { type ConfigurationOptions, isConfigured } from "../options/configuration.ts";
@@ -28,9 +28,14 @@ export const CHECKPOINT_LOG = textValue(
   "consider only checkpoints of this log, if a folder contains checkpoints of several logs",
 );
 
-/** A store in which a command finds checkpoints. If the command line names one of them, `name` is its name. */
-export interface CheckpointPlace {
+interface LogsPlace {
   readonly store: CheckpointStore;
+  /** Returns the id of the log that the configuration names; undefined if the log cannot be read. */
+  readonly configuredLog?: () => Promise<string | undefined>;
+}
+
+/** A store in which a command finds checkpoints. If the command line names one of them, `name` is its name. */
+export interface CheckpointPlace extends LogsPlace {
   readonly name: string | undefined;
   /** The parts of the node whose configuration names the store. */
   readonly system?: System;
@@ -84,7 +89,12 @@ export async function openCheckpoints(
   const system = await openSystem(run);
   const store = system.checkpointer?.store ?? restoreStores(system)[0];
   if (store === undefined) throw noStore();
-  return { store, name: place, system };
+  const configuredLog = async (): Promise<string | undefined> => {
+    const opening = system.openTxLog({ signal: run.signal });
+    const reading = opening.then(async (log) => await closing(log, readLogIdentity));
+    return (await unlessFailed(reading, ["LOG_UNREACHABLE", "INDEX_LOCKED"], undefined))?.id;
+  };
+  return { store, name: place, system, configuredLog };
 }
 
 async function placeInFolder(place: string, terminal: Terminal): Promise<CheckpointPlace> {
@@ -130,10 +140,11 @@ export interface CheckpointChoice {
  * `CHECKPOINT_NOT_FOUND`, or the reason why the checkpoint cannot be used.
  */
 export async function chooseCheckpoint(
-  store: CheckpointStore,
+  place: LogsPlace,
   name: string | undefined,
   { logId, ask, ...options }: CheckpointChoice = {},
 ): Promise<CheckpointListing> {
+  const { store } = place;
   if (name !== undefined) {
     const { checkpoints, skipped } = await listCheckpoints(store, options.signal);
     const found = checkpoints.find((one) => one.name === name);
@@ -141,7 +152,7 @@ export async function chooseCheckpoint(
     throw skipped.find((one) => one.name === name)?.error ?? noCheckpoint([store], name, skipped);
   }
   const { usable, skipped } = await listCandidates([store], options);
-  const id = ask === undefined ? logId : await chosenLog(store, usable, ask.asked);
+  const id = ask === undefined ? logId : await chosenLog(place, usable, ask.asked);
   const found = usable.find(({ log }) => id === undefined || log.id === id);
   const locked = skipped.find((one) => isKeyMissing(one, id));
   // An older checkpoint would hide that the key is missing.
@@ -154,11 +165,8 @@ export async function chooseCheckpoint(
  * Returns the id of the given log or of the only one in the store; undefined if the store is empty. Throws if several
  * logs leave the choice open, because checkpoints of different logs have no order.
  */
-export async function chooseLog(
-  store: CheckpointStore,
-  asked: string | undefined,
-): Promise<string | undefined> {
-  return await chosenLog(store, (await listCheckpoints(store)).checkpoints, asked);
+export async function chooseLog(place: LogsPlace, asked: string | undefined): Promise<string | undefined> {
+  return await chosenLog(place, (await listCheckpoints(place.store)).checkpoints, asked);
 }
 
 function isNewer(name: string, other: string): boolean {
@@ -168,20 +176,20 @@ function isNewer(name: string, other: string): boolean {
 
 /** Returns the id of the given log or of the one that {@link theLog} chooses among those of `checkpoints`. */
 export async function chosenLog(
-  store: CheckpointStore,
+  place: LogsPlace,
   checkpoints: readonly CheckpointListing[],
   asked: string | undefined,
 ): Promise<string | undefined> {
-  return await theLog(store, new Map(checkpoints.map(({ log }) => [log.id, log.name])), asked);
+  return await theLog(place, new Map(checkpoints.map(({ log }) => [log.id, log.name])), asked);
 }
 
 /**
- * Chooses the requested log, or the only lineage, as far as backups show which log continues which: its newest log in the
- * store; undefined if there is none. Throws an error if the store has nothing that leads to the requested log, or if there
- * are several lineages and no log is requested. `all` maps ids to names.
+ * Chooses the requested log, or the only lineage, as far as backups show which log continues which, or of several the one
+ * of the configured log: its newest log in the store; undefined if there is none. Throws an error if the store has nothing
+ * that leads to that log, or if there are several lineages and no log is requested. `all` maps ids to names.
  */
 export async function theLog(
-  store: CheckpointStore,
+  { store, configuredLog }: LogsPlace,
   all: ReadonlyMap<string, string>,
   asked: string | undefined,
 ): Promise<string | undefined> {
@@ -201,6 +209,8 @@ export async function theLog(
     );
   }
   if (asked === undefined && logs.size > 1) {
+    const configured = await configuredLog?.();
+    if (configured !== undefined) return await theLog({ store }, all, configured);
     throw new UsageError(
       `${store.location} has checkpoints of several logs: ${known}.`,
       "Choose one of them with --log ID.",

@@ -1,4 +1,5 @@
-import { formatBytes, formatNumberOf, parseTime } from "@cairn/text";
+import { CairnError } from "@cairn/kv";
+import { formatBytes, formatNumberOf, isoTime, parseTime } from "@cairn/text";
 import type { PastPlan, PastPoint } from "@cairn/engine";
 import { countValue, type OptionValues, parsedValue } from "../options/option-specs.ts";
 
@@ -29,4 +30,33 @@ export function describeSource({ checkpoint, history, segments, source, txId, in
       ? "the log"
       : `${formatNumberOf(segments.count, "segment")} of its backup (${formatBytes(segments.bytes)})`;
   return `from ${basis}, and ${after} from ${from}`;
+}
+
+/**
+ * Returns `CHECKPOINT_NOT_FOUND` for a point to which a plan does not lead exactly. A transaction beyond all that is known
+ * of its log may never have existed. `where` contains the searched locations, and `hint` the advice.
+ */
+export function notReached(
+  { known, covered, source, checkpoint, history }: PastPlan,
+  at: PastPoint,
+  where: string,
+  hint: string,
+): CairnError {
+  if (!("txId" in at) || at.txId <= known) {
+    const point = "txId" in at ? `transaction ${at.txId}` : isoTime(at.time);
+    const message = `Nothing in ${where} leads exactly to ${point}.`;
+    return new CairnError("CHECKPOINT_NOT_FOUND", message, hint);
+  }
+  const holder = source === "log" ? "the log holds" : "the log backup covers";
+  const runs = covered
+    .map(({ first, last }) => (first === last ? `transaction ${first}` : `transactions ${first} to ${last}`))
+    .join(", ");
+  const parts = [
+    ...(covered.length === 0 ? [] : [`${holder} ${runs}`]),
+    ...(history === undefined && checkpoint !== undefined
+      ? [`the newest checkpoint ends with transaction ${checkpoint.txId}`]
+      : []),
+  ];
+  const message = `Transaction ${at.txId} is beyond everything in ${where}: ${parts.join(", and ")}.`;
+  return new CairnError("CHECKPOINT_NOT_FOUND", message, hint);
 }

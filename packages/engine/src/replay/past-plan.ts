@@ -121,7 +121,29 @@ export async function planPast(options: PastOptions): Promise<PastPlan> {
   const isExact = at !== undefined && "txId" in at && before?.txId === at.txId;
   if (reading !== undefined && !isExact && reading.txId >= (before?.txId ?? 0)) return reading;
   if (before !== undefined) return alone(before, isExact);
-  throw nothingLeadsTo(options, candidates, readable?.last);
+  const continued = pastOfContinued(options, candidates, readable);
+  const earlier = continued && (await unlessFailed(planPast(continued), "CHECKPOINT_NOT_FOUND", undefined));
+  if (earlier !== undefined) return earlier;
+  throw nothingLeadsTo(options, candidates, readable?.last, continued?.logId);
+}
+
+/**
+ * Returns the options for planning in the log that this one continues, up to where it does; undefined if the point cannot
+ * be there. No backup may hold what is between the two, but a point in the past needs only what is before it.
+ */
+function pastOfContinued(
+  options: PastOptions,
+  candidates: Candidates,
+  readable: Readable | undefined,
+): PastOptions | undefined {
+  const { at, found } = options;
+  const { log: logId, anchor } = readable?.identity.birth?.continues ?? {};
+  if (at === undefined || anchor === undefined || logId === undefined) return undefined;
+  if ("txId" in at && at.txId > anchor.txId) return undefined;
+  const usable = candidates.usable.filter(({ log, txId }) => log.id !== logId || txId <= anchor.txId);
+  const readableTo = Math.min(found?.readableTo ?? Infinity, anchor.txId);
+  const unusable = { checkpoints: found?.checkpoints ?? new Map<string, CairnError>(), readableTo };
+  return { ...options, logId, log: undefined, candidates: { ...candidates, usable }, found: unusable };
 }
 
 export function checkpointAlone(
@@ -342,11 +364,13 @@ function nothingLeadsTo(
   { stores, at, logId }: PastOptions,
   { usable, skipped }: Candidates,
   last: TxId | undefined,
+  continued: string | undefined,
 ): CairnError {
   const where = stores.map(({ location }) => location).join(" or ");
   const point =
     at === undefined ? "" : ` that leads to ${"txId" in at ? `transaction ${at.txId}` : isoTime(at.time)}`;
-  const oldest = usable.findLast(({ log }) => log.id === logId);
+  const oldestOf = (id: string | undefined) => usable.findLast(({ log }) => log.id === id);
+  const oldest = oldestOf(continued) ?? oldestOf(logId);
   const hint =
     oldest !== undefined
       ? `Choose a later point: the oldest checkpoint is ${oldest.name}, which ends with transaction ${oldest.txId} at ${oldest.txTime}.`
@@ -360,33 +384,4 @@ function nothingLeadsTo(
     `There is no usable checkpoint or log backup in ${where}${point}.`,
     hint,
   );
-}
-
-/**
- * Returns `CHECKPOINT_NOT_FOUND` for a point to which a plan does not lead exactly. A transaction beyond all that is known
- * of its log may never have existed. `where` contains the searched locations, and `hint` the advice.
- */
-export function notReached(
-  { known, covered, source, checkpoint, history }: PastPlan,
-  at: PastPoint,
-  where: string,
-  hint: string,
-): CairnError {
-  if (!("txId" in at) || at.txId <= known) {
-    const point = "txId" in at ? `transaction ${at.txId}` : isoTime(at.time);
-    const message = `Nothing in ${where} leads exactly to ${point}.`;
-    return new CairnError("CHECKPOINT_NOT_FOUND", message, hint);
-  }
-  const holder = source === "log" ? "the log holds" : "the log backup covers";
-  const runs = covered
-    .map(({ first, last }) => (first === last ? `transaction ${first}` : `transactions ${first} to ${last}`))
-    .join(", ");
-  const parts = [
-    ...(covered.length === 0 ? [] : [`${holder} ${runs}`]),
-    ...(history === undefined && checkpoint !== undefined
-      ? [`the newest checkpoint ends with transaction ${checkpoint.txId}`]
-      : []),
-  ];
-  const message = `Transaction ${at.txId} is beyond everything in ${where}: ${parts.join(", and ")}.`;
-  return new CairnError("CHECKPOINT_NOT_FOUND", message, hint);
 }

@@ -5,6 +5,7 @@ import path from "node:path";
 import { levelProvider } from "@cairn/kv";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import type { Transaction } from "@cairn/client";
+import type { System } from "../../src/api/system.ts";
 import { IndexStore } from "../../src/index/index-store.ts";
 import { emptyState } from "../../src/index/rows/index-state.ts";
 import { readLogIdentity } from "../../src/log/log-identity.ts";
@@ -116,6 +117,51 @@ describe("an index restored as of a point in the past", () => {
     );
     const again = await run(scene, ...command);
     expect(again).toMatchObject({ code: 1, stderr: expect.stringMatching(/^CONFLICT: .*not empty/) });
+  });
+
+  it("ends within a log that the configured one continues, although no backup has what is between them", async () => {
+    const options = { parts: BACKED_UP };
+    const first = await scene.ready("a", options);
+    const outcome = await first.outcome(await put(first, 0, 5, "before"));
+    const time = new Date(outcome?.txTime ?? "");
+    await vi.waitFor(() => expect(Date.now()).toBeGreaterThan(time.getTime()), { interval: 1 });
+    const last = await put(first, 0, 5, "after");
+    await backedUp(first, last);
+    await scene.stop(first);
+    const alone = await scene.ready("a");
+    const seam = await put(alone, 5, 8, "in no backup");
+    await scene.stop(alone);
+    await scene.loseLog();
+    const at = ["checkpoint", "restore", "--at", time.toISOString(), "-o"];
+    await done(scene, "log", "recover", "--from", scene.dbDir("a"));
+    const second = await scene.ready("a", options);
+    const end = await put(second, 0, 5, "recovered");
+    await backedUp(second, end);
+
+    expect(await done(scene, ...at, path.join(folder, "past"))).toContain(
+      `restored transaction 6 (${outcome?.txTime})`,
+    );
+    expect(await done(scene, "db", "get", path.join(folder, "past"), "things", "k4")).toBe('"before"\n');
+    expect(await done(scene, ...restore("seam", seam))).toContain(`restored transaction ${seam} `);
+    const between = await run(scene, ...restore("none", seam - 1));
+    expect(between).toMatchObject({
+      code: 1,
+      stderr: expect.stringContaining(`--at-tx ${last} restores the last earlier transaction`),
+    });
+    expect(await done(scene, ...restore("nearest", last))).toContain(`restored transaction ${last} `);
+
+    // A node that was given the name of another stream for a while has left a backup of its own log.
+    const openTxLog: System["openTxLog"] = async ({ signal }) =>
+      await openNatsTxLog({ servers: [scene.nats.url], stream: "shpo", signal });
+    const stray = await scene.ready("stray", { parts: { ...BACKED_UP, openTxLog } });
+    await backedUp(stray, await put(stray, 0, 1, "stray"));
+    await scene.stop(stray);
+    expect(await done(scene, ...at, path.join(folder, "named"))).toContain("restored transaction 6 ");
+    expect(await done(scene, "checkpoint", "restore", "-o", path.join(folder, "newest"))).toContain(
+      `(transaction ${seam})`,
+    );
+    const store = path.join(scene.folder, "checkpoints");
+    expect(await run(scene, ...at, path.join(folder, "asked"), store)).toMatchObject({ code: 2 });
   });
 
   it("is refused with the nearest earlier point if neither a backup nor the log leads there", async () => {
