@@ -5,7 +5,7 @@ export {
   type Manifest,
   type StoredManifest,
 } from "./store/checkpoint.ts";
-export { CHECKPOINT_PREFIX, newestFirst, parseCheckpointName } from "./store/checkpoint.ts";
+export { CHECKPOINT_PREFIX, isNewer, newestFirst, parseCheckpointName } from "./store/checkpoint.ts";
 export type { CheckpointSource } from "./store/checkpoint-source.ts";
 
 /** The contract of a checkpoint store, and the code that its implementations share. */

@@ -68,6 +68,12 @@ export function newestFirst(a: CheckpointName, b: CheckpointName): number {
   return a.suffix < b.suffix ? 1 : a.suffix > b.suffix ? -1 : 0;
 }
 
+/** Compares the names of two checkpoints; false if one of them is not such a name. */
+export function isNewer(name: string, other: string): boolean {
+  const [one, two] = [parseCheckpointName(name), parseCheckpointName(other)];
+  return one !== undefined && two !== undefined && newestFirst(one, two) < 0;
+}
+
 const Sha256 = z.string().regex(/^[0-9a-f]{64}$/, "expected 64 hexadecimal digits");
 const Position = z.int().min(0);
 /** Only plain file names are valid, so that nothing can be written outside the target directory. */

@@ -1,3 +1,4 @@
+import type { SkippedCheckpoint } from "@cairn/checkpoint";
 import { levelProvider } from "@cairn/kv";
 import type { VerifiedSummary } from "@cairn/client";
 import { readBack, verifyCheckpoint } from "@cairn/engine";
@@ -9,6 +10,7 @@ import { negatedFlag, type OptionValues } from "../options/option-specs.ts";
 import { KEY_OPTIONS } from "../places/store-keys.ts";
 import { CHECKPOINT_LOG, checkpointSource, chooseCheckpoint, openPlace } from "../places/checkpoint-place.ts";
 import { openLog, requireIdentity, savingStore } from "../places/configured-system.ts";
+import { ProblemsFoundError } from "../terminal/report-error.ts";
 import { showRestore } from "../places/restored-checkpoint.ts";
 import { STAGING, stagingFolder } from "../places/staging-folder.ts";
 
@@ -40,7 +42,8 @@ export const addCheckpointVerify = command({
   options: VERIFY,
   note: "With a configuration, no node is needed, and the checkpoint (by default the newest in the configured store) is also compared with its log.",
   async act(run, place) {
-    const found = await verify(run, place);
+    const passedOver: SkippedCheckpoint[] = [];
+    const found = await verify(run, place, (one) => void passedOver.push(one));
     const { name, txId, digest, verifiedAt, log } = found;
     const parts = [
       `${name} is intact (transaction ${formatCount(txId)}, ${digest})`,
@@ -48,11 +51,22 @@ export const addCheckpointVerify = command({
       ...(log === "trimmed" ? ["it was not compared with the log, which has been trimmed past it"] : []),
       verifiedAt === null ? "not marked" : "marked as verified",
     ];
+    for (const { name: newer, error } of passedOver)
+      run.notice(`${newer} cannot be used, and is passed over: ${error.code}: ${error.message}`);
     await run.answer(found, parts.join("; "));
+    // A node of another version saves checkpoints that only its version can read.
+    const damaged = passedOver.map(({ error }) => error).find(({ code: one }) => one !== "INDEX_VERSION");
+    if (damaged === undefined) return;
+    const { code, hint } = damaged;
+    throw new ProblemsFoundError(code, `${name} is intact, but it is not the newest checkpoint.`, { hint });
   },
 });
 
-async function verify(run: VerifyRun, place: string | undefined): Promise<Verified> {
+async function verify(
+  run: VerifyRun,
+  place: string | undefined,
+  onPassedOver: (skipped: SkippedCheckpoint) => void,
+): Promise<Verified> {
   const { options } = run;
   const from = checkpointSource(place, options);
   if (from.kind === "node") {
@@ -70,6 +84,7 @@ async function verify(run: VerifyRun, place: string | undefined): Promise<Verifi
       ? { logId: (await requireIdentity(configured.log, configured.system)).id }
       : { ask: { asked: options.log } }),
     kvFormat: provider.format,
+    onPassedOver,
   });
   const stagingDir = await stagingFolder(run, "cairn-verify-");
   const signal = run.interruptible("nothing was verified");

@@ -5,8 +5,8 @@ import {
   type CheckpointStore,
   filesystemStore,
   isKeyMissing,
+  isNewer,
   listCheckpoints,
-  newestFirst,
   parseCheckpointName,
   type SkippedCheckpoint,
 } from "@cairn/checkpoint";
@@ -132,6 +132,8 @@ export interface CheckpointChoice {
   readonly ask?: { readonly asked: string | undefined };
   /** The format of the indexes that can be used. Defaults to all. */
   readonly kvFormat?: string;
+  /** Called with each newer checkpoint that may be of the same log and cannot be used. */
+  readonly onPassedOver?: (skipped: SkippedCheckpoint) => void;
   readonly signal?: AbortSignal;
 }
 
@@ -142,7 +144,7 @@ export interface CheckpointChoice {
 export async function chooseCheckpoint(
   place: LogsPlace,
   name: string | undefined,
-  { logId, ask, ...options }: CheckpointChoice = {},
+  { logId, ask, onPassedOver, ...options }: CheckpointChoice = {},
 ): Promise<CheckpointListing> {
   const { store } = place;
   if (name !== undefined) {
@@ -158,6 +160,8 @@ export async function chooseCheckpoint(
   // An older checkpoint would hide that the key is missing.
   if (locked !== undefined && (found === undefined || isNewer(locked.name, found.name))) throw locked.error;
   if (found === undefined) throw noCheckpoint([store], undefined, skipped);
+  for (const one of skipped)
+    if ((one.logId ?? found.log.id) === found.log.id && isNewer(one.name, found.name)) onPassedOver?.(one);
   return found;
 }
 
@@ -167,11 +171,6 @@ export async function chooseCheckpoint(
  */
 export async function chooseLog(place: LogsPlace, asked: string | undefined): Promise<string | undefined> {
   return await chosenLog(place, (await listCheckpoints(place.store)).checkpoints, asked);
-}
-
-function isNewer(name: string, other: string): boolean {
-  const [one, two] = [parseCheckpointName(name), parseCheckpointName(other)];
-  return one !== undefined && two !== undefined && newestFirst(one, two) < 0;
 }
 
 /** Returns the id of the given log or of the one that {@link theLog} chooses among those of `checkpoints`. */

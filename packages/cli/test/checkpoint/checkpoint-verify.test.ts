@@ -1,5 +1,5 @@
 // @module-tag nats
-import { cp, readdir, writeFile } from "node:fs/promises";
+import { cp, readdir, truncate, writeFile } from "node:fs/promises";
 import path from "node:path";
 import { expect, it, onTestFinished } from "vitest";
 import { INDEX_VERSION } from "@cairn/engine";
@@ -51,6 +51,25 @@ it("checkpoint verify uses the newest checkpoint of its own version, even if one
   const named = await verify(scene, theirs, "-j", "{}");
   expect([named.code, named.stderr]).toEqual([1, expect.stringMatching(/^INDEX_VERSION: /)]);
   expect(await marks(scene)).toEqual([`${newer}.verified.json`]);
+});
+
+it("checkpoint verify ends with 1 and names the newest checkpoint if it is damaged, and verifies the one before it", async () => {
+  const scene = await trimScene("nats");
+  const [older, newer] = await twoCheckpoints(scene);
+  await truncate(path.join(scene.folder, "checkpoints", `${newer}.tar`), 1_000);
+  for (const argv of [["-j", "{}"], ["checkpoints"]]) {
+    const { code, stdout, stderr } = await verify(scene, ...argv);
+    expect([code, stdout]).toEqual([1, expect.stringContaining(`${older} is intact`)]);
+    expect(stderr).toMatch(
+      new RegExp(`${newer} cannot be used[^]*\nCHECKPOINT_INCOMPLETE: ${older} is intact, but`),
+    );
+  }
+  const node = await scene.start("second");
+  await node.ready;
+  await expect(node.verifyCheckpoint()).rejects.toMatchObject({
+    code: "CHECKPOINT_INCOMPLETE",
+    message: expect.stringContaining(newer) as string,
+  });
 });
 
 it("checkpoint verify does not mark an intact checkpoint of a history that the log lost, which only the log shows", async () => {

@@ -1,6 +1,7 @@
 import {
   type CheckpointStore,
   firstLookDelay,
+  isNewer,
   listCheckpoints,
   nextLookDelay,
   readVerification,
@@ -97,7 +98,10 @@ export async function verifyForNode(
     const { checkpoints, skipped } = await listCheckpoints(store);
     if (![...checkpoints, ...skipped].some((one) => one.name === name)) throw checkpointNotFound(store, name);
   }
-  const chosen = name ?? (await look(parts)).newest;
+  const { newest, unusable } = name === undefined ? await look(parts) : { newest: name };
+  // An older one would hide that the newest cannot be used.
+  const chosen =
+    unusable !== undefined && (newest === undefined || isNewer(unusable, newest)) ? unusable : newest;
   if (chosen === undefined) {
     throw new CairnError(
       "CHECKPOINT_NOT_FOUND",
@@ -144,12 +148,17 @@ async function drill(
   return { ...mine, storeNow: Date.parse(mine.verifiedAt) };
 }
 
-/** Returns the newest checkpoint of the log that this node can restore, and the newest mark of any checkpoint. */
+/**
+ * Returns the newest checkpoint of the log that this node can restore, the newest that the store itself shows to be
+ * unusable, and the newest mark of any checkpoint.
+ */
 async function look({ store, logId, log: txLog, provider }: VerifierParts): Promise<{
   newest: string | undefined;
+  unusable: string | undefined;
   last: VerifiedSummary | undefined;
 }> {
-  const { checkpoints } = await listCheckpoints(store);
+  const { checkpoints, skipped } = await listCheckpoints(store);
+  const unusable = skipped.find((one) => one.logId === logId)?.name;
   const own = checkpoints.filter(
     ({ log, format }) => log.id === logId && format.index === INDEX_VERSION && format.kv === provider.format,
   );
@@ -161,6 +170,6 @@ async function look({ store, logId, log: txLog, provider }: VerifierParts): Prom
     last = { name, txId, verifiedAt: mark.verifiedAt, node: mark.node, digest: mark.digest };
   }
   for (const one of own)
-    if (txLog === undefined || (await mayContain(txLog, one))) return { newest: one.name, last };
-  return { newest: undefined, last };
+    if (txLog === undefined || (await mayContain(txLog, one))) return { newest: one.name, unusable, last };
+  return { newest: undefined, unusable, last };
 }

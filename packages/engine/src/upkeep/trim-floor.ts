@@ -3,8 +3,7 @@ import {
   type CheckpointListing,
   type CheckpointStore,
   listCheckpoints,
-  newestFirst,
-  parseCheckpointName,
+  isNewer,
   readVerification,
 } from "@cairn/checkpoint";
 import { BackupLog } from "../backup/backup-log.ts";
@@ -112,9 +111,8 @@ async function refusalReason(
     : "that the log does not agree with";
 }
 
-function oldestFirst(a: Listed, b: Listed): number {
-  const [left, right] = [parseCheckpointName(a.listing.name), parseCheckpointName(b.listing.name)];
-  return left === undefined || right === undefined ? 0 : newestFirst(right, left);
+function oldestFirst({ listing: a }: Listed, { listing: b }: Listed): number {
+  return isNewer(a.name, b.name) ? 1 : isNewer(b.name, a.name) ? -1 : 0;
 }
 
 /** The position up to which a backup replaces the log. The message at that position is in both. */
