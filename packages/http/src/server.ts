@@ -11,6 +11,7 @@ import { continueWhenRead } from "./answers/unread-body.ts";
 import { GONE_AFTER_MS, UnsentResponses } from "./answers/unsent-responses.ts";
 import { connectionLimit, Connections, openFilesLimit } from "./connections.ts";
 import { pageRoutes, requirePage } from "./page.ts";
+import type { OnFiles } from "./permits/reloaded-files.ts";
 import { ReloadedTls } from "./permits/server-tls.ts";
 import { Tickets } from "./permits/tickets.ts";
 import { Tokens } from "./permits/tokens.ts";
@@ -46,6 +47,32 @@ export interface HttpServerContext {
   readonly maxConnections?: number;
   readonly onAnswered?: NodeMetrics["onRequest"];
   readonly onCertificate?: NodeMetrics["onCertificate"];
+  readonly onFiles?: OnFiles;
+}
+
+interface OpenFiles {
+  readonly tokens: Tokens;
+  readonly tls: ReloadedTls | undefined;
+  readonly close: () => Promise<void>;
+}
+
+/** Reads the files that a server with these options needs, and again when they change. Throws `CONFIG_INVALID`. */
+export async function openHttpFiles(
+  { tokens: options, tls: files }: Pick<HttpOptions, "tokens" | "tls">,
+  context: Pick<HttpServerContext, "logger" | "onCertificate" | "onFiles">,
+): Promise<OpenFiles> {
+  const tokens = await Tokens.open(options, context);
+  try {
+    const tls = files && (await ReloadedTls.open(files, context));
+    const close = async (): Promise<void> => {
+      await tokens.close();
+      await tls?.close();
+    };
+    return { tokens, tls, close };
+  } catch (error) {
+    await tokens.close();
+    throw error;
+  }
 }
 
 /**
@@ -59,14 +86,7 @@ export async function startHttpServer(
 ): Promise<HttpServer> {
   const { logger } = context;
   if (options.page !== false) requirePage();
-  const tokens = await Tokens.open(options.tokens, logger);
-  let tls: ReloadedTls | undefined;
-  try {
-    if (options.tls !== undefined) tls = await ReloadedTls.open(options.tls, logger, context.onCertificate);
-  } catch (error) {
-    await tokens.close();
-    throw error;
-  }
+  const { tokens, tls, close: closeFiles } = await openHttpFiles(options, context);
   const { server, connections, failures, unsent } = createListener(api, options, { ...context, tokens, tls });
   const close = async (): Promise<void> => {
     const cancel = startTimer(context.closeTimeoutMs ?? 5000, () => server.closeAllConnections());
@@ -77,8 +97,7 @@ export async function startHttpServer(
     cancel();
     failures.close();
     unsent.close();
-    await tokens.close();
-    await tls?.close();
+    await closeFiles();
   };
   try {
     server.listen({ host: options.host === "localhost" ? "127.0.0.1" : options.host, port: options.port });

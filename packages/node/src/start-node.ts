@@ -1,7 +1,7 @@
 import type { Logger } from "pino";
-import { type CairnNode, type NodeEventListener, runEngine, type System } from "@cairn/engine";
+import { type CairnNode, closeStores, type NodeEventListener, runEngine, type System } from "@cairn/engine";
 import { createSystem, tellOlderData, readConfig, requireConfig } from "@cairn/config";
-import { prometheusMetrics, startHttpServer } from "@cairn/http";
+import { openHttpFiles, prometheusMetrics, startHttpServer } from "@cairn/http";
 
 /** Starts the node that a system describes. Throws the errors of {@link runEngine}. */
 export async function runNode(
@@ -9,6 +9,19 @@ export async function runNode(
   options: Parameters<typeof runEngine>[2] = {},
 ): Promise<CairnNode> {
   return await runEngine(system, { serve: startHttpServer, measure: prometheusMetrics }, options);
+}
+
+/** Reads the files without which the node could not start, but starts nothing. Throws the errors of a start. */
+export async function readFilesOf(
+  config: Parameters<typeof createSystem>[0],
+  onNotice: (notice: string) => void,
+): Promise<void> {
+  const system = await createSystem(config, { onNotice });
+  await closeStores(system);
+  if (system.http === undefined) return;
+  const log = (_fields: object, message: string): void => onNotice(message);
+  const files = await openHttpFiles(system.http, { logger: { error: log, warn: log, debug: log } });
+  await files.close();
 }
 
 export interface StartNodeOptions {

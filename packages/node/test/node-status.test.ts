@@ -43,6 +43,7 @@ it("the status never reports a failed node without its failure, even if the node
     observation: {
       lastResults: new LastResults(),
       refusals: new RefusedSubmissions(),
+      unusableFiles: [],
     },
   };
   const ask = async () => await nodeStatus("a", parts, QUIET, SYSTEM, RESOURCES);
@@ -66,6 +67,7 @@ const UNCOMPARED: StatusParts = {
   observation: {
     lastResults: new LastResults(),
     refusals: new RefusedSubmissions(),
+    unusableFiles: [],
   },
 };
 

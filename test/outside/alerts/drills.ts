@@ -262,6 +262,16 @@ const OF_OTHERS: readonly Drill[] = [
     },
     cure: "it is replaced",
   },
+  {
+    alerts: [attention("file-unusable", "edge")],
+    fault: "the file of a token is moved",
+    begin: async ({ folder }) => {
+      const tokens = join(folder, "tokens");
+      await rename(tokens, `${tokens}.away`);
+      return async () => await rename(`${tokens}.away`, tokens);
+    },
+    cure: "it is back",
+  },
 ];
 
 /** All nodes are dead, which is not the same as no targets. */

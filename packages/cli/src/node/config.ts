@@ -2,6 +2,7 @@ import type { NodeStatus, PolicyState, TxOutcome } from "@cairn/client";
 import { timeoutSignal } from "@cairn/client/protocol";
 import { configSchema, configAsJson, printConfig, productionNotices, requireConfig } from "@cairn/config";
 import type { PresentLog } from "@cairn/config";
+import { readFilesOf } from "@cairn/node";
 import { type CommandRun, command, commandGroup } from "../options/command.ts";
 import {
   CONFIGURATION_OPTIONS,
@@ -21,6 +22,7 @@ const addCheck = command({
     const config = requireConfig(await readConfiguration(run.options, run.terminal, { isForNode: true }));
     const present = await presentLog(run, config.nodeId);
     const notices = [...config.notices, ...productionNotices(config, present)];
+    await readFilesOf(config, (notice) => void notices.push(notice));
     const lines = [...notices.map((notice) => `notice: ${notice}`), "ok"];
     await run.answer({ ok: true, notices }, lines.join("\n"));
   },

@@ -1,6 +1,6 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
-import { mkdtemp, readdir, rm, writeFile } from "node:fs/promises";
+import { mkdtemp, readdir, rename, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -148,6 +148,36 @@ describe("config check beside the node of its configuration", () => {
     const policies = JSON.stringify({ history: { "*": { keep: 3 } }, outcomes: { for: "P1D" } });
     expect((await fetch(`${origin}/api/v1/policies`, { method: "PUT", body: policies })).ok).toBe(true);
     expect(await check()).not.toContain("Nothing bounds the history");
+  });
+});
+
+describe("a token file that is gone", () => {
+  test("is refused by config check as by start, and reported by the running node until it is back", async () => {
+    const file = join(dir, "token");
+    await writeFile(file, "secret\n");
+    const config = JSON.stringify({
+      "cairn/http-server": { tokens: { app: { file: "token", rights: ["read", "operate"] } } },
+    });
+    const url = await readyUrl(cairn(["start", "-j", config]));
+    const findings = async (): Promise<string[]> => {
+      const response = await fetch(`${url}/status`, { headers: { authorization: "Bearer secret" } });
+      const status = (await response.json()) as { findings: { code: string; message: string }[] };
+      return status.findings.filter(({ code }) => code === "file-unusable").map(({ message }) => message);
+    };
+    expect(await findings()).toEqual([]);
+    await rename(file, `${file}.away`);
+    await vi.waitFor(async () => expect(await findings()).toEqual([expect.stringContaining(file)]), 10_000);
+    const checked = cairn(["config", "check", "-j", config]);
+    const started = cairn(["start", "-j", config], {
+      CAIRN_NODE_ID: "node-2",
+      CAIRN_DIR: join(dir, "other"),
+    });
+    expect([await checked.ended, await started.ended]).toEqual([2, 2]);
+    for (const { output } of [checked, started])
+      expect(output()).toContain(`The file of the token app, ${file}, cannot`);
+    await rename(`${file}.away`, file);
+    await vi.waitFor(async () => expect(await findings()).toEqual([]), 10_000);
+    expect(await cairn(["config", "check", "-j", config]).ended).toBe(0);
   });
 });
 

@@ -1,5 +1,5 @@
 import { DAMAGE_CODES } from "@cairn/checkpoint";
-import type { Finding, NodeStatus } from "@cairn/client";
+import type { Finding, NodeStatus, Warning } from "@cairn/client";
 import type { OnLogMismatch } from "../api/system.ts";
 import { FIRST_TX_ID } from "../index/rows/index-state.ts";
 import { isoTime, formatBytes, formatDuration, formatNumberOf } from "@cairn/text";
@@ -24,14 +24,20 @@ const LOW_DISK_BYTES = 256 * 1024 * 1024;
 const CLOCK_MS = 60_000;
 const MOVED_ASIDE_MS = 24 * 3_600_000;
 
-/**
- * Completes a status with findings and verdict. `now` in ms; `different` is the reaction to another log, and `storeAhead`
- * by how much the clock of the checkpoint store was ahead of this machine's at the last look (ms).
- */
+interface Surroundings {
+  /** The reaction to another log. */
+  readonly different?: OnLogMismatch["different"];
+  /** By how much the clock of the checkpoint store was ahead of this machine's at the last look (ms). */
+  readonly storeAhead?: number | null;
+  /** The files of the HTTP server that have changed and cannot be used. */
+  readonly files?: readonly (Warning & { readonly since: string })[];
+}
+
+/** Completes a status with findings and verdict. `now` in ms. */
 export function withFindings(
   facts: NodeFacts,
   now: number,
-  { different, storeAhead }: { different?: OnLogMismatch["different"]; storeAhead?: number | null } = {},
+  { different, storeAhead, files = [] }: Surroundings = {},
 ): NodeStatus {
   const { node, phase } = facts;
   const findings = worstFirst([
@@ -42,6 +48,7 @@ export function withFindings(
     ...checkpointFindings(facts, now),
     ...backupFindings(facts, now),
     ...joinFindings(facts, now),
+    ...files.map((file) => finding("file-unusable", file)),
   ]);
   if (different === "rebuild") findings.push(finding("different-log-accepted", ACCEPTED));
   return { ...facts, findings, verdict: verdictOf(findings, phase === "ready", `${node} is ${phase}.`) };

@@ -1,5 +1,5 @@
 import { systemClock, type CairnError, type ErrorCode, isCairnError } from "@cairn/kv";
-import type { NodeStatus, Phase, QueueStatus } from "@cairn/client";
+import type { NodeStatus, Phase, QueueStatus, Warning } from "@cairn/client";
 import { isoTime } from "@cairn/text";
 import type { Logger } from "pino";
 import type { AppliedCounts } from "../index/index-store.ts";
@@ -37,6 +37,7 @@ export class NodeObservation {
   readonly metrics: NodeMetrics;
   readonly lastResults = new LastResults();
   readonly refusals = new RefusedSubmissions();
+  readonly #unusable = new Map<string, Warning & { readonly since: string }>();
 
   constructor(metrics: NodeMetrics, logger: Logger, onEvent?: NodeEventListener) {
     this.events = new EventDispatcher((error) =>
@@ -49,6 +50,24 @@ export class NodeObservation {
     // This listener is added last, so that the status and the metrics already reflect an event when the embedding
     // program receives it.
     if (onEvent !== undefined) this.events.listen(onEvent);
+  }
+
+  /** The files of the server that have changed and cannot be used. */
+  get unusableFiles(): readonly (Warning & { readonly since: string })[] {
+    return [...this.#unusable.values()];
+  }
+
+  noteFiles(paths: readonly string[], problem: CairnError | undefined): void {
+    const files = paths.join("\n");
+    const since = this.#unusable.get(files)?.since ?? isoTime(systemClock.now());
+    if (problem === undefined) this.#unusable.delete(files);
+    else
+      this.#unusable.set(files, {
+        code: problem.code,
+        message: problem.message,
+        hint: problem.hint ?? "",
+        since,
+      });
   }
 }
 

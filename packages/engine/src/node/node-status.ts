@@ -24,7 +24,7 @@ export type StatusParts = Pick<
   | "services"
   | "failure"
   | "recovery"
-> & { readonly observation: Pick<NodeObservation, "lastResults" | "refusals"> };
+> & { readonly observation: Pick<NodeObservation, "lastResults" | "refusals" | "unusableFiles"> };
 
 /** The time for which /status waits for the log before it reports the log as unreachable (ms). */
 const LOG_ANSWER_MS = 2_000;
@@ -100,8 +100,11 @@ export async function nodeStatus(
           },
     resources,
   };
-  const storeAhead = services?.checkpointer?.status().storeAhead ?? null;
-  return withFindings(facts, systemClock.now(), { different: system.onLogMismatch.different, storeAhead });
+  return withFindings(facts, systemClock.now(), {
+    different: system.onLogMismatch.different,
+    storeAhead: services?.checkpointer?.status().storeAhead ?? null,
+    files: observation.unusableFiles,
+  });
 }
 
 function statusOfCheckpoints(

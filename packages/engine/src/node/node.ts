@@ -77,6 +77,8 @@ export interface ServerContext {
   readonly closeTimeoutMs: number;
   readonly onAnswered: (request: AnsweredRequest) => void;
   readonly onCertificate: (validUntil: Date) => void;
+  /** Called when changed files of the server cannot be used, and without a problem once they can be used again. */
+  readonly onFiles: (paths: readonly string[], problem: CairnError | undefined) => void;
 }
 
 export interface NodeParts {
@@ -220,6 +222,7 @@ class RunningNode implements Omit<CairnNode, keyof NodeReads | "submit"> {
             namedCommand(command)?.asksNode === true ? `cairn ${command}` : this.#system.commandLine(command),
           ),
         closeTimeoutMs: HTTP_STOP_MS,
+        onFiles: (paths, problem) => this.#life.observation.noteFiles(paths, problem),
         onCertificate: (validUntil) => this.#life.observation.metrics.onCertificate(validUntil),
         onAnswered: (request) => {
           this.#life.observation.metrics.onRequest(request);

@@ -21,7 +21,12 @@ export interface ReloadedFilesOptions<T> {
    * must not delay each other's changes are read by separate calls of {@link reloadFiles}.
    */
   readonly onRefused: (error: unknown) => void;
+  /** Called once files that could not be used can be used again. */
+  readonly onUsable: () => void;
 }
+
+/** Called when changed files cannot be used, and without a problem once they can be used again. */
+export type OnFiles = (paths: readonly string[], problem: CairnError | undefined) => void;
 
 const LOOK_INTERVAL_MS = 1_000;
 
@@ -35,6 +40,7 @@ export async function reloadFiles<T>({
   read,
   apply,
   onRefused,
+  onUsable,
 }: ReloadedFilesOptions<T>): Promise<RepeatedWork> {
   let used = await stateOf(paths);
   let last = used;
@@ -44,10 +50,11 @@ export async function reloadFiles<T>({
     const now = await stateOf(paths);
     const isSettled = now === last;
     last = now;
-    if (now === used || !isSettled) return;
+    if ((now === used && refusal === undefined) || !isSettled) return;
     try {
       apply(await read());
       used = now;
+      if (refusal !== undefined) onUsable();
       refusal = undefined;
     } catch (error) {
       const reason = `${now}\n${errorMessage(error)}`;
@@ -59,12 +66,22 @@ export async function reloadFiles<T>({
   return repeatEvery(systemClock, LOOK_INTERVAL_MS, look, onRefused);
 }
 
-/** Returns a function that logs why changed files cannot be used; `what` says what happens instead. */
-export function refusalLogger(logger: HttpLogger, what: string): (error: unknown) => void {
-  return (error) => {
-    if (!(error instanceof CairnError)) throw error;
-    const { code, message, hint = "" } = error;
-    logger.warn({ code, message, hint: `${hint} It is read again when it changes.`.trim() }, what);
+/** Logs and reports why changed files cannot be used; `what` says what happens instead. */
+export function reportRefusals(
+  paths: readonly string[],
+  what: string,
+  { logger, onFiles }: { readonly logger: HttpLogger; readonly onFiles?: OnFiles | undefined },
+): Pick<ReloadedFilesOptions<unknown>, "paths" | "onRefused" | "onUsable"> {
+  return {
+    paths,
+    onUsable: () => onFiles?.(paths, undefined),
+    onRefused: (error) => {
+      if (!(error instanceof CairnError)) throw error;
+      const { code, message } = error;
+      const hint = `${error.hint ?? ""} It is read again when it changes.`.trim();
+      logger.warn({ code, message, hint }, what);
+      onFiles?.(paths, new CairnError(code, message, hint));
+    },
   };
 }
 

@@ -2,8 +2,7 @@ import { createPrivateKey, type KeyObject, X509Certificate } from "node:crypto";
 import { createSecureContext, type SecureContextOptions, type Server as TlsServer } from "node:tls";
 import { CairnError, errorMessage, type RepeatedWork } from "@cairn/kv";
 import type { HttpOptions } from "@cairn/engine";
-import type { HttpLogger } from "../answers/failed-requests.ts";
-import { readSmallFile, refusalLogger, reloadFiles } from "./reloaded-files.ts";
+import { readSmallFile, reloadFiles, reportRefusals } from "./reloaded-files.ts";
 
 export type ServerTlsFiles = NonNullable<HttpOptions["tls"]>;
 type TlsContents = Pick<SecureContextOptions, "cert" | "key" | "ca">;
@@ -83,6 +82,8 @@ function unlike(parameter: string, path: string, what: string, cause?: unknown):
   );
 }
 
+const REFUSED = "A file for TLS has changed, but cannot be used. What it contained before remains in use.";
+
 /** The TLS of a server, which follows changes of its files. Files that cannot be used are logged and change nothing. */
 export class ReloadedTls {
   context: TlsContents = {};
@@ -92,21 +93,19 @@ export class ReloadedTls {
   /** Reads the files, and again whenever they change. Throws `CONFIG_INVALID`. */
   static async open(
     files: ServerTlsFiles,
-    logger: HttpLogger,
-    onCertificate?: (validUntil: Date) => void,
+    context: Parameters<typeof reportRefusals>[2] & {
+      readonly onCertificate?: ((validUntil: Date) => void) | undefined;
+    },
   ): Promise<ReloadedTls> {
     const tls = new ReloadedTls();
     const { cert, key, clientCa } = files;
-    const onRefused = refusalLogger(
-      logger,
-      "A file for TLS has changed, but cannot be used. What it contained before remains in use.",
-    );
+    const { logger, onCertificate } = context;
     try {
       const identity = await reloadFiles({
-        paths: [cert, key],
+        ...reportRefusals([cert, key], REFUSED, context),
         read: async () => await readIdentity(files),
-        apply: ({ context, validUntil }) => {
-          tls.#use(context);
+        apply: ({ context: identityContext, validUntil }) => {
+          tls.#use(identityContext);
           onCertificate?.(validUntil);
           if (validUntil.getTime() >= Date.now()) return;
           logger.warn(
@@ -118,17 +117,15 @@ export class ReloadedTls {
             "The certificate of the HTTP server has expired, so clients refuse the connection.",
           );
         },
-        onRefused,
       });
       tls.#reloading.push(identity);
       if (clientCa === undefined) return tls;
-      const authorities = await reloadFiles({
-        paths: [clientCa],
+      const reloaded = await reloadFiles({
+        ...reportRefusals([clientCa], REFUSED, context),
         read: async () => await readAuthorities(clientCa),
-        apply: (context) => tls.#use(context),
-        onRefused,
+        apply: (authorities) => tls.#use(authorities),
       });
-      tls.#reloading.push(authorities);
+      tls.#reloading.push(reloaded);
     } catch (error) {
       await tls.close();
       throw error;

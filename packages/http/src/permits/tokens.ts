@@ -1,9 +1,8 @@
 import { createHash, timingSafeEqual } from "node:crypto";
 import { CairnError, type RepeatedWork } from "@cairn/kv";
 import { TOKEN_PATTERN, type TokenOptions } from "@cairn/engine";
-import type { HttpLogger } from "../answers/failed-requests.ts";
 import { EVERYTHING, Permit } from "./permit.ts";
-import { readSmallFile, refusalLogger, reloadFiles } from "./reloaded-files.ts";
+import { readSmallFile, reloadFiles, reportRefusals } from "./reloaded-files.ts";
 
 /** A value that a token may have. Only its digest is kept. */
 interface Grant {
@@ -24,17 +23,19 @@ export class Tokens {
   }
 
   /** Reads the tokens, and their files again whenever they change. Throws `CONFIG_INVALID`. */
-  static async open(options: readonly TokenOptions[] | undefined, logger: HttpLogger): Promise<Tokens> {
+  static async open(
+    options: readonly TokenOptions[] | undefined,
+    context: Parameters<typeof reportRefusals>[2],
+  ): Promise<Tokens> {
     const tokens = new Tokens(options !== undefined);
     if (options === undefined) return tokens;
     try {
       // Each file is read by itself, so that an unusable file does not keep the tokens in other files valid.
       for (const one of options) {
         const work = await reloadFiles({
-          paths: "file" in one.source ? [one.source.file] : [],
+          ...reportRefusals("file" in one.source ? [one.source.file] : [], REFUSED, context),
           read: async () => [...new Set(await textsOf(one))].map(digestOf),
           apply: (digests) => tokens.#use(one, digests),
-          onRefused: refusalLogger(logger, REFUSED),
         });
         tokens.#reloading.push(work);
       }

@@ -38,7 +38,7 @@ it("a token is compared with every token by its SHA-256, and in constant time, w
   const comparisons = watchComparisons();
   const tokens = await Tokens.open(
     ["first", "second", "third"].map((name) => all(name, { text: `${name}-value` })),
-    logger,
+    { logger },
   );
   const given = ["first-value", "third-value", "wrong", "f", "first-valu", "x".repeat(1_000)];
   for (const token of given) {
@@ -144,7 +144,7 @@ it("a token that is in its file twice is one token, whose permit remains valid w
   const looks = quickLooks();
   const file = join(await folder(), "app");
   await writeFile(file, "one\none\n");
-  const tokens = await Tokens.open([all("app", { file })], logger);
+  const tokens = await Tokens.open([all("app", { file })], { logger });
   const permit = tokens.permitOf("one");
   await looks.between(() => writeFile(file, "one\none\ntwo\n"));
   await vi.waitFor(() => expect(tokens.permitOf("two")?.name).toBe("app"), 10_000);
