@@ -1,5 +1,7 @@
 import { randomUUID } from "node:crypto";
 import path from "node:path";
+import { isDeepStrictEqual } from "node:util";
+import type { Policies } from "@cairn/client";
 import { CairnError, isCairnError, mayHaveHeldRows, mayHoldRows } from "@cairn/kv";
 import type { Logger } from "pino";
 import { endsWithin } from "../backup/earlier-logs.ts";
@@ -8,7 +10,7 @@ import { restoreStores } from "../checkpoints/checkpoint-stores.ts";
 import type { MovedContents } from "../db-dir/index-directory.ts";
 import { IndexStore } from "../index/index-store.ts";
 import { type OpenedIndex, tryOpenIndex } from "../index/local-index.ts";
-import { emptyState, type IndexState, statePosition } from "../index/rows/index-state.ts";
+import { emptyState, FIRST_TX_ID, type IndexState, statePosition } from "../index/rows/index-state.ts";
 import { checkAnchor, trimmed } from "../log/anchor.ts";
 import { anchorOfPrefix, type LogIdentity, readLogIdentity } from "../log/log-identity.ts";
 import { beginningOf } from "../replay/fold-log.ts";
@@ -174,9 +176,10 @@ async function keepLocal(
       : await replaceUnproven(context, identity, state, leave);
     return beyond ?? (await IndexStore.open(local.kv, emptyState(identity)));
   }
-  // The index belongs to a log that replaced a lost one and was removed before anything was written to it.
-  if (problem.code === "LOG_DIFFERENT" && state.txId <= 1) return await discard(context, local, problem);
-  const { onLogMismatch } = context.system;
+  const { onLogMismatch, policies } = context.system;
+  // The log replaced a lost one, or had a wrong name, and nobody has written to it.
+  if (problem.code === "LOG_DIFFERENT" && holdsNothing(state, policies))
+    return await discard(context, local, problem);
   if (problem.code === "LOG_DIFFERENT" && onLogMismatch.different === "halt") throw problem;
   if (problem.code === "LOG_REGRESSED" && onLogMismatch.regressed === "halt") throw problem;
   if (problem.code !== "LOG_TRIMMED") return void (await leave(problem));
@@ -184,6 +187,13 @@ async function keepLocal(
   const newer = await restoreNewest(context, identity, { leave: (other) => leave(problem, other) });
   if (newer === undefined) throw noBeginning(identity, context.report, restoreStores(context.system));
   return newer;
+}
+
+/** Returns whether an index holds nothing but, at most, the policies that a node with this configuration proposes. */
+function holdsNothing({ txId, policies, documents, events }: IndexState, proposed?: Policies): boolean {
+  if (txId <= FIRST_TX_ID) return true;
+  if (txId > FIRST_TX_ID + 1 || documents > 0 || events !== undefined) return false;
+  return policies !== undefined && isDeepStrictEqual(policies.value, proposed);
 }
 
 /**

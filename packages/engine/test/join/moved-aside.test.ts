@@ -2,7 +2,8 @@
 import { readdir, readFile } from "node:fs/promises";
 import path from "node:path";
 import { type KvStore, memoryProvider } from "@cairn/kv";
-import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { afterEach, beforeEach, describe, expect, it, onTestFinished, vi } from "vitest";
+import type { System } from "../../src/api/system.ts";
 import { IndexStore } from "../../src/index/index-store.ts";
 import { emptyState } from "../../src/index/rows/index-state.ts";
 import { isContainedIn } from "../../src/join/held-transactions.ts";
@@ -10,6 +11,7 @@ import type { FilledIndex } from "../../src/join/common-history.ts";
 import type { LogMessage } from "../../src/log/tx-log.ts";
 import type { CairnNode } from "../../src/node/node.ts";
 import { encodeBirthRecord, encodeTransaction } from "../../src/transactions/transaction-codec.ts";
+import { openNatsTxLog } from "@cairn/log-nats/src/nats-tx-log";
 import { NatsOperator } from "@cairn/log-nats/testing";
 import { ClusterScene, put } from "@cairn/test-support/nodes/cluster-scene";
 
@@ -160,5 +162,31 @@ describe("the comparison of an index with a newer one", () => {
     expect(await isContainedIn(index, newer)).toBe(false);
     // At a link, outcomes are not needed.
     expect(await isContainedIn(await indexOf(messages(1_024)), newer)).toBe(true);
+  });
+});
+
+describe("an index of a log that the node began because it was given the wrong name", () => {
+  const policies = { history: { "*": { keep: 3 } } };
+
+  it.each([
+    ["nothing but the policies of the configuration", policies, [], "ready"],
+    ["policies that were set elsewhere", {}, [["configure", policies]], "failed"],
+    ["a document", policies, [["put", "things", "default/k", 1]], "failed"],
+  ] as const)("holds %s", async (_what, configured, ops, phase) => {
+    const scene = await ClusterScene.open();
+    onTestFinished(() => scene.close());
+    await put(await scene.ready("b"), 0, 5, "x");
+    const proposed = configured === policies ? { policies } : {};
+    const openTxLog: System["openTxLog"] = async ({ signal }) =>
+      await openNatsTxLog({ servers: [scene.nats.url], stream: "shpo", signal });
+    const astray = await scene.ready("a", { parts: { ...proposed, openTxLog } });
+    if (configured === policies) await astray.await(2);
+    if (ops.length > 0) await astray.await((await astray.submit({ ops: [...ops] })).txId);
+    await scene.stop(astray);
+    const a = await scene.start("a", { parts: proposed });
+    await vi.waitFor(async () => expect((await a.status()).phase).toBe(phase), 10_000);
+    expect(await readdir(path.join(scene.dbDir("a"), "quarantine")).catch(() => [])).toHaveLength(
+      phase === "ready" ? 1 : 0,
+    );
   });
 });
