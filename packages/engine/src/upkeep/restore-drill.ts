@@ -49,8 +49,8 @@ export interface DrillOptions extends VerifierParts {
   readonly onError: (error: unknown) => void;
 }
 
-/** The time until the next look if there is no checkpoint yet, as a fraction of `every`. */
-const NO_CHECKPOINT_PART = 0.1;
+/** The time until the next look if there is no checkpoint yet, or a drill has failed, as a fraction of `every`. */
+const SOON_PART = 0.1;
 /** The tolerated difference between clocks. Some stores report their time in whole seconds. */
 const CLOCK_TOLERANCE_MS = 2_000;
 
@@ -61,21 +61,26 @@ const CLOCK_TOLERANCE_MS = 2_000;
 export function startRestoreDrill(options: DrillOptions): RepeatedWork {
   const { every, clock, random } = options;
   let failures = 0;
+  /** The number of looks until the next drill. */
+  let looks = 0;
   const times = {
     firstDelay: firstLookDelay(every, random()),
     // An unreachable store may recover soon, whereas a checkpoint that cannot be restored remains unusable and is
-    // expensive to read again.
+    // expensive to read again. Meanwhile, looks find what other nodes have verified.
     retryDelay: (error: unknown) => {
       const isTransient = isCairnError(error, "STORE_UNREACHABLE") || isCairnError(error, "LOG_UNREACHABLE");
       failures = isTransient ? failures + 1 : 0;
-      return isTransient ? retryDelay(every, failures, random()) : jittered(every, random);
+      if (isTransient) return retryDelay(every, failures, random());
+      looks = 1 / SOON_PART - 1;
+      return jittered(every * SOON_PART, random);
     },
   };
   const work = async (signal: AbortSignal): Promise<number> => {
-    const last = await drill(options, signal);
+    const last = await drill(options, signal, looks <= 0);
     failures = 0;
+    looks = last === undefined ? looks - 1 : 0;
     // The first checkpoint of a log will be saved soon.
-    if (last === undefined) return every * NO_CHECKPOINT_PART;
+    if (last === undefined) return every * SOON_PART;
     return nextLookDelay({
       approxFrequency: every,
       newestTakenAt: Date.parse(last.verifiedAt),
@@ -128,10 +133,11 @@ export async function verifyForNode(
   });
 }
 
-/** Returns the newest mark, and the store's time; undefined if there is no checkpoint. */
+/** Returns the newest mark, and the store's time; undefined if there is none and none can be made now. */
 async function drill(
   options: DrillOptions,
   signal: AbortSignal,
+  mayVerify: boolean,
 ): Promise<{ readonly verifiedAt: string; readonly storeNow: number } | undefined> {
   const { store, every } = options;
   const { newest, last } = await look(options);
@@ -142,6 +148,7 @@ async function drill(
   if (last !== undefined) options.onVerified(last, false);
   if (newest === undefined) return undefined;
   if (!isDue && last !== undefined) return { ...last, storeNow };
+  if (!mayVerify) return undefined;
   const mine = await verifyForNode(options, newest, signal);
   options.onVerified(mine, true);
   await options.afterwards?.(signal);

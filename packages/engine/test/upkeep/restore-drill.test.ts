@@ -79,10 +79,29 @@ it("a drill reports a checkpoint that cannot be restored, marks nothing, and con
   await writeFile(archive, bytes);
   const { errors, verified, look } = await drill(scene, "a");
   await look();
+  // For a period, it only looks for what other nodes have verified.
+  for (let looks = 0; looks < 9; looks += 1) await look();
+  expect(errors).toMatchObject([{ code: "CHECKPOINT_CORRUPT" }]);
   await look();
   expect(errors).toMatchObject([{ code: "CHECKPOINT_CORRUPT" }, { code: "CHECKPOINT_CORRUPT" }]);
   expect(verified).toEqual([]);
   expect((await readdir(path.join(scene.folder, "checkpoints"))).join()).not.toContain("verified");
+});
+
+it("a drill that failed soon finds what another node has verified since", async () => {
+  const scene = await trimScene("embedded");
+  const [, newer] = await twoCheckpoints(scene);
+  const full = new CairnError("DISK_FULL", "No space is left.");
+  const { errors, verified, look, next } = await drill(scene, "a", {
+    ...scene.store,
+    open: () => Promise.reject(full),
+  });
+  await look();
+  expect([errors, verified]).toEqual([[expect.objectContaining({ code: "DISK_FULL" })], []]);
+  await scene.verify(newer);
+  expect(await next()).toBeLessThan(EVERY * 0.12);
+  await look();
+  expect(verified).toMatchObject([[{ name: newer, node: "verifier" }, false]]);
 });
 
 it("a drill removes the mark of a checkpoint that has been damaged since, so that the log is not trimmed because of it", async () => {
