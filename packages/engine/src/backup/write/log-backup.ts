@@ -3,6 +3,7 @@ import { type Clock, systemClock, systemRandom, CairnError, isCairnError } from 
 import type { LogBackupStatus, TxId } from "@cairn/client";
 import type { TxLog } from "../../log/tx-log.ts";
 import { type BackupLook, lookAtBackup } from "./backup-look.ts";
+import { holesOf, missingInBackup } from "./verify-backup.ts";
 import type { EventDispatcher, WorkRun } from "../../observe/event-dispatcher.ts";
 import { asCairnError } from "../../observe/failures.ts";
 import type { BackupMemory } from "./look-results.ts";
@@ -211,7 +212,7 @@ export class LogBackup {
         replaced: obsoleteLogs(this.#parts.birth),
         removal: keep === "all" || verifiedUpTo === undefined ? undefined : { keep, verifiedUpTo, earlier },
         memory: this.#memory,
-        isDamaged: this.#reads.damage.length > 0,
+        isDamaged: this.#reads.damage.length > 0 || this.#lost().length > 0,
         clock: this.#clock,
         signal: this.#stop.signal,
         onBegun: () => {
@@ -254,13 +255,23 @@ export class LogBackup {
   #findings(): CairnError[] {
     const { store, options } = this.#parts;
     const found = new Map(
-      [...this.#memory.damaged.values(), ...this.#reads.damage].map((one) => [one.message, one]),
+      [...this.#memory.damaged.values(), ...this.#reads.damage, ...this.#lost()].map((one) => [
+        one.message,
+        one,
+      ]),
     );
     if (options.keep === "all" || store.describe?.()?.canDelete !== false) return [...found.values()];
     const message = `Old segments of the log backup in ${store.location} are not removed, because the store does not allow it.`;
     const hint =
       'Allow this node to remove files there, or keep the segments by setting "keep": "all" in log-backup.';
     return [...found.values(), new CairnError("STORE_DENIED", message, hint)];
+  }
+
+  /** The holes that the log cannot fill. */
+  #lost(): CairnError[] {
+    const { covered = [], logBegin = 0 } = this.#state.look ?? {};
+    const holes = holesOf(covered, []).filter(({ last }) => last < logBegin);
+    return holes.map((hole) => missingInBackup(hole, this.#parts.store.location));
   }
 
   #report(): void {

@@ -91,10 +91,7 @@ export async function verifySegments(
   }
   const covered = coveredRanges(whole);
   for (const hole of holesOf(covered, begins))
-    await onProblem({
-      file: null,
-      error: missingThere(hole, `in the log backup in ${store.location}`, WRITTEN_AGAIN),
-    });
+    await onProblem({ file: null, error: missingInBackup(hole, store.location) });
   return { segments: segments.length, bytes, messages, covered, agreeing: [...new Set(agreeing)] };
 }
 
@@ -106,8 +103,10 @@ export function holesOf(covered: readonly TxRange[], begins: readonly { readonly
   return first === undefined ? [] : gapsIn(covered, { first, last });
 }
 
-const WRITTEN_AGAIN =
-  "Do nothing if the log still holds them: a node writes them again within six hours. Otherwise save a checkpoint beyond them (cairn checkpoint create): nodes restore it and continue from there.";
+export function missingInBackup(hole: TxRange, location: string): CairnError {
+  const hint = `Do nothing if the log still holds them: a node writes them again within six hours. Otherwise, no point in time within them can be restored. Save a checkpoint beyond them (cairn checkpoint create) from which nodes continue, and verify it: cairn checkpoint verify. This is over once nothing before them is kept: cairn log backup prune --through ${hole.last}`;
+  return missingThere(hole, `in the log backup in ${location}`, hint);
+}
 
 /** The codes of errors that affect a single segment. */
 const PROBLEMS = new Set<string>(["SEGMENT_CORRUPT", "KEY_MISSING", "PLAIN_REFUSED"]);
