@@ -68,3 +68,4 @@ export { decodeMessage } from "./transactions/transaction-codec.ts";
 export { documentProblem, validTransaction } from "./transactions/validate-transaction.ts";
 export { trimLog } from "./upkeep/plan-trim.ts";
 export { pruneLogBackup } from "./upkeep/prune-log-backup.ts";
+export { WRITE_BYTES, WRITE_TURNS } from "./watch/write-turns.ts";

@@ -5,6 +5,7 @@ import { asCairnError } from "../observe/failures.ts";
 import type { ChangesPage } from "../index/read/transaction-changes.ts";
 import { isoTime } from "@cairn/text";
 import { pauseAfter } from "./fair-reads.ts";
+import { WRITE_BYTES, WRITE_TURNS } from "./write-turns.ts";
 import { type RecentBounds, RecentPast } from "./recent-past.ts";
 import { type QueueBounds, Subscription } from "./subscription.ts";
 import { type CutoffReason } from "./watch-event.ts";
@@ -207,10 +208,12 @@ export class WatchFeed {
     const begunAt = performance.now();
     this.position = { txId: page.upTo, txTime: page.txTime };
     this.#remember(page);
-    this.#router.publish(page);
+    const bytes = this.#router.publish(page);
     // Watchers can write their events before the feed continues.
     await yieldToEventLoop();
     await pauseAfter(performance.now() - begunAt);
+    // Readers that keep up have then had turns for all bytes: none is cut off because the node delays its events.
+    for (let rest = bytes; rest > WRITE_BYTES; rest -= WRITE_BYTES) await WRITE_TURNS.take();
   }
 
   #remember({ transactions, upTo }: ChangesPage): void {

@@ -42,17 +42,20 @@ export class WatchRouter {
     for (const { subscriptions } of this.#groups.values()) yield* subscriptions;
   }
 
-  /** Delivers to each group the part of a page that it watches. */
-  publish(page: ChangesPage): void {
+  /** Delivers to each group the part of a page that it watches, and returns the bytes of the largest part. */
+  publish(page: ChangesPage): number {
+    let most = 0;
     const touched = new Set<Group>();
     for (const event of page.transactions) this.#route(event, touched);
     for (const group of touched) {
       const { events, bytes } = group;
       group.events = [];
       group.bytes = 0;
+      most = Math.max(most, bytes);
       const batch: Batch = { events, upTo: page.upTo, txTime: page.txTime, bytes };
       for (const subscription of group.subscriptions) subscription.push(batch);
     }
+    return most;
   }
 
   #route(event: TransactionEvent, touched: Set<Group>): void {

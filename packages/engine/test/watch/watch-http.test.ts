@@ -10,6 +10,7 @@ import { afterEach, beforeEach, describe, expect, it, onTestFinished, vi } from 
 import type { CairnNode } from "../../src/node/node.ts";
 import { runNode } from "@cairn/node";
 import { openEmbeddedTxLog } from "../../src/log/embedded/embedded-tx-log.ts";
+import { WRITE_BYTES } from "../../src/watch/write-turns.ts";
 import { compacted } from "../../src/index/read/watch-compacted.ts";
 import { quietSystem } from "@cairn/test-support/nodes/quiet-system";
 import { serve } from "@cairn/test-support/nodes/served-node";
@@ -34,6 +35,15 @@ async function startNode(): Promise<void> {
   node = await runNode({ ...quietSystem({ folder, nodeId: "node-1", openTxLog }), http });
   await node.ready;
   url = `${node.url}/api/v1/watch`;
+}
+
+/** Returns the server's ends of the connections that are opened from now on. */
+function acceptedSockets(): readonly Socket[] {
+  const accepted: Socket[] = [];
+  const note = (message: unknown): void => void accepted.push((message as { socket: Socket }).socket);
+  subscribe("net.server.socket", note);
+  onTestFinished(() => void unsubscribe("net.server.socket", note));
+  return accepted;
 }
 
 describe("GET /api/v1/watch", () => {
@@ -183,6 +193,45 @@ describe("GET /api/v1/watch", () => {
     },
   );
 
+  it("writes only a small part of a large document to the connection of a reader that stalls", async () => {
+    const accepted = acceptedSockets();
+    const stalled = Array.from({ length: 8 }, () => connect(Number(new URL(url).port), "127.0.0.1"));
+    for (const socket of stalled)
+      socket.write("GET /api/v1/watch?bucket=pods HTTP/1.1\r\nHost: localhost\r\n\r\n");
+    await Promise.all(stalled.map((socket) => once(socket, "readable")));
+    const document = "x".repeat(900_000);
+    await vi.waitFor(async () => {
+      await submit(node, ["put", "pods", "a", document]);
+      for (const socket of accepted) expect(socket.writableLength).toBeGreaterThan(0);
+    });
+    for (const socket of accepted) expect(socket.writableLength).toBeLessThan(2 * WRITE_BYTES);
+    for (const socket of stalled) socket.destroy();
+  });
+
+  it(
+    "sends large documents whole and in order to every reader, and cuts none off that keeps up",
+    { tags: "rest/slow" },
+    async () => {
+      const watches = await Promise.all(
+        Array.from({ length: 10 }, async () => await EventSource.open(`${url}?bucket=pods`)),
+      );
+      for (const watch of watches) await watch.next();
+      const documents = Array.from({ length: 8 }, (_, n) => String.fromCharCode(97 + n).repeat(900_000));
+      const received = watches.map(async (watch) => {
+        for (const document of documents) {
+          const event = await watch.next();
+          // Compared as text, because a failure would print each document.
+          expect(event?.event === "tx" && JSON.stringify(event.data).includes(`"${document}"`)).toBe(true);
+        }
+      });
+      await Promise.all([
+        ...received,
+        ...documents.map((document) => submit(node, ["put", "pods", "a", document])),
+      ]);
+      for (const watch of watches) await watch[Symbol.asyncDispose]();
+    },
+  );
+
   it("leaves nothing behind when clients disconnect", async () => {
     const sockets = await Promise.all(
       Array.from({ length: 20 }, async () => {
@@ -213,10 +262,7 @@ describe("GET /api/v1/watch", () => {
   });
 
   it("ends if its client reads nothing for a minute, but not while there is nothing to read", async () => {
-    const accepted: Socket[] = [];
-    const note = (message: unknown): void => void accepted.push((message as { socket: Socket }).socket);
-    subscribe("net.server.socket", note);
-    onTestFinished(() => void unsubscribe("net.server.socket", note));
+    const accepted = acceptedSockets();
     const socket = connect(Number(new URL(url).port), "127.0.0.1");
     socket.write("GET /api/v1/watch HTTP/1.1\r\nHost: localhost\r\n\r\n");
     await once(socket, "readable");

@@ -1,7 +1,14 @@
 import type { IncomingMessage } from "node:http";
 import { Readable } from "node:stream";
 import { CairnError, isCairnError } from "@cairn/kv";
-import { type WatchEvent, type WatchQuery, WatchCompactedError, type WatchChange } from "@cairn/engine";
+import {
+  type WatchChange,
+  WatchCompactedError,
+  type WatchEvent,
+  type WatchQuery,
+  WRITE_BYTES,
+  WRITE_TURNS,
+} from "@cairn/engine";
 import { type HttpAnswer, jsonAnswer } from "../answers/answer.ts";
 import { RequestError } from "../answers/request-error.ts";
 import type { Query } from "../requests/address.ts";
@@ -95,14 +102,23 @@ async function* stream(
   batches: AsyncIterator<readonly WatchEvent[]>,
 ): AsyncGenerator<Buffer, void> {
   try {
-    yield eventStreamText(first);
+    yield* pieces(eventStreamText(first));
     for (;;) {
       const { done, value } = await batches.next();
       if (done === true) return;
-      yield eventStreamText(value as readonly WatchEvent[]);
+      yield* pieces(eventStreamText(value as readonly WatchEvent[]));
     }
   } finally {
     await batches.return?.();
+  }
+}
+
+/** Parts of the shared bytes. A connection copies (TLS also encrypts) only one at a time, and large ones are paced. */
+async function* pieces(bytes: Buffer): AsyncGenerator<Buffer, void> {
+  if (bytes.length <= WRITE_BYTES) return yield bytes;
+  for (let at = 0; at < bytes.length; at += WRITE_BYTES) {
+    await WRITE_TURNS.take();
+    yield bytes.subarray(at, at + WRITE_BYTES);
   }
 }
 
