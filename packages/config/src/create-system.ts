@@ -1,3 +1,4 @@
+import { resolve } from "node:path";
 import type { ModuleContext } from "./types/module-kinds.ts";
 import { SECRET, type Setting } from "./types/reading.ts";
 import { INLINE, namedCommand, omitUndefined, shellWord } from "@cairn/text";
@@ -48,7 +49,7 @@ export async function createSystem(
 
 /** Relative paths in a configuration are resolved from the working directory. Commands need no default `dir`. */
 function commandLine(command: string, { origin, settings, http }: ResolvedConfig): string {
-  const { file, cwd, isInline, expanded } = origin;
+  const { file, cwd, isInline, expanded, libraryVariables } = origin;
   const { words = command, rest = "", asksNode = false } = namedCommand(command) ?? {};
   // Without a server, no command can ask the node, and the configuration does not show which port is free.
   if (asksNode && (http === undefined || http.port === 0))
@@ -65,6 +66,9 @@ function commandLine(command: string, { origin, settings, http }: ResolvedConfig
   const variables = [
     ...settings.map((setting) => assignmentOf(setting, asksNode)),
     ...[...expanded].map(([name, value]) => (assigned.has(name) ? "" : expandedAs(name, value, settings))),
+    ...[...libraryVariables].map(([name, value]) =>
+      expanded.has(name) || value === "" ? "" : libraryAs(name, value, cwd),
+    ),
   ].join("");
   // Without any configuration, these commands would ask the node of the shell's environment.
   const given = file === undefined && asksNode && !isInline ? " -j '{}'" : "";
@@ -78,6 +82,13 @@ function expandedAs(name: string, value: string, settings: readonly Setting[]): 
     [shown].flat().some((one) => String(one).includes(value)),
   );
   return `${name}=${isShown && !value.includes("@") ? shellWord(value) : `"\${${name}:?}"`} `;
+}
+
+/** An address may contain a password. Libraries resolve the names of files from the working directory. */
+function libraryAs(name: string, value: string, cwd: string): string {
+  const isFile = /_(?:FILE|CERTS)$/.test(name);
+  const isSecret = !isFile && /[@?#]/.test(value);
+  return `${name}=${isSecret ? `"\${${name}:?}"` : shellWord(isFile ? resolve(cwd, value) : value)} `;
 }
 
 /**

@@ -51,6 +51,7 @@ export function newReading(
     commonParameters,
     problems,
     settings: [],
+    libraryVariables: new Set(["NODE_EXTRA_CA_CERTS"]),
     notices,
     shared: new Map(),
     refused: new Set(),

@@ -45,6 +45,7 @@ export interface ConfigOrigin {
   /** Whether other sources were given. */
   readonly isInline: boolean;
   readonly expanded: Expanded;
+  readonly libraryVariables: ReadonlyMap<string, string>;
 }
 
 /** A configuration, or all its problems. */
@@ -73,8 +74,13 @@ export async function readConfig(given: ConfigInput): Promise<ConfigResult> {
   const file = fileOf(input);
   const isInline = [input.object, input.json, input.edn].some((source) => source !== undefined);
   const { expanded } = sources;
-  const origin = { file: file && resolve(input.cwd, file), cwd: input.cwd, isInline, expanded };
-  return { ok: true, config: { ...config, origin, settings: reading.settings, notices: [...notices] } };
+  const { settings } = reading;
+  const libraryVariables = new Map(
+    [...reading.libraryVariables].map((name) => [name, input.env[name] ?? ""]),
+  );
+  const absolute = file && resolve(input.cwd, file);
+  const origin = { file: absolute, cwd: input.cwd, isInline, expanded, libraryVariables };
+  return { ok: true, config: { ...config, origin, settings, notices: [...notices] } };
 }
 
 /** Returns the configuration of a result. Throws {@link ConfigError} with all problems if there are any. */

@@ -52,3 +52,50 @@ test("a variable that the configuration expands is printed with its value, and a
   expect(command).toMatch(/^STREAM=mine TOKEN="\$\{TOKEN:\?\}" cairn log recover /);
   expect(command).not.toContain("hunter22");
 });
+
+const IN_S3 = `{${DIR}, "cairn/index-store": {"kv-store": {"checkpointer": {
+  "store": {"cairn/module": "cairn.s3/->checkpoint-store", "bucket": "backups", "region": "\${AWS_REGION}"}}}}}`;
+
+test("the variables that the library of a store in S3 reads are printed, and keys are not", async () => {
+  const read = {
+    AWS_ENDPOINT_URL_S3: "https://s3.example:7070",
+    AWS_PROFILE: "backup of b",
+    AWS_SHARED_CREDENTIALS_FILE: "/etc/aws/keys",
+    NODE_EXTRA_CA_CERTS: "/etc/ca.pem",
+  };
+  const keys = {
+    AWS_ACCESS_KEY_ID: "hunter",
+    AWS_SECRET_ACCESS_KEY: "hunter2",
+    AWS_SESSION_TOKEN: "hunter3",
+  };
+  const env = { ...read, ...keys, AWS_REGION: "eu-central-1", AWS_DEFAULT_REGION: "" };
+  const command = await printed({ json: IN_S3, env });
+  expect(command).not.toContain("hunter");
+  const shown = Object.keys(env).map((name) => `${name}=$${name}`);
+  const set = execFileSync("/bin/sh", ["-c", `cairn() { echo "${shown.join("\n")}"; }; ${command}`], {
+    env: {},
+  });
+  const expected = { AWS_REGION: "eu-central-1", ...read };
+  const missing = {
+    AWS_DEFAULT_REGION: "",
+    AWS_ACCESS_KEY_ID: "",
+    AWS_SECRET_ACCESS_KEY: "",
+    AWS_SESSION_TOKEN: "",
+  };
+  const lines = Object.entries({ ...expected, ...missing }).map(([name, value]) => `${name}=${value}`);
+  expect(String(set).trimEnd().split("\n").toSorted()).toEqual(lines.toSorted());
+  expect(command.match(/AWS_REGION=/g)).toHaveLength(1);
+  expect(await printed({ json: `{${DIR}}`, env })).not.toContain("AWS_");
+});
+
+test("a file that a library finds from the working directory is printed with its path", async () => {
+  const env = { AWS_REGION: "r", AWS_CONFIG_FILE: "aws/config" };
+  expect(await printed({ json: IN_S3, env })).toContain("AWS_CONFIG_FILE=/srv/aws/config ");
+});
+
+test("the address of an S3 service with a password is taken from the shell", async () => {
+  const env = { AWS_REGION: "r", AWS_ENDPOINT_URL: "https://user:hunter2@h" };
+  const command = await printed({ json: IN_S3, env });
+  expect(command).not.toContain("hunter2");
+  expect(() => run(command)).toThrow(/AWS_ENDPOINT_URL/);
+});

@@ -1,8 +1,9 @@
 import { copyFile, rename, rm, stat, truncate, writeFile } from "node:fs/promises";
+import { testS3 } from "@cairn/localstack";
 import { newestArchive } from "@cairn/test-support/watched-store";
 import { changeBytes, copyFolder, filesBelow } from "../scene/damage.ts";
 import { type BrokenCluster, pair } from "../scene/broken-cluster.ts";
-import type { HintScene } from "../scene/hint-scene.ts";
+import type { HintScene, NodeStart } from "../scene/hint-scene.ts";
 
 /** Both the failure and the warning about a gap begin with the same step. */
 const CHECKPOINT_BEYOND_GAP = {
@@ -40,6 +41,26 @@ const STORE_FIRST = {
   },
 } satisfies Partial<BrokenCluster>;
 
+/** Returns the options of a node that saves to S3, of which the configuration names only the bucket. */
+async function inS3(scene: HintScene): Promise<NodeStart> {
+  const { bucket, endpoint, region, credentials, close } = await testS3();
+  scene.onClose(close);
+  const keys = scene.path("aws-keys");
+  const { accessKeyId: id, secretAccessKey: secret } = credentials;
+  await writeFile(keys, `[default]\naws_access_key_id=${id}\naws_secret_access_key=${secret}\n`);
+  const prefix = `hints/${process.pid}-${Date.now()}`;
+  const store = { "cairn/module": "cairn.s3/->checkpoint-store", bucket, prefix };
+  return {
+    settings: { "cairn/index-store": { "kv-store": { checkpointer: { store } } } },
+    env: {
+      CAIRN_CHECKPOINT_PATH: "",
+      AWS_ENDPOINT_URL_S3: endpoint,
+      AWS_REGION: region,
+      AWS_SHARED_CREDENTIALS_FILE: keys,
+    },
+  };
+}
+
 /** Clusters whose log is broken. */
 export const LOGS: readonly BrokenCluster[] = [
   {
@@ -67,6 +88,21 @@ export const LOGS: readonly BrokenCluster[] = [
       return { status: "b" };
     },
     hint: /run (?:[A-Z_]+=\S+ )*cairn (log recover), which begins one that continues after transaction 6/,
+    follow: async (scene, [, command = ""]) => await scene.runStep(command),
+  },
+  {
+    name: "log-gone-store-in-s3",
+    failure: "the log's stream is gone, and the environment names the S3 service of the checkpoints",
+    codes: ["LOG_DIFFERENT"],
+    async break(scene) {
+      await scene.ready("a", await inS3(scene));
+      await scene.fill("a", 1, 5);
+      await scene.run("checkpoint create");
+      await scene.operate(async (stream) => await stream.deleteStream());
+      await scene.waitForStatus("a", ({ failure }) => failure !== null);
+      return { status: "a" };
+    },
+    hint: /run (?:\w+=\S+ )*cairn (log recover) -j CONFIGURATION, which begins one/,
     follow: async (scene, [, command = ""]) => await scene.runStep(command),
   },
   {

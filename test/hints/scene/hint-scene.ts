@@ -186,7 +186,7 @@ export class HintScene {
   async runPrinted(command: string, on = "a"): Promise<CommandResult> {
     const { words = command, rest = "" } = namedCommand(command) ?? {};
     const value = `(?:'[^']*'|"[^"]*"|\\S+)`;
-    const line = `(?:cd ${value} && )?(?:[A-Z_]+=${value} )*cairn ${words}(?: -[fj] ${value})*`;
+    const line = `(?:cd ${value} && )?(?:\\w+=${value} )*cairn ${words}(?: -[fj] (?:'[^']*'|[^\\s,;)]+))*`;
     const read = [...this.transcript.replaceAll(/\s+/g, " ").matchAll(new RegExp(line, "g"))].map(
       ([one]) => one,
     );

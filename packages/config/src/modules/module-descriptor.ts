@@ -20,6 +20,8 @@ interface Definition<K extends ModuleKind, P extends Parameters>
   readonly check?: (values: ParameterValues<P>) => Inconsistency | undefined;
   /** Returns sentences about parameters that have little effect in combination, each with the remedy. */
   readonly notices?: (values: ParameterValues<P>) => readonly string[];
+  /** The variables that the part's libraries read by themselves, and that may be printed. */
+  readonly variables?: readonly string[];
   /** The package that contains the part, if it is not a dependency of this one. */
   readonly requires?: OptionalPackage<object>;
   /** Creates the part. Called at most once per system. `folder` is that of the configuration. */
@@ -45,6 +47,7 @@ export function defineModule<K extends ModuleKind, P extends Parameters>(
       const values = readParameters(parameters, map, { what: id, hints: OLDER_PARAMETERS, check });
       if (values === undefined) return undefined;
       for (const notice of notices?.(values) ?? []) map.reading.notices.add(notice);
+      for (const name of definition.variables ?? []) map.reading.libraryVariables.add(name);
       const folder = lookupFolder(map.node.origin, map.reading.cwd);
       if (requires !== undefined) {
         map.reading.checks.push(async () => {

@@ -88,6 +88,8 @@ export interface Reading {
   readonly commonParameters: Readonly<Record<ModuleKind, Parameters>>;
   readonly problems: ProblemList;
   readonly settings: Setting[];
+  /** The variables that Node and libraries of the modules read by themselves. None of them is a secret. */
+  readonly libraryVariables: Set<string>;
   /** Sentences for the operator, in the order in which they were added. */
   readonly notices: Set<string>;
   /** The top-level keys that values name. They are modules, which may be used in several places. */
