@@ -151,11 +151,15 @@ export function publishFailure(
   );
 }
 
+/** Trims without regard to the configured `keep`, which may protect everything that fills the log. */
+const OR_TRIM =
+  "or remove all that a verified checkpoint or the log's backup holds: cairn log trim --keep PT0S prints why it keeps the rest.";
+
 /** Returns advice on how to make a full stream accept messages again. */
 function roomFor(stream: string, description: string): string {
   const [, limit] = /maximum (messages|bytes)\b/i.exec(description) ?? [];
   if (limit === undefined) {
-    return "Free some space on the disk of its server, raise the server's limits (max_file_store, or the account's limits), or trim the log with cairn log trim.";
+    return `Free some space on the disk of its server, raise the server's limits (max_file_store, or the account's limits), ${OR_TRIM}`;
   }
-  return `Remove the stream's limit with nats stream edit ${stream} --max-${limit === "bytes" ? "bytes" : "msgs"}=-1, or trim the log with cairn log trim.`;
+  return `Remove the stream's limit with nats stream edit ${stream} --max-${limit === "bytes" ? "bytes" : "msgs"}=-1, ${OR_TRIM}`;
 }

@@ -245,6 +245,32 @@ export const LOGS: readonly BrokenCluster[] = [
       await scene.step(command, () => scene.operate((stream) => stream.obey(command))),
   },
   {
+    name: "log-full-of-young-messages",
+    failure: "the log's stream is full of messages that its nodes keep",
+    codes: ["LOG_FULL"],
+    async break(scene) {
+      const store = {
+        "cairn/module": "cairn.checkpoint/->filesystem-checkpoint-store",
+        path: scene.path("checkpoints"),
+        "shared-store": true,
+      };
+      const settings = {
+        "cairn/tx-log": { trim: { keep: "P1D" } },
+        "cairn/index-store": { "kv-store": { checkpointer: { store } } },
+      };
+      await scene.ready("a", { settings, env: { CAIRN_CHECKPOINT_PATH: "" } });
+      await scene.fill("a", 1, 5);
+      for (const command of ["create", "verify"]) await scene.run(`checkpoint ${command}`);
+      await scene.operate(async (stream) => await stream.edit({ max_msgs: 6, discard: "new" }));
+      return { output: await scene.runRefused("tx put things default/more 1") };
+    },
+    hint: /cairn (log trim) -j CONFIGURATION (--keep PT0S)/,
+    async follow(scene, [, command = "", options = ""]) {
+      const { stdout } = await scene.runStep(`${command} ${options}`);
+      if (!stdout.startsWith("trimmed messages 1 to 5 ")) throw new Error(stdout);
+    },
+  },
+  {
     name: "log-other",
     failure: "a node of a cluster was started without the address of its log",
     codes: ["LOG_DIFFERENT"],
