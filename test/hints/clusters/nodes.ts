@@ -5,6 +5,7 @@ import {
   fillDisk,
   indexFiles,
   freeDisk,
+  remount,
   smallDisk,
   writeUntilFailure,
 } from "../scene/damage.ts";
@@ -100,8 +101,27 @@ export const NODES: readonly BrokenCluster[] = [
     },
     // The disk is too small for a second index.
     remains: "DISK_FULL",
-    hint: /Free some space: a running node then continues by itself/,
+    hint: /Free some space; a running node then continues by itself/,
     follow: async (scene) => await scene.step("remove an unrelated file", () => freeDisk(scene, "a")),
+  },
+  {
+    name: "disk-read-only",
+    needsRoot: true,
+    failure: "a node is started on a disk that is read-only",
+    codes: ["CONFIG_INVALID"],
+    async break(scene) {
+      await smallDisk(scene, "a", 24);
+      await remount(scene, "a", "ro");
+      return { output: await scene.startRefused("a") };
+    },
+    // The disk is too small for a second index.
+    remains: "DISK_FULL",
+    hint: /The node did not start\..*\n.*Give the user of this process access, and start the node again\./,
+    follow: async (scene) =>
+      await scene.step("mount -o remount,rw, start the node", async () => {
+        await remount(scene, "a", "rw");
+        scene.start("a");
+      }),
   },
   {
     name: "open-files",

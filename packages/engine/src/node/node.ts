@@ -1,7 +1,7 @@
 import { completeCommands, namedCommand, VERSION, withCommands } from "@cairn/text";
 import { randomUUID } from "node:crypto";
 import { listRetained } from "@cairn/checkpoint";
-import { systemClock, CairnError, isCairnError, startTimer, wait } from "@cairn/kv";
+import { systemClock, CairnError, hintToStart, isCairnError, startTimer, wait } from "@cairn/kv";
 import { requireThreadFiles } from "@cairn/kv/threads";
 import { type Logger, pino } from "pino";
 import type {
@@ -115,13 +115,12 @@ export async function runEngine(
   return node.api;
 }
 
-/** A running node continues by itself once there is space, but a node that could not start has ended. */
 function notStarted(error: unknown): never {
-  if (!isCairnError(error, "DISK_FULL")) throw error;
-  throw new CairnError("DISK_FULL", `The node did not start. ${error.message}`, {
-    hint: "Free some space, and start the node again. Existing data is kept.",
-    cause: error,
-  });
+  if (!isCairnError(error)) throw error;
+  const { code, message, hint: whileRunning = "" } = error;
+  const hint = hintToStart(whileRunning);
+  if (hint === whileRunning) throw error;
+  throw new CairnError(code, `The node did not start. ${message}`, { hint, cause: error });
 }
 
 /** A node without its reads and submissions, which `api` adds. */

@@ -117,22 +117,30 @@ function saidBy(message: string): SystemError | undefined {
   return SYSTEM_ERRORS.find(({ text }) => text.test(reason));
 }
 
+/** What hints say of a node that met the error while it ran. One that could not start has ended. */
+const CONTINUES = "; a running node then continues by itself";
+
+/** Returns the hint for a node that could not start because of the error. */
+export function hintToStart(hint: string): string {
+  return hint.replace(CONTINUES, ", and start the node again");
+}
+
 const ANSWERS: Readonly<Record<SystemErrorMeaning, { readonly code: ErrorCode; readonly hint: string }>> = {
   wait: {
     code: "SYSTEM_REFUSED",
-    hint: "Wait: a running node continues by itself. If this happens again, raise the limit on open files (ulimit -n, LimitNOFILE of systemd) or on memory. Nothing is lost.",
+    hint: `Wait${CONTINUES}. If this happens again, raise the limit on open files (ulimit -n, LimitNOFILE of systemd) or on memory. Nothing is lost.`,
   },
   full: {
     code: "DISK_FULL",
-    hint: "Free some space: a running node then continues by itself. Nothing is lost.",
+    hint: `Free some space${CONTINUES}. Nothing is lost.`,
   },
   denied: {
     code: "CONFIG_INVALID",
-    hint: "Give the user of this process access; a running node then continues by itself. Nothing was deleted.",
+    hint: `Give the user of this process access${CONTINUES}. Nothing was deleted.`,
   },
   failing: {
     code: "SYSTEM_REFUSED",
-    hint: "Check the disk and the kernel's log. A running node tries again, and continues by itself once the disk works. Nothing was deleted or moved.",
+    hint: `Check the disk and the kernel's log${CONTINUES}. Nothing was deleted or moved.`,
   },
 };
 
