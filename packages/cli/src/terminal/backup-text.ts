@@ -1,9 +1,12 @@
-import type { LogBackupStatus, TxId } from "@cairn/client";
+import type { Failure, LogBackupStatus, TxId } from "@cairn/client";
 import { formatCount, formatDuration, formatNumberOf } from "@cairn/text";
 
 /** Formats what would be lost with the log's servers: `3 transactions, 41 s`; perhaps less after a failed look. */
 export function exposedText(
-  { exposed: { transactions, since }, lastFailure }: Pick<LogBackupStatus, "exposed" | "lastFailure">,
+  {
+    exposed: { transactions, since },
+    lastFailure,
+  }: Pick<LogBackupStatus, "exposed"> & { readonly lastFailure: Failure | null },
   now: number,
 ): string {
   if (transactions === null) return "unknown";

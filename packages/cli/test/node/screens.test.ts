@@ -233,7 +233,12 @@ describe("the status screen", () => {
   test("shows the log's backup, what is exposed, and its problems", async () => {
     expect(await screen({})).not.toContain("backup");
     const damaged = { code: "SEGMENT_CORRUPT", message: "Damaged.", hint: "Remove it." };
-    const lastFailure = { code: "STORE_UNREACHABLE", message: "No answer.", hint: "Wait." };
+    const lastFailure = {
+      code: "STORE_UNREACHABLE",
+      message: "No answer.",
+      hint: "Wait.",
+      since: "2026-11-20T06:59:19.000Z",
+    };
     const text = await screen({ logBackup: { ...BACKUP, warnings: [damaged], lastFailure } });
     for (const line of [
       "Log backup  1 to 1,204 in 3 segments, 4.1 MiB; exposed: at most 3 transactions, 41 s",
@@ -311,7 +316,12 @@ describe("the screen of a cluster", () => {
     expect(lines[2]).toMatch(/VERIFIED +EXPOSED$/);
     expect(lines[3]).toMatch(/^a .* 3 transactions, 41 s$/);
     expect(lines[4]).toMatch(/^b .* unknown$/);
-    const lastFailure = { code: "STORE_DENIED", message: "No.", hint: "Allow it." };
+    const lastFailure = {
+      code: "STORE_DENIED",
+      message: "No.",
+      hint: "Allow it.",
+      since: "2026-11-20T06:59:19.000Z",
+    };
     const failed = shown({ ...BACKUP, lastFailure });
     expect(failed).toMatch(
       /^Attention +a: STORE_DENIED: The log is not backed up\. No\. \(since .*, 41 s ago\)\n.*\n +Allow it\.$/m,

@@ -316,6 +316,6 @@ export interface LogBackupStatus {
   readonly written: { readonly segments: number; readonly bytes: number };
   /** Unreadable segments, and other findings of the last look. */
   readonly warnings: readonly Warning[];
-  /** The error of the last look; null if it succeeded. */
-  readonly lastFailure: Failure | null;
+  /** The error of the last look, and the time of the first look that failed since one succeeded; null if it succeeded. */
+  readonly lastFailure: (Failure & { readonly since: string }) | null;
 }

@@ -143,7 +143,7 @@ const LogBackup = z.object({
   failedLooks: Count,
   written: z.object({ segments: Count, bytes: Count }),
   warnings: list(Warning),
-  lastFailure: FailureSchema.nullable(),
+  lastFailure: FailureSchema.extend({ since: Time }).nullable(),
 });
 
 /**

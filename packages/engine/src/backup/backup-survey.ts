@@ -1,5 +1,5 @@
 import type { CheckpointStore } from "@cairn/checkpoint";
-import type { LogBackupStatus, TxId } from "@cairn/client";
+import type { Failure, LogBackupStatus, TxId } from "@cairn/client";
 import { isCairnError } from "@cairn/kv";
 import { readLogIdentity } from "../log/log-identity.ts";
 import type { TxLog } from "../log/tx-log.ts";
@@ -29,7 +29,7 @@ interface BackupSurvey extends Pick<BackupListing, "segments" | "foreign"> {
 interface ComparedLog {
   readonly first: TxId;
   readonly exposed: LogBackupStatus["exposed"];
-  readonly failure: LogBackupStatus["lastFailure"];
+  readonly failure: Failure | null;
 }
 
 /** Lists the backup of a log and, given the log itself, compares them to find transactions that the backup lacks. */

@@ -192,7 +192,7 @@ function backupFindings({ logBackup, resources }: NodeFacts, now: number): Findi
   const { transactions, since } = exposed;
   if (lastFailure !== null) {
     const message = `The log is not backed up. ${lastFailure.message}`;
-    findings.push(finding("log-backup-failing", { ...lastFailure, message, since }));
+    findings.push(finding("log-backup-failing", { ...lastFailure, message }));
   } else if (
     (transactions ?? 0) > 0 &&
     since !== null &&

@@ -185,7 +185,7 @@ test("a failed drill counts until a checkpoint is verified; warnings of the stor
     failedLooks: 1,
     written: { segments: 0, bytes: 0 },
     exposed: { transactions: 1, since: ago(5) },
-    lastFailure: { ...warning, code: "STORE_FULL" },
+    lastFailure: { ...warning, code: "STORE_FULL", since: ago(3) },
   };
   const findings = found([
     peer("a", {
@@ -198,7 +198,7 @@ test("a failed drill counts until a checkpoint is verified; warnings of the stor
     ["log-at-risk", "LOG_UNSAFE", null],
     ["checkpoint-warning", null, ago(7)],
     ["log-backup-damaged", "SEGMENT_CORRUPT", null],
-    ["log-backup-failing", "STORE_FULL", ago(5)],
+    ["log-backup-failing", "STORE_FULL", ago(3)],
   ]);
   const behind = (since: string, uptimeMs = 23 * HOUR) =>
     found([

@@ -1,4 +1,4 @@
-import type { LogBackupStatus, NodeStatus, TxId } from "@cairn/client";
+import type { Failure, LogBackupStatus, NodeStatus, TxId } from "@cairn/client";
 import { CairnError } from "@cairn/kv";
 import { holesOf, surveyBackup } from "@cairn/engine";
 import { formatBytes, formatCount, formatRelative } from "@cairn/text";
@@ -20,7 +20,7 @@ interface BackupReport extends Pick<
   readonly newestAt: string | null;
   readonly foreign: readonly string[];
   readonly warnings: LogBackupStatus["warnings"];
-  readonly lastFailure: LogBackupStatus["lastFailure"];
+  readonly lastFailure: Failure | null;
 }
 
 export const addLogBackupStatus = command({

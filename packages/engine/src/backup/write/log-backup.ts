@@ -58,6 +58,8 @@ interface State {
   /** The time up to which the backup contains everything that the log held; null while unknown. */
   readonly coveredUntil: string | null;
   readonly error: CairnError | undefined;
+  /** The time of the first failed look since the last one without an error, if there is an error. */
+  readonly failingSince: string;
   /** The number of failed looks since the last successful one. */
   readonly failures: number;
 }
@@ -86,6 +88,7 @@ export class LogBackup {
     nextLookAt: null,
     coveredUntil: null,
     error: undefined,
+    failingSince: "",
     failures: 0,
   };
   #running: Promise<void> = Promise.resolve();
@@ -108,7 +111,7 @@ export class LogBackup {
   /** Returns the backup's part of GET /status, given the last transaction of the index. */
   status(txId: TxId): LogBackupStatus {
     const { store, options } = this.#parts;
-    const { look, lookedAt, nextLookAt, coveredUntil, error, failures } = this.#state;
+    const { look, lookedAt, nextLookAt, coveredUntil, error, failingSince: since, failures } = this.#state;
     // If the log may have lost its end, no backup holds the new messages in its place, whatever their numbers suggest.
     const isLost = isCairnError(error, "LOG_REGRESSED") || isCairnError(error, "LOG_TRIMMED");
     const isKnown = look !== null && !isLost;
@@ -125,7 +128,7 @@ export class LogBackup {
       failedLooks: failures,
       written: this.#written,
       warnings: this.#findings().map(described),
-      lastFailure: error === undefined ? null : { ...described(error), hint: error.hint ?? null },
+      lastFailure: error === undefined ? null : { ...described(error), hint: error.hint ?? null, since },
     };
   }
 
@@ -175,7 +178,7 @@ export class LogBackup {
         if (signal.aborted) return;
         const failure = asCairnError(error);
         const failures = this.#state.failures + 1;
-        this.#state = { ...this.#state, error: failure, failures };
+        this.#state = { ...this.#state, ...this.#failed(failure), failures };
         this.#parts.onError?.(failure);
         delay = retryDelay(every, failures, this.#random());
       }
@@ -199,7 +202,7 @@ export class LogBackup {
     this.#countedSince = this.#clock.now();
     this.#applied = { bytes: 0, transactions: 0 };
     this.#hurry = new AbortController();
-    const begunAt = this.#iso(0);
+    const lookedAt = this.#iso(0);
     let run: WorkRun<"backup"> | undefined;
     let moved = 0;
     let look: BackupLook;
@@ -235,10 +238,10 @@ export class LogBackup {
     // If others write, each look of this node may find the backup behind, so the oldest missing message decides. The
     // log's clock may be wrong.
     const { exposedSince = Infinity, failure } = look;
-    const until = new Date(Math.min(exposedSince, Date.parse(begunAt))).toISOString();
+    const until = new Date(Math.min(exposedSince, Date.parse(lookedAt))).toISOString();
     const known = this.#state.coveredUntil ?? until;
     const coveredUntil = known > until ? known : until;
-    this.#state = { look, lookedAt: begunAt, nextLookAt: null, coveredUntil, error: failure, failures: 0 };
+    this.#state = { look, lookedAt, nextLookAt: null, coveredUntil, failures: 0, ...this.#failed(failure) };
     this.#report();
     onLook?.(look);
     report(run, look);
@@ -282,7 +285,11 @@ export class LogBackup {
     }
   }
 
-  #iso(inMs: number): string {
+  #failed(error: CairnError | undefined): Pick<State, "error" | "failingSince"> {
+    return { error, failingSince: this.#state.error === undefined ? this.#iso() : this.#state.failingSince };
+  }
+
+  #iso(inMs = 0): string {
     return new Date(this.#clock.now() + inMs).toISOString();
   }
 }

@@ -89,6 +89,7 @@ it("a backup reports the looks that had work to do, and logs its first success o
 
 it("a backup reports each failure, the transactions that are exposed in the meantime, and its recovery", async () => {
   await covered(1);
+  const broken = Date.now();
   faults.fail = () => unreachable();
   await scene.append("one");
   await vi.waitFor(() => expect(backup.status(2).lastFailure).toMatchObject({ code: "STORE_UNREACHABLE" }));
@@ -96,6 +97,10 @@ it("a backup reports each failure, the transactions that are exposed in the mean
   expect([exposed.transactions, failedLooks]).toEqual([1, expect.any(Number)]);
   expect(failedLooks).toBeGreaterThan(0);
   expect(Date.parse(exposed.since ?? "")).toBeLessThanOrEqual(Date.now());
+  const { since = "" } = backup.status(2).lastFailure ?? {};
+  expect(Date.parse(since)).toBeGreaterThanOrEqual(broken);
+  await vi.waitFor(() => expect(backup.status(2).failedLooks).toBeGreaterThan(failedLooks));
+  expect(backup.status(2).lastFailure).toMatchObject({ since });
   faults.fail = () => undefined;
   await covered(2);
   expect(backup.status(2)).toMatchObject({ lastFailure: null, failedLooks: 0, exposed: { transactions: 0 } });
