@@ -60,25 +60,25 @@ const CLOCK_TOLERANCE_MS = 2_000;
  */
 export function startRestoreDrill(options: DrillOptions): RepeatedWork {
   const { every, clock, random } = options;
-  let failures = 0;
-  /** The number of looks until the next drill. */
-  let looks = 0;
+  /** `looks` is the number of looks until the next drill. */
+  const memory = { failures: 0, looks: 0, isUnfinished: false };
   const times = {
     firstDelay: firstLookDelay(every, random()),
     // An unreachable store may recover soon, whereas a checkpoint that cannot be restored remains unusable and is
     // expensive to read again. Meanwhile, looks find what other nodes have verified.
     retryDelay: (error: unknown) => {
       const isTransient = isCairnError(error, "STORE_UNREACHABLE") || isCairnError(error, "LOG_UNREACHABLE");
-      failures = isTransient ? failures + 1 : 0;
-      if (isTransient) return retryDelay(every, failures, random());
-      looks = 1 / SOON_PART - 1;
+      memory.failures = isTransient ? memory.failures + 1 : 0;
+      memory.isUnfinished &&= isTransient;
+      if (isTransient) return retryDelay(every, memory.failures, random());
+      memory.looks = 1 / SOON_PART - 1;
       return jittered(every * SOON_PART, random);
     },
   };
   const work = async (signal: AbortSignal): Promise<number> => {
-    const last = await drill(options, signal, looks <= 0);
-    failures = 0;
-    looks = last === undefined ? looks - 1 : 0;
+    const last = await drill(options, signal, memory);
+    memory.failures = 0;
+    memory.looks = last === undefined ? memory.looks - 1 : 0;
     // The first checkpoint of a log will be saved soon.
     if (last === undefined) return every * SOON_PART;
     return nextLookDelay({
@@ -137,19 +137,22 @@ export async function verifyForNode(
 async function drill(
   options: DrillOptions,
   signal: AbortSignal,
-  mayVerify: boolean,
+  memory: { readonly looks: number; isUnfinished: boolean },
 ): Promise<{ readonly verifiedAt: string; readonly storeNow: number } | undefined> {
   const { store, every } = options;
   const { newest, last } = await look(options);
   const storeNow = await store.now();
   const age = last === undefined ? Infinity : storeNow - Date.parse(last.verifiedAt);
-  // A mark with a time in the future is ignored, because waiting for that time would suspend all drills.
-  const isDue = age >= every * 0.9 || age < -CLOCK_TOLERANCE_MS;
+  // A mark with a time in the future would suspend all drills until then. One by another node that is older than the
+  // failure of this node's verification does not show that the failure is over.
+  const isDue = age >= every * 0.9 || age < -CLOCK_TOLERANCE_MS || memory.isUnfinished;
   if (last !== undefined) options.onVerified(last, false);
   if (newest === undefined) return undefined;
   if (!isDue && last !== undefined) return { ...last, storeNow };
-  if (!mayVerify) return undefined;
+  if (memory.looks > 0) return undefined;
+  memory.isUnfinished = true;
   const mine = await verifyForNode(options, newest, signal);
+  memory.isUnfinished = false;
   options.onVerified(mine, true);
   await options.afterwards?.(signal);
   return { ...mine, storeNow: Date.parse(mine.verifiedAt) };

@@ -237,6 +237,27 @@ it("a drill is repeated soon if the store does not respond, and after a period i
   expect(pauses).toEqual([5_000, 10_000, 20_000]);
 });
 
+it("a verification that the store interrupted is repeated, even if another node has verified meanwhile", async () => {
+  const scene = await trimScene("embedded");
+  const [, newer] = await twoCheckpoints(scene);
+  const error = new CairnError("STORE_UNREACHABLE", "It does not answer.");
+  const other = await drill(scene, "b");
+  let isAway = true;
+  const open: CheckpointStore["open"] = async (name, options) => {
+    if (!isAway) return await scene.store.open(name, options);
+    if (other.verified.length === 0) await other.look();
+    throw error;
+  };
+  const { errors, verified, look, next } = await drill(scene, "a", { ...scene.store, open });
+  await look();
+  expect(errors).toMatchObject([{ code: "STORE_UNREACHABLE" }]);
+  expect(other.verified).toMatchObject([[{ name: newer, node: "b" }, true]]);
+  isAway = false;
+  await look();
+  expect(verified.at(-1)).toMatchObject([{ name: newer, node: "a" }, true]);
+  expect(await next()).toBeGreaterThan(EVERY * 0.89);
+});
+
 it("a drill verifies despite a mark with a time in the future", async () => {
   const scene = await trimScene("embedded");
   const [, newer] = await twoCheckpoints(scene);
