@@ -237,7 +237,7 @@ export const STORES: readonly BrokenCluster[] = [
     async follow(scene) {
       const env = { CAIRN_CHECKPOINT_PATH: scene.path("others") };
       await scene.restart("b", { settings: { "cairn/tx-log": { stream: "others" } }, env });
-      // "the other nodes repeat this warning until they are restarted"
+      // The warning ends by itself, after periods for which no test waits.
       await scene.restart("a");
     },
   },
@@ -251,9 +251,10 @@ export const STORES: readonly BrokenCluster[] = [
       await saveUntilNoticed(scene);
       return { status: "a" };
     },
-    hint: /Give each node its own id \(.*, CAIRN_NODE_ID\), and restart both/,
+    hint: /Give each node its own id \(.*, CAIRN_NODE_ID\), and restart the one that has a new id/,
     async follow(scene) {
       await scene.restart("b", { env: { CAIRN_NODE_ID: "b" } });
+      // The warning ends by itself, after periods for which no test waits.
       await scene.restart("a");
     },
   },

@@ -297,6 +297,6 @@ export const DRILLS: readonly (readonly (readonly Drill[])[])[] = [
 export const WITHOUT_DRILL: Readonly<Record<string, string>> = {
   "index-uncompared": "It needs an index that is damaged after it was moved aside.",
   "clock-wrong": "It needs a machine with a wrong clock.",
-  "checkpoint-warning": "It lasts until the node is restarted, as its hint says.",
+  "checkpoint-warning": "It lasts for four periods of approx-frequency after its cause has gone.",
   "different-log-accepted": "It is a setting.",
 };

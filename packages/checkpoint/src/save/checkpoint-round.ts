@@ -158,7 +158,7 @@ const MAX_MANIFESTS_PER_LOOK = 4;
 
 export type LookMemory = ReturnType<typeof lookMemory>;
 
-/** What a node's checkpointer remembers between looks. Times are in ms since 1970, by the store's clock. */
+/** What a checkpointer remembers between looks, of which each repeats its warnings. Times are by the store's clock (ms). */
 export function lookMemory(node: string, onWarning: (warning: CheckpointerWarning) => void) {
   let isFirstLook = true;
   // The newest checkpoint if its recorded time is in the future, and the store's time when it was first seen.
@@ -170,8 +170,6 @@ export function lookMemory(node: string, onWarning: (warning: CheckpointerWarnin
   let familiar = new Set<string>();
   /** The name of this process's last checkpoint, which is, or may be, in the store although it is not listed yet. */
   let lastOwn = "";
-  let sameId = false;
-  const otherLogs = new Set<string>();
 
   return {
     /**
@@ -180,24 +178,21 @@ export function lookMemory(node: string, onWarning: (warning: CheckpointerWarnin
      */
     takenAt({ name, manifest }: StoredCheckpoint, storeNow: number): number {
       const takenAt = Date.parse(manifest.takenAt);
-      if (!sameId && !isFirstLook && manifest.node === node && !familiar.has(name)) {
-        sameId = true;
+      if (!isFirstLook && manifest.node === node && !familiar.has(name)) {
         onWarning({
           about: "same-node-id",
           message: `Another process uses this node's id, ${node}: it saved ${name}.`,
-          hint: "Give each node its own id (cairn/node > id, CAIRN_NODE_ID), and restart both: this node repeats the warning until then. No checkpoint is harmed, but the two nodes cannot be distinguished.",
+          hint: "Give each node its own id (cairn/node > id, CAIRN_NODE_ID), and restart the one that has a new id, or stop the second process. No checkpoint is harmed, but the two nodes cannot be distinguished. The warning ends by itself after four periods of approx-frequency in which nothing shows the second process.",
         });
       }
       if (takenAt <= storeNow) return takenAt;
-      if (future?.name !== name) {
-        future = { name, seenAt: storeNow };
-        if (takenAt - storeNow > CLOCK_TOLERANCE_MS)
-          onWarning({
-            about: "future-checkpoint",
-            message: `${name} was taken ${Math.round((takenAt - storeNow) / 1000)} s after the store's current time, according to its manifest. It counts as taken when it was first seen.`,
-            hint: "Check the store's clock, which was wrong then or is wrong now, unless the file comes from another store. Checkpoints continue as usual.",
-          });
-      }
+      if (future?.name !== name) future = { name, seenAt: storeNow };
+      if (takenAt - storeNow > CLOCK_TOLERANCE_MS)
+        onWarning({
+          about: "future-checkpoint",
+          message: `${name} was taken ${Math.round((takenAt - storeNow) / 1000)} s after the store's current time, according to its manifest. It counts as taken when it was first seen.`,
+          hint: "Check the store's clock, which was wrong then or is wrong now, unless the file comes from another store. Checkpoints continue as usual.",
+        });
       return Math.min(future.seenAt, storeNow);
     },
     /** Records a look. Reads the manifests of a few of the checkpoints that are new since the first look. */
@@ -215,10 +210,7 @@ export function lookMemory(node: string, onWarning: (warning: CheckpointerWarnin
       const unread = new Set(unknown.filter((files) => !read.includes(files)).map(({ name }) => name));
       for await (const found of readCheckpoints(store, read)) {
         if ("error" in found) continue;
-        const { log } = found.manifest;
-        if (log.id === logId || otherLogs.has(log.id)) continue;
-        otherLogs.add(log.id);
-        onWarning(ofOtherLog(found));
+        if (found.manifest.log.id !== logId) onWarning(ofOtherLog(found));
       }
       familiar = new Set([lastOwn, ...listed.map(({ name }) => name).filter((name) => !unread.has(name))]);
     },
@@ -234,6 +226,6 @@ function ofOtherLog({ name, manifest: { log, node } }: StoredCheckpoint): Checkp
   return {
     about: "other-log",
     message: `The nodes of another log also save their checkpoints here: ${node} saved ${name} of the log ${log.name} (${log.id}).`,
-    hint: "Give one of the two logs its own folder or prefix, and restart its nodes; the other nodes repeat this warning until they are restarted. Nothing is mixed, and neither log waits for the other or removes its checkpoints, but commands list and prune both.",
+    hint: "Give one of the two logs its own folder or prefix, and restart its nodes. Nothing is mixed, and neither log waits for the other or removes its checkpoints, but commands list and prune both. The warning ends by itself after four periods of approx-frequency in which the other log saved nothing here.",
   };
 }

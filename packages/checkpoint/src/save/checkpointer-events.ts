@@ -56,7 +56,7 @@ export interface CheckpointerStatus {
   readonly running: { readonly startedAt: number; readonly step: RoundStep; readonly bytes: number } | null;
   /** Why the last round saved nothing: a word and a sentence. Null if it saved or failed, and before the first one. */
   readonly skipped: { readonly at: number; readonly reason: SkipReason; readonly because: string } | null;
-  /** The last warning of each kind; warnings are never withdrawn. */
+  /** The last warning of each kind, and when it began. A look withdraws what was not found again for four periods. */
   readonly warnings: readonly (CheckpointerWarning & { readonly at: number })[];
   readonly lastFailure: {
     readonly at: number;

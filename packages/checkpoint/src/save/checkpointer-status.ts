@@ -15,15 +15,22 @@ export const NOTHING_KNOWN: CheckpointerStatus = {
   lastFailure: null,
 };
 
+/** How long a warning lasts after it was found (in periods). A second process shows only when it is the one that saves. */
+const WARNING_PERIODS = 4;
+
 /** Keeps the status of a checkpointer up to date with its events. */
 export class StatusKeeper {
   readonly #clock: Clock;
+  readonly #period: number;
+  /** When each warning was last found. */
+  readonly #found = new Map<CheckpointerWarning["about"], number>();
   readonly #steps = new EventEmitter();
   /** An immutable snapshot. */
   current = NOTHING_KNOWN;
 
-  constructor(clock: Clock) {
+  constructor(clock: Clock, approxFrequency: number) {
     this.#clock = clock;
+    this.#period = approxFrequency;
     // Any number of requests may be waiting for the end of a look.
     this.#steps.setMaxListeners(0);
   }
@@ -54,7 +61,11 @@ export class StatusKeeper {
   /** Records that a round has succeeded, or has skipped the checkpoint. */
   succeeded(outcome: TakeOutcome): void {
     const { newest, storeAhead } = outcome;
-    this.#set({ storeAhead, lastCheckAt: this.#clock.now(), skipped: this.#skipped(outcome) });
+    const now = this.#clock.now();
+    const warnings = this.current.warnings.filter(
+      ({ about, at }) => now - (this.#found.get(about) ?? at) < WARNING_PERIODS * this.#period,
+    );
+    this.#set({ storeAhead, lastCheckAt: now, skipped: this.#skipped(outcome), warnings });
     if (newest === undefined) return;
     const { txId, takenAt, archive } = newest.manifest;
     this.#set({ last: { name: newest.name, txId, takenAt, bytes: archive.bytes } });
@@ -68,10 +79,14 @@ export class StatusKeeper {
     this.#set({ skipped: null, lastFailure: { at: this.#clock.now(), code, message, hint } });
   }
 
-  /** Records a warning, which replaces the last one of its kind. */
-  warned(warning: CheckpointerWarning): void {
-    const others = this.current.warnings.filter(({ about }) => about !== warning.about);
-    this.#set({ warnings: [...others, { ...warning, at: this.#clock.now() }] });
+  /** Records a warning, which replaces the last one of its kind. Returns whether it is the first one. */
+  warned(warning: CheckpointerWarning): boolean {
+    const now = this.#clock.now();
+    const known = this.current.warnings.find(({ about }) => about === warning.about);
+    const others = this.current.warnings.filter((one) => one !== known);
+    this.#found.set(warning.about, now);
+    this.#set({ warnings: [...others, { ...warning, at: known?.at ?? now }] });
+    return known === undefined;
   }
 
   #skipped(round: TakeOutcome): CheckpointerStatus["skipped"] {

@@ -84,7 +84,7 @@ class ScheduledCheckpointer implements Checkpointer {
     this.#parts = parts;
     this.#clock = clock;
     this.#random = parts.random ?? systemRandom;
-    this.#status = new StatusKeeper(clock);
+    this.#status = new StatusKeeper(clock, options.approxFrequency);
     this.#directory = archiving.directory(options.checkpointDir, options.captureOwner ?? source.node);
     this.#memory = lookMemory(source.node, (warning) => this.#warn(warning));
   }
@@ -291,8 +291,7 @@ class ScheduledCheckpointer implements Checkpointer {
   }
 
   #warn(warning: CheckpointerWarning): void {
-    this.#status.warned(warning);
-    this.#report({ type: "warning", ...warning });
+    if (this.#status.warned(warning)) this.#report({ type: "warning", ...warning });
   }
 
   /** Reports to the observer. Its errors must neither make a checkpoint fail nor end the schedule. */

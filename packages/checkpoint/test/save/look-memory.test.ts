@@ -57,6 +57,42 @@ test("a second process with this node's id is recognised by its checkpoint, and 
   expect((await listCheckpoints(store)).checkpoints.map(({ txId }) => txId)).toEqual([8, 7, 1]);
 });
 
+test("a warning lasts while looks find its cause, and ends four periods after the last one that did", async () => {
+  const { checkpointer, clock, store, source, events, look } = await start();
+  await look();
+  const foundAt: number[] = [];
+  const twin = testSource(source.node);
+  const other = testSource("node-9");
+  other.logId = "log-b";
+  for (const txId of [7, 8]) {
+    clock.advance(HOUR / 2);
+    [twin.txId, other.txId] = [txId, txId];
+    await saveAhead(store, other);
+    await saveAhead(store, twin);
+    await look();
+    foundAt.push(clock.now());
+    for (let looks = 0; looks < 2; looks += 1) await look();
+  }
+  const [began = 0, last = 0] = foundAt;
+  while (clock.now() < last + 4 * HOUR) {
+    const lasting = checkpointer.status().warnings.map(({ about, at }) => [about, at]);
+    expect(lasting).toEqual([
+      ["same-node-id", began],
+      ["other-log", began],
+    ]);
+    await look();
+  }
+  expect(checkpointer.status().warnings).toEqual([]);
+  expect(warnings(events)).toEqual(["same-node-id", "other-log"]);
+
+  // If the cause returns, it is reported again.
+  clock.advance(HOUR / 2);
+  twin.txId = 9;
+  await saveAhead(store, twin);
+  await look();
+  expect(warnings(events)).toEqual(["same-node-id", "other-log", "same-node-id"]);
+});
+
 test("neither earlier processes of the node nor its own checkpoints count as a second process", async () => {
   const { clock, store, source, events, look } = await start();
   await look();
@@ -153,7 +189,8 @@ test(
     await vi.waitFor(
       () => {
         for (const events of told) {
-          expect(warnings(events)).toEqual(["same-node-id"]);
+          // A warning ends and begins again if the other process happens not to save for a while.
+          expect(new Set(warnings(events))).toEqual(new Set(["same-node-id"]));
           expect(events.filter(({ type }) => type === "taken").length).toBeGreaterThan(2);
         }
       },

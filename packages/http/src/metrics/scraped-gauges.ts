@@ -226,7 +226,7 @@ function otherGauges({ nodeId, checkpointer, scrubEvery }: MeasuredSystem): Reco
         ]),
     ],
     cairn_checkpoint_warning_timestamp_seconds: [
-      "When the checkpointer last warned, by subject; absent if it has not.",
+      "Since when the checkpointer warns, by subject; absent if it does not.",
       ["about"],
       ({ status }) => (status?.checkpoints.warnings ?? []).map(({ about, at }) => [[about], seconds(at)]),
     ],
