@@ -9,11 +9,16 @@ import { afterEach, beforeEach, expect, it } from "vitest";
 import {
   fixtureConfig,
   NodeProcess,
+  ROOT,
   runCairnOrThrow,
   saveCheckpoint,
 } from "@cairn/test-support/cairn-process";
+import { fencedBlocks } from "@cairn/test-support/readme-blocks";
 
 interface EvictionReport {
+  readonly txId: number;
+  readonly log: { readonly firstTxId: number } | null;
+  readonly segments: readonly unknown[];
   readonly files: { readonly goneSince: string | null; readonly waitsFor: string | null };
   readonly checkpoints: readonly string[];
   readonly inFilesOf: readonly string[];
@@ -34,9 +39,12 @@ afterEach(async () => {
   await rm(folder, { recursive: true, force: true });
 });
 
-async function startReady(id: string): Promise<{ node: NodeProcess; url: string }> {
+async function startReady(
+  id: string,
+  config = fixtureConfig("crux.edn"),
+): Promise<{ node: NodeProcess; url: string }> {
   const env = { NATS_URL: nats.url, CAIRN_CHECKPOINT_PATH: path.join(folder, "checkpoints") };
-  const node = NodeProcess.start({ id, dir: folder, args: ["-f", fixtureConfig("crux.edn")], env });
+  const node = NodeProcess.start({ id, dir: folder, args: ["-f", config], env });
   nodes.push(node);
   await node.ready();
   return { node, url: await node.url() };
@@ -75,6 +83,53 @@ const filler = (count: number): (readonly unknown[])[] =>
   Array.from({ length: count }, (_, at) => [
     ["put", "vault", `default/other-${at}`, { owner: `owner-${at}`, body: token() }],
   ]);
+
+it("evicted bytes are nowhere after the commands of docs/log-backup.md, in their order", async () => {
+  const config = path.join(folder, "cairn.json");
+  const place = {
+    "cairn/module": "cairn.checkpoint/->filesystem-checkpoint-store",
+    path: path.join(folder, "checkpoints"),
+    "shared-store": true,
+  };
+  const log = { "cairn/module": "cairn.nats/->tx-log", servers: nats.url, trim: { keep: "P3D" } };
+  const checkpointer = { store: place, "approx-frequency": "PT6H", "log-backup": { every: "PT1S" } };
+  await writeFile(
+    config,
+    JSON.stringify({ "cairn/tx-log": log, "cairn/index-store": { "kv-store": { checkpointer } } }),
+  );
+  const { url } = await startReady("a", config);
+  const secret = token();
+  await write(url, ...filler(5), [["put", "vault", "default/s", { secret }]]);
+  await runCairnOrThrow(["checkpoint", "verify", await saveCheckpoint(url), "--url", url]);
+  await write(url, ...filler(5), [["evict", "vault", "default/s"]]);
+  const [listed] = await evictions(url);
+  expect(listed).toMatchObject({ log: { firstTxId: 1 }, checkpoints: [expect.any(String)] });
+  await expect.poll(async () => (await evictions(url))[0]?.segments, { timeout: 30_000 }).not.toEqual([]);
+
+  const blocks = await fencedBlocks(path.join(ROOT, "docs/log-backup.md"));
+  const commands = blocks
+    .find(({ text }) => text.includes("checkpoint prune"))
+    ?.text.trim()
+    .split("\n");
+  expect(commands).toHaveLength(6);
+  for (const command of commands ?? []) {
+    const args = command
+      .replace("cairn.json", config)
+      .replace(" 9 ", ` ${listed?.txId} `)
+      .split(" ")
+      .slice(1);
+    await runCairnOrThrow([...args, ...(args.includes("-f") ? [] : ["--url", url])]);
+  }
+  expect((await evictions(url))[0]).toMatchObject({
+    files: { goneSince: expect.stringMatching(/^20/) as string },
+    log: null,
+    checkpoints: [],
+    inFilesOf: [],
+    segments: [],
+  });
+  expect(await findTokens("a-index", [secret])).toEqual([]);
+  expect(await findTokens("checkpoints", [secret])).toEqual([]);
+});
 
 it("evicted bytes disappear from the files of an index, and are in no later checkpoint", async () => {
   const { url } = await startReady("a");
