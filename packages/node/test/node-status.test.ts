@@ -44,6 +44,7 @@ it("the status never reports a failed node without its failure, even if the node
       lastResults: new LastResults(),
       refusals: new RefusedSubmissions(),
       unusableFiles: [],
+      certificateEnd: undefined,
     },
   };
   const ask = async () => await nodeStatus("a", parts, QUIET, SYSTEM, RESOURCES);
@@ -68,6 +69,7 @@ const UNCOMPARED: StatusParts = {
     lastResults: new LastResults(),
     refusals: new RefusedSubmissions(),
     unusableFiles: [],
+    certificateEnd: undefined,
   },
 };
 

@@ -31,13 +31,15 @@ interface Surroundings {
   readonly storeAhead?: number | null;
   /** The files of the HTTP server that have changed and cannot be used. */
   readonly files?: readonly (Warning & { readonly since: string })[];
+  /** The end of the certificate of the HTTP server. */
+  readonly certificateEnd?: Date | undefined;
 }
 
 /** Completes a status with findings and verdict. `now` in ms. */
 export function withFindings(
   facts: NodeFacts,
   now: number,
-  { different, storeAhead, files = [] }: Surroundings = {},
+  { different, storeAhead, files = [], certificateEnd }: Surroundings = {},
 ): NodeStatus {
   const { node, phase } = facts;
   const findings = worstFirst([
@@ -49,6 +51,7 @@ export function withFindings(
     ...backupFindings(facts, now),
     ...joinFindings(facts, now),
     ...files.map((file) => finding("file-unusable", file)),
+    ...certificateFindings(certificateEnd, now),
   ]);
   if (different === "rebuild") findings.push(finding("different-log-accepted", ACCEPTED));
   return { ...facts, findings, verdict: verdictOf(findings, phase === "ready", `${node} is ${phase}.`) };
@@ -59,6 +62,15 @@ const ACCEPTED = {
     '"on-log-mismatch": {"different": "rebuild"} is set: if the log is lost or replaced, this node moves its index aside.',
   hint: "Remove it from cairn/tx-log once it has served its purpose, and restart the node.",
 };
+
+function certificateFindings(end: Date | undefined, now: number): Finding[] {
+  if (end === undefined || end.getTime() > now) return [];
+  const since = isoTime(end.getTime());
+  const message = `The certificate of the HTTP server ended at ${since}, so clients refuse to connect.`;
+  const hint =
+    "Replace the certificate and its key, which are read again when they change: cairn config print names their files.";
+  return [finding("certificate-ended", { message, hint, since })];
+}
 
 function lifeFindings({ phase, failure, stalled }: NodeFacts): Finding[] {
   const findings: Finding[] = [];

@@ -37,6 +37,8 @@ export class NodeObservation {
   readonly metrics: NodeMetrics;
   readonly lastResults = new LastResults();
   readonly refusals = new RefusedSubmissions();
+  /** The end of the HTTP server's certificate; undefined if it has none. */
+  certificateEnd: Date | undefined;
   readonly #unusable = new Map<string, Warning & { readonly since: string }>();
 
   constructor(metrics: NodeMetrics, logger: Logger, onEvent?: NodeEventListener) {
@@ -55,6 +57,11 @@ export class NodeObservation {
   /** The files of the server that have changed and cannot be used. */
   get unusableFiles(): readonly (Warning & { readonly since: string })[] {
     return [...this.#unusable.values()];
+  }
+
+  noteCertificate(validUntil: Date): void {
+    this.certificateEnd = validUntil;
+    this.metrics.onCertificate(validUntil);
   }
 
   noteFiles(paths: readonly string[], problem: CairnError | undefined): void {

@@ -24,7 +24,12 @@ export type StatusParts = Pick<
   | "services"
   | "failure"
   | "recovery"
-> & { readonly observation: Pick<NodeObservation, "lastResults" | "refusals" | "unusableFiles"> };
+> & {
+  readonly observation: Pick<
+    NodeObservation,
+    "lastResults" | "refusals" | "unusableFiles" | "certificateEnd"
+  >;
+};
 
 /** The time for which /status waits for the log before it reports the log as unreachable (ms). */
 const LOG_ANSWER_MS = 2_000;
@@ -104,6 +109,7 @@ export async function nodeStatus(
     different: system.onLogMismatch.different,
     storeAhead: services?.checkpointer?.status().storeAhead ?? null,
     files: observation.unusableFiles,
+    certificateEnd: observation.certificateEnd,
   });
 }
 

@@ -2,9 +2,9 @@ import { X509Certificate } from "node:crypto";
 import { readFile, rm } from "node:fs/promises";
 import path from "node:path";
 import { setImmediate } from "node:timers/promises";
-import { CairnError, levelProvider } from "@cairn/kv";
+import { CairnError, levelProvider, systemClock } from "@cairn/kv";
 import { faultyStore, unreachable } from "@cairn/checkpoint/testing";
-import { expect, it, vi } from "vitest";
+import { expect, it, onTestFinished, vi } from "vitest";
 import type { NodeStatus } from "@cairn/client";
 import { registerMetrics } from "../../src/metrics/node-metrics.ts";
 import { runNode } from "@cairn/node";
@@ -290,10 +290,11 @@ function bound(log: TxLog): TxLog {
   };
 }
 
+const FIXTURES = path.join(import.meta.dirname, "../../../log-nats/test/fixtures");
+const tls = { cert: path.join(FIXTURES, "server.pem"), key: path.join(FIXTURES, "server-key.pem") };
+const { validTo } = new X509Certificate(await readFile(tls.cert));
+
 it("a scrape reports when the certificate of the HTTP server ends, and nothing about one without TLS", async () => {
-  const fixtures = path.join(import.meta.dirname, "../../../log-nats/test/fixtures");
-  const tls = { cert: path.join(fixtures, "server.pem"), key: path.join(fixtures, "server-key.pem") };
-  const { validTo } = new X509Certificate(await readFile(tls.cert));
   const scene = await observedScene();
   const ends = async (http: object): Promise<number | undefined> => {
     const node = await scene.start("a", { http: { ...HTTP, ...http } });
@@ -303,4 +304,16 @@ it("a scrape reports when the certificate of the HTTP server ends, and nothing a
   };
   expect(await ends({})).toBeUndefined();
   expect(await ends({ tls })).toBe(Date.parse(validTo) / 1_000);
+});
+
+it("a node fails in its findings from the end of its certificate on", async () => {
+  const scene = await observedScene();
+  const node = await scene.start("a", { http: { ...HTTP, tls } });
+  const ended = async (): Promise<unknown> =>
+    (await node.status()).findings.filter(({ code }) => code === "certificate-ended");
+  expect(await ended()).toEqual([]);
+  const end = Date.parse(validTo);
+  vi.spyOn(systemClock, "now").mockReturnValue(end + 1);
+  onTestFinished(() => void vi.restoreAllMocks());
+  expect(await ended()).toMatchObject([{ severity: "failing", since: new Date(end).toISOString() }]);
 });
