@@ -50,7 +50,7 @@ test("the retention policy of one log does not affect checkpoints of another log
   expect(manifests.map((name) => name.split("-")[1])).toEqual(["11", "12", "2"]);
 });
 
-test("another log whose nodes save to the same store is reported once, with its name", async () => {
+test("other logs whose nodes save to the same store are reported once, with the name of one", async () => {
   const { checkpointer, clock, store, source, events, look } = await start();
   await look();
   for (const round of [1, 2]) {
@@ -62,15 +62,12 @@ test("another log whose nodes save to the same store is reported once, with its 
     source.txId += 10;
     await look();
   }
-  expect(warnings(events)).toEqual(["other-log", "other-log"]);
-  const told = events.filter(({ type }) => type === "warning");
-  expect(told).toEqual(
-    expect.arrayContaining([
-      expect.objectContaining({ message: expect.stringMatching(/node-b saved checkpoint-.*\(log-b\)/) }),
-      expect.objectContaining({ message: expect.stringMatching(/node-c saved checkpoint-.*\(log-c\)/) }),
-    ]),
-  );
-  expect(checkpointer.status().warnings).toMatchObject([{ about: "other-log" }]);
+  const said = {
+    about: "other-log",
+    message: expect.stringMatching(/node-[bc] saved checkpoint-.*\(log-[bc]\)/),
+  };
+  expect(events.filter(({ type }) => type === "warning")).toMatchObject([said]);
+  expect(checkpointer.status().warnings).toMatchObject([said]);
 });
 
 test("checkpoints that another log saved before this process started, which this log may continue, are not reported", async () => {
