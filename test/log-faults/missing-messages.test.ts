@@ -151,7 +151,9 @@ describe("a node with an index or a checkpoint of a history that the log has los
     await replaced();
     const c = await scene.start("c", { checkpoints: "lost" });
     expect(await waitForFailure(c)).toMatchObject({ code: "LOG_TRIMMED" });
-    expect((await c.status()).join.skipped).toMatchObject([{ code: "LOG_REGRESSED" }]);
+    // A node may have saved an earlier one by itself, which ends before the log's beginning.
+    const [newest] = (await c.status()).join.skipped;
+    expect(newest).toMatchObject({ code: "LOG_REGRESSED" });
   });
 
   it("keeps its index if only an earlier checkpoint of the lost history differs from it", async () => {
