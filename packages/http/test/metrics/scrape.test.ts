@@ -1,10 +1,10 @@
 import { X509Certificate } from "node:crypto";
-import { readFile, rm } from "node:fs/promises";
+import { copyFile, readFile, rm } from "node:fs/promises";
 import path from "node:path";
 import { setImmediate } from "node:timers/promises";
-import { CairnError, levelProvider, systemClock } from "@cairn/kv";
+import { CairnError, levelProvider } from "@cairn/kv";
 import { faultyStore, unreachable } from "@cairn/checkpoint/testing";
-import { expect, it, onTestFinished, vi } from "vitest";
+import { expect, it, vi } from "vitest";
 import type { NodeStatus } from "@cairn/client";
 import { registerMetrics } from "../../src/metrics/node-metrics.ts";
 import { runNode } from "@cairn/node";
@@ -292,9 +292,9 @@ function bound(log: TxLog): TxLog {
 
 const FIXTURES = path.join(import.meta.dirname, "../../../log-nats/test/fixtures");
 const tls = { cert: path.join(FIXTURES, "server.pem"), key: path.join(FIXTURES, "server-key.pem") };
-const { validTo } = new X509Certificate(await readFile(tls.cert));
 
 it("a scrape reports when the certificate of the HTTP server ends, and nothing about one without TLS", async () => {
+  const { validTo } = new X509Certificate(await readFile(tls.cert));
   const scene = await observedScene();
   const ends = async (http: object): Promise<number | undefined> => {
     const node = await scene.start("a", { http: { ...HTTP, ...http } });
@@ -306,14 +306,18 @@ it("a scrape reports when the certificate of the HTTP server ends, and nothing a
   expect(await ends({ tls })).toBe(Date.parse(validTo) / 1_000);
 });
 
-it("a node fails in its findings from the end of its certificate on", async () => {
+it("a node whose certificate has ended reports this as failing until its files are replaced, as the hint says", async () => {
   const scene = await observedScene();
-  const node = await scene.start("a", { http: { ...HTTP, tls } });
+  const place = { cert: path.join(scene.folder, "cert.pem"), key: path.join(scene.folder, "key.pem") };
+  await copyFile(path.join(FIXTURES, "expired.pem"), place.cert);
+  await copyFile(path.join(FIXTURES, "address-key.pem"), place.key);
+  const node = await scene.start("a", { http: { ...HTTP, tls: place } });
   const ended = async (): Promise<unknown> =>
     (await node.status()).findings.filter(({ code }) => code === "certificate-ended");
-  expect(await ended()).toEqual([]);
-  const end = Date.parse(validTo);
-  vi.spyOn(systemClock, "now").mockReturnValue(end + 1);
-  onTestFinished(() => void vi.restoreAllMocks());
-  expect(await ended()).toMatchObject([{ severity: "failing", since: new Date(end).toISOString() }]);
+  expect(await ended()).toMatchObject([
+    { severity: "failing", since: "2020-01-01T00:00:00.000Z", hint: expect.stringContaining("config print") },
+  ]);
+  await copyFile(tls.key, place.key);
+  await copyFile(tls.cert, place.cert);
+  await vi.waitFor(async () => expect(await ended()).toEqual([]));
 });
