@@ -42,9 +42,16 @@ const credentials = mapOf(
 /** The storage classes whose files can be read only hours after a restore request. */
 const SLOW_CLASSES = new Set(["GLACIER", "DEEP_ARCHIVE"]);
 
-/** What the AWS SDK reads of the environment, without keys, which a command has to find in its own. */
-const VARIABLES =
-  "AWS_ENDPOINT_URL_S3 AWS_ENDPOINT_URL AWS_REGION AWS_DEFAULT_REGION AWS_PROFILE AWS_CONFIG_FILE AWS_SHARED_CREDENTIALS_FILE";
+/** The variables that the AWS SDK reads by itself, except for keys, which are never printed. */
+const VARIABLES = [
+  "AWS_ENDPOINT_URL_S3",
+  "AWS_ENDPOINT_URL",
+  "AWS_REGION",
+  "AWS_DEFAULT_REGION",
+  "AWS_PROFILE",
+  "AWS_CONFIG_FILE",
+  "AWS_SHARED_CREDENTIALS_FILE",
+];
 
 const checkpointS3 = optionalPackage("@cairn/checkpoint-s3", () => import("@cairn/checkpoint-s3"));
 
@@ -138,7 +145,7 @@ export const s3CheckpointStore = defineModule({
       hint: "Use STANDARD_IA, INTELLIGENT_TIERING or GLACIER_IR.",
     };
   },
-  variables: VARIABLES.split(" "),
+  variables: VARIABLES,
   requires: checkpointS3,
   async create({ credentials: login, ...options }, { onNotice }, folder) {
     const { s3Store } = await checkpointS3.from(folder);

@@ -89,8 +89,11 @@ export function finding(
 }
 
 export function worstFirst<F extends Finding>(findings: readonly F[]): F[] {
-  const place = ({ severity, code }: F): number => SEVERITIES.indexOf(severity) * 100 + CODES.indexOf(code);
-  return findings.toSorted((a, b) => place(a) - place(b));
+  return findings.toSorted(
+    (a, b) =>
+      SEVERITIES.indexOf(a.severity) - SEVERITIES.indexOf(b.severity) ||
+      CODES.indexOf(a.code) - CODES.indexOf(b.code),
+  );
 }
 
 /** Returns the verdict that findings lead to, worst first. `message` is that of the verdict if none of them counts. */

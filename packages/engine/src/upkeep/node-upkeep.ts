@@ -17,7 +17,7 @@ import { restoreStores } from "../checkpoints/checkpoint-stores.ts";
 import { errorFields } from "../observe/failures.ts";
 import type { System } from "../api/system.ts";
 import type { TxLog } from "../log/tx-log.ts";
-import { isHardlyOld, trimLog } from "./plan-trim.ts";
+import { isTooYoungToTrim, trimLog } from "./plan-trim.ts";
 import { startRestoreDrill, type VerifierParts, verifyForNode } from "./restore-drill.ts";
 
 export interface UpkeepParts extends Pick<VerifierParts, "logId" | "stagingDir" | "events" | "onJudged"> {
@@ -93,7 +93,8 @@ export class NodeUpkeep {
     const { keep } = trim;
     const pause = (): number => jittered(cleanupPause(keep), systemRandom);
     const work = async (signal: AbortSignal): Promise<number> => {
-      if (await unlessFailed(isHardlyOld(log, keep, cleanupPause(keep) / 2), "any", false)) return pause();
+      if (await unlessFailed(isTooYoungToTrim(log, keep, cleanupPause(keep) / 2), "any", false))
+        return pause();
       await events.observe("trim", async (run) => {
         const options = { log, stores, kvFormat: kvProvider.format, keep, reads, signal };
         const { first, upTo, because } = await trimLog(options);

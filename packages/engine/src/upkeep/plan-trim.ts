@@ -85,11 +85,12 @@ export async function trimLog(options: TrimOptions & { readonly dryRun?: boolean
 }
 
 /**
- * Returns whether the log's first message is at most `keep` older than the last one, or hardly older than `keep` (by
- * less than `pause`, ms), as after a trim by another node. In a large cluster, all but one of the nodes thus need not
- * ask the stores. A clock that shows an earlier time than the message is wrong, and decides nothing.
+ * Returns whether a trim would remove nothing, because the log's first message is at most `keep` (ms) older than the
+ * last one, or would remove little, because it is older than `keep` by less than `pause` (ms), as after a trim by another
+ * node. In a large cluster, only one of the nodes therefore needs to ask the stores. A clock that shows an earlier time
+ * than the message is wrong, and decides nothing.
  */
-export async function isHardlyOld(
+export async function isTooYoungToTrim(
   log: Pick<TxLog, "bounds" | "fetch">,
   keep: number,
   pause: number,

@@ -5,7 +5,7 @@ import { parseCheckpointName, readVerification } from "@cairn/checkpoint";
 import { CairnError } from "@cairn/kv";
 import { describe, expect, it, onTestFinished, vi } from "vitest";
 import type { TxLog } from "../../src/log/tx-log.ts";
-import { isHardlyOld, planTrim, trimLog } from "../../src/upkeep/plan-trim.ts";
+import { isTooYoungToTrim, planTrim, trimLog } from "../../src/upkeep/plan-trim.ts";
 import { FaultyTxLog } from "../../testing/faulty-tx-log.ts";
 import {
   put,
@@ -133,11 +133,11 @@ describe("a node that keeps messages for an hour, and looks after an hour whethe
     [-60, -180, true],
   ])("with messages of %i to %i minutes ago, asks stores: %s", async (oldest, newest, asks) => {
     const at = [oldest, newest].map((minutes) => Date.now() - minutes * MINUTE);
-    const log: Parameters<typeof isHardlyOld>[0] = {
+    const log: Parameters<typeof isTooYoungToTrim>[0] = {
       bounds: async () => ({ first: 1, last: 2 }),
       fetch: async (position) => ({ position, time: at[position - 1] ?? 0, payload: Buffer.alloc(0) }),
     };
-    expect(await isHardlyOld(log, 60 * MINUTE, 30 * MINUTE)).toBe(!asks);
+    expect(await isTooYoungToTrim(log, 60 * MINUTE, 30 * MINUTE)).toBe(!asks);
   });
 });
 

@@ -92,14 +92,14 @@ export async function lookAtBackup(options: BackupLookOptions): Promise<BackupLo
   // A damaged segment is written again once somebody has removed it, which no pointer shows.
   const { listing: seen, isHint } = await view.look(options.isDamaged === true || memory.damaged.size > 0);
   let state = isHint ? await unlessFailed(assess(options, target, seen), ERROR_CODES, undefined) : undefined;
-  const isWriting = state?.next === "work" && (await isNewlyLeased(options));
+  const isAnotherWriting = state?.next === "work" && (await isNewlyLeased(options));
   // Whatever a hint requires to do, or to refuse, the backup itself must show.
-  if (state === undefined || (state.next === "work" && !isWriting))
+  if (state === undefined || (state.next === "work" && !isAnotherWriting))
     state = await assess(options, target, isHint ? await view.list() : seen);
   const { listing, range, next } = state;
   const done = new LookResults(listing.segments, options.onWritten);
   const isLeased =
-    isWriting ||
+    isAnotherWriting ||
     (next === "work" &&
       !(await underLease(target, every, listing.lease, () => work(options, target, state, done))));
   // The node that wrote the end may have been stopped before it named it.
