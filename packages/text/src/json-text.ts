@@ -12,10 +12,13 @@ export function parsedJson(text: string): unknown {
   }
 }
 
-/** Returns whether a line is exactly one JSON value, without carriage returns and nested at most {@link MAX_JSON_DEPTH} deep. */
+/**
+ * Returns whether a line is exactly one JSON value, without carriage returns and nested at most {@link MAX_JSON_DEPTH}
+ * deep.
+ */
 export function isJsonLine(line: string): boolean {
   if (line.includes("\r") || parsedJson(line) === undefined) return false;
-  // A shorter line has not enough brackets.
+  // A shorter line does not have enough brackets.
   return line.length < 2 * MAX_JSON_DEPTH || depthOf(line) <= MAX_JSON_DEPTH;
 }
 

@@ -212,7 +212,7 @@ function forgotten(
   const where = path.isAbsolute(folder)
     ? ` (cairn db buckets ${shellWord(live)} shows what the index holds of their documents)`
     : "";
-  return `transactions ${rangeText({ first: after + 1, last: kept - 1 })} cannot be printed, because the policy "outcomes" removed what they wrote ${where}`;
+  return `transactions ${rangeText({ first: after + 1, last: kept - 1 })} cannot be printed, because the policy "outcomes" removed what they wrote${where}`;
 }
 
 function unproven(shared: TxId, kept: TxId, isUncompared: boolean): string {

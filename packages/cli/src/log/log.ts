@@ -10,6 +10,7 @@ import { addLogBackup } from "./backup/log-backup.ts";
 import { addLogOrphans } from "./log-orphans.ts";
 import { addLogRecover } from "./log-recover.ts";
 
+/** The maximum time for which the status of a log waits for its stores. */
 const STORE_MS = 3_000;
 
 const addStatus = command({

@@ -177,7 +177,7 @@ async function keepLocal(
     return beyond ?? (await IndexStore.open(local.kv, emptyState(identity)));
   }
   const { onLogMismatch, policies } = context.system;
-  // The log replaced a lost one, or had a wrong name, and nobody has written to it.
+  // The index is of a log that replaced a lost one, or was named by mistake, and nothing was written to that log.
   if (problem.code === "LOG_DIFFERENT" && holdsNothing(state, policies))
     return await discard(context, local, problem);
   if (problem.code === "LOG_DIFFERENT" && onLogMismatch.different === "halt") throw problem;

@@ -259,8 +259,8 @@ async function storedInTime<T>(stored: Promise<T>, timeoutMs: number): Promise<T
  * that the node knows. A shared log can be replaced or rolled back while a node runs, and the node would then add its
  * transactions to a different history. If a call returns, everything that the log stored before the call belongs to the
  * node's history, and it returns the log's id; undefined while the node knows no log. Otherwise the call throws
- * `LOG_REGRESSED`, also if the log has been trimmed beyond what the node has
- * read, because it may then be a different one. Concurrent calls share one request.
+ * `LOG_REGRESSED`, also if the log has been trimmed beyond what the node has read, because it may then be a different
+ * one. Concurrent calls share one request.
  */
 export function sameHistory(
   known: () =>

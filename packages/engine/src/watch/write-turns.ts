@@ -6,7 +6,7 @@ export const WRITE_BYTES = 32 * 1024;
 const TURNS_TOGETHER = 8;
 
 /**
- * The turns of watchers to write large events to their connections, in the order of their requests. All together use
+ * The turns of watchers to write large events to their connections, in the order of their requests. Together, they use
  * at most the share of the thread that {@link pauseAfter} leaves to watches. Small events need no turn.
  */
 class WriteTurns {
@@ -39,5 +39,5 @@ class WriteTurns {
   }
 }
 
-/** There is one for the thread, whichever node and server in it the watchers are of. */
+/** All nodes and servers of a thread share it. */
 export const WRITE_TURNS = new WriteTurns();

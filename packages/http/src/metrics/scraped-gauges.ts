@@ -226,7 +226,7 @@ function otherGauges({ nodeId, checkpointer, scrubEvery }: MeasuredSystem): Reco
         ]),
     ],
     cairn_checkpoint_warning_timestamp_seconds: [
-      "Since when the checkpointer warns, by subject; absent if it does not.",
+      "When the checkpointer's present warning began, by subject; absent if there is none.",
       ["about"],
       ({ status }) => (status?.checkpoints.warnings ?? []).map(({ about, at }) => [[about], seconds(at)]),
     ],

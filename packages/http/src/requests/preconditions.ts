@@ -99,7 +99,7 @@ export function readDecision(
 export function requiredRevision({ headers, rawTrailers }: IncomingMessage): Revision | null | undefined {
   // If one in a trailer were ignored, it would not be kept.
   if (rawTrailers.some((name) => /^if-(none-)?match$/i.test(name)))
-    throw badRequest("A precondition was sent behind the body.", "Send it before the body, as a header.");
+    throw badRequest("A precondition was sent after the body.", "Send it before the body, as a header.");
   const { match, noneMatch } = parsePreconditions(headers) ?? {};
   if (match === undefined && noneMatch === undefined) return undefined;
   if (match === undefined && noneMatch === "any") return null;

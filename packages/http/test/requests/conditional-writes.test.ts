@@ -5,7 +5,7 @@ import { expect, it } from "vitest";
 import { startedNode } from "./started-node.ts";
 
 it.each(["If-Match", "if-none-match"])(
-  "a write whose %s is sent behind its body is refused, and not applied without it",
+  "a write whose %s is sent after its body is refused, and not applied without it",
   async (name) => {
     const node = await startedNode();
     const { hostname, port } = new URL(node.url ?? "");
@@ -15,10 +15,7 @@ it.each(["If-Match", "if-none-match"])(
     request.addTrailers({ [name]: '"7"' });
     request.end();
     const [answer] = (await once(request, "response")) as [IncomingMessage];
-    expect([answer.statusCode, await text(answer)]).toEqual([
-      400,
-      expect.stringContaining("behind the body"),
-    ]);
+    expect([answer.statusCode, await text(answer)]).toEqual([400, expect.stringContaining("after the body")]);
     expect(await node.get({ bucket: "pods", namespace: "default", name: "web-0" })).toBeUndefined();
   },
 );

@@ -65,7 +65,7 @@ export async function makeTemporaryFolder(prefix: string, parent = tmpdir()): Pr
     return await mkdtemp(join(parent, prefix));
   } catch (error) {
     if (systemErrorCode(error) !== "ENOENT") throw diskError(error, `for temporary files ${parent}`);
-    // Some file systems, such as that of processes, answer so to whoever creates a folder.
+    // Some file systems, such as /proc, return this error for every folder that is to be created.
     const [what, cure] = (await isFolder(parent, error))
       ? ["accepts no new folders", "Name another one"]
       : ["does not exist", "Create the folder, or name another one"];
