@@ -91,8 +91,7 @@ describe("a place that is gone", () => {
 
 describe("an address with a password", () => {
   it.each([
-    ["import redis", "redis://alice:secret@one:two/three#4@127.0.0.1:1"],
-    ["import redis", "redis://alice:secret@two/three@127.0.0.1:1"],
+    ["import etcd", "http://alice:secret@one:two/three#4@127.0.0.1:1"],
     ["import etcd", "http://alice:secret@two/three@127.0.0.1:1"],
     ["import nats-kv", "nats://alice:secret@two/three@127.0.0.1:1"],
     ["list d --url", "http://alice:secret@two/three@127.0.0.1:1"],

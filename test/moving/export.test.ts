@@ -1,5 +1,4 @@
 // @module-tag rest/etcd
-// @module-tag rest/redis
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import path from "node:path";

@@ -1,7 +1,6 @@
 import { startNatsServer } from "@cairn/log-nats/testing";
-import { Redis } from "ioredis";
 import { connect } from "nats";
-import { type SourceServer, startEtcd, startRedis } from "@cairn/test-support/source-servers";
+import { type SourceServer, startEtcd } from "@cairn/test-support/source-servers";
 
 /** The documents that an import is expected to produce, as JSON by name. */
 export type Expected = Map<string, string>;
@@ -113,72 +112,6 @@ export async function filledNatsKv(keys: number): Promise<FilledSource> {
     },
   };
 }
-
-/** Starts Redis and fills it with values of every supported type. */
-export async function filledRedis(keys: number): Promise<FilledSource> {
-  const server = await startRedis();
-  const redis = new Redis(server.url);
-  const expected: Expected = new Map();
-  for (let from = 0; from < keys; from += BATCH) {
-    const pipeline = redis.pipeline();
-    for (const n of numbers(from, Math.min(keys, from + BATCH))) {
-      const { value, json } = valueOf(n);
-      const name = nameOf(n);
-      const collection = COLLECTIONS[n % 10];
-      if (collection === undefined) pipeline.set(name, value);
-      else pipeline.call(collection.command, name, ...collection.args(n));
-      expected.set(name, collection === undefined ? json : JSON.stringify(collection.document(n)));
-    }
-    const answers = (await pipeline.exec()) ?? [];
-    const failed = answers.find(([error]) => error !== null);
-    if (failed !== undefined) throw failed[0] ?? new Error("not filled");
-  }
-  return {
-    command: ["redis", server.url],
-    bucket: "redis",
-    expected,
-    change: async (name, value) => void (await redis.set(name, value)),
-    close: async () => {
-      redis.disconnect();
-      await server.close();
-    },
-  };
-}
-
-interface Collection {
-  readonly command: string;
-  readonly args: (n: number) => (string | Buffer)[];
-  readonly document: (n: number) => unknown;
-}
-
-const BINARY_TEXT = { base64: BINARY.toString("base64") };
-
-/** Collections by the last digit of a key's number. */
-const COLLECTIONS: Readonly<Record<number, Collection>> = {
-  3: {
-    command: "HSET",
-    args: (n) => ["n", String(n), "binary", BINARY, "__proto__", "a field like any other"],
-    document: (n) =>
-      JSON.parse(
-        `{"__proto__":"a field like any other","binary":${JSON.stringify(BINARY_TEXT)},"n":"${n}"}`,
-      ) as unknown,
-  },
-  4: {
-    command: "RPUSH",
-    args: (n) => ["z", String(n), BINARY],
-    document: (n) => ["z", String(n), BINARY_TEXT],
-  },
-  5: { command: "SADD", args: (n) => ["z", "a", `m${n}`], document: (n) => ["a", `m${n}`, "z"] },
-  6: {
-    command: "ZADD",
-    args: (n) => ["inf", "last", String(n), "middle", "-1.5", "first"],
-    document: (n) => [
-      { member: "first", score: -1.5 },
-      { member: "middle", score: n },
-      { member: "last", score: "inf" },
-    ],
-  },
-};
 
 function numbers(from: number, to: number): number[] {
   return Array.from({ length: to - from }, (_, at) => from + at);

@@ -28,9 +28,9 @@ export async function startEtcd(): Promise<SourceServer> {
 }
 
 /** Starts Redis without files. */
-export async function startRedis(more: Readonly<Record<string, string>> = {}): Promise<SourceServer> {
+export async function startRedis(): Promise<SourceServer> {
   const port = await freePort();
-  const options = { bind: "127.0.0.1", port: String(port), save: "", ...more };
+  const options = { bind: "127.0.0.1", port: String(port), save: "" };
   return await startServer("redis-server", `redis://127.0.0.1:${port}`, (dir) =>
     flagsOf({ dir, ...options }),
   );

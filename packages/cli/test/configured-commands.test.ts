@@ -74,7 +74,6 @@ const VALUES: Readonly<Record<string, string>> = {
   tx: "1",
   servers: "nats://127.0.0.1:1",
   endpoint: "http://127.0.0.1:1",
-  address: "redis://127.0.0.1:1",
   "kv-bucket": "settings",
 };
 const INPUT: Readonly<Record<string, string>> = { apply: '{"events": {"keep": 10}}' };

@@ -14,7 +14,7 @@ export const CONFIGURED_COMMANDS: Readonly<Record<"alone" | "asking", readonly s
   ],
   asking: [
     ...commands("", "events evictions export get history list load status watch"),
-    ...commands("import ", "etcd nats-kv ndjson redis"),
+    ...commands("import ", "etcd nats-kv ndjson"),
     ...commands("checkpoint ", "create list show verify"),
     ...commands("log backup ", "status"),
     ...commands("policy ", "apply show"),

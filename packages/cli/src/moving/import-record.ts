@@ -37,8 +37,7 @@ export interface ImportSource {
 /** A key with its value, as the stores from which records are imported return them. */
 export interface KeyValue {
   readonly key: Buffer;
-  /** The bytes of the value, its JSON text, or the reason why it has no counterpart in JSON. */
-  readonly value: Buffer | { readonly json: string } | ImportRefusal;
+  readonly value: Buffer | ImportRefusal;
   readonly expires: boolean;
 }
 

@@ -108,21 +108,10 @@ const addEtcd = command({
   },
 });
 
-const addRedis = command({
-  syntax: "redis <address>",
-  description: "Import the strings, hashes, lists, sets and sorted sets of a Redis database",
-  examples: ["cairn import redis redis://127.0.0.1:6379/0 --prefix session:"],
-  options: KEY_VALUE_OPTIONS,
-  async act(run, url) {
-    const { openRedis } = await import("./redis-source.ts");
-    await importPairs(run, "redis", () => openRedis(url, run.options.prefix));
-  },
-});
-
 export const addImport = commandGroup(
   "import",
   "Import documents from files and other stores; a repeated import writes only what differs",
-  [addNdjson, addNatsKv, addEtcd, addRedis],
+  [addNdjson, addNatsKv, addEtcd],
 );
 
 /** Imports keys and values. `fallback` is the bucket if the options name none. */
