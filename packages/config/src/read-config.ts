@@ -141,9 +141,8 @@ function checkIndexFolders(dbDir: string, { settings, problems }: Reading): void
 function checkLogBackup(
   txLog: ModuleUse<"tx-log">,
   { common }: ModuleUse<"kv-store">,
-  { settings, problems, notices }: Reading,
+  { settings, problems }: Reading,
 ): void {
-  const given = (name: string): Setting | undefined => settings.find(({ path }) => path.at(-1) === name);
   const every = settings.find(({ path }) => path.at(-2) === "log-backup" && path.at(-1) === "every");
   const isBackedUp = common.checkpointer?.common.logBackup !== undefined;
   if (isBackedUp && every !== undefined && txLog.id === logBackupTxLog.id) {
@@ -151,12 +150,6 @@ function checkLogBackup(
     problems.add(every.origin, every.path.slice(0, -1), message, {
       hint: "Remove log-backup from the checkpointer. The nodes that write the log back it up.",
     });
-  }
-  const isDelayed = given("replay-budget") !== undefined && given("refresh-after") === undefined;
-  if (txLog.common.trim !== undefined && isDelayed && !isBackedUp) {
-    notices.add(
-      "The log is not trimmed while replay-budget prevents checkpoints. Set refresh-after of the checkpointer, or back up the log with log-backup.",
-    );
   }
 }
 

@@ -122,14 +122,6 @@ const CASES: Readonly<Record<string, Case>> = {
     byDefault: { refreshAfter: undefined },
     wrong: -1,
   },
-  "replay-budget": {
-    json: "PT5S",
-    edn: "(Duration/ofSeconds 5)",
-    object: Duration.fromObject({ seconds: 5 }),
-    got: { replayBudget: 5_000 },
-    byDefault: { replayBudget: undefined },
-    wrong: "PT0S",
-  },
   "checkpoint-on-close?": {
     json: true,
     edn: "true",
@@ -268,9 +260,6 @@ test.each([
   [{ "log-backup": { every: "PT1M", keep: "P7D" } }, "no effect without verify-every"],
   [{ "log-backup": { every: "PT1M", keep: "P7D" }, "verify-every": "P1D" }, undefined],
   [{ "log-backup": { every: "PT1M", keep: "PT1H" }, "verify-every": "P1D" }, "shorter than approx-frequency"],
-  [{ "replay-budget": "PT5M" }, "replay-budget"],
-  [{ "replay-budget": "PT5M", "refresh-after": "P1D" }, undefined],
-  [{ "replay-budget": "PT5M", "log-backup": { every: "PT1M" } }, undefined],
 ])("with a trimmed log, %j causes the notice %s", async (change, notice) => {
   const object = {
     ...wrapped({ ...BASE, "approx-frequency": "PT6H", ...change }),

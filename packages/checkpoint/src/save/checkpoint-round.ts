@@ -5,14 +5,13 @@ import {
   type CheckpointFiles,
   checkpointFiles,
   findNewest,
-  NOTHING_FOUND,
   readCheckpoints,
   type StoredCheckpoint,
 } from "../store/list-checkpoints.ts";
 import type { CheckpointerWarning } from "./checkpointer-events.ts";
 import { acquireLease, leaseDuration } from "./lease.ts";
 import { saveCheckpoint, type SaveOptions } from "./save-checkpoint.ts";
-import { decideRound, type RoundSituation, type SkipReason } from "./schedule.ts";
+import { decideRound, type SkipReason } from "./schedule.ts";
 
 /** What one round needs. */
 export interface TakeOptions extends SaveOptions {
@@ -101,8 +100,7 @@ async function look(take: TakeOptions): Promise<Due | TakeOutcome> {
   const { store, approxFrequency, refreshAfter } = options;
   const position = await source.position();
   const listed = position === undefined ? [] : await checkpointFiles(store);
-  const { newest, isNewerDamaged } =
-    position === undefined ? NOTHING_FOUND : await findNewest(store, listed, source, position.logId);
+  const newest = position === undefined ? undefined : await findNewest(store, listed, source, position.logId);
   const askedAt = clock.now();
   const storeNow = await store.now();
   // While the request is under way, the store's clock may have any of these times.
@@ -118,8 +116,6 @@ async function look(take: TakeOptions): Promise<Due | TakeOutcome> {
     forced,
     newest:
       newest === undefined || takenAt === undefined ? undefined : { txId: newest.manifest.txId, takenAt },
-    isNewerDamaged,
-    tail: await tailAfter(take, newest, position?.txId),
     txId: position?.txId,
     storeNow,
   });
@@ -127,18 +123,6 @@ async function look(take: TakeOptions): Promise<Due | TakeOutcome> {
   if (decision.save && position !== undefined) return { ...seen, logId: position.logId };
   const reason = decision.save ? "unchanged" : decision.reason;
   return { ...seen, outcome: "skipped", reason, because: decision.because };
-}
-
-/** Estimates the replay time after the newest checkpoint, if the decision may depend on a replay budget. */
-async function tailAfter(
-  { source, options: { replayBudget: budgetMs }, forced }: TakeOptions,
-  newest: StoredCheckpoint | undefined,
-  txId = 0,
-): Promise<RoundSituation["tail"]> {
-  if (budgetMs === undefined || forced === true || newest === undefined || txId <= newest.manifest.txId)
-    return undefined;
-  const replayMs = await source.replayTimeMs?.(newest.manifest);
-  return replayMs === undefined ? undefined : { replayMs, budgetMs };
 }
 
 /** The content of a store at a look. */

@@ -20,8 +20,6 @@ export interface CheckpointerOptions {
   readonly retentionPolicy?: RetentionPolicy;
   /** If the newest checkpoint is older than this (ms), one is saved even without changes. By default, none is. */
   readonly refreshAfter?: number;
-  /** While a replay after the newest checkpoint would take less than this, nothing is saved. Defaults to no budget. */
-  readonly replayBudget?: number;
   readonly checkpointOnClose: boolean;
   /** The approximate interval at which nodes verify the cluster's newest checkpoint. By default, they never do. */
   readonly verifyEvery?: number;

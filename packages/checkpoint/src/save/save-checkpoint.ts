@@ -38,13 +38,7 @@ export interface SaveOptions {
   readonly source: CheckpointSource;
   readonly options: Pick<
     CheckpointerOptions,
-    | "store"
-    | "approxFrequency"
-    | "checkpointDir"
-    | "captureOwner"
-    | "compression"
-    | "refreshAfter"
-    | "replayBudget"
+    "store" | "approxFrequency" | "checkpointDir" | "captureOwner" | "compression" | "refreshAfter"
   >;
   /** Once this is aborted, nothing more is captured, uploaded or published. */
   readonly signal?: AbortSignal;

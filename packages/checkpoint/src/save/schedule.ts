@@ -88,7 +88,7 @@ export function uploadTime(approxFrequency: number): number {
   return approxFrequency / 20;
 }
 
-export type SkipReason = "empty" | "unchanged" | "recent" | "leased" | "short-tail";
+export type SkipReason = "empty" | "unchanged" | "recent" | "leased";
 
 /** A round's decision. `because` gives the reason as a sentence. */
 export type RoundDecision =
@@ -102,13 +102,6 @@ export interface RoundSituation {
   readonly forced: boolean;
   /** The newest checkpoint of this log that can be restored. */
   readonly newest: { readonly txId: number; readonly takenAt: number } | undefined;
-  /** Whether a checkpoint newer than `newest` is known to be damaged and must be replaced. Defaults to false. */
-  readonly isNewerDamaged?: boolean;
-  /**
-   * The estimated time to replay the transactions after `newest`, and the budget below which nothing is saved (ms).
-   * Undefined without a budget, or if not every node could read those transactions.
-   */
-  readonly tail?: { readonly replayMs: number; readonly budgetMs: number } | undefined;
   /** The last transaction of this node's index; undefined if it has none. */
   readonly txId: number | undefined;
   /** The time of the round, by the store's clock. */
@@ -117,16 +110,7 @@ export interface RoundSituation {
 
 /** Decides whether a round saves a checkpoint, before anything is copied. */
 export function decideRound(situation: RoundSituation): RoundDecision {
-  const {
-    approxFrequency,
-    refreshAfter,
-    forced,
-    newest,
-    isNewerDamaged = false,
-    tail,
-    txId,
-    storeNow,
-  } = situation;
+  const { approxFrequency, refreshAfter, forced, newest, txId, storeNow } = situation;
   if (txId === undefined) return skip("empty", "The index has no transactions yet.");
   if (newest === undefined) return { save: true, because: "There is no checkpoint yet." };
   const age = Math.max(0, storeNow - newest.takenAt);
@@ -137,21 +121,9 @@ export function decideRound(situation: RoundSituation): RoundDecision {
     return { save: true, because: `The newest checkpoint is ${age} ms old and due for a refresh.` };
   }
   if (txId > newest.txId) {
-    const isShort = tail !== undefined && tail.replayMs < tail.budgetMs;
-    if (isShort && !forced && !isNewerDamaged)
-      return skip("short-tail", describeTail(newest.txId, txId, tail));
     return { save: true, because: `The newest checkpoint is at transaction ${newest.txId}.` };
   }
   return skip("unchanged", `The newest checkpoint is at transaction ${newest.txId}, the index at ${txId}.`);
-}
-
-function describeTail(
-  newest: number,
-  txId: number,
-  { replayMs, budgetMs }: NonNullable<RoundSituation["tail"]>,
-): string {
-  const which = txId === newest + 1 ? `transaction ${txId}` : `transactions ${newest + 1} to ${txId}`;
-  return `Replaying ${which}, which the newest checkpoint lacks, would take about ${Math.ceil(replayMs)} ms, less than the replay-budget of ${budgetMs} ms.`;
 }
 
 function skip(reason: SkipReason, because: string): RoundDecision {

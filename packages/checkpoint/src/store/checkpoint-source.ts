@@ -25,11 +25,6 @@ export interface CheckpointSource {
    * nothing is saved.
    */
   agrees?(manifest: Manifest, name: string): Promise<boolean>;
-  /**
-   * Returns the time to replay the transactions after the newest checkpoint (ms); undefined if not every joining node
-   * could read them. Without it, a budget has no effect.
-   */
-  replayTimeMs?(manifest: Manifest): Promise<number | undefined>;
   /** Returns whether a checkpoint is known to be damaged and does not count as the newest. Defaults to none. */
   isDamaged?(name: string): boolean;
 }

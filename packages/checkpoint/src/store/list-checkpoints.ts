@@ -58,15 +58,6 @@ export interface CheckpointList {
   readonly skipped: readonly SkippedCheckpoint[];
 }
 
-export interface FoundNewest {
-  readonly newest: StoredCheckpoint | undefined;
-  /** Whether a newer one was skipped because it is known to be damaged. */
-  readonly isNewerDamaged: boolean;
-}
-
-/** The result if there was no search. */
-export const NOTHING_FOUND: FoundNewest = { newest: undefined, isNewerDamaged: false };
-
 /** No content of the store makes it fail. Throws the store's errors (`STORE_*`) and the reason of `signal`. */
 export async function listCheckpoints(store: CheckpointStore, signal?: AbortSignal): Promise<CheckpointList> {
   const checkpoints: CheckpointListing[] = [];
@@ -107,8 +98,7 @@ export async function findNewest(
   listed: readonly CheckpointFiles[],
   source: CheckpointSource,
   logId: string,
-): Promise<FoundNewest> {
-  let isNewerDamaged = false;
+): Promise<StoredCheckpoint | undefined> {
   for await (const found of readCheckpoints(store, listed)) {
     if ("error" in found) {
       // A node without the keys of its cluster would otherwise save next to the others' checkpoints, perhaps in plain.
@@ -118,14 +108,10 @@ export async function findNewest(
     if (found.manifest.log.id !== logId) continue;
     if (!isCurrentFormat(source.format, found.manifest)) continue;
     // If a damaged checkpoint counted as the newest, it would not be replaced before the next write.
-    if (found.damaged || source.isDamaged?.(found.name) === true) {
-      isNewerDamaged = true;
-      continue;
-    }
-    if (source.agrees === undefined || (await source.agrees(found.manifest, found.name)))
-      return { newest: found, isNewerDamaged };
+    if (found.damaged || source.isDamaged?.(found.name) === true) continue;
+    if (source.agrees === undefined || (await source.agrees(found.manifest, found.name))) return found;
   }
-  return { newest: undefined, isNewerDamaged };
+  return undefined;
 }
 
 /** Reads the manifests of `listed` one after the other, on demand. */

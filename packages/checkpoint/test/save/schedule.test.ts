@@ -1,4 +1,4 @@
-import { describe, expect, test } from "vitest";
+import { expect, test } from "vitest";
 import { firstLookDelay, nextLookDelay, retryDelay } from "../../src/index.ts";
 import { leaseDuration } from "../../src/save/lease.ts";
 import { decideRound, type RoundSituation } from "../../src/save/schedule.ts";
@@ -133,42 +133,6 @@ test("an unchanged index is saved again once the newest checkpoint is older than
   const unchanged = { ...situation, txId: 10 };
   expect(decideRound({ ...unchanged, refreshAfter: 2 * HOUR })).toMatchObject({ save: true });
   expect(decideRound({ ...unchanged, refreshAfter: 3 * HOUR })).toMatchObject({ save: false });
-});
-
-describe("a changed index whose tail is replayed within the budget", () => {
-  const short: RoundSituation = { ...situation, tail: { replayMs: 4_999.5, budgetMs: 5_000 } };
-
-  test("is not saved, and the reason contains the figures", () => {
-    expect(decideRound(short)).toEqual({
-      save: false,
-      reason: "short-tail",
-      because:
-        "Replaying transaction 11, which the newest checkpoint lacks, would take about 5000 ms, less than the replay-budget of 5000 ms.",
-    });
-    const because = expect.stringContaining("Replaying transactions 11 to 60,");
-    expect(decideRound({ ...short, txId: 60 })).toMatchObject({ save: false, because });
-  });
-
-  test.each<[string, Partial<RoundSituation>]>([
-    ["the budget is used up", { tail: { replayMs: 5_000, budgetMs: 5_000 } }],
-    ["there is no budget, or not every node could read the tail", { tail: undefined }],
-    ["a checkpoint was requested", { forced: true }],
-    ["the newest checkpoint is due for a refresh", { refreshAfter: 2 * HOUR }],
-    ["a newer checkpoint is damaged", { isNewerDamaged: true }],
-    ["there is no checkpoint of this format", { newest: undefined }],
-  ])("is saved if %s", (_, change) => {
-    expect(decideRound({ ...short, ...change })).toMatchObject({ save: true });
-  });
-
-  test.each<[string, Partial<RoundSituation>]>([
-    ["recent", { newest: { txId: 10, takenAt: NOW - HOUR / 2 } }],
-    ["unchanged", { txId: 10 }],
-    ["unchanged", { txId: 9, refreshAfter: HOUR }],
-    ["empty", { txId: undefined }],
-    ["short-tail", { refreshAfter: 3 * HOUR }],
-  ])("is skipped with the reason %s if that applies", (reason, change) => {
-    expect(decideRound({ ...short, ...change })).toMatchObject({ save: false, reason });
-  });
 });
 
 test.each([1, 5, 100])("a cluster of %i nodes saves about one checkpoint per period", (nodes) => {

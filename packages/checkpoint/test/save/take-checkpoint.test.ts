@@ -2,7 +2,7 @@ import { readdir } from "node:fs/promises";
 import { join } from "node:path";
 import { CairnError } from "@cairn/kv";
 import { expect, test, vi } from "vitest";
-import { filesystemStore, listCheckpoints, type TakeOutcome } from "../../src/index.ts";
+import { filesystemStore, listCheckpoints } from "../../src/index.ts";
 import { decodeManifest } from "../../src/store/checkpoint.ts";
 import { faultyStore, manualClock, type StoreFaults, unreachable, memoryStore } from "../../testing/index.ts";
 import { filesAt } from "@cairn/test-support/stores/index-files";
@@ -68,37 +68,6 @@ test("checkpoints of another log, of another format or lost by the log do not co
   expect(await take(store, { ...old, txId: 80 }, dir, { forced: false })).toMatchObject({ outcome: "taken" });
   const source = { ...testSource(), txId: 50, lostBeyond: 60 };
   expect(await take(store, source, dir, { forced: false })).toMatchObject({ outcome: "taken" });
-});
-
-test("a tail that can be replayed within the budget is saved only on request, or to replace a damaged checkpoint", async () => {
-  const dir = await temporaryDirectory();
-  const store = memoryStore();
-  const damaged = new Set<string>();
-  const source = {
-    ...testSource(),
-    replayTimeMs: async ({ txId }: { txId: number }) => 10 * (source.txId - txId),
-    isDamaged: (name: string) => damaged.has(name),
-  };
-  // Every checkpoint is old enough.
-  const look = (forced = false): Promise<TakeOutcome> =>
-    take(store, source, dir, { forced, options: { approxFrequency: 1, replayBudget: 100 } });
-  await takeAt(5, store, source, dir);
-  source.txId = 14;
-  expect(await look()).toMatchObject({
-    outcome: "skipped",
-    reason: "short-tail",
-    newest: { manifest: { txId: 5 } },
-  });
-  source.txId = 15;
-  expect(await look()).toMatchObject({ outcome: "taken" });
-  source.txId = 16;
-  expect(await look()).toMatchObject({ outcome: "skipped", reason: "short-tail" });
-  expect(await look(true)).toMatchObject({ outcome: "taken" });
-  source.txId = 17;
-  damaged.add((await look()).newest?.name ?? "");
-  expect(await look()).toMatchObject({ outcome: "taken", checkpoint: { manifest: { txId: 17 } } });
-  source.txId = 18;
-  expect(await look()).toMatchObject({ outcome: "skipped", reason: "short-tail" });
 });
 
 test("a checkpoint whose archive is missing does not count as the newest", async () => {

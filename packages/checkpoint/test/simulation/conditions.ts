@@ -54,8 +54,6 @@ export interface Conditions {
   readonly upload: readonly [number, number];
   /** The resolution of the store's clock. */
   readonly storeTick: number;
-  /** The replay budget: the number of periods whose writes can be replayed within it. Defaults to no budget. */
-  readonly replayBudget?: number;
   readonly retention: { readonly retainAtLeast: number; readonly retainNewerThan: number };
   readonly storm: Storm;
   /** How long the log has no transactions after the cluster's first start. Defaults to 0. */

@@ -7,7 +7,7 @@ import type { Report } from "./report.ts";
 import { simulate } from "./simulate.ts";
 import { heading, row } from "./table.ts";
 
-const USAGE = `pnpm simulate [--nodes N]... [--periods N] [--seed N] [--storm calm|stormy]... [--replay-budget PERIODS] [--not-exclusive] [--json FILE]`;
+const USAGE = `pnpm simulate [--nodes N]... [--periods N] [--seed N] [--storm calm|stormy]... [--not-exclusive] [--json FILE]`;
 const SIZES = [1, 2, 5, 20, 100, 1_000];
 /** The maximum number of looks of all nodes, so that even the largest clusters end within minutes. */
 const MOST_LOOKS = 300_000;
@@ -18,7 +18,6 @@ const { values } = parseArgs({
     periods: { type: "string", default: "10000" },
     seed: { type: "string", default: "1" },
     storm: { type: "string", multiple: true, default: ["calm", "stormy"] },
-    "replay-budget": { type: "string" },
     "not-exclusive": { type: "boolean", default: false },
     json: { type: "string" },
     help: { type: "boolean", default: false },
@@ -48,9 +47,7 @@ function conditionsOf(storm: string, nodes: number): Conditions {
   const periods = Math.max(100, Math.min(asked, Math.floor(MOST_LOOKS / nodes)));
   if (storm !== "calm" && storm !== "stormy")
     throw new TypeError(`--storm takes calm or stormy, not ${storm}.`);
-  const budget = values["replay-budget"];
   return {
-    ...(budget === undefined ? {} : { replayBudget: whole("--replay-budget", budget) }),
     ...usualConditions(whole("--seed", values.seed), nodes, Math.min(asked, periods)),
     storm: storm === "calm" ? CALM : STORMY,
     exclusive: !values["not-exclusive"],

@@ -27,7 +27,7 @@ const TRANSACTIONS_PER_PERIOD = 1_000;
  * Runs a cluster under `conditions` from its first start, in virtual time. The same conditions produce the same report.
  */
 export async function simulate(conditions: Conditions): Promise<Report> {
-  const { period, exclusive, storeTick, replayBudget, retention, storm, emptyFor = 0 } = conditions;
+  const { period, exclusive, storeTick, retention, storm, emptyFor = 0 } = conditions;
   const random = seededRandom(conditions.seed);
   const time = virtualTime();
   const log = simulatedLog(time, period / TRANSACTIONS_PER_PERIOD, emptyFor);
@@ -100,8 +100,6 @@ export async function simulate(conditions: Conditions): Promise<Report> {
         keepDirBetweenCheckpoints: true,
         keepDirOnClose: true,
         retentionPolicy: retention,
-        // A transaction is replayed in 1 ms.
-        ...(replayBudget === undefined ? {} : { replayBudget: replayBudget * TRANSACTIONS_PER_PERIOD }),
         checkpointOnClose: false,
         compression: "none",
       }),

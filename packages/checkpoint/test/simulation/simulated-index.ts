@@ -57,7 +57,6 @@ export function simulatedIndex(
     format: { index: 1, kv: "test/1" },
     position: async () => (log.txId() === 0 ? undefined : { logId: LOG_ID, txId: log.txId() }),
     agrees: async () => true,
-    replayTimeMs: async (manifest) => log.txId() - manifest.txId,
     async capture() {
       captured = log.txId();
       const txId = captured;

@@ -103,20 +103,6 @@ test("a cluster uploads only if there is something new", async () => {
   expect(report.uploads).toBeLessThan(report.conditions.periods);
 });
 
-test.each([
-  ["calm", CALM],
-  // Pauses of writes are excluded, because they lengthen gaps.
-  ["stormy", { ...STORMY, pauseOfWritesEvery: Infinity }],
-])("with a budget, a cluster uploads within one look after the budget is used up (%s)", async (_, storm) => {
-  const report = await simulate({ ...usualConditions(6, 5, 300), replayBudget: 4, storm });
-  expect(report.violations).toEqual([]);
-  expect(report.mostAtOnce).toBe(1);
-  expect(report.uploadsPerPeriod).toBeLessThanOrEqual(1 / 4);
-  expect(report.uploadsPerPeriod).toBeGreaterThanOrEqual(1 / 5.1);
-  expect(report.longestGap.plain).toBeGreaterThanOrEqual(4);
-  expect(report.longestGap.plain).toBeLessThanOrEqual(5.5);
-});
-
 test.each([1, 5, 100])(
   "a log that has no transactions for hours has its first checkpoint within minutes of the first one (%i nodes)",
   async (nodes) => {

@@ -61,8 +61,6 @@ const SKIPPED = {
   empty: "the log has no transactions yet, so there is nothing to save",
   unchanged: "nothing has changed since the newest checkpoint",
   recent: "another node has just saved one",
-  "short-tail":
-    "replaying the transactions after the newest checkpoint would take less time than replay-budget allows",
 } as const;
 
 /** An error rather than a notice: the checkpoint that is being uploaded may lack the newest transactions. */

@@ -161,7 +161,7 @@ function took(ms: number | null): string {
 }
 
 function checkpointFields({ phase, checkpoints }: NodeStatus, now: number): Field[] {
-  const { last, lastSaved: saved, lastVerified: verified, running, skipped, nextCheckAt } = checkpoints;
+  const { last, lastSaved: saved, lastVerified: verified, running, nextCheckAt } = checkpoints;
   return [
     [
       "Checkpoint",
@@ -179,10 +179,6 @@ function checkpointFields({ phase, checkpoints }: NodeStatus, now: number): Fiel
       "Saving",
       running &&
         `${running.step}, ${formatBytes(running.bytes)}, for ${formatDuration(Math.max(0, now - Date.parse(running.startedAt)))}`,
-    ],
-    [
-      "Not due",
-      skipped?.reason === "short-tail" ? `${skipped.because} (${formatRelative(skipped.at, now)})` : null,
     ],
     ["Next check", nextCheckAt && formatRelative(nextCheckAt, now)],
   ];

@@ -195,8 +195,8 @@ describe("the status screen", () => {
         running: { startedAt: "2026-11-20T06:59:50.000Z", step: "uploading", bytes: 2048 },
         skipped: {
           at: "2026-11-20T06:58:00.000Z",
-          reason: "short-tail",
-          because: "Replaying it takes no time.",
+          reason: "unchanged",
+          because: "Nothing has changed.",
         },
         warnings: [
           { at: "2026-11-20T06:20:00.000Z", about: "same-node-id", message: "Twice.", hint: "Rename." },
@@ -223,7 +223,6 @@ describe("the status screen", () => {
       `Saved here   ${name}, in 1.5 s, 59 min 58 s ago`,
       `Verified     ${name}, by b, in 2.0 s, 50 min ago`,
       "Saving       uploading, 2 KiB, for 10 s",
-      "Not due      Replaying it takes no time. (2 min ago)",
       "Next check   in 5 h",
     ]) {
       expect(text.split("\n")).toContain(line);

@@ -233,7 +233,7 @@ export interface NodeStatus {
      */
     readonly skipped: {
       readonly at: string;
-      readonly reason: "empty" | "unchanged" | "recent" | "leased" | "short-tail";
+      readonly reason: "empty" | "unchanged" | "recent" | "leased";
       readonly because: string;
     } | null;
     /** Problems that need attention although checkpoints are being saved. There is at most one of each kind. */

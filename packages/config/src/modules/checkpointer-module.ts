@@ -63,7 +63,6 @@ const SAVING = [
   "checkpoint-dir",
   "retention-policy",
   "refresh-after",
-  "replay-budget",
 ] as const;
 
 const GIVEN: JsonSchema = { not: { type: "null" } };
@@ -130,11 +129,6 @@ export const checkpointer = defineModule({
       duration(),
       "Saves again even if nothing has changed, once the newest checkpoint is older than this.",
       "none: an unchanged index is not saved again",
-    ),
-    "replay-budget": optional(
-      duration(),
-      "Saves nothing while the transactions after the newest checkpoint would be replayed in less time than this.",
-      "none: every change is saved",
     ),
     "checkpoint-on-close?": withDefault(
       boolean(),

@@ -131,7 +131,7 @@ export interface NodePolicies extends PolicyState {
 export type CheckpointResult =
   | { readonly checkpoint: CheckpointSummary }
   /** No checkpoint was saved. `empty` means that the log has no transactions yet. */
-  | { readonly skipped: "empty" | "unchanged" | "recent" | "short-tail" }
+  | { readonly skipped: "empty" | "unchanged" | "recent" }
   /** `because` is a sentence that names the uploading node; `lease` is its lease if it could be read. */
   | { readonly skipped: "leased"; readonly because: string; readonly lease: HeldLease | null };
 

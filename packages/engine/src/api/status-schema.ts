@@ -115,7 +115,7 @@ const Checkpoints = z.object({
   skipped: understood(
     z.object({
       at: Time,
-      reason: z.enum(["empty", "unchanged", "recent", "leased", "short-tail"]),
+      reason: z.enum(["empty", "unchanged", "recent", "leased"]),
       because: Text,
     }),
   ),

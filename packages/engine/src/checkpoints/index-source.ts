@@ -7,7 +7,6 @@ import {
   type KvReader,
   liveTableNames,
   namesIn,
-  unlessFailed,
 } from "@cairn/kv";
 import type { TxId } from "@cairn/client";
 import { chainsOf } from "../index/chains/chain-values.ts";
@@ -125,31 +124,5 @@ export async function capturedState(
     unshown: state.unshown,
     purged: await purgedUpTo(reader, state.txId),
     documents: state.documents,
-  };
-}
-
-type ReplayTime = NonNullable<CheckpointSource["replayTimeMs"]>;
-
-/**
- * Returns an estimate of the time that a joining node would need to replay from a checkpoint to the current position of
- * `index`; undefined if some nodes might not be able to replay. `log` is combined with its backups.
- */
-export function replayTime(
-  index: Pick<IndexStore, "state">,
-  log: Pick<TxLog, "fetch" | "inspect">,
-  rate: { timeFor(transactions: number): number },
-): ReplayTime {
-  return async ({ anchor, log: { offset }, txId }) => {
-    const position = anchor.txId - offset;
-    // Joining nodes compare the checkpoint's last message. A defect of the log, such as a hole or a setting with which
-    // it loses messages, may keep a node from continuing.
-    const isReadable = async (): Promise<boolean> =>
-      (await log.fetch(position)) !== undefined &&
-      (await log.fetch(position + 1)) !== undefined &&
-      ((await log.inspect?.()) ?? []).length === 0;
-    // If this node cannot read the log, other nodes may not be able to read it either. In that case, an additional
-    // checkpoint does no harm.
-    if (!(await unlessFailed(isReadable(), "any", false))) return undefined;
-    return rate.timeFor(index.state.txId - txId);
   };
 }

@@ -15,7 +15,7 @@ const OVERDUE_PERIODS = 2 * 1.1;
 /** How long a checkpoint may additionally be late, because nodes look at the store only now and then (ms). */
 const OVERDUE_GRACE_MS = 60_000;
 /** The reasons of rounds that saved nothing because no transactions were waiting for a checkpoint. */
-const NOTHING_TO_SAVE = new Set(["empty", "unchanged", "short-tail"]);
+const NOTHING_TO_SAVE = new Set(["empty", "unchanged"]);
 /** The number of looks within which transactions that wait for the log's backup are expected to be in it. */
 const BEHIND_PERIODS = 3;
 /** Free space below which a disk is reported even if the index is small. */

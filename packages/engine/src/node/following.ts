@@ -8,7 +8,6 @@ import type { JoinedIndex } from "../join/join-index.ts";
 import type { JoinReport } from "../join/join-report.ts";
 import type { NodeMetrics } from "./node-observation.ts";
 import { logFailure } from "../observe/failures.ts";
-import type { ReplayRate } from "../replay/replay-rate.ts";
 import type { ReadyServices } from "./ready-services.ts";
 
 export interface FollowingParts extends JoinedIndex {
@@ -17,7 +16,6 @@ export interface FollowingParts extends JoinedIndex {
   readonly logger: Logger;
   readonly figures: NodeMetrics["following"];
   readonly report: JoinReport;
-  readonly rate: ReplayRate;
   /** Puts the index in doubt, regardless of the error. */
   readonly distrust: (error: unknown) => void;
   /** Called when the index contains everything up to `txId`. */
@@ -74,7 +72,7 @@ export class Following {
   }
 
   async #apply(signal: AbortSignal, onCaughtUp: () => void): Promise<void> {
-    const { index, identity, history, logger, figures, report, rate, onApplied } = this.#parts;
+    const { index, identity, history, logger, figures, report, onApplied } = this.#parts;
     const begin = index.state.txId;
     const goal = Math.max(identity.bounds.last + logOffset(identity, index.state), begin);
     if (begin >= goal) onCaughtUp();
@@ -86,7 +84,6 @@ export class Following {
       signal,
       onReading: () => {
         figures.reading();
-        rate.begun(index.state.txId);
         this.isLogAway = false;
       },
       onInterrupted: () => {
@@ -111,10 +108,7 @@ export class Following {
         this.services?.logBackup?.applied(counts);
         this.services?.watches.advanced();
         if (this.#isReplaying) report.replayed = txId - begin;
-        if (before < goal) {
-          report.advance("transactions", Math.min(txId, goal) - begin, goal - begin);
-          if (txId >= goal) rate.ended(txId);
-        }
+        if (before < goal) report.advance("transactions", Math.min(txId, goal) - begin, goal - begin);
         if (txId >= goal) onCaughtUp();
       }
     } finally {

@@ -29,7 +29,6 @@ import {
 } from "./failure-policy.ts";
 import { Following } from "./following.ts";
 import { ReadyServices } from "./ready-services.ts";
-import { ReplayRate } from "../replay/replay-rate.ts";
 import type { NodeObservation } from "./node-observation.ts";
 
 export type NodeLife = Readonly<Life>;
@@ -89,7 +88,6 @@ class Life implements ComparedNode {
   readonly #startedAt = performance.now();
   readonly #stop = new AbortController();
   readonly #doubts = new CheckpointDoubts();
-  readonly #rate = new ReplayRate();
   readonly #storeWait: StoreWait;
   #running: Promise<void> = Promise.resolve();
   #following: Following | undefined;
@@ -289,7 +287,7 @@ class Life implements ComparedNode {
     this.failure = undefined;
     this.#isFailed = false;
     this.isDoubted = false;
-    const parts = { ...this.#parts, ...joined, history, rate: this.#rate };
+    const parts = { ...this.#parts, ...joined, history };
     const suspect = (error: unknown): void => this.suspect(index, error);
     this.#following = new Following({
       ...parts,

@@ -9,7 +9,7 @@ import { SegmentReads } from "../backup/write/segment-reads.ts";
 import { checkpointSummary } from "../checkpoints/checkpoint-summary.ts";
 import type { EventDispatcher, WorkRun } from "../observe/event-dispatcher.ts";
 import { type ComparePast, hasSamePast } from "../checkpoints/compare-past.ts";
-import { indexSource, replayTime } from "../checkpoints/index-source.ts";
+import { indexSource } from "../checkpoints/index-source.ts";
 import { type RepeatedWork, withTimeout } from "@cairn/kv";
 import { logOffset } from "../index/rows/index-state.ts";
 import type { IndexDirectory } from "../db-dir/index-directory.ts";
@@ -17,7 +17,6 @@ import type { JoinedIndex } from "../join/join-index.ts";
 import type { TxLog } from "../log/tx-log.ts";
 import type { Logger } from "pino";
 import { logFailure } from "../observe/failures.ts";
-import type { ReplayRate } from "../replay/replay-rate.ts";
 import { startEvictionUpkeep } from "../upkeep/eviction-upkeep.ts";
 import { NodeUpkeep } from "../upkeep/node-upkeep.ts";
 import { usableCheckpoint } from "../upkeep/trim-floor.ts";
@@ -34,7 +33,6 @@ export interface ServiceParts extends JoinedIndex {
   readonly log: TxLog;
   /** The log combined with its backups. */
   readonly history: LogHistory;
-  readonly rate: ReplayRate;
   readonly doubts: CheckpointDoubts;
   readonly comparePast: ComparePast;
   readonly suspect: (error: unknown) => void;
@@ -99,7 +97,7 @@ export class ReadyServices {
 }
 
 function startCheckpointing(
-  { system, log, history, index, logger, observation, rate, doubts, comparePast, suspect }: ServiceParts,
+  { system, log, index, logger, observation, doubts, comparePast, suspect }: ServiceParts,
   purge: () => Promise<void>,
 ): Checkpointer | undefined {
   const { checkpointer: options, nodeId, kvProvider } = system;
@@ -109,7 +107,6 @@ function startCheckpointing(
     ...ofIndex,
     agrees: hasSamePast(ofIndex.agrees, options.store, doubts, comparePast),
     isDamaged: (name: string): boolean => doubts.isDamaged(name),
-    replayTimeMs: replayTime(index, history, rate),
   };
   return startCheckpointer({ source, options, onEvent: checkpointerListener(observation.events, logger) });
 }

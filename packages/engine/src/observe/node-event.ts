@@ -8,7 +8,7 @@ export interface WorkResults {
   readonly checkpoint:
     | { readonly outcome: "saved"; readonly checkpoint: CheckpointSummary }
     | {
-        readonly outcome: "empty" | "unchanged" | "recent" | "leased" | "short-tail";
+        readonly outcome: "empty" | "unchanged" | "recent" | "leased";
         readonly because: string;
       };
   /** A joining node searched for a checkpoint, and restored one or found none. `skipped` lists unusable ones. */

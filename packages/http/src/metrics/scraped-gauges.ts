@@ -106,10 +106,6 @@ const OF_STATUS: Readonly<Record<string, readonly [help: string, read: (status: 
     "How long ago a checkpoint was last verified, by the store's clock.",
     ({ checkpoints: { lastVerified } }) => fromMs(lastVerified?.ageMs),
   ],
-  cairn_checkpoint_short_tail: [
-    "Whether this node's last round saved nothing because replaying the transactions after the newest checkpoint is within replay-budget.",
-    ({ checkpoints: { skipped } }) => Number(skipped?.reason === "short-tail"),
-  ],
   cairn_checkpoint_running_bytes: [
     "Bytes of the index that the current round has packed; absent if none is running.",
     ({ checkpoints: { running } }) => running?.bytes,

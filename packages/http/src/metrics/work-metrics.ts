@@ -6,7 +6,7 @@ const SECONDS = [0.01, 0.1, 1, 5, 15, 60, 300, 900, 3_600, 14_400];
 
 /** Counters start at 0, because Prometheus does not treat the step from an absent series to 1 as an increase. */
 const OUTCOMES: { readonly [W in Work]: readonly WorkResults[W]["outcome"][] } = {
-  checkpoint: ["saved", "empty", "unchanged", "recent", "leased", "short-tail"],
+  checkpoint: ["saved", "empty", "unchanged", "recent", "leased"],
   restore: ["restored", "none"],
   sweep: ["swept"],
   verification: ["verified"],
