@@ -129,7 +129,6 @@ describe("a running node that scrubs its index", () => {
       expect.objectContaining({ stage: "failed", error: expect.objectContaining({ code: "INDEX_CORRUPT" }) }),
     );
     expect(await node.metrics()).toContain('cairn_work_failures_total{work="scrub",code="INDEX_CORRUPT"} 1');
-    expect(await node.metrics()).toContain("cairn_index_scrub_period_seconds 0.1");
   });
 
   it.each([

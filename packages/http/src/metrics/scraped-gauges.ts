@@ -13,7 +13,7 @@ export interface Scraped {
 }
 
 /** The parts of a node's system that appear in metrics. */
-export type MeasuredSystem = Pick<System, "nodeId" | "scrubEvery"> & {
+export type MeasuredSystem = Pick<System, "nodeId"> & {
   readonly checkpointer?:
     | Pick<NonNullable<System["checkpointer"]>, "approxFrequency" | "verifyEvery">
     | undefined;
@@ -36,46 +36,21 @@ const OF_STATUS: Readonly<Record<string, readonly [help: string, read: (status: 
     "Whether the log responded during this scrape.",
     ({ log: { reachable } }) => (reachable === null ? null : Number(reachable)),
   ],
-  cairn_log_first_tx: ["The first transaction that the log still holds.", ({ log }) => log.firstTxId],
   cairn_log_last_tx: ["The last transaction of the log.", ({ log }) => log.lastTxId],
   cairn_log_lag_transactions: [
     "How many transactions the index is behind the log.",
     ({ index }) => index.lag,
   ],
   cairn_index_tx: ["The last transaction applied.", ({ index }) => index.txId],
-  cairn_index_tx_timestamp_seconds: [
-    "The log's time of the last transaction applied.",
-    ({ index }) => seconds(index.txTime),
-  ],
-  cairn_index_divergence: [
-    "1 while another node or a checkpoint has a different past and it is not known which one is right; otherwise 0.",
-    ({ index }) => Number(index.divergence !== null),
-  ],
   cairn_index_documents: ["Documents in the index.", ({ index }) => index.documents],
   cairn_index_bytes: ["Size of the index's files.", ({ index }) => index.bytes],
   cairn_join_skipped_checkpoints: [
     "Checkpoints that this node's last join skipped.",
     ({ join }) => join.skipped.length,
   ],
-  cairn_join_moved_aside_indexes: [
-    "Local indexes that this node's last join moved aside.",
-    ({ join }) => join.movedAside.length,
-  ],
-  cairn_join_replayed_transactions: [
-    "Transactions replayed after the checkpoint or the local index when the node joined.",
-    ({ join }) => join.replayed,
-  ],
-  cairn_join_ready_after_seconds: [
-    "How long the node took from its start until it was ready.",
-    ({ join }) => fromMs(join.readyAfterMs),
-  ],
   cairn_node_stalled_seconds: [
     "How long the node has made no progress although there is work to do; 0 while it makes progress.",
     ({ stalled }) => (stalled === null ? 0 : stalled.forMs / 1_000),
-  ],
-  cairn_join_progress_ratio: [
-    "The completed fraction of the restore or the replay, from 0 to 1; absent if none is running.",
-    ({ progress }) => (progress === null || progress.total === 0 ? null : progress.done / progress.total),
   ],
   cairn_orphan_transactions: [
     "Transactions that the log lost and that only indexes in quarantine contain.",
@@ -86,21 +61,9 @@ const OF_STATUS: Readonly<Record<string, readonly [help: string, read: (status: 
     ({ checkpoints: { last } }) => last?.txId,
   ],
   cairn_checkpoint_last_bytes: ["Size of the newest checkpoint.", ({ checkpoints: { last } }) => last?.bytes],
-  cairn_checkpoint_last_timestamp_seconds: [
-    "When the newest checkpoint was taken, by the store's clock.",
-    ({ checkpoints: { last } }) => seconds(last?.takenAt),
-  ],
   cairn_checkpoint_last_age_seconds: [
     "Age of the newest checkpoint, by the store's clock.",
     ({ checkpoints: { last } }) => fromMs(last?.ageMs),
-  ],
-  cairn_checkpoint_verified_tx: [
-    "The transaction of the checkpoint that any node verified most recently.",
-    ({ checkpoints: { lastVerified } }) => lastVerified?.txId,
-  ],
-  cairn_checkpoint_verified_timestamp_seconds: [
-    "When a checkpoint was last verified, by the store's clock.",
-    ({ checkpoints: { lastVerified } }) => seconds(lastVerified?.verifiedAt),
   ],
   cairn_checkpoint_verified_age_seconds: [
     "How long ago a checkpoint was last verified, by the store's clock.",
@@ -114,10 +77,6 @@ const OF_STATUS: Readonly<Record<string, readonly [help: string, read: (status: 
     "The approximate interval at which the cluster writes a segment of the log's backup.",
     ({ logBackup }) => fromMs(logBackup?.everyMs),
   ],
-  cairn_log_backup_last_tx: [
-    "The last transaction of the log's backup.",
-    ({ logBackup }) => logBackup?.covered?.at(-1)?.last,
-  ],
   cairn_log_backup_exposed_transactions: [
     "Transactions of the index that are not in the log's backup yet.",
     ({ logBackup }) => logBackup?.exposed.transactions,
@@ -130,7 +89,6 @@ const OF_STATUS: Readonly<Record<string, readonly [help: string, read: (status: 
     "Holes in the log's backup.",
     ({ logBackup }) => (logBackup?.covered ? Math.max(0, logBackup.covered.length - 1) : null),
   ],
-  cairn_log_backup_segments: ["Segments of the log's backup.", ({ logBackup }) => logBackup?.segments],
   cairn_log_backup_bytes: ["Size of the log's backup.", ({ logBackup }) => logBackup?.bytes],
   cairn_log_backup_unusable_segments: [
     "Segments of the log's backup that this node has found to be damaged or to belong to a different history.",
@@ -140,14 +98,6 @@ const OF_STATUS: Readonly<Record<string, readonly [help: string, read: (status: 
     "How many of this node's looks at the log's backup have failed since the last successful one.",
     ({ logBackup }) => logBackup?.failedLooks,
   ],
-  cairn_log_backup_last_look_timestamp_seconds: [
-    "When this node last looked at the log's backup successfully.",
-    ({ logBackup }) => seconds(logBackup?.lastLookAt),
-  ],
-  cairn_log_backup_next_look_timestamp_seconds: [
-    "When this node next looks at the log's backup.",
-    ({ logBackup }) => seconds(logBackup?.nextLookAt),
-  ],
   cairn_index_disk_free_bytes: [
     "Space on the file system of the index that is available to this user.",
     ({ resources }) => resources.diskFreeBytes,
@@ -155,10 +105,6 @@ const OF_STATUS: Readonly<Record<string, readonly [help: string, read: (status: 
   cairn_index_disk_size_bytes: [
     "Size of the file system of the index.",
     ({ resources }) => resources.diskTotalBytes,
-  ],
-  cairn_checkpoint_next_look_timestamp_seconds: [
-    "When this node next looks at the store.",
-    ({ checkpoints: { nextCheckAt } }) => seconds(nextCheckAt),
   ],
 };
 
@@ -172,7 +118,7 @@ const ofQueues =
   ({ queues = [] }) =>
     queues.map((queue) => [[queue.name], read(queue)]);
 
-function otherGauges({ nodeId, checkpointer, scrubEvery }: MeasuredSystem): Record<string, Declared> {
+function otherGauges({ nodeId, checkpointer }: MeasuredSystem): Record<string, Declared> {
   const startedAt = systemClock.now() / 1_000;
   return {
     cairn_build_info: [
@@ -190,11 +136,6 @@ function otherGauges({ nodeId, checkpointer, scrubEvery }: MeasuredSystem): Reco
       "verify-every: the approximate interval at which the cluster verifies a checkpoint; absent if it is not configured.",
       [],
       constant(fromMs(checkpointer?.verifyEvery)),
-    ],
-    cairn_index_scrub_period_seconds: [
-      "scrub-every: the interval at which all tables of the index are compared with their checksums; absent if they are not.",
-      [],
-      constant(fromMs(scrubEvery)),
     ],
     cairn_node_phase: [
       "1 for the current phase of the node, and 0 for the others.",

@@ -15,7 +15,6 @@ const OUTCOMES: { readonly [W in Work]: readonly WorkResults[W]["outcome"][] } =
   trim: ["trimmed", "kept"],
 };
 
-const SEGMENT_CHANGES = ["written", "merged", "removed"] as const;
 const REMOVAL_REASONS = ["retention", "leftover", "expired"];
 
 /** The codes of errors which mean that the store does not work properly. */
@@ -98,20 +97,6 @@ function detailMetrics(make: Instruments): (event: Exclude<NodeEvent, { stage: "
     "cairn_sweep_failed_removals_total",
     "Files that sweeps failed to remove.",
   );
-  const skipped = make.counter(
-    "cairn_restore_skipped_total",
-    "Checkpoints that a joining node skipped, by error code.",
-    "code",
-  );
-  const trimmed = make.counter(
-    "cairn_log_trimmed_messages_total",
-    "Messages that this node trimmed from the log.",
-  );
-  const segments = make.counter(
-    "cairn_log_backup_segments_total",
-    "Segments of the log's backup that this node wrote, merged, or removed after merging.",
-    "change",
-  );
   const contention = make.counter(
     "cairn_checkpoint_lease_contention_total",
     "Rounds that found the lease of another node (held), or lost their own lease while uploading (lost).",
@@ -122,7 +107,6 @@ function detailMetrics(make: Instruments): (event: Exclude<NodeEvent, { stage: "
     "Whether the last task that used the checkpoint store could reach it; absent before the first one.",
   );
   for (const reason of REMOVAL_REASONS) removed.inc({ reason }, 0);
-  for (const change of SEGMENT_CHANGES) segments.inc({ change }, 0);
   for (const outcome of ["held", "lost"]) contention.inc({ outcome }, 0);
   // The gauge is created with 0, which would report a problem before the first look.
   storeReachable.remove();
@@ -131,12 +115,6 @@ function detailMetrics(make: Instruments): (event: Exclude<NodeEvent, { stage: "
     if (event.work === "sweep") {
       for (const { reason } of event.removed) removed.inc({ reason });
       undeletable.inc(event.failed.length);
-    } else if (event.work === "restore") {
-      for (const { code } of event.skipped) skipped.inc({ code });
-    } else if (event.work === "trim") {
-      trimmed.inc(Math.max(0, event.upTo - event.first));
-    } else if (event.work === "backup") {
-      for (const change of SEGMENT_CHANGES) segments.inc({ change }, event[change].length);
     } else if (event.outcome === "leased") {
       contention.inc({ outcome: "held" });
     }

@@ -62,28 +62,8 @@ it("the metrics contain nothing about the store before its first use, and nothin
   expect(await value("cairn_store_reachable")).toBe(0);
 });
 
-it("the metrics count the segments of the log's backup by operation", async () => {
+it("the metrics count removals by reason, and failed removals", async () => {
   const { events, value } = measured();
-  const covered = [{ first: 1, last: 9 }];
-  const segment = { name: "log-a/x.segment", bytes: 10 };
-  events.begin("backup").ended({
-    outcome: "written",
-    written: [segment, segment],
-    merged: [segment],
-    removed: ["log-a/y.segment"],
-    covered,
-  });
-  expect(await value("cairn_log_backup_segments_total", { change: "written" })).toBe(2);
-  expect(await value("cairn_log_backup_segments_total", { change: "merged" })).toBe(1);
-  expect(await value("cairn_log_backup_segments_total", { change: "removed" })).toBe(1);
-  expect(await value("cairn_store_reachable")).toBe(1);
-});
-
-it("the metrics count trimmed messages, removals by reason, and failed removals", async () => {
-  const { events, value } = measured();
-  events.begin("trim").ended({ outcome: "trimmed", first: 10, upTo: 25, because: "Old." });
-  events.begin("trim").ended({ outcome: "kept", first: 25, upTo: 25, because: "Young." });
-  expect(await value("cairn_log_trimmed_messages_total")).toBe(15);
   const because = "A test said so.";
   const sweep = events.begin("sweep");
   sweep.moved(30);
