@@ -79,7 +79,7 @@ async function main(): Promise<void> {
     });
     const damaged = await scene.damageNewest();
     await page.locator(`#store tr.damaged[data-checkpoint="${damaged}"]`).waitFor();
-    await page.locator("#timeline").screenshot({ path: path.join(FOLDER, "damaged.png") });
+    await page.locator("#store").screenshot({ path: path.join(FOLDER, "damaged.png") });
     const bringBack = await scene.loseStore();
     await page.locator("#store.old .problem").first().waitFor();
     await page.locator("#store").screenshot({ path: path.join(FOLDER, "store-away.png") });

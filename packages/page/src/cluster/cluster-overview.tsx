@@ -5,7 +5,6 @@ import { Rates } from "../data/rates.ts";
 import { words } from "../text/amounts.ts";
 import { instant } from "../text/times.ts";
 import { ActivityPanel } from "./activity-panel.tsx";
-import { CheckpointTimeline } from "./checkpoint-timeline.tsx";
 import { LogPanel } from "./log-panel.tsx";
 import { NodesPanel } from "./nodes-panel.tsx";
 import { ResourcesPanel } from "./resources-panel.tsx";
@@ -55,7 +54,6 @@ export function ClusterOverview() {
       <Verdict cluster={cluster} />
       <Findings cluster={cluster} />
       <NodesPanel cluster={cluster} rates={rates} />
-      <CheckpointTimeline checkpoints={checkpoints} cluster={cluster} status={status} />
       <div class="columns">
         <LogPanel log={log} cluster={cluster} status={status} rates={rates} />
         <ResourcesPanel status={status} rates={ofProcess} />

@@ -53,12 +53,13 @@ function StoreFacts({
   readonly isReachable: boolean;
 }) {
   if (status === undefined) return null;
-  const { store, lastCheckAt, running, skipped } = status.checkpoints;
+  const { store, lastCheckAt, nextCheckAt, running, skipped } = status.checkpoints;
   const { logBackup } = status;
   return (
     <dl>
       <Fact name="Answers">{yesOrNo(isReachable)}</Fact>
       <Fact name="Last look">{localTime(instant(lastCheckAt))}</Fact>
+      <Fact name="Next look">{localTime(instant(nextCheckAt))}</Fact>
       <Fact name="Now">
         {running === null
           ? words(skipped?.because ?? "waiting for the next look")
