@@ -17,8 +17,6 @@ const RESOURCES: NodeStatus["resources"] = {
   processorMs: 700,
   diskFreeBytes: 1e9,
   diskTotalBytes: 1e10,
-  reads: { perSecond: 7, p50Ms: 0.4, p99Ms: 3 },
-  writes: { perSecond: 0, p50Ms: null, p99Ms: null },
 };
 
 /** Returns the status of a ready node. */

@@ -195,6 +195,5 @@ function answered({ method, begin, response, route }: Exchange, status: number, 
     route: route?.label ?? "none",
     status,
     seconds: (performance.now() - begin) / 1_000,
-    kind: route?.kind,
   });
 }

@@ -349,8 +349,6 @@ export class MemoryNode implements NodeApi {
   }
 }
 
-const RATE = { perSecond: 0, p50Ms: null, p99Ms: null };
-
 /** What a MemoryNode reports to use. */
 export const RESOURCES: NodeStatus["resources"] = {
   uptimeMs: 1,
@@ -358,8 +356,6 @@ export const RESOURCES: NodeStatus["resources"] = {
   processorMs: 1,
   diskFreeBytes: 2 ** 40,
   diskTotalBytes: 2 ** 40,
-  reads: RATE,
-  writes: RATE,
 };
 
 /** The only queue of a MemoryNode. */

@@ -279,17 +279,6 @@ export interface NodeResources {
   /** The space on the disk of `db-dir` that this user may still use, and its size; null if the system does not report it. */
   readonly diskFreeBytes: number | null;
   readonly diskTotalBytes: number | null;
-  /** The requests over HTTP that read documents, and those that write, within about the last minute. */
-  readonly reads: RequestRate;
-  readonly writes: RequestRate;
-}
-
-/** The requests of one kind within about the last minute. The durations are null if there were none. */
-export interface RequestRate {
-  readonly perSecond: number;
-  /** Half of the requests, and 99 % of them, took no longer than this. */
-  readonly p50Ms: number | null;
-  readonly p99Ms: number | null;
 }
 
 export interface LogBackupStatus {

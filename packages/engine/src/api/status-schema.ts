@@ -23,7 +23,6 @@ function understood<T extends z.ZodType>(schema: T): z.ZodCatch<z.ZodNullable<T>
 
 export const FailureSchema = z.object({ code: Text, message: Text, hint: Text.nullable() });
 const Warning = z.object({ code: Text, message: Text, hint: Text });
-const Rate = z.object({ perSecond: z.number().min(0), p50Ms: Ms.nullable(), p99Ms: Ms.nullable() });
 const Run = z.object({ txId: Count, history: Text, effects: Text });
 
 const VerdictSchema = z.object({
@@ -186,8 +185,6 @@ export const StatusSchema = z.object({
     processorMs: Ms,
     diskFreeBytes: Count.nullable(),
     diskTotalBytes: Count.nullable(),
-    reads: Rate,
-    writes: Rate,
   }),
 }) satisfies z.ZodType<NodeStatus>;
 

@@ -223,10 +223,7 @@ class RunningNode implements Omit<CairnNode, keyof NodeReads | "submit"> {
         closeTimeoutMs: HTTP_STOP_MS,
         onFiles: (paths, problem) => this.#life.observation.noteFiles(paths, problem),
         onCertificate: (validUntil) => this.#life.observation.noteCertificate(validUntil),
-        onAnswered: (request) => {
-          this.#life.observation.metrics.onRequest(request);
-          if (request.kind !== undefined) this.#resources.note(request.kind, request);
-        },
+        onAnswered: (request) => this.#life.observation.metrics.onRequest(request),
       });
       this.#logger.info({ url: this.#http.url }, "listening");
     }

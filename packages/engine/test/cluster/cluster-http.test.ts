@@ -63,13 +63,9 @@ it("a node returns what happened since its start, newest first, without failures
   expect(await client.activity({ limit: 1 })).toEqual(activity.slice(0, 1));
 });
 
-it("every node reports what it uses, and the requests that it served", async () => {
+it("every node reports what it uses", async () => {
   const a = await scene.ready("a", { parts: { http } });
   await scene.ready("b");
-  for (let n = 0; n < 3; n += 1)
-    await fetch(`${a.url}/api/v1/things/default/k${n}`, { method: "PUT", body: "1" });
-  for (let n = 0; n < 5; n += 1) await fetch(`${a.url}/api/v1/things/default/k${n % 3}`);
-  await fetch(`${a.url}/status`);
   const own = (await cluster(a)).nodes.map(({ status }) => status.resources);
   expect(own).toHaveLength(2);
   for (const resources of own) {
@@ -77,11 +73,6 @@ it("every node reports what it uses, and the requests that it served", async () 
     expect(resources?.diskFreeBytes).toBeGreaterThan(0);
     expect(resources?.diskTotalBytes).toBeGreaterThan(resources?.diskFreeBytes ?? Infinity);
   }
-  const { reads, writes, uptimeMs = 0 } = own[0] ?? {};
-  expect(Math.round(((reads?.perSecond ?? 0) * Math.max(1_000, uptimeMs)) / 1_000)).toBe(5);
-  expect(Math.round(((writes?.perSecond ?? 0) * Math.max(1_000, uptimeMs)) / 1_000)).toBe(3);
-  expect(writes?.p99Ms).toBeGreaterThanOrEqual(writes?.p50Ms ?? Infinity);
-  expect(own[1]?.reads).toEqual({ perSecond: 0, p50Ms: null, p99Ms: null });
 });
 
 it(

@@ -19,8 +19,6 @@ export interface Declared<P extends QueryParameters = QueryParameters> {
   readonly concerns: Concern<Query<P>>;
   /** True if a ticket in the query may replace the token. */
   readonly acceptsTicket?: true;
-  /** False for requests that neither read nor write data although they require that right. Defaults to true. */
-  readonly isData?: false;
   /** The id in the OpenAPI document, which does not describe routes without one. */
   readonly id?: string;
   readonly tag?: "node" | "documents" | "transactions" | "events" | "policies" | "queues" | "checkpoints";
@@ -48,16 +46,12 @@ export interface Declared<P extends QueryParameters = QueryParameters> {
 /** A declared route, and what follows from its declaration for every request. */
 export interface Route extends Declared {
   readonly label: string;
-  /** Whether its requests read or write data. */
-  readonly kind: "read" | "write" | undefined;
 }
 
 /** Checks the declaration of a route, and infers the types of its parameters. */
 export function route<P extends QueryParameters = Record<never, never>>(declared: Declared<P>): Route {
-  const { path, right, isData } = declared;
-  const label = declared.label ?? path.replaceAll(/\{(\w+)\}/g, ":$1");
-  const kind = isData !== false && (right === "read" || right === "write") ? right : undefined;
-  return { ...(declared as unknown as Declared), label, kind };
+  const label = declared.label ?? declared.path.replaceAll(/\{(\w+)\}/g, ":$1");
+  return { ...(declared as unknown as Declared), label };
 }
 
 export interface Success {

@@ -21,7 +21,6 @@ export const ROUTES: readonly Route[] = [
     path: "/openapi.json",
     right: "read",
     concerns: "none",
-    isData: false,
     id: "getOpenApi",
     tag: "node",
     summary: "Return this document.",

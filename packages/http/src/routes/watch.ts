@@ -31,7 +31,6 @@ export const watchRoutes: readonly Route[] = [
     right: "read",
     concerns: { named: ({ query }) => query.bucket, all: "a watch without a bucket concerns" },
     acceptsTicket: true,
-    isData: false,
     id: "watch",
     tag: "documents",
     summary: "Watch changes as server-sent events: every transaction with changes is sent once and in order.",
@@ -80,7 +79,6 @@ export const watchRoutes: readonly Route[] = [
     path: "/api/v1/watch/tickets",
     right: "read",
     concerns: "none",
-    isData: false,
     id: "createTicket",
     tag: "documents",
     summary:

@@ -6,7 +6,6 @@ import type { AnsweredRequest } from "@cairn/engine/src/observe/resource-use";
 import { parseSamples, type Sample } from "@cairn/test-support/nodes/samples";
 
 const answered: fc.Arbitrary<AnsweredRequest> = fc.record({
-  kind: fc.constant(undefined),
   method: fc.constantFrom("GET", "PUT", "BREW"),
   route: fc.constantFrom("/api/v1/*", "none"),
   status: fc.constantFrom(200, 404),

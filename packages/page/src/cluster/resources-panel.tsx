@@ -1,9 +1,9 @@
-import type { NodeStatus, RequestRate } from "@cairn/client";
+import type { NodeStatus } from "@cairn/client";
 import type { Polled } from "../data/polled.ts";
 import type { Rates } from "../data/rates.ts";
 import { Fact } from "../parts/marks.tsx";
 import { Panel } from "../parts/panel.tsx";
-import { amountOfBytes, count, rate, span, UNKNOWN, words } from "../text/amounts.ts";
+import { amountOfBytes, count, span, UNKNOWN, words } from "../text/amounts.ts";
 
 interface ResourcesProps {
   readonly status: Polled<NodeStatus>;
@@ -31,18 +31,9 @@ export function ResourcesPanel({ status, rates }: ResourcesProps) {
             <Fact name="Disk">
               {amountOfBytes(used?.diskFreeBytes)} free of {amountOfBytes(used?.diskTotalBytes)}
             </Fact>
-            <Fact name="Reads">{requests(used?.reads)}</Fact>
-            <Fact name="Writes">{requests(used?.writes)}</Fact>
           </dl>
         );
       }}
     </Panel>
   );
-}
-
-function requests(given: RequestRate | undefined): string {
-  if (given === undefined) return UNKNOWN;
-  const { perSecond, p50Ms, p99Ms } = given;
-  if (p50Ms === null) return `${rate(perSecond)}, none within the last minute`;
-  return `${rate(perSecond)}, half within ${span(p50Ms)}, 99 % within ${span(p99Ms)}`;
 }
