@@ -1,12 +1,5 @@
 import { emptyStatus } from "@cairn/engine/testing";
-import type {
-  Activity,
-  ClusterStatus,
-  ListedCheckpoint,
-  LogOverview,
-  NodeStatus,
-  QueueStatus,
-} from "@cairn/client";
+import type { ClusterStatus, ListedCheckpoint, LogOverview, NodeStatus, QueueStatus } from "@cairn/client";
 
 const DAY = "2026-11-20";
 const STORE = "file:///data/checkpoints";
@@ -175,20 +168,6 @@ export function answersOf(text: string) {
     lastTxId: 1_200,
     trim: { automatic: false, upTo: 900, because: text, checkpoint: text },
   };
-  const activity: readonly Activity[] = [
-    { id: 2, at, level: "error", message: text, code: text, hint: text, durationMs: 7, bytes: 9, times: 3 },
-    {
-      id: 1,
-      at,
-      level: "info",
-      message: text,
-      code: null,
-      hint: null,
-      durationMs: null,
-      bytes: null,
-      times: 1,
-    },
-  ];
   const queue: QueueStatus = {
     name: text,
     policy: { shards: 4, cap: 100, terminal: { [text]: [text] }, lease: "PT30S" },
@@ -206,7 +185,6 @@ export function answersOf(text: string) {
     "/status": status,
     "/api/v1/checkpoints": checkpoints,
     "/status/log": log,
-    "/status/activity": activity,
     "/api/v1/buckets": [
       { name: text, documents: 7, fields: { [text]: { counts: { [text]: 7 }, more: true } } },
     ],

@@ -54,7 +54,6 @@ describe("the page of a node that lies", () => {
     for (const lie of [null, [], {}, 7, "text", [null], { nodes: 7 }, { nodes: [null], silent: {} }]) {
       server.liar = truthful("calm", {
         "/status/cluster": lie,
-        "/status/activity": lie,
         "/api/v1/buckets": lie,
       });
       await using opened = await openPage(browser, server.url);

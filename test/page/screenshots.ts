@@ -34,7 +34,6 @@ async function main(): Promise<void> {
       [dark, "cluster-dark"],
       [small, "cluster-small"],
     ] as const) {
-      await shown.locator("#activity li").first().waitFor();
       await shown.locator("#store tbody tr").first().waitFor();
       await take(shown, name);
     }

@@ -1,4 +1,3 @@
-import type { Activity } from "./types/activity.ts";
 import type { ClusterStatus } from "./types/cluster-status.ts";
 import type { LogOverview } from "./types/log-overview.ts";
 import type { NodeStatus } from "./types/node-status.ts";
@@ -264,11 +263,6 @@ export class CairnClient {
   async log({ timeoutMs: timeout, signal }: WaitOptions = {}): Promise<LogOverview> {
     const waitMs = timeout ?? WAIT_MS;
     return await this.#json({ path: "/status/log", query: { timeout }, signal, waitMs });
-  }
-
-  /** Returns what happened on the current node since its start, newest first. */
-  async activity({ limit, signal }: CallOptions & { readonly limit?: number } = {}): Promise<Activity[]> {
-    return await this.#json({ path: "/status/activity", query: { limit }, signal });
   }
 
   /** Returns the SHA-256 of the logical content of an index, and the transaction at which it was computed. */

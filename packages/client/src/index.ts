@@ -1,7 +1,6 @@
 export { CairnClient } from "./cairn-client.ts";
 export { CairnClientError } from "./types/client-error.ts";
 export type * from "./types/client-types.ts";
-export type * from "./types/activity.ts";
 export type * from "./types/cluster-status.ts";
 export type * from "./types/log-overview.ts";
 export type * from "./types/node-status.ts";

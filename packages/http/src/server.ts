@@ -33,8 +33,6 @@ export interface HttpServer {
 /** The dependencies of {@link startHttpServer}, in addition to the options. */
 export interface HttpServerContext {
   readonly logger: HttpLogger;
-  /** The logger for failures of single requests. Defaults to `logger`. */
-  readonly requestLogger?: HttpLogger;
   /** Completes the commands in a hint for those who may read the node's status. By default, hints are left as they are. */
   readonly completeHint?: (hint: string) => string;
   /** The time for which requests in progress may continue when the server closes (ms). Defaults to 5,000. */
@@ -162,7 +160,7 @@ function createListener(
   tls?.follow(server as unknown as TlsServer);
   // By default, Node drops header lines beyond the first 2,000, even an If-Match. Their size is limited anyway.
   server.maxHeadersCount = 0;
-  const failures = new FailedRequests(context.requestLogger ?? logger);
+  const failures = new FailedRequests(logger);
   const maxConnections = context.maxConnections ?? connectionLimit(openFilesLimit());
   const unsent = new UnsentResponses(
     goneAfterMs,

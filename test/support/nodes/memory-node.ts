@@ -1,6 +1,5 @@
 import { CairnError } from "@cairn/kv";
 import type {
-  Activity,
   ClusterStatus,
   DocumentKey,
   NodeStatus,
@@ -158,10 +157,6 @@ export class MemoryNode implements NodeApi {
   async log(): ReturnType<NodeApi["log"]> {
     const { name, id, location = null, firstTxId, lastTxId } = (await this.status()).log;
     return { name, id, location, firstTxId, lastTxId, trim: null };
-  }
-
-  activity(): Promise<readonly Activity[]> {
-    return Promise.resolve([]);
   }
 
   async cluster(): Promise<ClusterStatus> {

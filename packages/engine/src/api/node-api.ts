@@ -1,6 +1,5 @@
 import type { HeldLease } from "@cairn/checkpoint";
 import type {
-  Activity,
   CheckpointSummary,
   ClusterStatus,
   DocumentKey,
@@ -166,10 +165,6 @@ export interface NodeApi {
    * returned again for 30 seconds. Throws LOG_UNREACHABLE or STORE_*.
    */
   log(): Promise<LogOverview>;
-  /**
-   * Returns what happened on this node since its start, newest first: at most `limit` (100) of the hundreds it keeps.
-   */
-  activity(options?: { readonly limit?: number }): Promise<readonly Activity[]>;
   /** Returns the metrics of GET /metrics in Prometheus' text format, in every phase. docs/metrics.md lists them. */
   metrics(): Promise<string>;
   /**

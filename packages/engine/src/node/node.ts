@@ -19,7 +19,6 @@ import { IndexDirectory } from "../db-dir/index-directory.ts";
 import type { CheckpointResult, NodeApi } from "../api/node-api.ts";
 import { logOverviews } from "../upkeep/log-overview.ts";
 import { type AnsweredRequest, resourceUse } from "../observe/resource-use.ts";
-import { RecentActivity } from "../observe/recent-activity.ts";
 import { INDEX_VERSION } from "../index/rows/index-state.ts";
 import { type NodeLife, nodeLife } from "./node-life.ts";
 import { NodeAppends } from "./node-appends.ts";
@@ -70,7 +69,6 @@ export interface NodeServer {
 
 export interface ServerContext {
   readonly logger: Logger;
-  readonly requestLogger: Logger;
   /** Completes the commands in a hint for those who may read the node's status. */
   readonly completeHint: (hint: string) => string;
   /** The time for which requests in progress may continue when the server closes (ms). */
@@ -133,10 +131,7 @@ class RunningNode implements Omit<CairnNode, keyof NodeReads | "submit"> {
   readonly #system: System;
   readonly #directory: IndexDirectory;
   readonly #serve: NodeParts["serve"];
-  /** The log for lines about requests, which are not part of the activity. */
-  readonly #requestLogger: Logger;
   readonly #logger: Logger;
-  readonly #activity = new RecentActivity();
   readonly #resources: ReturnType<typeof resourceUse>;
   readonly #overview: ReturnType<typeof logOverviews>;
   readonly #life: NodeLife;
@@ -155,7 +150,7 @@ class RunningNode implements Omit<CairnNode, keyof NodeReads | "submit"> {
     directory: IndexDirectory,
     {
       parts,
-      logger: requestLogger,
+      logger,
       stall = {},
       onEvent,
       compareEveryMs,
@@ -165,10 +160,8 @@ class RunningNode implements Omit<CairnNode, keyof NodeReads | "submit"> {
     this.#system = system;
     this.#directory = directory;
     this.#serve = parts.serve;
-    this.#requestLogger = requestLogger;
     this.#resources = resourceUse(system.dbDir);
     this.#overview = logOverviews(system);
-    const logger = this.#activity.tap(requestLogger);
     this.#logger = logger;
     this.ready = new Promise((resolve, reject) => {
       this.#resolveReady = resolve;
@@ -214,7 +207,6 @@ class RunningNode implements Omit<CairnNode, keyof NodeReads | "submit"> {
     if (http !== undefined) {
       this.#http = await this.#serve(this.api, http, {
         logger: this.#logger,
-        requestLogger: this.#requestLogger,
         completeHint: (hint) =>
           completeCommands(hint, (command) =>
             // Only the client knows by which address it reaches the node.
@@ -258,8 +250,6 @@ class RunningNode implements Omit<CairnNode, keyof NodeReads | "submit"> {
 
   readonly cluster: NodeApi["cluster"] = ({ timeoutMs = LIMITS.defaultClusterWaitMs } = {}) =>
     this.#reporting.cluster(timeoutMs);
-  readonly activity: NodeApi["activity"] = ({ limit = LIMITS.defaultPageItems } = {}) =>
-    Promise.resolve(this.#activity.newest(limit));
   readonly log: NodeApi["log"] = async () => await this.#overview(this.#life.log, (await this.status()).log);
 
   async checkpoints(): Promise<readonly ListedCheckpoint[]> {

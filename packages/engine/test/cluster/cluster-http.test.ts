@@ -49,20 +49,6 @@ it("every node returns all nodes, their histories and a verdict, as cairn status
   expect(viaClient).toMatchObject({ askedBy: { node: "a" }, nodes: [{}, {}, {}] });
 });
 
-it("a node returns what happened since its start, newest first, without failures of requests", async () => {
-  const a = await scene.ready("a", { parts: { http } });
-  await put(a, 0, 1, "x");
-  await saveCheckpoint(a);
-  await fetch(`${a.url}/nothing`);
-  const client = new CairnClient({ urls: a.url ?? "" });
-  const activity = await client.activity();
-  expect(activity[0]).toMatchObject({ level: "info", bytes: expect.any(Number), times: 1 });
-  expect(activity[0]?.message).toMatch(/^checkpoint saved \(checkpoint-2-/);
-  expect(activity.map(({ id }) => id)).toEqual(activity.map((_, at) => activity.length - at));
-  expect(activity.at(-1)?.message).toBe("listening");
-  expect(await client.activity({ limit: 1 })).toEqual(activity.slice(0, 1));
-});
-
 it("every node reports what it uses", async () => {
   const a = await scene.ready("a", { parts: { http } });
   await scene.ready("b");

@@ -346,15 +346,4 @@ export const SCHEMAS = {
       object({ automatic: FLAG, upTo: nullable(TX_ID), because: TEXT, checkpoint: nullable(TEXT) }),
     ),
   }),
-  Activity: object({
-    id: COUNT,
-    at: TIME,
-    level: oneOf("info", "warn", "error"),
-    message: TEXT,
-    code: nullable(TEXT),
-    hint: nullable(TEXT),
-    durationMs: nullable(MILLISECONDS),
-    bytes: nullable(BYTES),
-    times: COUNT,
-  }),
 } as const satisfies Readonly<Record<string, OpenApiObject>>;

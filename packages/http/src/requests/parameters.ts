@@ -270,8 +270,6 @@ export const WATCH_PARAMETERS = {
 
 export const LOG_PARAMETERS = { timeout };
 
-export const ACTIVITY_PARAMETERS = { limit };
-
 export const CLUSTER_PARAMETERS = {
   timeout: parameter(
     "timeoutMs",

@@ -2,14 +2,9 @@ import type { NodeStatus } from "@cairn/client";
 import { jsonAnswer } from "../answers/answer.ts";
 import { RequestError } from "../answers/request-error.ts";
 import { found, READ_ERRORS, type Route, route } from "../openapi/route.ts";
-import {
-  ACTIVITY_PARAMETERS,
-  CLUSTER_PARAMETERS,
-  LOG_PARAMETERS,
-  READ_PARAMETERS,
-} from "../requests/parameters.ts";
+import { CLUSTER_PARAMETERS, LOG_PARAMETERS, READ_PARAMETERS } from "../requests/parameters.ts";
 import { formatDuration } from "@cairn/text";
-import { array, ref, TEXT } from "../requests/schema-parts.ts";
+import { ref, TEXT } from "../requests/schema-parts.ts";
 import { storeInTime, timeLimit } from "./await-tx.ts";
 
 const HEALTH = { method: "GET", right: "none", concerns: "none", tag: "node" } as const;
@@ -67,16 +62,6 @@ export const nodeRoutes: readonly Route[] = [
     query: CLUSTER_PARAMETERS,
     answers: found("The status of the cluster.", ref("ClusterStatus")),
     handle: async ({ api, query }) => jsonAnswer(await api.cluster(query), NOT_STORED),
-  }),
-  route({
-    ...STATUS,
-    path: "/status/activity",
-    concerns: { all: "the activity concerns" },
-    id: "getActivity",
-    summary: "Return what happened on the node since its start, newest first, in every phase.",
-    query: ACTIVITY_PARAMETERS,
-    answers: found("The activity.", array(ref("Activity"))),
-    handle: async ({ api, query }) => jsonAnswer(await api.activity(query), NOT_STORED),
   }),
   route({
     ...STATUS,

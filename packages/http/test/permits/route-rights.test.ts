@@ -24,7 +24,6 @@ const EXPECTED: Readonly<Record<string, readonly string[]>> = {
   observe: [
     "GET /status",
     "GET /status/cluster",
-    "GET /status/activity",
     "GET /status/log",
     "GET /metrics",
     "GET /api/v1/digest",

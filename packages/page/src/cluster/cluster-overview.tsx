@@ -1,10 +1,9 @@
-import type { Activity, ClusterStatus, ListedCheckpoint, LogOverview, NodeStatus } from "@cairn/client";
+import type { ClusterStatus, ListedCheckpoint, LogOverview, NodeStatus } from "@cairn/client";
 import { useMemo } from "preact/hooks";
 import { type PolledRequest, usePolled } from "../data/polled.ts";
 import { Rates } from "../data/rates.ts";
 import { words } from "../text/amounts.ts";
 import { instant } from "../text/times.ts";
-import { ActivityPanel } from "./activity-panel.tsx";
 import { LogPanel } from "./log-panel.tsx";
 import { NodesPanel } from "./nodes-panel.tsx";
 import { ResourcesPanel } from "./resources-panel.tsx";
@@ -34,19 +33,12 @@ const CHECKPOINTS: PolledRequest<readonly ListedCheckpoint[]> = {
   everyMs: () => 10_000,
 };
 const LOG: PolledRequest<LogOverview> = { path: "status/log", form: "map", everyMs: () => 30_000 };
-const ACTIVITY: PolledRequest<readonly Activity[]> = {
-  path: "status/activity?limit=100",
-  form: "list",
-  everyMs: () => 5_000,
-};
-
 /** The view of the cluster, in the order in which operators look at it. */
 export function ClusterOverview() {
   const cluster = usePolled(CLUSTER);
   const status = usePolled(STATUS);
   const checkpoints = usePolled(CHECKPOINTS);
   const log = usePolled(LOG);
-  const activity = usePolled(ACTIVITY);
   const rates = useRates(cluster.value, instant(cluster.value?.at), countersOf);
   const ofProcess = useRates(status.value, status.at, processorOf);
   return (
@@ -59,7 +51,6 @@ export function ClusterOverview() {
         <ResourcesPanel status={status} rates={ofProcess} />
       </div>
       <StorePanel checkpoints={checkpoints} status={status} />
-      <ActivityPanel activity={activity} />
     </>
   );
 }
