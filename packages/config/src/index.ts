@@ -3,7 +3,7 @@ export type { ConfigInput } from "./config-sources.ts";
 export { createSystem } from "./create-system.ts";
 export { tellOlderData } from "./older-data.ts";
 export { configAsJson, printConfig } from "./print-config.ts";
-export { type PresentLog, productionNotices } from "./production-notices.ts";
+export { productionNotices } from "./production-notices.ts";
 export { type ConfigResult, readConfig, requireConfig } from "./read-config.ts";
 export { readHttpServer } from "./read-config.ts";
 export { ConfigError, type ConfigProblem, formatProblems } from "./source/problems.ts";

@@ -4,25 +4,15 @@ import type { ResolvedConfig } from "./read-config.ts";
 import type { SettingValue } from "./types/json-schema.ts";
 import type { ConfigPath } from "./types/reading.ts";
 
-/** What a running node of the configuration shows of its log. */
-export interface PresentLog {
-  readonly policies: Policies;
-  readonly writesPerSecond: number;
-  /** The size of the index for each of its transactions. */
-  readonly bytesPerWrite: number;
-}
-
 interface ProductionRule {
   /** Why it matters that the configuration lacks something, as a sentence; undefined if it lacks nothing. */
-  lack(config: ResolvedConfig, present: PresentLog | undefined): string | undefined;
+  lack(config: ResolvedConfig): string | undefined;
   /** What to write: the path of a parameter, and its value. */
   write(config: ResolvedConfig): Addition;
 }
 
-const GB = 1e9;
-const DAY_S = 86_400;
 /** Of documents of 300 bytes, each in a transaction of its own, with all history (docs/sizing.md). */
-const BYTES_PER_WRITE = 350;
+const GROWTH = "3 GB a day for each 100 writes/s";
 
 const BOUNDS = { history: { "*": { keep: 3, for: "P1D" } }, outcomes: { for: "P1D" } } as const;
 
@@ -51,10 +41,10 @@ const RULES: readonly ProductionRule[] = [
     write: (config) => ofCheckpointer(config, { "verify-every": "P1D" }),
   },
   {
-    lack: ({ policies }, present) =>
-      isBounded(policies) || isBounded(present?.policies)
+    lack: ({ policies }) =>
+      isBounded(policies)
         ? undefined
-        : `Nothing bounds the history, so the index of each node and each checkpoint grow by about ${growth(present)}; a log that has policies takes this from cairn policy apply.`,
+        : `Nothing in the configuration bounds the history, so unless the log's policies do (cairn policy show), the index of each node and each checkpoint grow by about ${GROWTH}; a log that has policies takes this from cairn policy apply.`,
     write: () => [["cairn/policies"], BOUNDS],
   },
   {
@@ -82,29 +72,17 @@ const RULES: readonly ProductionRule[] = [
  * Returns what a configuration lacks for production, as sentences that end with what to write. Nodes log none of this,
  * because much of it is right for a node that is tried out.
  */
-export function productionNotices(config: ResolvedConfig, present?: PresentLog): readonly string[] {
+export function productionNotices(config: ResolvedConfig): readonly string[] {
   // A reader changes neither the log nor the store.
   if (config.txLog.id === logBackupTxLog.id) return [];
   const isEdn = config.origin.file?.endsWith(".edn") === true;
   return RULES.flatMap(({ lack, write }) => {
-    const sentence = lack(config, present);
+    const sentence = lack(config);
     if (sentence === undefined) return [];
     const [path, value] = write(config);
     const whole = path.reduceRight<SettingValue>((inner, name) => ({ [name]: inner }), value);
     return [`${sentence} Write ${isEdn ? edn(whole) : JSON.stringify(whole)}.`];
   });
-}
-
-function gigabytesADay(rate: number, bytes: number): number {
-  return Number(((rate * bytes * DAY_S) / GB).toPrecision(2));
-}
-
-function growth(present: PresentLog | undefined): string {
-  if (present === undefined || present.writesPerSecond < 1)
-    return `${gigabytesADay(100, BYTES_PER_WRITE)} GB a day for each 100 writes/s`;
-  const { writesPerSecond, bytesPerWrite } = present;
-  const rate = Number(writesPerSecond.toPrecision(2));
-  return `${gigabytesADay(rate, bytesPerWrite)} GB a day at the present ${rate} writes/s`;
 }
 
 function isBounded({ history, outcomes }: Policies = {}): boolean {

@@ -95,14 +95,4 @@ describe("what a configuration lacks for production", () => {
     };
     expect(await noticesOf(reader, { CAIRN_NODE_ID: "n1" })).toEqual([]);
   });
-
-  it("takes the bounds and the growth from the log, if its node is asked", async () => {
-    const config = await configOf({ object: {} });
-    const present = { policies: {}, writesPerSecond: 300, bytesPerWrite: 400 };
-    expect(productionNotices(config, present).join()).toContain(
-      "about 10 GB a day at the present 300 writes/s",
-    );
-    const policies = { history: { "*": { keep: 1 } }, outcomes: { for: "P30D" } };
-    expect(productionNotices(config, { ...present, policies }).join()).not.toContain("Nothing bounds");
-  });
 });

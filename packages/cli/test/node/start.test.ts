@@ -131,26 +131,6 @@ describe("start", () => {
   );
 });
 
-describe("config check beside the node of its configuration", () => {
-  test("tells the growth at the node's present rate, and nothing of it once its log has bounds", async () => {
-    const { origin, port } = new URL(await readyUrl(cairn(["start", "-j", "{}"])));
-    const check = async (id = "node-1"): Promise<string> => {
-      const checked = cairn(["config", "check", "-j", "{}"], { CAIRN_HTTP_PORT: port, CAIRN_NODE_ID: id });
-      expect(await checked.ended).toBe(0);
-      return checked.output();
-    };
-    const put = async (key: number): Promise<Response> =>
-      await fetch(`${origin}/api/v1/pods/default/${key}`, { method: "PUT", body: "1" });
-    await Promise.all(Array.from({ length: 500 }, (_, key) => put(key)));
-    expect(await check()).toMatch(/grow by about [\d.e-]+ GB a day at the present \d+ writes\/s/);
-    // Another node may listen on the port.
-    expect(await check("node-2")).toContain("GB a day for each 100 writes/s");
-    const policies = JSON.stringify({ history: { "*": { keep: 3 } }, outcomes: { for: "P1D" } });
-    expect((await fetch(`${origin}/api/v1/policies`, { method: "PUT", body: policies })).ok).toBe(true);
-    expect(await check()).not.toContain("Nothing bounds the history");
-  });
-});
-
 describe("a token file that is gone", () => {
   test("is refused by config check as by start, and reported by the running node until it is back", async () => {
     const file = join(dir, "token");
