@@ -35,6 +35,7 @@ async function main(): Promise<void> {
       [small, "cluster-small"],
     ] as const) {
       await shown.locator("#store tbody tr").first().waitFor();
+      await shown.locator("#resources").getByText("of one core").waitFor();
       await take(shown, name);
     }
     await dark.close();
