@@ -4,7 +4,7 @@ import { type KvStore, levelProvider } from "@cairn/kv";
 import { diffIndexes, openIndex } from "@cairn/engine";
 import { formatCount } from "@cairn/text";
 import { command, type CommandRun } from "../options/command.ts";
-import { countValue, flag, type OptionValues, textValue } from "../options/option-specs.ts";
+import { type OptionValues, textValue } from "../options/option-specs.ts";
 import { STORE_OPTIONS } from "../places/store-keys.ts";
 import { chooseCheckpoint, openCheckpoints } from "../places/checkpoint-place.ts";
 import { restoreNamed } from "../places/restored-checkpoint.ts";
@@ -20,8 +20,6 @@ interface Unpacked {
 const DIFF = {
   ...STORE_OPTIONS,
   bucket: textValue("<bucket>", "compare only this bucket"),
-  limit: countValue("<count>", "print at most this many differences", 0, 100),
-  all: flag("print every difference"),
   staging: STAGING,
 };
 
@@ -61,7 +59,7 @@ async function unpack(run: DiffRun, place: string, targetDir: string): Promise<U
 }
 
 async function compare(run: DiffRun, before: Unpacked, after: Unpacked): Promise<void> {
-  const { bucket, limit, all } = run.options;
+  const { bucket } = run.options;
   const { stdout } = run.terminal;
   // Revisions of different logs cannot be compared.
   const byContent = before.manifest.log.id !== after.manifest.log.id;
@@ -75,27 +73,18 @@ async function compare(run: DiffRun, before: Unpacked, after: Unpacked): Promise
   });
   run.defer(() => differences.return(0));
   let step = await differences.next();
-  for (let printed = 0; step.done !== true; step = await differences.next()) {
+  for (; step.done !== true; step = await differences.next()) {
     run.signal.throwIfAborted();
     counts[step.value.change] += 1;
-    if (!all && printed >= limit) continue;
-    printed += 1;
     const { key, ...rest } = step.value;
     await (run.json ? writeJson(stdout, { ...key, ...rest }) : run.line(printable(lineOf(step.value))));
   }
   display.stop();
   const summary = { ...counts, equal: step.value };
-  if (!run.json) {
-    const notShown = counts.added + counts.changed + counts.removed - limit;
-    if (!all && notShown > 0)
-      await run.tell(
-        `${formatCount(notShown)} more documents differ. Use --limit to print more of them, or --all to print all.`,
-      );
-    if (byContent)
-      await run.tell(
-        "The checkpoints belong to different logs, so only documents are compared, not revisions.",
-      );
-  }
+  if (byContent && !run.json)
+    await run.tell(
+      "The checkpoints belong to different logs, so only documents are compared, not revisions.",
+    );
   const amounts = Object.entries(summary).map(([what, amount]) => `${formatCount(amount)} ${what}`);
   const [from, to] = [before, after].map(
     ({ name, manifest }) => `${name} (transaction ${formatCount(manifest.txId)})`,

@@ -8,7 +8,7 @@ import { formatFields } from "../terminal/columns.ts";
 import { printable, write } from "../terminal/terminal.ts";
 import { copyDb, DB_OPTIONS, DB_NOTE } from "./db-copy.ts";
 import { openCopy, requireWholeTables, openDb, openIndexOf } from "./db-reader.ts";
-import { countValue, flag, textValue } from "../options/option-specs.ts";
+import { flag, textValue } from "../options/option-specs.ts";
 import { UsageError } from "../terminal/report-error.ts";
 import { placeFirst } from "./db-place.ts";
 
@@ -77,7 +77,6 @@ export const addDbKeys = command({
     ...DB_OPTIONS,
     namespace: textValue("<namespace>", "print only keys in this namespace (requires a bucket)"),
     prefix: textValue("<prefix>", "print only keys whose name begins with this prefix"),
-    limit: countValue("<count>", "print at most this many keys (default: all)", 1),
     raw: flag("print the key of every row of any kind, and the size of its value"),
   },
   note: DB_NOTE,
@@ -112,22 +111,16 @@ export const addDbKeys = command({
 
 /** `line` returns undefined for rows to skip. Reads page by page, because the rows may not fit into memory. */
 async function print<Row>(
-  run: CommandRun<{ readonly limit: number | undefined }>,
+  run: CommandRun,
   pages: AsyncIterable<readonly Row[]>,
   line: (row: Row) => string | undefined,
 ): Promise<void> {
-  const { limit = Infinity } = run.options;
-  let printed = 0;
+  let isEmpty = true;
   for await (const rows of pages) {
-    let lines = "";
-    for (const row of rows) {
-      const found = printed < limit ? line(row) : undefined;
-      if (found === undefined) continue;
-      lines += `${found}\n`;
-      printed += 1;
-    }
-    if (lines !== "") await write(run.terminal.stdout, lines);
-    if (printed >= limit) break;
+    const lines = rows.map(line).filter((one) => one !== undefined);
+    if (lines.length === 0) continue;
+    await write(run.terminal.stdout, `${lines.join("\n")}\n`);
+    isEmpty = false;
   }
-  if (printed === 0 && !run.json) await run.tell("None found. cairn db buckets lists the buckets.");
+  if (isEmpty && !run.json) await run.tell("None found. cairn db buckets lists the buckets.");
 }

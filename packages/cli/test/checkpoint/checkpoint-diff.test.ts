@@ -76,15 +76,6 @@ it("checkpoint diff prints each difference as a line of JSON, and the counts as 
   ]);
 });
 
-it("checkpoint diff counts all differences, and prints only as many as requested", async () => {
-  const { scene, older } = await changedScene();
-  const few = await diff(scene, `checkpoints/${older}`, "checkpoints", "--limit", "1");
-  expect(few.stdout.split("\n")).toHaveLength(3);
-  expect(few.stdout).toContain("1 added, 1 changed, 1 removed");
-  expect(few.stderr).toContain("2 more documents differ");
-  expect((await diff(scene, `checkpoints/${older}`, "checkpoints", "--all")).stderr).toBe("");
-});
-
 it("checkpoint diff compares only documents if the logs differ", async () => {
   const [one, other] = [await trimScene("embedded"), await trimScene("embedded")];
   await twoCheckpoints(one);
