@@ -40,7 +40,6 @@ same((status.phase, status.failure, status.progress, status.stalled), ("ready", 
 assert "cairn_" in itself.get_metrics()
 same([one.node for one in itself.get_cluster(timeout="PT1S").nodes], [status.node])
 same(itself.get_log(timeout="PT5S").id, status.log.id)
-same(len(itself.get_activity(limit=1)), 1)
 same(itself.get_open_api()["openapi"], "3.0.3")
 
 # Documents are written, read, compared and set, and removed, at each of the three kinds of address.
