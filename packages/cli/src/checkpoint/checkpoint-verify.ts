@@ -48,7 +48,7 @@ export const addCheckpointVerify = command({
     const parts = [
       `${name} is intact (transaction ${formatCount(txId)}, ${digest})`,
       ...(log === "agrees" ? ["it agrees with the log"] : []),
-      ...(log === "trimmed" ? ["it was not compared with the log, which has been trimmed past it"] : []),
+      ...(log === "trimmed" ? ["it was not compared with the log, which begins after it"] : []),
       verifiedAt === null ? "not marked" : "marked as verified",
     ];
     for (const { name: newer, error } of passedOver)
@@ -77,12 +77,12 @@ async function verify(
   const at = from.kind === "path" ? await openPlace(run, from.path) : { name: from.name };
   const provider = configured?.system.kvProvider ?? levelProvider();
   const store = "store" in at ? at.store : savingStore(configured?.system);
-  // Without a name, the best checkpoint of the given log, of the configured one, or of the only one in the store.
+  // Without a name, the best checkpoint of the given log, of the configured one, or of the only one in the store, or of
+  // the newest log that it continues.
   const isOfConfigured = configured !== undefined && at.name === undefined && options.log === undefined;
+  const asked = isOfConfigured ? (await requireIdentity(configured.log, configured.system)).id : options.log;
   const { name } = await chooseCheckpoint({ store }, at.name, {
-    ...(isOfConfigured
-      ? { logId: (await requireIdentity(configured.log, configured.system)).id }
-      : { ask: { asked: options.log } }),
+    ask: { asked },
     kvFormat: provider.format,
     onPassedOver,
   });

@@ -160,8 +160,9 @@ export async function chooseCheckpoint(
   // An older checkpoint would hide that the key is missing.
   if (locked !== undefined && (found === undefined || isNewer(locked.name, found.name))) throw locked.error;
   if (found === undefined) throw noCheckpoint([store], undefined, skipped);
+  const meant: readonly (string | undefined)[] = [undefined, found.log.id, ask?.asked];
   for (const one of skipped)
-    if ((one.logId ?? found.log.id) === found.log.id && isNewer(one.name, found.name)) onPassedOver?.(one);
+    if (meant.includes(one.logId) && isNewer(one.name, found.name)) onPassedOver?.(one);
   return found;
 }
 

@@ -20,11 +20,12 @@ import {
   removeFolder,
   unlessFailed,
 } from "@cairn/kv";
+import { earlierLog, lastOfEarlier, type LogHistory, logWithBackup } from "../backup/log-with-backup.ts";
 import { digestIndex } from "../index/read/digest.ts";
 import { isDamage } from "../observe/failures.ts";
 import { checkTransactions } from "../index/inspect/check-rows.ts";
 import { fileReader, openIndex } from "../index/local-index.ts";
-import { readLogIdentity } from "../log/log-identity.ts";
+import { type LogIdentity, readLogIdentity } from "../log/log-identity.ts";
 import { acceptManifest, judgeFormat, verifyRestored } from "./accept-checkpoint.ts";
 import type { TxLog } from "../log/tx-log.ts";
 
@@ -36,7 +37,7 @@ interface VerifyOptions {
   readonly stagingDir: string;
   /** The id of this node, for the reservation and the mark. */
   readonly node: string;
-  /** If present, the last message of the checkpoint is first compared with this log. */
+  /** If present, the last message of the checkpoint is first compared with this log and what its backup adds to it. */
   readonly log?: TxLog | undefined;
   readonly onProgress?: ((progress: RestoreProgress) => void) | undefined;
   readonly signal?: AbortSignal;
@@ -46,7 +47,10 @@ interface ReadCheckpoint {
   readonly name: string;
   readonly manifest: StoredManifest;
   readonly digest: string;
-  /** "trimmed" means that the log no longer holds the checkpoint's last message. Null means that there was no log. */
+  /**
+   * "trimmed" means that neither the log nor a backup in the store, of this log or of one that it continues, holds the
+   * checkpoint's last message. Null means that there was no log.
+   */
   readonly log: "agrees" | "trimmed" | null;
 }
 
@@ -75,7 +79,7 @@ export async function readBack(options: VerifyOptions): Promise<ReadCheckpoint> 
       accept: async (manifest) => {
         const foreign = judgeFormat(manifest, provider.format);
         if (foreign !== undefined || log === undefined) return foreign ?? true;
-        const verdict = await compareWithLog(manifest, provider.format, log);
+        const verdict = await compareWithLog(manifest, provider.format, logWithBackup(log, [store]));
         if (verdict instanceof CairnError) return verdict;
         compared = verdict;
         return true;
@@ -122,7 +126,7 @@ export async function tryMarkDamaged(
 async function compareWithLog(
   manifest: Manifest,
   kvFormat: string,
-  log: TxLog,
+  log: LogHistory,
 ): Promise<"agrees" | "trimmed" | CairnError> {
   const identity = await readLogIdentity(log);
   if (identity === undefined) {
@@ -131,7 +135,20 @@ async function compareWithLog(
   }
   const verdict = await acceptManifest(manifest, kvFormat, log, identity);
   if (verdict === true) return "agrees";
-  return verdict.code === "LOG_TRIMMED" ? "trimmed" : verdict;
+  const isGone = verdict.code === "LOG_TRIMMED" || (await isOfEarlier(manifest, log, identity));
+  return isGone ? "trimmed" : verdict;
+}
+
+/** Returns whether a checkpoint is of a log that this one continues later, and no backup holds its last message. */
+async function isOfEarlier(
+  { log: of, txId }: Manifest,
+  log: LogHistory,
+  identity: LogIdentity,
+): Promise<boolean> {
+  const last = await lastOfEarlier(log, identity, of.id);
+  if (last === undefined || txId >= last) return false;
+  const held = await earlierLog(log, identity, of.id);
+  return held === undefined || txId < held.first;
 }
 
 async function digestFiles(
