@@ -1,12 +1,15 @@
 // @module-tag nats
+import { execFile } from "node:child_process";
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { Readable } from "node:stream";
+import { promisify } from "node:util";
 import { filesWith, token } from "@cairn/kv/testing";
 import { type NatsTestServer, startNatsServer } from "@cairn/log-nats/testing";
-import { afterEach, beforeEach, expect, it } from "vitest";
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import {
+  CAIRN,
   fixtureConfig,
   NodeProcess,
   ROOT,
@@ -18,7 +21,7 @@ import { fencedBlocks } from "@cairn/test-support/readme-blocks";
 interface EvictionReport {
   readonly txId: number;
   readonly log: { readonly firstTxId: number } | null;
-  readonly segments: readonly unknown[];
+  readonly segments: readonly string[];
   readonly files: { readonly goneSince: string | null; readonly waitsFor: string | null };
   readonly checkpoints: readonly string[];
   readonly inFilesOf: readonly string[];
@@ -31,7 +34,7 @@ const nodes: NodeProcess[] = [];
 
 beforeEach(async () => {
   folder = await mkdtemp(path.join(tmpdir(), "cairn-evicted-"));
-  nats = await startNatsServer();
+  nats = await startNatsServer({ storeDir: path.join(folder, "nats") });
 });
 afterEach(async () => {
   await Promise.all(nodes.splice(0).map((node) => node.kill()));
@@ -84,51 +87,99 @@ const filler = (count: number): (readonly unknown[])[] =>
     ["put", "vault", `default/other-${at}`, { owner: `owner-${at}`, body: token() }],
   ]);
 
-it("evicted bytes are nowhere after the commands of docs/log-backup.md, in their order", async () => {
-  const config = path.join(folder, "cairn.json");
-  const place = {
-    "cairn/module": "cairn.checkpoint/->filesystem-checkpoint-store",
-    path: path.join(folder, "checkpoints"),
-    "shared-store": true,
-  };
-  const log = { "cairn/module": "cairn.nats/->tx-log", servers: nats.url, trim: { keep: "P3D" } };
-  const checkpointer = { store: place, "approx-frequency": "PT6H", "log-backup": { every: "PT1S" } };
-  await writeFile(
-    config,
-    JSON.stringify({ "cairn/tx-log": log, "cairn/index-store": { "kv-store": { checkpointer } } }),
-  );
-  const { url } = await startReady("a", config);
+describe("after the commands of docs/log-backup.md, in their order, evicted bytes are nowhere", () => {
+  let config = "";
+  let url = "";
   const secret = token();
-  await write(url, ...filler(5), [["put", "vault", "default/s", { secret }]]);
-  await runCairnOrThrow(["checkpoint", "verify", await saveCheckpoint(url), "--url", url]);
-  await write(url, ...filler(5), [["evict", "vault", "default/s"]]);
-  const [listed] = await evictions(url);
-  expect(listed).toMatchObject({ log: { firstTxId: 1 }, checkpoints: [expect.any(String)] });
-  await expect.poll(async () => (await evictions(url))[0]?.segments, { timeout: 30_000 }).not.toEqual([]);
 
-  const blocks = await fencedBlocks(path.join(ROOT, "docs/log-backup.md"));
-  const commands = blocks
-    .find(({ text }) => text.includes("checkpoint prune"))
-    ?.text.trim()
-    .split("\n");
-  expect(commands).toHaveLength(6);
-  for (const command of commands ?? []) {
-    const args = command
-      .replace("cairn.json", config)
-      .replace(" 9 ", ` ${listed?.txId} `)
-      .split(" ")
-      .slice(1);
-    await runCairnOrThrow([...args, ...(args.includes("-f") ? [] : ["--url", url])]);
-  }
-  expect((await evictions(url))[0]).toMatchObject({
-    files: { goneSince: expect.stringMatching(/^20/) as string },
-    log: null,
-    checkpoints: [],
-    inFilesOf: [],
-    segments: [],
+  beforeEach(async () => {
+    config = path.join(folder, "cairn.json");
+    const place = {
+      "cairn/module": "cairn.checkpoint/->filesystem-checkpoint-store",
+      path: path.join(folder, "checkpoints"),
+      "shared-store": true,
+    };
+    const log = { "cairn/module": "cairn.nats/->tx-log", servers: nats.url, trim: { keep: "P3D" } };
+    const checkpointer = { store: place, "approx-frequency": "PT6H", "log-backup": { every: "PT1S" } };
+    await writeFile(
+      config,
+      JSON.stringify({ "cairn/tx-log": log, "cairn/index-store": { "kv-store": { checkpointer } } }),
+    );
+    ({ url } = await startReady("a", config));
+    await write(url, ...filler(5), [["put", "vault", "default/s", { secret }]]);
+    await runCairnOrThrow(["checkpoint", "verify", await saveCheckpoint(url), "--url", url]);
+    await write(url, ...filler(5));
+    await backedUp();
   });
-  expect(await findTokens("a-index", [secret])).toEqual([]);
-  expect(await findTokens("checkpoints", [secret])).toEqual([]);
+
+  async function backedUp(): Promise<void> {
+    await expect
+      .poll(async () => (await runCairnOrThrow(["log", "backup", "status", "--url", url])).stdout, {
+        timeout: 30_000,
+      })
+      .toMatch(/Exposed +nothing/);
+  }
+
+  async function evict(): Promise<EvictionReport | undefined> {
+    await write(url, [["evict", "vault", "default/s"]]);
+    await backedUp();
+    return (await evictions(url))[0];
+  }
+
+  /** Runs the page's commands, and instead of its prune of the backup the one that `cairn evictions` prints. */
+  async function follow(alsoPruned: readonly string[] = []): Promise<void> {
+    const blocks = await fencedBlocks(path.join(ROOT, "docs/log-backup.md"));
+    const commands = blocks
+      .find(({ text }) => text.includes("checkpoint prune"))
+      ?.text.trim()
+      .split("\n");
+    expect(commands).toHaveLength(6);
+    const { stderr } = await runCairnOrThrow(["evictions", "--url", url]);
+    const [, printed = ""] = /run (.*cairn log backup prune .*)/.exec(stderr) ?? [];
+    expect(printed).toContain(`-f ${config} `);
+    for (const command of commands ?? []) {
+      if (command.startsWith("cairn log backup prune")) {
+        const shell = `cairn() { "${process.execPath}" "${CAIRN}" "$@"; }; ${printed}`;
+        await promisify(execFile)("bash", ["-c", shell]);
+        continue;
+      }
+      const args = command.replace("cairn.json", config).split(" ").slice(1);
+      const added = args.includes("prune") ? alsoPruned : [];
+      await runCairnOrThrow([...args, ...added, ...(args.includes("-f") ? [] : ["--url", url])]);
+    }
+    expect((await evictions(url))[0]).toMatchObject({
+      files: { goneSince: expect.stringMatching(/^20/) as string },
+      log: null,
+      checkpoints: [],
+      inFilesOf: [],
+      segments: [],
+      hint: null,
+    });
+    expect(await findTokens("a-index", [secret])).toEqual([]);
+    expect(await findTokens("checkpoints", [secret])).toEqual([]);
+  }
+
+  it("and no checkpoint or segment is listed any more", async () => {
+    expect(await evict()).toMatchObject({ log: { firstTxId: 1 }, checkpoints: [expect.any(String)] });
+    expect(await findTokens("checkpoints", [secret])).toEqual([secret]);
+    await follow();
+  });
+
+  it("even if they were written before the log was lost, and evicted from the log that continues it", async () => {
+    await nats.stop();
+    await rm(path.join(folder, "nats"), { recursive: true });
+    await nats.start();
+    await runCairnOrThrow(["log", "recover", "-f", config], { cwd: folder });
+    await runCairnOrThrow(["status", "--wait", "PT1M", "--url", url]);
+    // The new log has one of the two verified checkpoints without which the earlier log is still needed.
+    await write(url, ...filler(5));
+    await runCairnOrThrow(["checkpoint", "verify", await saveCheckpoint(url), "--url", url]);
+    // From now on, only the backup shows which log this one continues.
+    await runCairnOrThrow(["log", "trim", "--keep", "PT0S", "-f", config]);
+    const { segments = [] } = (await evict()) ?? {};
+    expect(new Set(segments.map((name) => name.split("/")[0])).size).toBe(2);
+    await follow(["--other-logs"]);
+  });
 });
 
 it("evicted bytes disappear from the files of an index, and are in no later checkpoint", async () => {

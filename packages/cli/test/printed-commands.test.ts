@@ -33,6 +33,7 @@ const COMPLETING = new Set([
   "cli/src/places/configured-system.ts",
   "config/src/create-system.ts",
   "engine/src/api/system.ts",
+  "engine/src/node/node-reads.ts",
   "engine/src/node/node.ts",
   "text/src/printed-commands.ts",
 ]);

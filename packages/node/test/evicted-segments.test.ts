@@ -13,6 +13,7 @@ import { cairn, CapturedTerminal } from "@cairn/test-support/nodes/captured-term
 import { serve } from "@cairn/test-support/nodes/served-node";
 import { type TrimScene, trimScene } from "@cairn/test-support/nodes/trim-scene";
 
+const HINT = "To remove them: cairn log backup prune --through 12";
 const SECRET = "a secret that is to be erased";
 
 interface Evicted {
@@ -129,13 +130,13 @@ describe("an evicted document", () => {
     };
     const print = async (segments: string[] | null, segmentsUntil: string | null): Promise<string> => {
       served.node.evictions = () =>
-        Promise.resolve({ evictions: [{ ...eviction, segments, segmentsUntil }] });
-      const { stdout } = await cairn(["evictions", "--url", served.url], new CapturedTerminal());
-      return stdout;
+        Promise.resolve({ evictions: [{ ...eviction, segments, segmentsUntil, hint: HINT }] });
+      const { stdout, stderr } = await cairn(["evictions", "--url", served.url], new CapturedTerminal());
+      return stdout + stderr;
     };
     expect(await print([], null)).not.toContain("BACKUP");
     expect(await print(["s1", "s2"], null)).toMatch(
-      /BACKUP\n.* s1, s2 until cairn log backup prune --through 12\n/,
+      /BACKUP\n.* s1, s2 until they are pruned\n[^]*\nTo remove them: cairn log backup prune --through 12\n$/,
     );
     expect(await print(["s1"], eviction.txTime)).toContain(`s1 until ${eviction.txTime}\n`);
     expect(await print(null, null)).toContain("(the store does not respond)\n");

@@ -66,6 +66,9 @@ export const addEvictions = command({
     await run.line(run.table(heading, rows, ["TX"]));
     const waits = new Set(found.map(({ files }) => files.waitsFor));
     for (const [waitsFor, sentence] of WAITING) if (waits.has(waitsFor)) await run.tell(sentence);
+    // The newest eviction comes first, and its command removes the segments of earlier ones, too.
+    const hint = found.find((one) => one.hint !== null)?.hint ?? null;
+    if (hint !== null) await run.tell(hint);
   },
 });
 
@@ -86,10 +89,10 @@ const WAITING: readonly (readonly [EvictionPlaces["files"]["waitsFor"], string])
   ],
 ];
 
-function segmentsText({ txId, segments, segmentsUntil }: EvictionPlaces): string {
+function segmentsText({ segments, segmentsUntil }: EvictionPlaces): string {
   if (segments === null) return "(the store does not respond)";
   if (segments.length === 0) return "no";
-  return `${segments.join(", ")} until ${segmentsUntil ?? `cairn log backup prune --through ${txId}`}`;
+  return `${segments.join(", ")} until ${segmentsUntil ?? "they are pruned"}`;
 }
 
 function checkpointsText({ checkpoints, inFilesOf }: EvictionPlaces): string {

@@ -108,6 +108,8 @@ export interface EvictionPlaces extends Eviction {
    * they are kept until `cairn log backup prune` removes them.
    */
   readonly segmentsUntil: string | null;
+  /** The command that removes these segments; null if none are known. */
+  readonly hint: string | null;
 }
 
 /** A page of evictions, newest first. */

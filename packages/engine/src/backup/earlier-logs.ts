@@ -80,6 +80,14 @@ export class EarlierLogs {
     return ends;
   }
 
+  /** Like {@link ends}, for a log that may have trimmed its birth record, which its backup then shows. */
+  async endsBefore({ id, birth }: Pick<LogIdentity, "id" | "birth">): Promise<readonly EarlierEnd[]> {
+    let known = birth;
+    for (const backup of this.#backupsOf(id))
+      known ??= await unlessFailed(backup.birth(), "SEGMENT_CORRUPT", undefined);
+    return await this.ends(known);
+  }
+
   /** Returns an earlier log of the log with the birth record `birth`; undefined if no backup holds it. */
   async find(logId: string, birth: BirthRecord | undefined): Promise<EarlierLog | undefined> {
     for await (const { continues, earlier } of this.#chain(birth))

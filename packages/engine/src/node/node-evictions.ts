@@ -168,8 +168,8 @@ function inSegments(
   found: BackedUp | null,
   { txId, notBefore }: Content,
   keep: number | "all" | undefined,
-): Pick<EvictionPlaces, "segments" | "segmentsUntil"> {
-  if (found === null) return { segments: null, segmentsUntil: null };
+): Pick<EvictionPlaces, "segments" | "segmentsUntil" | "hint"> {
+  if (found === null) return { segments: null, segmentsUntil: null, hint: null };
   const mayHold = ({ first, last }: SegmentFile): boolean => first < txId && last >= notBefore;
   const { own, earlier, comparable } = found;
   const holding = [...earlier.filter(mayHold), ...(comparable ? own.filter(mayHold) : own)];
@@ -178,5 +178,9 @@ function inSegments(
   return {
     segments: [...new Set(holding.map(({ name }) => name))],
     segmentsUntil: isKept ? null : new Date(newest + keep).toISOString(),
+    hint:
+      holding.length === 0
+        ? null
+        : `To remove the segments now, run cairn log backup prune --through ${txId}`,
   };
 }

@@ -12,7 +12,7 @@ import { MAX_PAGE_BYTES } from "../index/read/document-reads.ts";
 import type { AsOf } from "../index/read/documents.ts";
 import { parseEventPlace, readEvents } from "../index/read/event-reads.ts";
 import { readEntry, readOpenEntries, readQueue, readQueues } from "../index/read/queue-reads.ts";
-import { documentKey, ownMember } from "@cairn/text";
+import { documentKey, ownMember, withCommands } from "@cairn/text";
 import { messageChecksum, readFrame } from "../transactions/message-frame.ts";
 import { watch } from "../watch/watch-session.ts";
 import { evictionPlaces } from "./node-evictions.ts";
@@ -241,7 +241,8 @@ export class NodeReads {
     const limit = checkedLimit(options.limit);
     const index = await this.#readable({ ...options, items: LIMITS.pageItems });
     const page = await this.#guarded(index, index.evictions(limit, options.cursor));
-    return await evictionPlaces(page, index.state, this.#life.log, this.#system, time);
+    const places = await evictionPlaces(page, index.state, this.#life.log, this.#system, time);
+    return withCommands(places, this.#system.commandLine);
   };
 
   readonly policies: NodeApi["policies"] = async (options = {}) => {

@@ -177,7 +177,7 @@ function startLogBackup(
       const found = await usableCheckpoint("oldest", searched, identity);
       return "position" in found ? found.checkpoint.txId : undefined;
     },
-    earlier: async () => (earlier ??= await new EarlierLogs([store]).ends(identity.birth)),
+    earlier: async () => (earlier ??= await new EarlierLogs([store]).endsBefore(identity)),
     birth: identity.birth,
     onFinding: (error) => logFailure(logger, "warn", error, "The log backup continues."),
     events: observation.events,

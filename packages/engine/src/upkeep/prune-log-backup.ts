@@ -2,6 +2,7 @@ import { randomBytes } from "node:crypto";
 import type { TxId } from "@cairn/client";
 import { systemClock } from "@cairn/kv";
 import { BackupLog } from "../backup/backup-log.ts";
+import { EarlierLogs } from "../backup/earlier-logs.ts";
 import { logWithBackup } from "../backup/log-with-backup.ts";
 import {
   type BackupPrune,
@@ -17,7 +18,10 @@ import { usableCheckpoint } from "./trim-floor.ts";
 interface PruneOptions extends Pick<BackupTarget, "store" | "log" | "node" | "signal"> {
   readonly identity: LogIdentity;
   readonly kvFormat: string;
-  /** Remove the segments up to this transaction; if undefined, those with transactions that the log lost. */
+  /**
+   * Remove the segments up to this transaction, also those of logs that this one continues; if undefined, those with
+   * transactions that the log lost.
+   */
   readonly through: TxId | undefined;
   readonly dryRun: boolean;
 }
@@ -47,7 +51,8 @@ export async function pruneLogBackup(
   const searched = { log: logWithBackup(log, [store]), stores: [store], kvFormat };
   const verified = through === undefined ? undefined : await usableCheckpoint("newest", searched, identity);
   const upTo = verified !== undefined && "position" in verified ? verified.checkpoint.txId : undefined;
-  const plan = await (through === undefined ? planLost(target) : planThrough(target, through, upTo));
+  const earlier = through === undefined ? [] : await new EarlierLogs([store]).endsBefore(identity);
+  const plan = await (through === undefined ? planLost(target) : planThrough(target, through, upTo, earlier));
   const { segments } = plan;
   if (!dryRun && segments.length > 0)
     await (through === undefined ? pruneLost(target, plan) : pruneThrough(target, plan));

@@ -291,6 +291,7 @@ export const SCHEMAS = {
     firstWithout: nullable(TEXT),
     segments: nullable(array(TEXT)),
     segmentsUntil: nullable(TIME),
+    hint: nullable(TEXT),
   }),
   QueueStatus: object({
     name: TEXT,

@@ -88,8 +88,8 @@ export async function removeOldLineage(
 }
 
 /** Checkpoints of earlier logs lead over the seam until this log has two verified ones. No policy removes them. */
-async function spentLogs(
-  { store, of }: RemovalPlace,
+export async function spentLogs(
+  { store, of }: Pick<RemovalPlace, "store"> & { readonly of: Pick<RemovalPlace["of"], "id"> },
   earlier: readonly EarlierEnd[],
 ): Promise<ReadonlySet<string>> {
   const { checkpoints } = await listCheckpoints(store);

@@ -5,7 +5,7 @@ import { lastInCommon } from "../../log/last-in-common.ts";
 import type { LogBounds } from "../../log/tx-log.ts";
 import { underLease } from "./backup-lease.ts";
 import { readSegment } from "../segments/read-segment.ts";
-import { removeFirst } from "./expire-segments.ts";
+import { type EarlierEnd, removeFirst, spentLogs } from "./expire-segments.ts";
 import {
   backupFolder,
   coveredRanges,
@@ -17,6 +17,7 @@ import { type BackupTarget, writeSegment } from "./write-segments.ts";
 
 /** The files that pruning a backup removes. */
 export interface BackupPrune {
+  /** Those of logs that this one continues come first, the earliest log's before the others. */
   readonly segments: readonly SegmentFile[];
   /** If the end is pruned, the last remaining transaction; if the beginning is pruned, the last removed one. */
   readonly txId: TxId;
@@ -27,19 +28,25 @@ const LEASE_MS = 600_000;
 const LEASE_TRIES = 20;
 const LEASE_RETRY_MS = 1_000;
 
+const SAVE_ANOTHER =
+  "Nothing was removed. Save a checkpoint with cairn checkpoint create, verify it with cairn checkpoint verify, and run the command again.";
+
 /**
- * Plans to remove the segments that begin by `through`. Throws `CONFLICT` if the newest verified checkpoint, which ends
- * at `verified`, does not replace them, or if the log ends before `through`.
+ * Plans to remove the segments that begin by `through`, also those of `earlier` logs. Throws `CONFLICT` if the newest
+ * verified checkpoint, which ends at `verified`, does not replace them, if checkpoints of earlier logs are still needed,
+ * or if the log ends before `through`.
  */
 export async function planThrough(
-  { store, of, log }: BackupTarget,
+  target: BackupTarget,
   through: TxId,
   verified: TxId | undefined,
+  earlier: readonly EarlierEnd[],
 ): Promise<BackupPrune> {
+  const { store, of, log } = target;
   const { segments } = await listBackup(store, of.id);
   const gone = segments.filter(({ first }) => first <= through);
-  if (gone.length === 0) return { segments: gone, txId: 0 };
-  const end = Math.max(...gone.map(({ last }) => last));
+  const before = await earlierSegments(target, through, earlier);
+  if (gone.length + before.length === 0) return { segments: [], txId: 0 };
   const bounds = await log.bounds();
   const logEnd = bounds.last + of.offset;
   if (through > logEnd) {
@@ -47,26 +54,47 @@ export async function planThrough(
     const hint = `Nothing was removed. Specify a transaction up to ${logEnd}.`;
     throw new CairnError("CONFLICT", message, hint);
   }
-  const hint =
-    "Nothing was removed. Save a checkpoint with cairn checkpoint create, verify it with cairn checkpoint verify, and run the command again.";
   if (verified === undefined || verified < through) {
     const newest =
       verified === undefined
         ? "There is no verified checkpoint from which nodes of this version could continue."
         : `The newest verified checkpoint ends with transaction ${verified}.`;
     const message = `Transactions up to ${through} cannot be removed from the log backup. ${newest}`;
+    throw new CairnError("CONFLICT", message, SAVE_ANOTHER);
+  }
+  if (before.length > 0 && (await spentLogs(target, earlier)).size === 0) {
+    const message = `The log backup of an earlier log leads nodes to the log "${log.name}", which continues it, until "${log.name}" has two verified checkpoints of its own.`;
+    const hint = `${SAVE_ANOTHER} A second checkpoint needs a transaction after the first one.`;
     throw new CairnError("CONFLICT", message, hint);
   }
+  const end = Math.max(0, ...gone.map(({ last }) => last));
   // The log and the runs of its backup must together hold everything from the checkpoint onwards.
   const begin = bounds.first + of.offset;
   const rest = coveredRanges(segments.slice(gone.length));
   const meets = ({ first, last }: TxRange): boolean =>
     lacksNothing(verified, { first }) && lacksNothing(last, { first: begin });
-  if (!lacksNothing(verified, { first: begin }) && !rest.some(meets)) {
+  if (gone.length > 0 && !lacksNothing(verified, { first: begin }) && !rest.some(meets)) {
     const message = `The segments to remove end with transaction ${end}, the newest verified checkpoint ends with ${verified}, and the log no longer holds the transactions in between.`;
-    throw new CairnError("CONFLICT", message, hint);
+    throw new CairnError("CONFLICT", message, SAVE_ANOTHER);
   }
-  return { segments: gone, txId: Math.max(end, through) };
+  return { segments: [...before, ...gone], txId: Math.max(end, through) };
+}
+
+/**
+ * Returns the segments of earlier logs that begin by `through`, the earliest log's first. Of a log that another one
+ * continues by then, also those after that point, which nothing would lead to any more.
+ */
+async function earlierSegments(
+  { store }: BackupTarget,
+  through: TxId,
+  earlier: readonly EarlierEnd[],
+): Promise<SegmentFile[]> {
+  const found: SegmentFile[] = [];
+  for (const { logId, last } of earlier.toReversed()) {
+    const { segments } = await listBackup(store, logId);
+    found.push(...segments.filter(({ first }) => Math.min(first, last) <= through));
+  }
+  return found;
 }
 
 /**
@@ -93,9 +121,22 @@ export async function planLost(target: BackupTarget): Promise<BackupPrune> {
   return { segments: lost, txId: shared };
 }
 
-/** Removes the segments of {@link planThrough}, and returns their names. */
+/**
+ * Removes the segments of {@link planThrough}, and returns their names. The earliest log's go first, because only the
+ * beginning of a log shows which one it continues.
+ */
 export async function pruneThrough(target: BackupTarget, { segments, txId }: BackupPrune): Promise<string[]> {
-  return await exclusively(target, () => removeFirst(target, segments, txId));
+  const own = backupFolder(target.of.id);
+  return await exclusively(target, async () => {
+    const removed: string[] = [];
+    for (const id of new Set(segments.map(({ logId }) => logId))) {
+      const ofLog = segments.filter(({ logId }) => logId === id);
+      const isOwn = backupFolder(id) === own;
+      const place = isOwn ? target : { ...target, of: { ...target.of, id } };
+      removed.push(...(await removeFirst(place, ofLog, isOwn ? txId : 0)));
+    }
+    return removed;
+  });
 }
 
 /** Removes the segments of {@link planLost}, last first, after writing the part that one shares with the log. */
