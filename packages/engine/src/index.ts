@@ -67,5 +67,6 @@ export { EVENT_FIELDS, eventProblem } from "./transactions/event-record.ts";
 export { decodeMessage } from "./transactions/transaction-codec.ts";
 export { documentProblem, validTransaction } from "./transactions/validate-transaction.ts";
 export { trimLog } from "./upkeep/plan-trim.ts";
+export { recordingStore } from "./upkeep/trim-record.ts";
 export { pruneLogBackup } from "./upkeep/prune-log-backup.ts";
 export { WRITE_BYTES, WRITE_TURNS } from "./watch/write-turns.ts";

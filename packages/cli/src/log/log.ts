@@ -1,4 +1,11 @@
-import { beginEmptyLog, readLineages, restoreStores, successorOf, trimLog } from "@cairn/engine";
+import {
+  beginEmptyLog,
+  readLineages,
+  recordingStore,
+  restoreStores,
+  successorOf,
+  trimLog,
+} from "@cairn/engine";
 import { unlessFailed, withTimeout } from "@cairn/kv";
 import { formatCount, formatTime } from "@cairn/text";
 import { command, commandGroup } from "../options/command.ts";
@@ -87,6 +94,8 @@ const addTrim = command({
       kvFormat: system.kvProvider.format,
       keep: keep ?? system.trim?.keep,
       dryRun,
+      acceptsBeginning: true,
+      recordIn: recordingStore(system),
     });
     const { log, first, last, upTo, checkpoint, backup } = plan;
     const range = `${formatCount(first)} to ${formatCount(upTo - 1)}`;

@@ -1,12 +1,13 @@
 import type { NodeStatus } from "@cairn/client";
 import { type CheckpointStore, listCheckpoints } from "@cairn/checkpoint";
 import { CairnError, coalesced, isCairnError, unlessFailed } from "@cairn/kv";
-import { restoreStores } from "../checkpoints/checkpoint-stores.ts";
+import { allStores, restoreStores } from "../checkpoints/checkpoint-stores.ts";
 import type { System } from "../api/system.ts";
 import { checkCheckpoint, lacksNothing } from "../log/anchor.ts";
 import { withStoreFirst } from "../join/join-errors.ts";
 import type { LogIdentity } from "../log/log-identity.ts";
 import type { TxLog } from "../log/tx-log.ts";
+import { recordingStore, recordTrim, trimmedUpTo } from "../upkeep/trim-record.ts";
 import type { NodeLife } from "./node-life.ts";
 
 /**
@@ -14,6 +15,8 @@ import type { NodeLife } from "./node-life.ts";
  * never remove the last one, and a removal by others need not be reported sooner.
  */
 const COVERED_MS = 3_600_000;
+/** An age that no message has, for logs that are not trimmed. */
+const UNTRIMMED_KEEP = "P9999D";
 
 /**
  * Periodically inspects a log in use for problems that need an operator, such as unsafe settings or removed messages.
@@ -22,14 +25,19 @@ export class LogWatch {
   /** Inspects the log now. Calls that arrive during an inspection share the next one. */
   readonly look = coalesced(async () => {
     if (this.#lost !== undefined || this.#compared !== this.#life.identity) await this.#compare();
-    this.#found = (await this.#inspect()) ?? this.#found;
+    await this.#inspect();
   });
   readonly #system: System;
   readonly #life: NodeLife;
+  /** What the log itself reports. */
   #found: readonly CairnError[] = [];
+  /** What is missing before the log's first message. */
+  #missing: readonly CairnError[] = [];
   /** What the last comparison found; undefined if there is nothing to report. */
   #lost: CairnError | undefined;
   #compared: LogIdentity | undefined;
+  /** The last position at which the log may begin: where it began when it was first read, and how far Cairn trimmed it. */
+  #begins: { readonly logId: string; readonly upTo: number } | undefined;
   /** The last position at which the log may begin, given the checkpoint or backup that the last search found. */
   #covered: { readonly logId: string; readonly upTo: number; readonly at: number } | undefined;
 
@@ -41,26 +49,54 @@ export class LogWatch {
   /** The problems that the last inspection found, and the warning from joining that the log may be the wrong one. */
   get warnings(): NodeStatus["log"]["warnings"] {
     const lasting = [this.#life.report.wrongLog, this.#lost].filter((one) => one !== undefined);
-    return [...lasting, ...this.#found]
+    return [...lasting, ...this.#found, ...this.#missing]
       .map((error) => withStoreFirst(error, this.#system, this.#life.log))
       .map(({ code, message, hint = "" }) => ({ code, message, hint }));
   }
 
-  /** Returns undefined if the log cannot be inspected; the earlier findings then remain valid. */
-  async #inspect(): Promise<readonly CairnError[] | undefined> {
+  /** If the log or a store does not respond, the earlier findings remain valid. */
+  async #inspect(): Promise<void> {
     const { log, identity, agrees } = this.#life;
-    if (log?.inspect === undefined) return [];
+    if (log?.inspect === undefined) {
+      [this.#found, this.#missing] = [[], []];
+      return;
+    }
     try {
       this.#found = await log.inspect(agrees ? identity?.id : undefined);
-      // If a store does not respond, the settings are reported nevertheless.
-      return [...this.#found, ...(await this.#beginning())];
+      const removed = await this.#removed();
+      const beginning = await this.#beginning();
+      // While no node could join, the other warning says less.
+      this.#missing = beginning.length > 0 ? beginning : removed;
     } catch (error) {
       // An unreachable log or store is reported by the code that needs it.
-      if (isCairnError(error, "LOG_UNREACHABLE") || isCairnError(error, "STORE_UNREACHABLE"))
-        return undefined;
+      if (isCairnError(error, "LOG_UNREACHABLE") || isCairnError(error, "STORE_UNREACHABLE")) return;
       if (!isCairnError(error)) throw error;
-      return this.#life.failure === undefined ? [error] : [];
+      [this.#found, this.#missing] = [this.#life.failure === undefined ? [error] : [], []];
     }
+  }
+
+  /** Messages before the log's first one that no trim of Cairn has removed. */
+  async #removed(): Promise<readonly CairnError[]> {
+    const { log, identity, index, agrees } = this.#life;
+    if (log === undefined || identity === undefined || index === undefined || !agrees) return [];
+    const own = recordingStore(this.#system);
+    if (log.trim === undefined || log.hasOneWriter === true || own === undefined) return [];
+    const shared = allStores(this.#system).filter((store) => store.shared === true);
+    const { id } = identity;
+    // A trim is recorded before it begins, so what it has removed by now is in the records that are read afterwards.
+    const { first } = await log.bounds();
+    if (this.#begins?.logId !== id) {
+      const recorded = first <= 1 ? undefined : await trimmedUpTo(shared, id);
+      this.#begins = { logId: id, upTo: recorded ?? first };
+    }
+    const { upTo: known } = this.#begins;
+    if (first <= known) return [];
+    const recorded = await trimmedUpTo(shared, id);
+    const upTo = recorded ?? known;
+    // Other nodes, and this one after a restart, do not know where the log began.
+    if (recorded === undefined) await unlessFailed(recordTrim(own, id, known), "any", undefined);
+    this.#begins = { logId: id, upTo };
+    return first <= upTo ? [] : [removedByOthers(log, { upTo, first }, this.#system.trim !== undefined)];
   }
 
   async #beginning(): Promise<readonly CairnError[]> {
@@ -95,6 +131,20 @@ export class LogWatch {
     const lost = await unlessFailed(comparing, "any", null);
     if (lost !== null) [this.#lost, this.#compared] = [lost, identity];
   }
+}
+
+function removedByOthers(
+  { name }: TxLog,
+  { upTo, first }: { readonly upTo: number; readonly first: number },
+  isTrimmed: boolean,
+): CairnError {
+  const gone = first - 1 === upTo ? `Message ${upTo} was` : `Messages ${upTo} to ${first - 1} were`;
+  const message = `${gone} removed from the log "${name}", but not by Cairn: something purged the stream, or its servers lost data.`;
+  const accept = isTrimmed
+    ? "cairn log trim"
+    : `cairn log trim --keep ${UNTRIMMED_KEEP}, which removes nothing younger`;
+  const hint = `Save and verify a checkpoint, because nodes can no longer join from those that end earlier: cairn checkpoint create, then cairn checkpoint verify. Find out what removed the messages (the limits of the stream, other programs, nodes with another checkpoint store, the logs of its servers). Then accept that the log begins with message ${first}: ${accept}.`;
+  return new CairnError("LOG_TRIMMED", message, hint);
 }
 
 /** Returns the error for the furthest checkpoint of transactions that the log has lost; undefined if there is none. */

@@ -18,6 +18,7 @@ import { errorFields } from "../observe/failures.ts";
 import type { System } from "../api/system.ts";
 import type { TxLog } from "../log/tx-log.ts";
 import { isTooYoungToTrim, trimLog } from "./plan-trim.ts";
+import { recordingStore } from "./trim-record.ts";
 import { startRestoreDrill, type VerifierParts, verifyForNode } from "./restore-drill.ts";
 
 export interface UpkeepParts extends Pick<VerifierParts, "logId" | "stagingDir" | "events" | "onJudged"> {
@@ -91,12 +92,13 @@ export class NodeUpkeep {
     if (trim === undefined) return;
     const stores = restoreStores(system);
     const { keep } = trim;
+    const recordIn = recordingStore(system);
     const pause = (): number => jittered(cleanupPause(keep), systemRandom);
     const work = async (signal: AbortSignal): Promise<number> => {
       if (await unlessFailed(isTooYoungToTrim(log, keep, cleanupPause(keep) / 2), "any", false))
         return pause();
       await events.observe("trim", async (run) => {
-        const options = { log, stores, kvFormat: kvProvider.format, keep, reads, signal };
+        const options = { log, stores, kvFormat: kvProvider.format, keep, reads, recordIn, signal };
         const { first, upTo, because } = await trimLog(options);
         run.ended({ outcome: upTo > first ? "trimmed" : "kept", first, upTo, because });
       });

@@ -1,3 +1,4 @@
+import type { CheckpointStore } from "@cairn/checkpoint";
 import { systemClock, CairnError } from "@cairn/kv";
 import { Duration } from "luxon";
 import { SegmentReads } from "../backup/write/segment-reads.ts";
@@ -11,6 +12,7 @@ import {
   type TrimFloor,
   usableCheckpoint,
 } from "./trim-floor.ts";
+import { recordTrim } from "./trim-record.ts";
 
 export interface TrimOptions extends Omit<FloorOptions, "reads"> {
   /** The age (ms, relative to the newest message) below which messages are kept. If undefined, age does not count. */
@@ -75,12 +77,31 @@ export async function planTrim(options: TrimOptions): Promise<TrimPlan> {
   return planFor(options, identity, usable.position, young, { checkpoint: usable.checkpoint });
 }
 
+interface TrimRequest extends TrimOptions {
+  /** The store that records the trim ({@link recordingStore}). */
+  readonly recordIn?: CheckpointStore | undefined;
+  readonly dryRun?: boolean;
+  /**
+   * Whether the log may begin where it does, whatever removed the messages before, if a checkpoint or a backup replaces
+   * them. Defaults to false.
+   */
+  readonly acceptsBeginning?: boolean;
+}
+
 /** Trims according to {@link planTrim} (unless `dryRun`), and returns the plan. */
-export async function trimLog(options: TrimOptions & { readonly dryRun?: boolean }): Promise<TrimPlan> {
+export async function trimLog(options: TrimRequest): Promise<TrimPlan> {
+  const { log, recordIn, signal, dryRun = false, acceptsBeginning = false } = options;
   const plan = await planTrim(options);
+  const { first, upTo, checkpoint, backup } = plan;
+  const isReplaced = checkpoint !== null || backup !== null;
+  if (dryRun || (upTo === first && !(acceptsBeginning && isReplaced))) return plan;
+  const logId = await log.id();
+  // The record comes first: other nodes must not take a trim for a loss.
+  if (log.hasOneWriter !== true && recordIn !== undefined && logId !== undefined)
+    await recordTrim(recordIn, logId, upTo);
   // The node may have left this log while a store did not respond, and another log may have taken its place.
-  options.signal?.throwIfAborted();
-  if (options.dryRun !== true && plan.upTo > plan.first) await options.log.trim?.(plan.upTo);
+  signal?.throwIfAborted();
+  if (upTo > first) await log.trim?.(upTo);
   return plan;
 }
 

@@ -151,14 +151,14 @@ describe("a change of the log by others while a node runs", () => {
       expect(requests).toBe(searched);
       isRemoved = true;
       aheadMs = 3_700_000;
-      await vi.waitFor(async () => {
-        // What was listed just now still counts for a moment, and what was concluded from that for a minute.
+      /** What was listed just now still counts for a moment, and what was concluded from that for a minute. */
+      const later = async (): Promise<readonly unknown[]> => {
         aheadMs += 120_000;
-        expect((await node.status()).log.warnings).toMatchObject([{ code: "LOG_TRIMMED" }]);
-      });
+        return (await node.status()).log.warnings;
+      };
+      await vi.waitFor(async () => expect(await later()).toMatchObject([{ code: "LOG_TRIMMED" }]));
       isRemoved = false;
-      aheadMs += 120_000;
-      await vi.waitFor(async () => expect((await node.status()).log.warnings).toEqual([]));
+      await vi.waitFor(async () => expect(await later()).toEqual([]));
     },
   );
 

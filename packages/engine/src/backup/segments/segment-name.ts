@@ -31,6 +31,8 @@ const LEASE = "in-progress.json";
 const POINTER = "newest.json";
 /** The name of a file that records where the backup begins, after older segments were removed on purpose. */
 const BEGIN = /^(\d{16})\.begin$/;
+/** The name of a file that records how far Cairn has trimmed the log. */
+const TRIMMED = /^(\d{16})\.trimmed$/;
 
 /** Returns the folder of a log's backup in a store, with a trailing slash. */
 export function backupFolder(logId: string): string {
@@ -57,6 +59,11 @@ export function beginFile(logId: string, txId: TxId): string {
   return `${backupFolder(logId)}${idDigits(txId)}.begin`;
 }
 
+/** Returns the name of the file that records that Cairn trims the log up to a position, whose message is kept. */
+export function trimFile(logId: string, position: number): string {
+  return `${backupFolder(logId)}${idDigits(position)}.trimmed`;
+}
+
 function idDigits(txId: TxId): string {
   return String(txId).padStart(ID_DIGITS, "0");
 }
@@ -80,6 +87,8 @@ export interface BackupListing {
   readonly lease: StoredFile | undefined;
   /** The files that record where the backup begins, each with that transaction: several only during a removal. */
   readonly begins: readonly { readonly name: string; readonly txId: TxId }[];
+  /** The files that record trims of the log, each with the position. They are there without a backup, too. */
+  readonly trims: readonly { readonly name: string; readonly position: number }[];
   /** Files that are not part of a backup. */
   readonly foreign: readonly string[];
 }
@@ -95,19 +104,22 @@ export function backupIn(files: readonly StoredFile[], logId: string): BackupLis
   const segments: SegmentFile[] = [];
   const foreign: string[] = [];
   const begins: { name: string; txId: TxId }[] = [];
+  const trims: { name: string; position: number }[] = [];
   let lease: StoredFile | undefined;
   for (const file of files) {
     if (!file.name.startsWith(folder)) continue;
     const name = parseSegmentName(file.name);
     const [, begin] = BEGIN.exec(file.name.slice(folder.length)) ?? [];
+    const [, trim] = TRIMMED.exec(file.name.slice(folder.length)) ?? [];
     if (name !== undefined) segments.push({ ...name, ...file, name: file.name });
     else if (file.name === backupLease(logId)) lease = file;
     else if (file.name === pointerFile(logId)) continue;
     else if (begin !== undefined) begins.push({ name: file.name, txId: Number(begin) });
+    else if (trim !== undefined) trims.push({ name: file.name, position: Number(trim) });
     else foreign.push(file.name);
   }
   segments.sort(inOrder);
-  return { segments, lease, begins, foreign };
+  return { segments, lease, begins, trims, foreign };
 }
 
 /** Earlier transactions were removed on purpose and are not written again, even if the log still holds them. */
