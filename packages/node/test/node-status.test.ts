@@ -10,7 +10,7 @@ const SYSTEM: Parameters<typeof nodeStatus>[3] = {
   checkpointer: undefined,
   onLogMismatch: { regressed: "rebuild", different: "halt" },
 };
-const QUIET = { stalled: null, divergence: null, logWarnings: [] };
+const QUIET = { stalled: null, divergence: null, logWarnings: [], sharesId: false };
 
 it("the status never reports a failed node without its failure, even if the node fails while the log is queried", async () => {
   let failure: CairnError | undefined;

@@ -248,14 +248,13 @@ export const STORES: readonly BrokenCluster[] = [
     async break(scene) {
       await scene.ready("a");
       await scene.ready("b", { env: { CAIRN_NODE_ID: "a" } });
-      await saveUntilNoticed(scene);
       return { status: "a" };
     },
-    hint: /Give each node its own id \(.*, CAIRN_NODE_ID\), and restart the one that has a new id/,
+    hint: /Give each node its own id \(.*, CAIRN_NODE_ID\), and restart the one that has a new id,[^]* To see where both run: cairn status .*--cluster/,
     async follow(scene) {
+      const { stdout } = await scene.runStep("status --cluster");
+      if (!/a is the id of 2 nodes, on .* \(process \d+, /.test(stdout)) throw new Error(stdout);
       await scene.restart("b", { env: { CAIRN_NODE_ID: "b" } });
-      // The warning ends by itself, after periods for which no test waits.
-      await scene.restart("a");
     },
   },
 ];

@@ -15,8 +15,8 @@ import {
   setDisk,
   slowCalls,
 } from "./faults.ts";
-import type { NightCluster, NodeName } from "./night-cluster.ts";
-import type { NightNode } from "./night-node.ts";
+import { type NightCluster, type NodeName, onNats } from "./night-cluster.ts";
+import { NightNode } from "./night-node.ts";
 
 /** An alert that a fault must raise. What is undefined may be anything. */
 export interface Expected {
@@ -176,6 +176,15 @@ const OF_A_LOG: readonly Drill[] = [
 
 /** Faults of the other nodes. They follow one another. */
 const OF_OTHERS: readonly Drill[] = [
+  {
+    alerts: [attention("same-node-id", "lagging")],
+    fault: "another process has the node's id",
+    begin: async ({ folder, nats }) => {
+      const another = await NightNode.start("lagging", folder, { "cairn/tx-log": onNats(nats) });
+      return async () => await another.stop();
+    },
+    cure: "it is stopped",
+  },
   {
     // A node counts as stalled after 30 seconds, which are not divided.
     alerts: [

@@ -35,7 +35,7 @@ function saving(path: string, every: string): object {
   return { "kv-store": { "cairn/module": "cairn.leveldb/->kv-store", checkpointer } };
 }
 
-const onNats = ({ url }: NatsTestServer): object => ({
+export const onNats = ({ url }: NatsTestServer): object => ({
   "cairn/module": "cairn.nats/->tx-log",
   servers: [url],
 });

@@ -143,17 +143,15 @@ const MAX_MANIFESTS_PER_LOOK = 4;
 export type LookMemory = ReturnType<typeof lookMemory>;
 
 /** What a checkpointer remembers between looks, of which each repeats its warnings. Times are by the store's clock (ms). */
-export function lookMemory(node: string, onWarning: (warning: CheckpointerWarning) => void) {
+export function lookMemory(onWarning: (warning: CheckpointerWarning) => void) {
   let isFirstLook = true;
   // The newest checkpoint if its recorded time is in the future, and the store's time when it was first seen.
   let future: { readonly name: string; readonly seenAt: number } | undefined;
   /**
-   * The names in the store that are not news: seen at an earlier look, or saved by this process. Times do not show what
-   * another process has saved since this one started, because clocks are set.
+   * The names in the store that are not news. Times do not show what was saved since this process started, because
+   * clocks are set.
    */
   let familiar = new Set<string>();
-  /** The name of this process's last checkpoint, which is, or may be, in the store although it is not listed yet. */
-  let lastOwn = "";
 
   return {
     /**
@@ -162,13 +160,6 @@ export function lookMemory(node: string, onWarning: (warning: CheckpointerWarnin
      */
     takenAt({ name, manifest }: StoredCheckpoint, storeNow: number): number {
       const takenAt = Date.parse(manifest.takenAt);
-      if (!isFirstLook && manifest.node === node && !familiar.has(name)) {
-        onWarning({
-          about: "same-node-id",
-          message: `Another process uses this node's id, ${node}: it saved ${name}.`,
-          hint: "Give each node its own id (cairn/node > id, CAIRN_NODE_ID), and restart the one that has a new id, or stop the second process. No checkpoint is harmed, but the two nodes cannot be distinguished. The warning ends by itself after four periods of approx-frequency in which nothing shows the second process.",
-        });
-      }
       if (takenAt <= storeNow) return takenAt;
       if (future?.name !== name) future = { name, seenAt: storeNow };
       if (takenAt - storeNow > CLOCK_TOLERANCE_MS)
@@ -196,12 +187,7 @@ export function lookMemory(node: string, onWarning: (warning: CheckpointerWarnin
         if ("error" in found) continue;
         if (found.manifest.log.id !== logId) onWarning(ofOtherLog(found));
       }
-      familiar = new Set([lastOwn, ...listed.map(({ name }) => name).filter((name) => !unread.has(name))]);
-    },
-    /** If the store's responses are lost, the checkpoint `name` may exist although it counts as failed. */
-    saving(name: string): void {
-      lastOwn = name;
-      familiar.add(name);
+      familiar = new Set(listed.map(({ name }) => name).filter((name) => !unread.has(name)));
     },
   };
 }

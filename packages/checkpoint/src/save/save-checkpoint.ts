@@ -48,8 +48,6 @@ export interface SaveOptions {
   readonly clock?: Clock;
   /** Defaults to {@link archivingOnDisk}. */
   readonly archiving?: Archiving | undefined;
-  /** Called with the name of a checkpoint before it can be in the store. */
-  readonly memory?: { saving(name: string): void };
 }
 
 /** A manifest records the history of its index at the transactions of at most this many others, newest first. */
@@ -82,7 +80,7 @@ async function captureAndUpload(
   lease: Lease,
   signal: AbortSignal,
 ): Promise<StoredCheckpoint> {
-  const { source, options, onStep, clock = systemClock, archiving = archivingOnDisk, memory } = take;
+  const { source, options, onStep, clock = systemClock, archiving = archivingOnDisk } = take;
   const { store, compression } = options;
   // The index may have been closed while the store was slow to respond.
   signal.throwIfAborted();
@@ -102,7 +100,6 @@ async function captureAndUpload(
       takenAt,
       suffix: randomBytes(4).toString("hex"),
     });
-    memory?.saving(name);
     const archive = checkpointFile(name, "archive");
     lease.note({ archive, bytes: 0 });
     // Unlisted unfinished uploads can be found only by name, so the name must be stored before the upload begins.

@@ -1,5 +1,5 @@
 import type { ClusterFinding, ClusterStatus } from "@cairn/client";
-import { finding, type NODE_FINDINGS, verdictOf, worstFirst } from "../findings/findings.ts";
+import { finding, type NODE_FINDINGS, SAME_ID_HINT, verdictOf, worstFirst } from "../findings/findings.ts";
 import { formatCount, formatDuration, formatNumberOf, formatTime } from "@cairn/text";
 import type { Peer } from "./ask-cluster.ts";
 import { type ClusterView, isMember, sameIds, type PastComparison } from "./cluster-view.ts";
@@ -10,6 +10,7 @@ const DIFFERENT_PAST_HINT =
   "Wait a few minutes and run the command again: one after another, the nodes compare their indexes with a rebuild from the log and replace a wrong one. " +
   "To compare them now, run cairn status --cluster --digest.";
 const OVERDUE = "checkpoint-overdue" satisfies keyof typeof NODE_FINDINGS;
+const SAME_ID = "same-node-id" satisfies keyof typeof NODE_FINDINGS;
 /** How many digits of a digest are shown, which is enough to distinguish a few digests. */
 const SHOWN_DIGITS = 12;
 
@@ -17,8 +18,11 @@ const SHOWN_DIGITS = 12;
 export function clusterFindings(view: ClusterView, now: number): ClusterFinding[] {
   const members = view.peers.filter(isMember(view));
   const newest = Math.max(0, ...members.map(newestCheckpoint));
+  const shared = new Set(sameIds(view.peers).map(({ node }) => node));
   const own = members.flatMap(({ node, status: { findings } }) =>
-    findings.filter(({ code }) => code !== OVERDUE).map((one) => ({ ...one, node })),
+    findings
+      .filter(({ code }) => code !== OVERDUE && !(code === SAME_ID && shared.has(node)))
+      .map((one) => ({ ...one, node })),
   );
   // The checkpoint is that of the cluster. A node may not have looked at the store since another one saved a newer one.
   const overdue = members
@@ -85,8 +89,7 @@ function sameIdFindings(peers: readonly Peer[]): ClusterFinding[] {
       ({ host, pid, startedAt }) => `on ${host} (process ${pid}, since ${formatTime(startedAt)})`,
     );
     const message = `${node} is the id of ${same.length} nodes, ${where.join(" and ")}.`;
-    const hint = "Give each node a different id (CAIRN_NODE_ID).";
-    return { ...finding("same-node-id", { message, hint }), node: null };
+    return { ...finding(SAME_ID, { message, hint: SAME_ID_HINT }), node: null };
   });
 }
 

@@ -67,6 +67,11 @@ export class PeerServer {
     return new Set([this.identity.instance, ...this.#heard.recent(EXPECTED_MS)]);
   }
 
+  /** Whether another process with this node's id has announced itself since this one started, and not long ago. */
+  get sharesId(): boolean {
+    return this.#heard.recent(EXPECTED_MS, this.identity.node).length > 0;
+  }
+
   listen({ peers }: TxLog): void {
     if (peers === undefined || this.#stop.signal.aborted) return;
     this.#unsubscribe();
@@ -196,9 +201,12 @@ export class HeardNodes {
     if (this.#heard.size > MAX_REMEMBERED && oldest !== undefined) this.#heard.delete(oldest);
   }
 
-  recent(withinMs: number): string[] {
+  /** Returns the instances heard from, of all nodes or of one. */
+  recent(withinMs: number, of?: string): string[] {
     const now = this.#now();
-    return [...this.#heard].filter(([, { at }]) => now - at < withinMs).map(([instance]) => instance);
+    return [...this.#heard]
+      .filter(([, { at, node }]) => now - at < withinMs && (of === undefined || of === node))
+      .map(([instance]) => instance);
   }
 
   /** Forgets a node that stops, with its earlier processes: it may have been killed before it ran again. */

@@ -18,6 +18,7 @@ export const NODE_FINDINGS = {
   "index-uncompared": "attention",
   "log-at-risk": "attention",
   "clock-wrong": "attention",
+  "same-node-id": "attention",
   "index-files-missing": "attention",
   "disk-nearly-full": "attention",
   "file-unusable": "attention",
@@ -33,10 +34,13 @@ export const NODE_FINDINGS = {
   "different-log-accepted": "notice",
 } as const satisfies Readonly<Record<string, Severity>>;
 
+/** What to do about nodes with the same id, whether one of them or their cluster reports it. */
+export const SAME_ID_HINT =
+  "Give each node its own id (cairn/node > id, CAIRN_NODE_ID), and restart the one that has a new id, or stop the second process.";
+
 export const CLUSTER_FINDINGS = {
   "node-silent": "failing",
   "nodes-not-asked": "failing",
-  "same-node-id": "attention",
 } as const satisfies Readonly<Record<string, Severity>>;
 
 const ALL = { ...NODE_FINDINGS, ...CLUSTER_FINDINGS };
@@ -54,6 +58,8 @@ const MEANWHILE: Readonly<Record<keyof typeof ALL, string>> = {
   "index-uncompared": "nothing else may hold these transactions; the index stays in quarantine.",
   "clock-wrong":
     "times are wrong: those of transactions, which expiry and leases follow, or those that this node reports.",
+  "same-node-id":
+    "the checkpoints and metrics of the two are mistaken for each other's, and neither is missed if it dies.",
   "index-files-missing": "this node serves from the files that it still has open.",
   "disk-nearly-full": "this node cannot build its index anew, and it stops when the disk is full.",
   "file-unusable": "what the file contained before remains in use, but the node cannot start again.",
@@ -69,7 +75,6 @@ const MEANWHILE: Readonly<Record<keyof typeof ALL, string>> = {
   "different-log-accepted": "this node moves a good index aside if the log is lost.",
   "node-silent": "requests to this node fail.",
   "nodes-not-asked": "it is unknown how the other nodes are.",
-  "same-node-id": "the checkpoints, leases and metrics of these nodes are mistaken for each other's.",
 };
 
 const SEVERITIES: readonly Severity[] = ["failing", "attention", "notice"];

@@ -3,7 +3,7 @@ import type { Finding, NodeStatus, Warning } from "@cairn/client";
 import type { OnLogMismatch } from "../api/system.ts";
 import { FIRST_TX_ID } from "../index/rows/index-state.ts";
 import { isoTime, formatBytes, formatDuration, formatNumberOf } from "@cairn/text";
-import { finding, verdictOf, worstFirst } from "./findings.ts";
+import { finding, SAME_ID_HINT, verdictOf, worstFirst } from "./findings.ts";
 
 export type NodeFacts = Omit<NodeStatus, "findings" | "verdict">;
 
@@ -29,6 +29,8 @@ interface Surroundings {
   readonly different?: OnLogMismatch["different"];
   /** By how much the clock of the checkpoint store was ahead of this machine's at the last look (ms). */
   readonly storeAhead?: number | null;
+  /** Whether another process has announced itself with this node's id. */
+  readonly sharesId?: boolean;
   /** The files of the HTTP server that have changed and cannot be used. */
   readonly files?: readonly (Warning & { readonly since: string })[];
   /** The end of the certificate of the HTTP server. */
@@ -39,7 +41,7 @@ interface Surroundings {
 export function withFindings(
   facts: NodeFacts,
   now: number,
-  { different, storeAhead, files = [], certificateEnd }: Surroundings = {},
+  { different, storeAhead, sharesId = false, files = [], certificateEnd }: Surroundings = {},
 ): NodeStatus {
   const { node, phase } = facts;
   const findings = worstFirst([
@@ -47,6 +49,7 @@ export function withFindings(
     ...logFindings(facts),
     ...indexFindings(facts, now),
     ...clockFindings(storeAhead ?? 0),
+    ...(sharesId ? [finding("same-node-id", sameId(node))] : []),
     ...checkpointFindings(facts, now),
     ...backupFindings(facts, now),
     ...joinFindings(facts, now),
@@ -62,6 +65,11 @@ const ACCEPTED = {
     '"on-log-mismatch": {"different": "rebuild"} is set: if the log is lost or replaced, this node moves its index aside.',
   hint: "Remove it from cairn/tx-log once it has served its purpose, and restart the node.",
 };
+
+const sameId = (node: string): Pick<Finding, "message" | "hint"> => ({
+  message: `Another process uses this node's id, ${node}.`,
+  hint: `${SAME_ID_HINT} To see where both run: cairn status --cluster.`,
+});
 
 function certificateFindings(end: Date | undefined, now: number): Finding[] {
   if (end === undefined || end.getTime() > now) return [];

@@ -159,6 +159,10 @@ export class NodeReporting {
     return this.#log.warnings;
   }
 
+  get sharesId(): boolean {
+    return this.#peers.sharesId;
+  }
+
   get stalled(): Stall | null {
     return this.#watch.stalled;
   }

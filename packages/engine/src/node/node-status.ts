@@ -31,6 +31,11 @@ export type StatusParts = Pick<
   >;
 };
 
+interface ReportedState extends Pick<NodeStatus, "stalled">, Pick<NodeStatus["index"], "divergence"> {
+  readonly logWarnings: NodeStatus["log"]["warnings"];
+  readonly sharesId: boolean;
+}
+
 /** The time for which /status waits for the log before it reports the log as unreachable (ms). */
 const LOG_ANSWER_MS = 2_000;
 
@@ -38,12 +43,7 @@ const LOG_ANSWER_MS = 2_000;
 export async function nodeStatus(
   node: string,
   parts: StatusParts,
-  {
-    stalled,
-    divergence,
-    logWarnings: warnings,
-  }: Pick<NodeStatus, "stalled"> &
-    Pick<NodeStatus["index"], "divergence"> & { readonly logWarnings: NodeStatus["log"]["warnings"] },
+  { stalled, divergence, logWarnings: warnings, sharesId }: ReportedState,
   system: Pick<System, "checkpointer" | "onLogMismatch">,
   resources: NodeResources,
 ): Promise<NodeStatus> {
@@ -108,6 +108,7 @@ export async function nodeStatus(
   return withFindings(facts, systemClock.now(), {
     different: system.onLogMismatch.different,
     storeAhead: services?.checkpointer?.status().storeAhead ?? null,
+    sharesId,
     files: observation.unusableFiles,
     certificateEnd: observation.certificateEnd,
   });

@@ -243,6 +243,16 @@ test("the newest checkpoint is overdue after two of the longest gaps, if transac
   expect(overdue({ last: null }, 0)).toEqual([]);
 });
 
+test("a shared id is one finding of the cluster, or of the node that has heard the other one while that is silent", () => {
+  const twin = { ...peer("a"), status: withFindings({ ...STATUS, node: "a" }, NOW, { sharesId: true }) };
+  expect(found([twin, { ...twin, pid: 2 }, peer("b")]).map(({ code, node }) => [code, node])).toEqual([
+    ["same-node-id", null],
+  ]);
+  expect(found([twin, peer("b")]).map(findingText)).toEqual([
+    expect.stringMatching(/^a: Another process uses this node's id, a\. Give each node its own id/),
+  ]);
+});
+
 function disk(diskFreeBytes: number | null): readonly string[] {
   return found([peer("a", { resources: { ...RESOURCES, diskFreeBytes } })]).map(findingText);
 }

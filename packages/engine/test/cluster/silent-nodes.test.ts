@@ -115,7 +115,9 @@ it(
       expect.stringMatching(/^NOT_READY: frozen: no response; last heard from /),
     ]);
     const again = await startProcess();
-    expect(await statusOf(scene, 2)).toMatchObject({ code: 0, stderr: "" });
+    const restarted = await statusOf(scene, 2, "--json");
+    expect(restarted).toMatchObject({ code: 0, stderr: "" });
+    expect(JSON.parse(restarted.stdout)).toMatchObject({ findings: [] });
     await again.stop();
     expect(await statusOf(scene, 1)).toMatchObject({ code: 0, stderr: "" });
   },
