@@ -51,6 +51,7 @@ export function readyStatus(changes: Partial<NodeStatus> = {}): NodeStatus {
       lastCheckAt: `${DAY}T06:00:02.000Z`,
       nextCheckAt: `${DAY}T12:05:10.000Z`,
       approxFrequencyMs: 60_000,
+      locations: ["file:///data/checkpoints"],
     },
     resources: RESOURCES,
     ...changes,

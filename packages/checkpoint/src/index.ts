@@ -6,7 +6,7 @@ export {
   type StoredManifest,
 } from "./store/checkpoint.ts";
 export { CHECKPOINT_PREFIX, isNewer, newestFirst, parseCheckpointName } from "./store/checkpoint.ts";
-export type { CheckpointSource } from "./store/checkpoint-source.ts";
+export type { CheckpointSource, OtherLook } from "./store/checkpoint-source.ts";
 
 /** The contract of a checkpoint store, and the code that its implementations share. */
 export * from "./store/checkpoint-store.ts";

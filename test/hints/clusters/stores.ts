@@ -2,6 +2,7 @@ import { existsSync } from "node:fs";
 import { rm, truncate, writeFile } from "node:fs/promises";
 import path from "node:path";
 import { newIdentity } from "@cairn/checkpoint/testing";
+import type { NODE_FINDINGS } from "@cairn/engine";
 import { newestArchive } from "@cairn/test-support/watched-store";
 import {
   changeBytes,
@@ -35,6 +36,16 @@ function keeping(count: number | undefined): object {
   return { "cairn/index-store": { "kv-store": { checkpointer: { "retention-policy": policy } } } };
 }
 
+/** Returns the settings of a node that saves about every second into a folder that all nodes share. */
+function sharing(scene: HintScene, folder: string): object {
+  const store = {
+    "cairn/module": "cairn.checkpoint/->filesystem-checkpoint-store",
+    path: scene.path(folder),
+    "shared-store": true,
+  };
+  return { "cairn/index-store": { "kv-store": { checkpointer: { store, "approx-frequency": "PT1S" } } } };
+}
+
 /** Saves two checkpoints. */
 async function saveTwice(scene: HintScene): Promise<void> {
   await scene.ready("a");
@@ -44,12 +55,11 @@ async function saveTwice(scene: HintScene): Promise<void> {
   await scene.run("checkpoint create");
 }
 
-/**
- * Makes both nodes save in turn until the first node has detected the other one. A node ignores checkpoints that are
- * older than its own start.
- */
-async function saveUntilNoticed(scene: HintScene): Promise<void> {
-  for (let n = 1; (await scene.node("a").status()).checkpoints.warnings.length === 0; n += 1) {
+/** Makes both nodes save in turn until the first one reports a finding, for which several looks may be needed. */
+async function saveUntilFound(scene: HintScene, code: keyof typeof NODE_FINDINGS): Promise<void> {
+  const isFound = async (): Promise<boolean> =>
+    (await scene.node("a").status()).findings.some((finding) => finding.code === code);
+  for (let n = 1; !(await isFound()); n += 1) {
     for (const id of ["b", "a"]) {
       await scene.fill(id, n, n);
       await scene.run("checkpoint create", { on: id });
@@ -230,7 +240,7 @@ export const STORES: readonly BrokenCluster[] = [
     async break(scene) {
       await scene.ready("a");
       await scene.ready("b", { settings: { "cairn/tx-log": { stream: "others" } } });
-      await saveUntilNoticed(scene);
+      await saveUntilFound(scene, "checkpoint-warning");
       return { status: "a" };
     },
     hint: /Give one of the two logs its own folder or prefix, and restart its nodes/,
@@ -255,6 +265,23 @@ export const STORES: readonly BrokenCluster[] = [
       const { stdout } = await scene.runStep("status --cluster");
       if (!/a is the id of 2 nodes, on .* \(process \d+, /.test(stdout)) throw new Error(stdout);
       await scene.restart("b", { env: { CAIRN_NODE_ID: "b" } });
+    },
+  },
+  {
+    name: "stores-differ",
+    failure: "one of two nodes saves into a store of its own",
+    codes: [],
+    async break(scene) {
+      await scene.ready("a", { settings: sharing(scene, "checkpoints") });
+      await scene.ready("b", { settings: sharing(scene, "others") });
+      await saveUntilFound(scene, "stores-differ");
+      return { status: "a" };
+    },
+    hint: /Give all nodes the same store, and restart those that have another one\.[^]* ends with the next look: cairn (checkpoint create)/,
+    async follow(scene, [, command = ""]) {
+      await scene.restart("b", { settings: sharing(scene, "checkpoints") });
+      await scene.node("b").ready();
+      await scene.runStep(command);
     },
   },
 ];

@@ -15,7 +15,7 @@ import {
   setDisk,
   slowCalls,
 } from "./faults.ts";
-import { type NightCluster, type NodeName, onNats } from "./night-cluster.ts";
+import { type NightCluster, type NodeName, onNats, saving } from "./night-cluster.ts";
 import { NightNode } from "./night-node.ts";
 
 /** An alert that a fault must raise. What is undefined may be anything. */
@@ -56,6 +56,18 @@ const OF_THE_PAIR: readonly Drill[] = [
       return async () => await b.start();
     },
     cure: "it is started",
+  },
+  {
+    alerts: [attention("stores-differ")],
+    fault: "a third node saves into another folder",
+    begin: async ({ folder, nats }) => {
+      const third = await NightNode.start("third", folder, {
+        "cairn/tx-log": onNats(nats),
+        "cairn/index-store": saving(join(folder, "third", "store"), "PT5S"),
+      });
+      return async () => await third.stop();
+    },
+    cure: "it is stopped",
   },
   {
     alerts: [

@@ -22,8 +22,13 @@ export interface NightCluster extends Readonly<Record<NodeName, NightNode>> {
   close(): Promise<void>;
 }
 
-function saving(path: string, every: string): object {
-  const store = { "cairn/module": "cairn.checkpoint/->filesystem-checkpoint-store", path };
+/** Returns the index store of a node that saves into a folder. */
+export function saving(path: string, every: string): object {
+  const store = {
+    "cairn/module": "cairn.checkpoint/->filesystem-checkpoint-store",
+    path,
+    "shared-store": true,
+  };
   const checkpointer = {
     "cairn/module": "cairn.checkpoint/->checkpointer",
     store,

@@ -1,7 +1,7 @@
 import { cp, mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import path from "node:path";
-import type { CheckpointStore } from "@cairn/checkpoint";
+import type { CheckpointerOptions, CheckpointStore } from "@cairn/checkpoint";
 import { levelProvider } from "@cairn/kv";
 import type { Logger } from "pino";
 import type { CairnNode, System } from "@cairn/engine";
@@ -22,6 +22,7 @@ export interface SceneOptions extends RunOptions {
   readonly parts?: Partial<System>;
   /** The node's store. By default, it is a folder that all nodes share. */
   readonly store?: CheckpointStore;
+  readonly checkpointer?: Partial<CheckpointerOptions>;
 }
 
 /** A real nats-server, a folder of checkpoints, and nodes that commands can examine. */
@@ -42,7 +43,7 @@ export class ClusterScene {
 
   async start(
     id: string,
-    { place = id, parts = {}, store, ...options }: SceneOptions = {},
+    { place = id, parts = {}, store, checkpointer, ...options }: SceneOptions = {},
   ): Promise<CairnNode> {
     const openTxLog: System["openTxLog"] = async ({ signal }) =>
       await openNatsTxLog({ servers: [this.nats.url], signal });
@@ -50,7 +51,7 @@ export class ClusterScene {
       folder: this.folder,
       nodeId: id,
       openTxLog,
-      ...(store === undefined ? {} : { checkpointer: { store } }),
+      checkpointer: { ...(store && { store }), ...checkpointer },
     });
     const node = await runNode({ ...system, dbDir: this.dbDir(place), ...parts }, options);
     this.#nodes.add(node);

@@ -1,4 +1,5 @@
 import { isCairnError, systemClock } from "@cairn/kv";
+import type { OtherLook } from "../store/checkpoint-source.ts";
 import type { CheckpointStore } from "../store/checkpoint-store.ts";
 import { describeHolder, type HeldLease } from "../store/lease-record.ts";
 import {
@@ -10,6 +11,7 @@ import {
 } from "../store/list-checkpoints.ts";
 import type { CheckpointerWarning } from "./checkpointer-events.ts";
 import { acquireLease, leaseDuration } from "./lease.ts";
+import { storeComparison } from "./compare-stores.ts";
 import { saveCheckpoint, type SaveOptions } from "./save-checkpoint.ts";
 import { decideRound, type SkipReason } from "./schedule.ts";
 
@@ -31,6 +33,8 @@ interface Look {
   readonly takenAt: number | undefined;
   readonly storeNow: number;
   readonly storeAhead: number;
+  /** The looks of the nodes that proved to have another store. */
+  readonly otherStores: readonly OtherLook[];
 }
 
 /** The result of a look that found that a checkpoint of this log is due. */
@@ -55,17 +59,19 @@ export type TakeOutcome = Look &
  */
 export async function takeCheckpoint(take: TakeOptions): Promise<TakeOutcome> {
   take.onStep?.("looking", 0);
-  const before = await look(take);
+  // A process that is ending does not wait for other nodes.
+  const others = take.hurry?.aborted === true ? [] : ((await take.source.otherLooks?.()) ?? []);
+  const before = await look(take, others);
   if ("outcome" in before) return before;
   try {
-    return await takeDue(take, before);
+    return await takeDue(take, before, others);
   } catch (error) {
     if (!isCairnError(error, "STORE_FULL") || (await take.makeRoom?.(before.logId)) !== true) throw error;
   }
-  return takeDue(take, before);
+  return takeDue(take, before, others);
 }
 
-async function takeDue(take: TakeOptions, before: Due): Promise<TakeOutcome> {
+async function takeDue(take: TakeOptions, before: Due, others: readonly OtherLook[]): Promise<TakeOutcome> {
   const { source, options, clock = systemClock, signal } = take;
   signal?.throwIfAborted();
   let held: HeldLease | undefined;
@@ -83,7 +89,7 @@ async function takeDue(take: TakeOptions, before: Due): Promise<TakeOutcome> {
     return { ...before, outcome: "skipped", reason: "leased", because: describeHolder(held), lease: held };
   try {
     // Another node may have saved a checkpoint after the first look and before this node acquired the lease.
-    const now = await look(take);
+    const now = await look(take, others);
     if ("outcome" in now) return now;
     const stop = signal === undefined ? lease.lost : AbortSignal.any([signal, lease.lost]);
     const checkpoint = await saveCheckpoint(take, lease, stop);
@@ -95,7 +101,7 @@ async function takeDue(take: TakeOptions, before: Due): Promise<TakeOutcome> {
 }
 
 /** Looks at the store. Returns an outcome if there is a reason to save nothing. */
-async function look(take: TakeOptions): Promise<Due | TakeOutcome> {
+async function look(take: TakeOptions, others: readonly OtherLook[]): Promise<Due | TakeOutcome> {
   const { source, options, forced = false, clock = systemClock } = take;
   const { store, approxFrequency, refreshAfter } = options;
   const position = await source.position();
@@ -109,7 +115,8 @@ async function look(take: TakeOptions): Promise<Due | TakeOutcome> {
     newest === undefined
       ? undefined
       : (take.memory?.takenAt(newest, storeNow) ?? Date.parse(newest.manifest.takenAt));
-  await take.memory?.sawStore({ store, listed, newest, logId: position?.logId });
+  const seenStore = { store, listed, newest, logId: position?.logId, others };
+  const otherStores = (await take.memory?.sawStore(seenStore)) ?? [];
   const decision = decideRound({
     approxFrequency,
     refreshAfter,
@@ -119,7 +126,7 @@ async function look(take: TakeOptions): Promise<Due | TakeOutcome> {
     txId: position?.txId,
     storeNow,
   });
-  const seen = { newest, takenAt, storeNow, storeAhead };
+  const seen = { newest, takenAt, storeNow, storeAhead, otherStores };
   if (decision.save && position !== undefined) return { ...seen, logId: position.logId };
   const reason = decision.save ? "unchanged" : decision.reason;
   return { ...seen, outcome: "skipped", reason, because: decision.because };
@@ -132,7 +139,12 @@ interface SeenStore {
   /** The newest checkpoint of the log `logId`, which this node follows. */
   readonly newest: StoredCheckpoint | undefined;
   readonly logId: string | undefined;
+  /** What other nodes had found when this look began. */
+  readonly others: readonly OtherLook[];
 }
+
+/** The age from which a checkpoint is expected in every list of the store (in periods). */
+const LISTED_AFTER = 0.1;
 
 /** The maximum clock difference that is ignored (ms). Some stores report their time in whole seconds. */
 const CLOCK_TOLERANCE_MS = 2_000;
@@ -143,7 +155,8 @@ const MAX_MANIFESTS_PER_LOOK = 4;
 export type LookMemory = ReturnType<typeof lookMemory>;
 
 /** What a checkpointer remembers between looks, of which each repeats its warnings. Times are by the store's clock (ms). */
-export function lookMemory(onWarning: (warning: CheckpointerWarning) => void) {
+export function lookMemory(approxFrequency: number, onWarning: (warning: CheckpointerWarning) => void) {
+  const compareStores = storeComparison(approxFrequency * LISTED_AFTER);
   let isFirstLook = true;
   // The newest checkpoint if its recorded time is in the future, and the store's time when it was first seen.
   let future: { readonly name: string; readonly seenAt: number } | undefined;
@@ -170,10 +183,13 @@ export function lookMemory(onWarning: (warning: CheckpointerWarning) => void) {
         });
       return Math.min(future.seenAt, storeNow);
     },
-    /** Records a look. Reads the manifests of a few of the checkpoints that are new since the first look. */
-    async sawStore({ store, listed, newest, logId }: SeenStore): Promise<void> {
+    /**
+     * Records a look, and returns those of the nodes that proved to have another store. Reads the manifests of a few of
+     * the checkpoints that are new since the first look.
+     */
+    async sawStore({ store, listed, newest, logId, others }: SeenStore): Promise<readonly OtherLook[]> {
       // Nothing is listed for an index that is not there yet.
-      if (logId === undefined) return;
+      if (logId === undefined) return [];
       // At the first look, there may be checkpoints of a log that this one continues.
       const unknown = isFirstLook
         ? []
@@ -188,6 +204,7 @@ export function lookMemory(onWarning: (warning: CheckpointerWarning) => void) {
         if (found.manifest.log.id !== logId) onWarning(ofOtherLog(found));
       }
       familiar = new Set(listed.map(({ name }) => name).filter((name) => !unread.has(name)));
+      return compareStores(others, listed);
     },
   };
 }

@@ -1,3 +1,4 @@
+import type { OtherLook } from "../store/checkpoint-source.ts";
 import type { StoredCheckpoint } from "../store/list-checkpoints.ts";
 import type { SkipReason } from "./schedule.ts";
 import type { SweepReport } from "../retain/sweep.ts";
@@ -49,6 +50,8 @@ export interface CheckpointerStatus {
   } | null;
   /** How far the store's clock was ahead of this machine's at the last look (ms); null before the first look. */
   readonly storeAhead: number | null;
+  /** The looks of the nodes that, at the last look, proved to have another store. */
+  readonly otherStores: readonly OtherLook[];
   /** The time of the last successful look. */
   readonly lastCheckAt: number | null;
   readonly nextCheckAt: number | null;

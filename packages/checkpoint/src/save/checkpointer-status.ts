@@ -2,11 +2,13 @@ import { EventEmitter, once } from "node:events";
 import { errorMessage, isCairnError, systemErrorCode, type Clock } from "@cairn/kv";
 import type { CheckpointerStatus, CheckpointerWarning, RoundStep } from "./checkpointer-events.ts";
 import type { TakeOutcome } from "./checkpoint-round.ts";
+import type { StoredCheckpoint } from "../store/list-checkpoints.ts";
 
 /** The status before the first look. */
 export const NOTHING_KNOWN: CheckpointerStatus = {
   last: null,
   storeAhead: null,
+  otherStores: [],
   lastCheckAt: null,
   nextCheckAt: null,
   running: null,
@@ -60,15 +62,13 @@ export class StatusKeeper {
 
   /** Records that a round has succeeded, or has skipped the checkpoint. */
   succeeded(outcome: TakeOutcome): void {
-    const { newest, storeAhead } = outcome;
+    const { newest, storeAhead, otherStores } = outcome;
     const now = this.#clock.now();
     const warnings = this.current.warnings.filter(
       ({ about, at }) => now - (this.#found.get(about) ?? at) < WARNING_PERIODS * this.#period,
     );
-    this.#set({ storeAhead, lastCheckAt: now, skipped: this.#skipped(outcome), warnings });
-    if (newest === undefined) return;
-    const { txId, takenAt, archive } = newest.manifest;
-    this.#set({ last: { name: newest.name, txId, takenAt, bytes: archive.bytes } });
+    this.#set({ storeAhead, otherStores, lastCheckAt: now, skipped: this.#skipped(outcome), warnings });
+    this.#set({ last: newest === undefined ? null : summary(newest) });
   }
 
   /** Records a failure; `where` precedes the message if the error alone does not show what has failed. */
@@ -97,4 +97,11 @@ export class StatusKeeper {
   #set(change: Partial<CheckpointerStatus>): void {
     this.current = { ...this.current, ...change };
   }
+}
+
+function summary({
+  name,
+  manifest: { txId, takenAt, archive },
+}: StoredCheckpoint): CheckpointerStatus["last"] {
+  return { name, txId, takenAt, bytes: archive.bytes };
 }

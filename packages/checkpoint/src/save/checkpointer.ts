@@ -86,7 +86,7 @@ class ScheduledCheckpointer implements Checkpointer {
     this.#random = parts.random ?? systemRandom;
     this.#status = new StatusKeeper(clock, options.approxFrequency);
     this.#directory = archiving.directory(options.checkpointDir, options.captureOwner ?? source.node);
-    this.#memory = lookMemory((warning) => this.#warn(warning));
+    this.#memory = lookMemory(options.approxFrequency, (warning) => this.#warn(warning));
   }
 
   start(): void {

@@ -1,6 +1,19 @@
 import type { CairnError } from "@cairn/kv";
 import { ARCHIVE_FORMATS, type CapturedState, type Manifest } from "./checkpoint.ts";
 
+/** What another node of the log found when it last looked at its store, which should be the same one. */
+export interface OtherLook {
+  /** Identifies the node's process. */
+  readonly instance: string;
+  readonly node: string;
+  /** The location of its store. */
+  readonly location: string;
+  /** The time of the look by that node's clock, which only distinguishes its looks. */
+  readonly at: string;
+  /** The newest checkpoint that it found or saved, and its present age (ms). */
+  readonly newest: { readonly name: string; readonly ageMs: number };
+}
+
 /** The source of checkpoints: the checkpointer's view of the node's index. */
 export interface CheckpointSource {
   /** The node's id, for manifests and leases. */
@@ -27,6 +40,8 @@ export interface CheckpointSource {
   agrees?(manifest: Manifest, name: string): Promise<boolean>;
   /** Returns whether a checkpoint is known to be damaged and does not count as the newest. Defaults to none. */
   isDamaged?(name: string): boolean;
+  /** Returns what the other nodes that save have found. Called before each look. Without it, stores are not compared. */
+  otherLooks?(): Promise<readonly OtherLook[]>;
 }
 
 /** If `wanted` is undefined, any index in an archive of a known format qualifies. */

@@ -118,6 +118,19 @@ test("if another node has found the newest checkpoint damaged, it is replaced on
   expect(checkpointer.status().last?.name).not.toBe(name);
 });
 
+test("once a look finds no checkpoint any more, the status no longer shows the last one", async () => {
+  const { store, clock, look, checkpointer } = await start();
+  await look();
+  const name = checkpointer.status().last?.name ?? "";
+  await store.remove(`${name}.json`);
+  clock.advance((checkpointer.status().nextCheckAt ?? 0) - clock.now() - 1_000);
+  const expiresAt = new Date(clock.now() + 60_000).toISOString();
+  const lease = { owner: "node-2", nonce: "uploading", progress: { bytes: 0 }, expiresAt };
+  await store.create("in-progress-log-a.json", JSON.stringify(lease));
+  await look();
+  expect(checkpointer.status()).toMatchObject({ last: null, skipped: { reason: "leased" } });
+});
+
 test("a checkpoint that this node finds damaged is replaced without waiting for the next look", async () => {
   const { store, source, look, checkpointer, events } = await start();
   await look();

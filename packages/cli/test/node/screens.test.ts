@@ -192,6 +192,7 @@ describe("the status screen", () => {
         lastCheckAt: "2026-11-20T06:58:00.000Z",
         nextCheckAt: "2026-11-20T12:00:00.000Z",
         approxFrequencyMs: 3_600_000,
+        locations: ["file:///store"],
         running: { startedAt: "2026-11-20T06:59:50.000Z", step: "uploading", bytes: 2048 },
         skipped: {
           at: "2026-11-20T06:58:00.000Z",

@@ -226,6 +226,8 @@ export interface NodeStatus {
     readonly nextCheckAt: string | null;
     /** The approximate interval at which the cluster saves a checkpoint (ms); null if the node has no checkpointer. */
     readonly approxFrequencyMs: number | null;
+    /** The node's stores: first the one in which it saves, if it saves, and then the others from which it restores. */
+    readonly locations: readonly string[];
     readonly running: { readonly startedAt: string; readonly step: string; readonly bytes: number } | null;
     /**
      * The reason why the node's last round saved nothing. It is null if the round saved or failed, and before the first

@@ -110,6 +110,7 @@ const Checkpoints = z.object({
   lastCheckAt: Time.nullable(),
   nextCheckAt: Time.nullable(),
   approxFrequencyMs: Ms.nullable(),
+  locations: list(Text),
   running: z.object({ startedAt: Time, step: Text, bytes: Count }).nullable(),
   skipped: understood(
     z.object({

@@ -26,6 +26,7 @@ export const NODE_FINDINGS = {
   "checkpoint-overdue": "attention",
   "checkpoint-unverified": "attention",
   "checkpoint-warning": "attention",
+  "stores-differ": "attention",
   "log-backup-damaged": "attention",
   "log-backup-failing": "attention",
   "log-backup-behind": "attention",
@@ -67,6 +68,8 @@ const MEANWHILE: Readonly<Record<keyof typeof ALL, string>> = {
   "checkpoint-overdue": "a node that joins replays more of the log, and trimming waits.",
   "checkpoint-unverified": "a node that joins may have to use an older checkpoint.",
   "checkpoint-warning": "checkpoints are still saved.",
+  "stores-differ":
+    "each store has its own checkpoints and backup, and the log may be trimmed because of what only one of them holds.",
   "log-backup-failing": "the transactions that are not in the backup would be lost with the log's servers.",
   "log-backup-behind": "the transactions that are not in the backup would be lost with the log's servers.",
   "log-backup-damaged": "what only the damaged segments hold cannot be restored.",

@@ -1,4 +1,4 @@
-import { DAMAGE_CODES } from "@cairn/checkpoint";
+import { DAMAGE_CODES, type OtherLook } from "@cairn/checkpoint";
 import type { Finding, NodeStatus, Warning } from "@cairn/client";
 import type { OnLogMismatch } from "../api/system.ts";
 import { FIRST_TX_ID } from "../index/rows/index-state.ts";
@@ -23,12 +23,15 @@ const LOW_DISK_BYTES = 256 * 1024 * 1024;
 /** A larger difference between two clocks is reported. Synchronized clocks differ by less. */
 const CLOCK_MS = 60_000;
 const MOVED_ASIDE_MS = 24 * 3_600_000;
+const MAX_NAMED = 5;
 
 interface Surroundings {
   /** The reaction to another log. */
   readonly different?: OnLogMismatch["different"];
   /** By how much the clock of the checkpoint store was ahead of this machine's at the last look (ms). */
   readonly storeAhead?: number | null;
+  /** The looks of the nodes whose store is another one, as of this node's last look. */
+  readonly otherStores?: readonly OtherLook[];
   /** Whether another process has announced itself with this node's id. */
   readonly sharesId?: boolean;
   /** The files of the HTTP server that have changed and cannot be used. */
@@ -41,7 +44,14 @@ interface Surroundings {
 export function withFindings(
   facts: NodeFacts,
   now: number,
-  { different, storeAhead, sharesId = false, files = [], certificateEnd }: Surroundings = {},
+  {
+    different,
+    storeAhead,
+    otherStores = [],
+    sharesId = false,
+    files = [],
+    certificateEnd,
+  }: Surroundings = {},
 ): NodeStatus {
   const { node, phase } = facts;
   const findings = worstFirst([
@@ -51,6 +61,7 @@ export function withFindings(
     ...clockFindings(storeAhead ?? 0),
     ...(sharesId ? [finding("same-node-id", sameId(node))] : []),
     ...checkpointFindings(facts, now),
+    ...storeFindings(facts.checkpoints.locations, otherStores),
     ...backupFindings(facts, now),
     ...joinFindings(facts, now),
     ...files.map((file) => finding("file-unusable", file)),
@@ -180,6 +191,19 @@ function checkpointFindings({ checkpoints, ...facts }: NodeFacts, now: number): 
   for (const { at, message, hint } of warnings)
     findings.push(finding("checkpoint-warning", { message, hint, since: at }));
   return findings;
+}
+
+function storeFindings([own = ""]: readonly string[], others: readonly OtherLook[]): Finding[] {
+  if (others.length === 0) return [];
+  const shown = others
+    .slice(0, MAX_NAMED)
+    .map(({ node, location: its, newest }) => `${node} found ${newest.name} in ${its}`);
+  const more =
+    others.length > MAX_NAMED ? `, and ${formatNumberOf(others.length - MAX_NAMED, "more node")}` : "";
+  const message = `This node's store, ${own}, lacks what other nodes find in theirs: ${shown.join(", ")}${more}.`;
+  const hint =
+    "Give all nodes the same store, and restart those that have another one. If they have the same one, find out why it does not list all of its files to every node. The finding ends with the next look: cairn checkpoint create.";
+  return [finding("stores-differ", { message, hint })];
 }
 
 /** Transactions have waited at most since the newest checkpoint, a look that found nothing to save, or the start. */

@@ -28,7 +28,7 @@ import {
   retryDelayMs,
 } from "./failure-policy.ts";
 import { Following } from "./following.ts";
-import { ReadyServices } from "./ready-services.ts";
+import { ReadyServices, type ServiceParts } from "./ready-services.ts";
 import type { NodeObservation } from "./node-observation.ts";
 
 export type NodeLife = Readonly<Life>;
@@ -45,6 +45,7 @@ export interface LifeParts {
   readonly observation: NodeObservation;
   readonly comparePast: ComparePast;
   readonly differing: OnePast["differing"];
+  readonly otherLooks: ServiceParts["otherLooks"];
   readonly onOpened: (log: TxLog) => void;
   readonly onReady: () => void;
 }

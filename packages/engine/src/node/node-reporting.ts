@@ -1,3 +1,4 @@
+import type { OtherLook } from "@cairn/checkpoint";
 import {
   type Clock,
   systemClock,
@@ -16,6 +17,7 @@ import type { NodeStatus, TxId } from "@cairn/client";
 import { tellLeaving } from "../cluster/ask-cluster.ts";
 import { clusterLook } from "../cluster/look-at-cluster.ts";
 import { PeerServer } from "../cluster/peer-server.ts";
+import { allStores } from "../checkpoints/checkpoint-stores.ts";
 import type { ComparePast } from "../checkpoints/compare-past.ts";
 import { OnePast } from "../cluster/one-past.ts";
 import { SelfCheck } from "../cluster/self-check.ts";
@@ -34,6 +36,8 @@ import { fileReader, openIndex } from "../index/local-index.ts";
 import { orphanTransactions } from "../join/orphan-transactions.ts";
 
 const LOOK_MS = 30_000;
+/** How long a look at the store may wait for the other nodes (ms). */
+const OTHERS_MS = 1_000;
 /** The pause between attempts to find out whether a log that has refused transactions accepts them again (ms). */
 const RETRY_MS = 5_000;
 
@@ -124,6 +128,22 @@ export class NodeReporting {
       onChange: () => void this.#note(),
       onError: (error) => logger.warn({ err: error }, "could not determine what the node is waiting for"),
       ...parts.stall,
+    });
+  }
+
+  /**
+   * Returns what the other nodes of the log that save checkpoints found when they last looked at their stores. While the
+   * store is moved, the nodes that were restarted also restore from the old one, and are not compared with the others.
+   */
+  async otherLooks(): Promise<OtherLook[]> {
+    const { askedBy, nodes } = await this.cluster(OTHERS_MS);
+    const [own = "", ...restored] = allStores(this.#parts.system).map((store) => store.location);
+    return nodes.flatMap(({ instance, node, sameLog, status: { checkpoints } }) => {
+      const { last: newest, lastCheckAt: at, locations } = checkpoints;
+      const [location = "", ...its] = locations;
+      if (instance === askedBy.instance || sameLog !== true || newest === null || at === null) return [];
+      if (location !== own && (restored.includes(location) || its.includes(own))) return [];
+      return [{ instance, node, location, at, newest }];
     });
   }
 

@@ -1,6 +1,7 @@
 import { NOTHING_KNOWN } from "@cairn/checkpoint";
 import { systemClock, CairnError, withTimeout, unlessFailed } from "@cairn/kv";
 import type { Chains, NodeResources, NodeStatus } from "@cairn/client";
+import { allStores } from "../checkpoints/checkpoint-stores.ts";
 import { withFindings } from "../findings/node-findings.ts";
 import { INDEX_VERSION } from "../index/rows/index-state.ts";
 import type { IndexStore } from "../index/index-store.ts";
@@ -36,6 +37,8 @@ interface ReportedState extends Pick<NodeStatus, "stalled">, Pick<NodeStatus["in
   readonly sharesId: boolean;
 }
 
+type StatusSystem = Pick<System, "checkpointer" | "restoreFrom" | "onLogMismatch">;
+
 /** The time for which /status waits for the log before it reports the log as unreachable (ms). */
 const LOG_ANSWER_MS = 2_000;
 
@@ -44,7 +47,7 @@ export async function nodeStatus(
   node: string,
   parts: StatusParts,
   { stalled, divergence, logWarnings: warnings, sharesId }: ReportedState,
-  system: Pick<System, "checkpointer" | "onLogMismatch">,
+  system: StatusSystem,
   resources: NodeResources,
 ): Promise<NodeStatus> {
   // These values are read at one instant, before anything is awaited, so that a failed node is always reported with its
@@ -91,7 +94,7 @@ export async function nodeStatus(
     join: report.join,
     progress: report.progress,
     stalled,
-    checkpoints: statusOfCheckpoints(services, parts, system.checkpointer),
+    checkpoints: statusOfCheckpoints(services, parts, system),
     logBackup: (state === undefined ? undefined : services?.logBackup?.status(state.txId)) ?? null,
     failure:
       failure === undefined
@@ -105,9 +108,11 @@ export async function nodeStatus(
           },
     resources,
   };
+  const { storeAhead, otherStores } = services?.checkpointer?.status() ?? NOTHING_KNOWN;
   return withFindings(facts, systemClock.now(), {
     different: system.onLogMismatch.different,
-    storeAhead: services?.checkpointer?.status().storeAhead ?? null,
+    storeAhead,
+    otherStores,
     sharesId,
     files: observation.unusableFiles,
     certificateEnd: observation.certificateEnd,
@@ -117,12 +122,13 @@ export async function nodeStatus(
 function statusOfCheckpoints(
   services: StatusParts["services"],
   { report, observation: { lastResults } }: Pick<StatusParts, "report" | "observation">,
-  options: System["checkpointer"],
+  system: StatusSystem,
 ): NodeStatus["checkpoints"] {
+  const options = system.checkpointer;
   const status = services?.checkpointer?.status() ?? NOTHING_KNOWN;
   const { storeAhead, lastCheckAt, nextCheckAt, running, skipped, warnings, lastFailure } = status;
   // Until the checkpointer has looked at the store, the restored checkpoint is the newest known one.
-  const last = status.last ?? report.restoredCheckpoint;
+  const last = lastCheckAt === null ? report.restoredCheckpoint : status.last;
   const found = options?.store.describe?.();
   const verified = services?.upkeep.lastVerified ?? null;
   const own = lastResults.verified;
@@ -145,6 +151,7 @@ function statusOfCheckpoints(
     warnings: warnings.map((warning) => ({ ...warning, at: isoTime(warning.at) })),
     lastFailure: lastFailure && { ...lastFailure, at: isoTime(lastFailure.at) },
     approxFrequencyMs: options?.approxFrequency ?? null,
+    locations: allStores(system).map(({ location }) => location),
     store:
       found === undefined || options === undefined ? null : { location: options.store.location, ...found },
   };

@@ -180,6 +180,7 @@ class RunningNode implements Omit<CairnNode, keyof NodeReads | "submit"> {
       observation,
       comparePast: async (other) => await this.#reporting.comparePast(other),
       differing: async (...of) => await this.#reporting.differing(...of),
+      otherLooks: async () => await this.#reporting.otherLooks(),
       onOpened: (log) => this.#reporting.opened(log),
       onReady: () => this.#becomeReady(),
     });

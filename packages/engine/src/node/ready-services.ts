@@ -1,4 +1,9 @@
-import { type Checkpointer, type CheckpointerEvent, startCheckpointer } from "@cairn/checkpoint";
+import {
+  type Checkpointer,
+  type CheckpointerEvent,
+  type CheckpointSource,
+  startCheckpointer,
+} from "@cairn/checkpoint";
 import type { System } from "../api/system.ts";
 import type { CheckpointDoubts } from "../checkpoints/checkpoint-doubts.ts";
 import { LogBackup } from "../backup/write/log-backup.ts";
@@ -35,6 +40,7 @@ export interface ServiceParts extends JoinedIndex {
   readonly history: LogHistory;
   readonly doubts: CheckpointDoubts;
   readonly comparePast: ComparePast;
+  readonly otherLooks: NonNullable<CheckpointSource["otherLooks"]>;
   readonly suspect: (error: unknown) => void;
 }
 
@@ -96,10 +102,8 @@ export class ReadyServices {
   }
 }
 
-function startCheckpointing(
-  { system, log, index, logger, observation, doubts, comparePast, suspect }: ServiceParts,
-  purge: () => Promise<void>,
-): Checkpointer | undefined {
+function startCheckpointing(parts: ServiceParts, purge: () => Promise<void>): Checkpointer | undefined {
+  const { system, log, index, logger, observation, doubts, comparePast, suspect } = parts;
   const { checkpointer: options, nodeId, kvProvider } = system;
   if (options === undefined) return undefined;
   const ofIndex = indexSource({ node: nodeId, provider: kvProvider, index, log, purge, onError: suspect });
@@ -107,6 +111,8 @@ function startCheckpointing(
     ...ofIndex,
     agrees: hasSamePast(ofIndex.agrees, options.store, doubts, comparePast),
     isDamaged: (name: string): boolean => doubts.isDamaged(name),
+    // A folder that is not declared as shared may be this node's alone.
+    ...(options.store.shared === true && { otherLooks: parts.otherLooks }),
   };
   return startCheckpointer({ source, options, onEvent: checkpointerListener(observation.events, logger) });
 }

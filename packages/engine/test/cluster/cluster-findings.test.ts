@@ -253,6 +253,26 @@ test("a shared id is one finding of the cluster, or of the node that has heard t
   ]);
 });
 
+test("a node names its store and those of some of the nodes whose checkpoints it lacks", () => {
+  const otherStores = Array.from({ length: 7 }, (_, n) => {
+    const newest = { name: `checkpoint-${n}`, ageMs: HOUR };
+    return { instance: `i${n}`, node: `n${n}`, location: "s3://other", at: ago(HOUR), newest };
+  });
+  const facts = {
+    ...STATUS,
+    checkpoints: { ...STATUS.checkpoints, locations: ["file:///own", "s3://more"] },
+  };
+  expect(withFindings(facts, NOW, { otherStores }).findings).toMatchObject([
+    {
+      code: "stores-differ",
+      severity: "attention",
+      message: expect.stringMatching(
+        /^This node's store, file:\/\/\/own, lacks .*: n0 found checkpoint-0 in s3:\/\/other, .*n4 .*, and 2 more nodes\.$/,
+      ),
+    },
+  ]);
+});
+
 function disk(diskFreeBytes: number | null): readonly string[] {
   return found([peer("a", { resources: { ...RESOURCES, diskFreeBytes } })]).map(findingText);
 }
