@@ -1,12 +1,20 @@
 import { wait } from "@cairn/kv";
+import type { PageHolder } from "./page-memory.ts";
 import { setImmediate as yieldToEventLoop } from "node:timers/promises";
 
 /** A reader, which is one watcher for the duration of its watch. */
-export interface FairReader {
+export interface FairReader extends PageHolder {
   /** The number of reads that have been performed for the reader. */
   served: number;
-  /** Aborted when the watcher has disconnected. Reads for which no other watcher is waiting are then dropped. */
-  readonly signal?: AbortSignal | undefined;
+  /** True once the watch has ended. Reads for which no other watcher is waiting are then dropped. */
+  readonly isGone: boolean;
+}
+
+/** The memory for the results of reads. No read begins while it is full. */
+export interface ReadMemory<T> {
+  readonly isFull: boolean;
+  hold(reader: FairReader, answer: T): void;
+  wait(retry: () => void): void;
 }
 
 /** The result of a read. It is delivered immediately, but the slot of the read is released only after `pause`. */
@@ -48,16 +56,19 @@ export async function pauseAfter(busyMs: number): Promise<void> {
  */
 export class FairReads<T> {
   readonly #limit: number;
+  readonly #memory: ReadMemory<T> | undefined;
   /** The jobs in the order of the requests. */
   readonly #jobs = new Map<string, Job<T>>();
   #running = 0;
   #isLeastServedNext = false;
 
-  constructor(limit: number) {
+  /** With `memory`, results count there from when they are delivered. Each reader releases its own. */
+  constructor(limit: number, memory?: ReadMemory<T>) {
     this.#limit = limit;
+    this.#memory = memory;
   }
 
-  /** Undefined if the reader disconnected before its turn. Reads with the same `key` are interchangeable. */
+  /** Undefined if the reader was gone before its turn. Reads with the same `key` are interchangeable. */
   async read(reader: FairReader, key: string, read: () => Promise<FairRead<T>>): Promise<T | undefined> {
     return await new Promise((resolve, reject) => {
       const waiter = { reader, resolve, reject };
@@ -68,8 +79,11 @@ export class FairReads<T> {
     });
   }
 
-  #begin(): void {
+  readonly #begin = (): void => {
     while (this.#running < this.#limit) {
+      this.#dropUnwanted();
+      if (this.#jobs.size === 0) return;
+      if (this.#memory?.isFull === true) return this.#memory.wait(this.#begin);
       const job = this.#take();
       if (job === undefined) return;
       this.#running += 1;
@@ -78,20 +92,23 @@ export class FairReads<T> {
         this.#begin();
       });
     }
+  };
+
+  /** Drops jobs for which no reader waits. */
+  #dropUnwanted(): void {
+    for (const { key, waiters } of this.#jobs.values()) {
+      if (!waiters.every(({ reader }) => reader.isGone)) continue;
+      this.#jobs.delete(key);
+      for (const { resolve } of waiters) resolve(undefined);
+    }
   }
 
-  /** Takes the next job, and drops jobs for which no reader waits. */
   #take(): Job<T> | undefined {
     this.#isLeastServedNext = !this.#isLeastServedNext;
     let chosen: Job<T> | undefined;
     let least = Number.POSITIVE_INFINITY;
     for (const job of this.#jobs.values()) {
-      const there = job.waiters.filter(({ reader }) => reader.signal?.aborted !== true);
-      if (there.length === 0) {
-        this.#jobs.delete(job.key);
-        for (const { resolve } of job.waiters) resolve(undefined);
-        continue;
-      }
+      const there = job.waiters.filter(({ reader }) => !reader.isGone);
       const served = Math.min(...there.map(({ reader }) => reader.served));
       if (served >= least) continue;
       chosen = job;
@@ -110,6 +127,7 @@ export class FairReads<T> {
       for (const { reject } of waiters) reject(error);
       return;
     }
+    for (const { reader } of waiters) this.#memory?.hold(reader, taken.answer);
     for (const [index, { reader, resolve }] of waiters.entries()) {
       if (index > 0 && index % MAX_ANSWERS_PER_TURN === 0) await yieldToEventLoop();
       reader.served += 1;

@@ -13,7 +13,6 @@ export interface RecentBounds {
 
 /** A page of the recent past; complete up to its last transaction or, if empty, up to the one after which it begins. */
 export interface RecentPage extends Batch {
-  readonly events: readonly TransactionEvent[];
   readonly more: boolean;
 }
 

@@ -18,6 +18,15 @@ export interface WatchQuery {
   readonly heartbeatMs?: number;
   /** Aborting this signal ends the watch, without an error. */
   readonly signal?: AbortSignal;
+  /** The connection to which the events are written, if there is one. */
+  readonly connection?: WatchConnection;
+}
+
+/** A connection that is closed if it holds up memory for which other watchers wait. */
+export interface WatchConnection {
+  /** The time since which it has taken nothing (`performance.now()`); undefined while it is not waited for. */
+  readonly stalledSince: number | undefined;
+  close(): void;
 }
 
 /**

@@ -2,13 +2,15 @@ import { CairnError, isCairnError } from "@cairn/kv";
 import type { TxId } from "@cairn/client";
 import { bucketProblem, keyProblem } from "@cairn/text";
 import type { Batch, Subscription } from "./subscription.ts";
-import type { FairReader } from "./fair-reads.ts";
 import { type CutoffEvent, type Watch, type WatchEvent, type WatchQuery } from "./watch-event.ts";
 import { compacted, regressed, WatchCompactedError } from "../index/read/watch-compacted.ts";
 import { type FeedEnd, endOfSource, type WatchedPosition, type WatchFeed } from "./watch-feed.ts";
+import type { TransactionEvent } from "../index/read/transaction-event.ts";
+import type { ChangesPage } from "../index/read/transaction-changes.ts";
+import type { FairReader } from "./fair-reads.ts";
 
 const HEARTBEAT_MS = 10_000;
-/** Each lagging reader keeps one page in memory, so even a thousand readers need little memory. */
+/** The bounds of a page, of which each lagging reader has at most one. */
 const PAST_TRANSACTIONS = 512;
 const PAST_BYTES = 64 * 1024;
 /** The first page. Each next one is twice as large, up to the bounds above, so that many readers soon have events. */
@@ -22,7 +24,9 @@ const SLOW: FeedEnd = {
 
 /** Returns a watch of the feed that `open` returns when the watch is iterated. */
 export function watch(query: WatchQuery, open: () => WatchFeed): Watch {
-  const batches = (): AsyncIterable<readonly WatchEvent[]> => watchBatches(query, open);
+  const batches = (): AsyncIterable<readonly WatchEvent[]> => ({
+    [Symbol.asyncIterator]: () => new Batches(query, open),
+  });
   return {
     batches,
     async *[Symbol.asyncIterator]() {
@@ -31,56 +35,90 @@ export function watch(query: WatchQuery, open: () => WatchFeed): Watch {
   };
 }
 
-async function* watchBatches(
+/**
+ * The batches of a watch. This is no generator, and those behind it yield nothing: the frame of a suspended generator
+ * keeps what it last yielded, which would be a page for each watcher that waits for memory.
+ */
+class Batches implements AsyncIterator<readonly WatchEvent[], void> {
+  readonly #ready: (readonly WatchEvent[])[] = [];
+  readonly #steps: AsyncGenerator<void, void>;
+
+  constructor(query: WatchQuery, open: () => WatchFeed) {
+    this.#steps = watchSteps(query, open, (events) => this.#ready.push(events));
+  }
+
+  async next(): Promise<IteratorResult<readonly WatchEvent[], void>> {
+    await this.#steps.next();
+    const value = this.#ready.shift();
+    return value === undefined ? { done: true, value } : { done: false, value };
+  }
+
+  async return(): Promise<IteratorReturnResult<void>> {
+    await this.#steps.return();
+    return { done: true, value: undefined };
+  }
+}
+
+async function* watchSteps(
   query: WatchQuery,
   open: () => WatchFeed,
-): AsyncGenerator<readonly WatchEvent[], void> {
+  deliver: (events: readonly WatchEvent[]) => void,
+): AsyncGenerator<void, void> {
   checkQuery(query);
   const feed = open();
+  const { pages } = feed.source;
   feed.listener.opened();
+  const session = new WatchSession(feed, query, deliver);
   try {
-    yield* new WatchSession(feed, query).run();
+    for await (const _ of session.run()) {
+      yield;
+      pages.release(session);
+    }
   } finally {
+    pages.release(session);
     feed.listener.closed();
   }
 }
 
 /** One watch. It reads the past at the speed of its reader, and then follows the feed. */
-class WatchSession {
+class WatchSession implements FairReader {
+  served = 0;
   readonly #feed: WatchFeed;
   readonly #query: WatchQuery;
+  readonly #deliverBatch: (events: readonly WatchEvent[]) => void;
   readonly #heartbeatMs: number;
-  readonly #reader: FairReader;
   /** Everything up to this transaction has been delivered. */
   #place: WatchedPosition;
   #deliveredAt = performance.now();
+  #subscription: Subscription | undefined;
   /** True once this session has cut off its watch. When a feed ends, its cutoff comes last. */
   #cut = false;
 
-  constructor(feed: WatchFeed, query: WatchQuery) {
+  constructor(feed: WatchFeed, query: WatchQuery, deliver: (events: readonly WatchEvent[]) => void) {
     this.#feed = feed;
     this.#query = query;
-    this.#reader = { served: 0, signal: query.signal };
+    this.#deliverBatch = deliver;
     this.#heartbeatMs = query.heartbeatMs ?? HEARTBEAT_MS;
     this.#place = query.from === undefined ? endOfSource(feed.source) : { txId: query.from, txTime: null };
   }
 
-  async *run(): AsyncGenerator<readonly WatchEvent[], void> {
+  /** Delivers one batch before each `yield`. */
+  async *run(): AsyncGenerator<void, void> {
     if (this.#feed.source.position.txId < this.#place.txId) yield* this.#awaitBegin();
     // Without `from`, the watch begins at the node's position, which needs no check.
     else if (this.#query.from !== undefined) await this.#checkBegin();
-    if (this.#isOver) return;
+    if (this.isGone) return;
     yield this.#deliver([{ type: "heartbeat", ...this.#place }]);
     let reread = false;
-    while (!this.#isOver) {
-      const subscription: Subscription | undefined = reread
-        ? undefined
-        : this.#feed.subscribe(this.#query, this.#place.txId);
+    while (!this.isGone) {
+      const subscription: Subscription | undefined =
+        reread || this.#mustWait ? undefined : this.#feed.subscribe(this.#query, this.#place.txId);
       reread = false;
       if (subscription === undefined) {
         yield* this.#past();
         continue;
       }
+      this.#subscription = subscription;
       try {
         yield* this.#live(subscription);
       } finally {
@@ -91,17 +129,39 @@ class WatchSession {
     }
     const { ended } = this.#feed;
     if (!this.#cut && ended !== undefined && this.#query.signal?.aborted !== true)
-      yield [this.#cutoff(ended)];
+      yield this.#deliver([this.#cutoff(ended)]);
   }
 
-  get #isOver(): boolean {
+  get isGone(): boolean {
     return this.#cut || this.#feed.ended !== undefined || this.#query.signal?.aborted === true;
+  }
+
+  /** True if there is something to deliver, but no memory for it. */
+  get #mustWait(): boolean {
+    const { source } = this.#feed;
+    return source.pages.isFull && this.#place.txId < source.position.txId;
+  }
+
+  get stalledSince(): number | undefined {
+    if (this.#subscription?.lost === "slow") return Number.NEGATIVE_INFINITY;
+    const { connection } = this.#query;
+    return connection === undefined ? this.#deliveredAt : connection.stalledSince;
+  }
+
+  /** A connection cannot be told the reason, because it would have to take the rest of the page first. */
+  drop(): void {
+    const { connection } = this.#query;
+    // A program may take its time: its page is its own memory.
+    if (connection === undefined) return;
+    this.#cut = true;
+    this.#feed.listener.cutOff("slow");
+    connection.close();
   }
 
   /** Checks that the transaction where the watch begins is the one meant, and that all later changes still exist. */
   async #checkBegin(): Promise<void> {
     const { txId } = this.#place;
-    const found = await this.#feed.source.place(txId, this.#query.bucket, this.#reader);
+    const found = await this.#feed.source.place(txId, this.#query.bucket, this);
     // The watcher has disconnected.
     if (found === undefined) return;
     const { txTime, floor } = found;
@@ -114,50 +174,61 @@ class WatchSession {
   }
 
   /** The watcher may come from a node that is ahead of this one. */
-  async *#awaitBegin(): AsyncGenerator<readonly WatchEvent[], void> {
+  async *#awaitBegin(): AsyncGenerator<void, void> {
     const { source } = this.#feed;
-    while (!this.#isOver && source.position.txId < this.#place.txId) {
+    while (!this.isGone && source.position.txId < this.#place.txId) {
       yield this.#deliver([{ type: "heartbeat", ...endOfSource(source), ahead: true }]);
       await this.#feed.arrival(this.#place.txId, this.#heartbeatMs, this.#query.signal);
     }
-    if (this.#isOver) return;
+    if (this.isGone) return;
     yield* this.#orCutoff(async () => await this.#checkBegin());
   }
 
-  async *#past(): AsyncGenerator<readonly WatchEvent[], void> {
-    const { bucket, namespace } = this.#query;
-    let page = this.#feed.recent(this.#query, this.#place.txId);
-    const read = async (): Promise<void> => {
-      const after = this.#place.txId;
-      const size = Math.min(PAST_TRANSACTIONS, FIRST_TRANSACTIONS * 2 ** this.#reader.served);
-      // Pages end at multiples of their size, so that watchers with nearby starting points soon share their reads.
-      const maxTransactions = size - (after % size);
-      const query = { after, bucket, namespace, maxTransactions, maxBytes: PAST_BYTES };
-      page = await this.#feed.source.past(query, this.#reader);
-    };
-    if (page === undefined) yield* this.#orCutoff(read);
-    // Nothing may be delivered from an index that the node has left in the meantime.
-    if (page === undefined || this.#isOver) return;
-    const { transactions, upTo, txTime } = page;
-    this.#place = { txId: upTo, txTime: txTime ?? this.#place.txTime };
-    if (transactions.length > 0) yield this.#deliver(transactions);
-    else if (performance.now() - this.#deliveredAt >= this.#heartbeatMs) {
-      yield this.#deliver([{ type: "heartbeat", ...this.#place }]);
-    }
+  async *#past(): AsyncGenerator<void, void> {
+    let isDelivered = false;
+    yield* this.#orCutoff(async () => {
+      isDelivered = await this.#deliverPage();
+    });
+    if (isDelivered) yield;
   }
 
-  async *#live(subscription: Subscription): AsyncGenerator<readonly WatchEvent[], void> {
+  /** Delivers the next page of the past, or a heartbeat if one is due. Returns whether it has delivered anything. */
+  async #deliverPage(): Promise<boolean> {
+    const page = this.#recentPage() ?? (await this.#readPage());
+    // Nothing may be delivered from an index that the node has left in the meantime.
+    if (page === undefined || this.isGone) return false;
+    const { transactions, upTo, txTime } = page;
+    this.#place = { txId: upTo, txTime: txTime ?? this.#place.txTime };
+    if (transactions.length > 0) this.#deliverHeld(transactions);
+    else if (performance.now() - this.#deliveredAt < this.#heartbeatMs) return false;
+    else this.#deliver([{ type: "heartbeat", ...this.#place }]);
+    return true;
+  }
+
+  #recentPage(): ChangesPage | undefined {
+    const { pages } = this.#feed.source;
+    return pages.isFull ? undefined : this.#feed.recent(this.#query, this.#place.txId);
+  }
+
+  async #readPage(): Promise<ChangesPage | undefined> {
+    const { bucket, namespace } = this.#query;
+    const after = this.#place.txId;
+    const size = Math.min(PAST_TRANSACTIONS, FIRST_TRANSACTIONS * 2 ** this.served);
+    // Pages end at multiples of their size, so that watchers with nearby starting points soon share their reads.
+    const maxTransactions = size - (after % size);
+    const query = { after, bucket, namespace, maxTransactions, maxBytes: PAST_BYTES };
+    return await this.#feed.source.past(query, this);
+  }
+
+  async *#live(subscription: Subscription): AsyncGenerator<void, void> {
     const { signal } = this.#query;
     const wake = (): void => subscription.wake();
     signal?.addEventListener("abort", wake);
     try {
       for (;;) {
         if (signal?.aborted === true) return;
-        const batch = subscription.take();
-        if (batch !== undefined) {
-          const events = this.#after(batch);
-          if (batch.upTo > this.#place.txId) this.#place = { txId: batch.upTo, txTime: batch.txTime };
-          if (events.length > 0) yield this.#deliver(events);
+        if (subscription.waiting > 0) {
+          if (this.#deliverNext(subscription)) yield;
           continue;
         }
         if (subscription.lost === "slow") return yield* this.#cutOff(SLOW);
@@ -175,6 +246,16 @@ class WatchSession {
     }
   }
 
+  /** Delivers a batch of the queue. Returns whether it contained anything new. */
+  #deliverNext(subscription: Subscription): boolean {
+    const batch = subscription.take();
+    const events = batch === undefined ? [] : this.#after(batch);
+    if (batch !== undefined && batch.upTo > this.#place.txId)
+      this.#place = { txId: batch.upTo, txTime: batch.txTime };
+    if (events.length > 0) this.#deliverHeld(events);
+    return events.length > 0;
+  }
+
   /** The queue is empty, so all published events have been delivered or do not concern this watcher. */
   #advance(): void {
     const { position } = this.#feed;
@@ -182,13 +263,13 @@ class WatchSession {
   }
 
   /** Returns the events of a batch, except those that a page ahead of the feed has already delivered. */
-  #after({ events }: Batch): readonly WatchEvent[] {
+  #after({ events }: Batch): readonly TransactionEvent[] {
     const { txId } = this.#place;
     const [first] = events;
     return first === undefined || first.txId > txId ? events : events.filter((event) => event.txId > txId);
   }
 
-  async *#orCutoff(act: () => Promise<void>): AsyncGenerator<readonly WatchEvent[], void> {
+  async *#orCutoff(act: () => Promise<void>): AsyncGenerator<void, void> {
     try {
       await act();
     } catch (error) {
@@ -199,9 +280,9 @@ class WatchSession {
     }
   }
 
-  *#cutOff(end: FeedEnd): Generator<readonly WatchEvent[], void> {
+  *#cutOff(end: FeedEnd): Generator<void, void> {
     this.#cut = true;
-    yield [this.#cutoff(end)];
+    yield this.#deliver([this.#cutoff(end)]);
   }
 
   #cutoff({ reason, message }: FeedEnd): CutoffEvent {
@@ -209,9 +290,14 @@ class WatchSession {
     return { type: "cutoff", ...this.#place, reason, message };
   }
 
-  #deliver(events: readonly WatchEvent[]): readonly WatchEvent[] {
+  #deliverHeld(transactions: readonly TransactionEvent[]): void {
+    this.#feed.source.pages.hold(this, { transactions });
+    this.#deliver(transactions);
+  }
+
+  #deliver(events: readonly WatchEvent[]): void {
     this.#deliveredAt = performance.now();
-    return events;
+    this.#deliverBatch(events);
   }
 }
 

@@ -9,6 +9,7 @@ import {
   transactionTime,
 } from "../index/read/transaction-changes.ts";
 import { type FairRead, type FairReader, FairReads, pauseAfter } from "./fair-reads.ts";
+import { PAGE_MEMORY, type PageMemory } from "./page-memory.ts";
 
 /** The time of a transaction (undefined if there is none), and the earliest transaction after which a watch (of a bucket) can begin. */
 export interface WatchPlace {
@@ -22,7 +23,12 @@ export interface WatchSource {
   readonly position: { readonly txId: TxId; readonly time: number };
   /** Reads changes up to `position`, for all watchers. Throws `WATCH_COMPACTED` if they were removed. */
   newest(query: Omit<ChangesQuery, "upTo">): Promise<ChangesPage>;
-  /** Watchers get fair shares of reads, and indexing its own. Undefined if the reader disconnected before its turn. */
+  /** Where pages of the past count until their readers release them. */
+  readonly pages: PageMemory;
+  /**
+   * Watchers get fair shares of reads, and indexing its own. The reader holds the page in `pages`, and there is none
+   * while these are full. Undefined if the reader is gone before its turn.
+   */
   past(query: Omit<ChangesQuery, "upTo">, reader: FairReader): Promise<ChangesPage | undefined>;
   /** Returns where a watch after `txId` would begin, ahead of reads of the past; undefined if the reader is gone. */
   place(txId: TxId, bucket: string | undefined, reader: FairReader): Promise<WatchPlace | undefined>;
@@ -35,7 +41,7 @@ const MAX_PLACE_READS = 16;
 
 /** Returns the changes of `index` as a source of watches. Errors of reads are also passed to `suspect`. */
 export function indexChanges(index: IndexStore, suspect: (error: unknown) => void): WatchSource {
-  const pages = new FairReads<ChangesPage>(MAX_PAST_READS);
+  const reads = new FairReads<ChangesPage>(MAX_PAST_READS, PAGE_MEMORY);
   const places = new FairReads<WatchPlace>(MAX_PLACE_READS);
   const guarded = async <T>(read: (reader: KvReader, upTo: TxId) => Promise<T>): Promise<T> => {
     const upTo = index.state.txId;
@@ -61,7 +67,8 @@ export function indexChanges(index: IndexStore, suspect: (error: unknown) => voi
       return index.state;
     },
     newest,
-    past: (query, reader) => pages.read(reader, JSON.stringify(query), () => inTurn(query)),
+    pages: PAGE_MEMORY,
+    past: (query, reader) => reads.read(reader, JSON.stringify(query), () => inTurn(query)),
     // Reads only two rows, so that new watchers soon learn where they begin, however many others read the past.
     place: (txId, bucket, reader) =>
       places.read(reader, JSON.stringify([txId, bucket]), async () => ({

@@ -26,7 +26,12 @@ class HeldReads {
   }
 }
 
-const served = (count: number): FairReader => ({ served: count });
+const served = (count: number): FairReader & { isGone: boolean } => ({
+  served: count,
+  isGone: false,
+  stalledSince: undefined,
+  drop: () => undefined,
+});
 
 it("a scheduler alternates between the reader that was served least and the one that has waited longest", async () => {
   const held = new HeldReads();
@@ -65,12 +70,11 @@ it("a scheduler shares one read among all requests made before it begins, and re
 
 it("a scheduler drops reads of readers that have left, unless another reader waits for the same read", async () => {
   const held = new HeldReads();
-  const leaving = new AbortController();
-  const gone = { served: 0, signal: leaving.signal };
+  const gone = served(0);
   const blocking = held.ask(served(0), "other");
   const alone = held.ask(gone, "his");
   const shared = [held.ask(gone, "ours"), held.ask(served(0), "ours")];
-  leaving.abort();
+  gone.isGone = true;
   await held.next();
   await held.next();
   expect(await alone).toBeUndefined();

@@ -2,6 +2,7 @@ import { afterEach, beforeEach } from "vitest";
 import type { FeedBounds, WatchFeed } from "../../src/watch/watch-feed.ts";
 import type { WatchQuery } from "../../src/watch/watch-event.ts";
 import { watch } from "../../src/watch/watch-session.ts";
+import type { PageMemory } from "../../src/watch/page-memory.ts";
 import { ScriptedSource, scriptedFeed } from "./scripted-source.ts";
 import { WatchReader } from "@cairn/test-support/nodes/watch-reader";
 
@@ -25,8 +26,8 @@ export class FedWatchers {
   }
 
   /** Starts again with a new source and feed, with bounds that a test can reach. */
-  begin(bounds: Partial<FeedBounds> = {}): void {
-    this.source = new ScriptedSource();
+  begin(bounds: Partial<FeedBounds> = {}, pages?: PageMemory): void {
+    this.source = new ScriptedSource(pages);
     this.#fed = scriptedFeed(this.source, bounds);
   }
 

@@ -1,6 +1,8 @@
 import type { ChangesPage } from "../../src/index/read/transaction-changes.ts";
 import type { TransactionEvent } from "../../src/index/read/transaction-event.ts";
 import { compacted } from "../../src/index/read/watch-compacted.ts";
+import { type FairRead, type FairReader, FairReads } from "../../src/watch/fair-reads.ts";
+import { PageMemory } from "../../src/watch/page-memory.ts";
 import { WatchFeed, FEED_BOUNDS, type FeedBounds, type FeedListener } from "../../src/watch/watch-feed.ts";
 import type { WatchSource } from "../../src/watch/watch-source.ts";
 
@@ -18,6 +20,13 @@ export class ScriptedSource implements WatchSource {
   /** The transactions for which `place` was called. */
   readonly places: number[] = [];
   #txId = 1;
+  readonly pages: PageMemory;
+  readonly #fair: FairReads<ChangesPage>;
+
+  constructor(pages = new PageMemory()) {
+    this.pages = pages;
+    this.#fair = new FairReads<ChangesPage>(2, pages);
+  }
 
   get position(): { txId: number; time: number } {
     return { txId: this.#txId, time: this.#txId * 1_000 };
@@ -41,11 +50,19 @@ export class ScriptedSource implements WatchSource {
     }
   }
 
-  newest(query: Parameters<WatchSource["newest"]>[0]): Promise<ChangesPage> {
-    return this.past(query);
+  async past(
+    query: Parameters<WatchSource["past"]>[0],
+    reader: FairReader,
+  ): Promise<ChangesPage | undefined> {
+    const read = async (): Promise<FairRead<ChangesPage>> => ({ answer: await this.newest(query) });
+    return await this.#fair.read(reader, JSON.stringify(query), read);
   }
 
-  async past({ after, bucket, maxTransactions }: Parameters<WatchSource["past"]>[0]): Promise<ChangesPage> {
+  async newest({
+    after,
+    bucket,
+    maxTransactions,
+  }: Parameters<WatchSource["newest"]>[0]): Promise<ChangesPage> {
     this.reads.push(after);
     await this.before(bucket);
     if (this.error !== undefined) throw this.error;

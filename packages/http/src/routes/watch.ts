@@ -4,6 +4,7 @@ import { CairnError, isCairnError } from "@cairn/kv";
 import {
   type WatchChange,
   WatchCompactedError,
+  type WatchConnection,
   type WatchEvent,
   type WatchQuery,
   WRITE_BYTES,
@@ -52,7 +53,8 @@ export const watchRoutes: readonly Route[] = [
       response.once("close", end);
       if (request.socket.destroyed) end();
       // An error in the first step is sent as the response. After that, the response is the stream.
-      const watched = api.watch({ ...query, signal: closed.signal }).batches();
+      const connection = new StreamConnection(request);
+      const watched = api.watch({ ...query, signal: closed.signal, connection }).batches();
       const batches = watched[Symbol.asyncIterator]();
       // An EventSource (WHATWG HTML, 9.2.3) accepts only event streams. It reconnects when one ends, but not on an error.
       const isEventSource = request.headers.accept === "text/event-stream";
@@ -70,7 +72,10 @@ export const watchRoutes: readonly Route[] = [
         return EVENT_STREAM;
       }
       disconnectWhenGone(response, Math.max(GONE_AFTER_MS, (query.heartbeatMs ?? 0) * GONE_AFTER_HEARTBEATS));
-      body = Readable.from(stream(first.value, batches), { objectMode: false, highWaterMark: 1 });
+      body = Readable.from(new EventStream(first.value, batches, connection), {
+        objectMode: false,
+        highWaterMark: 1,
+      });
       return { ...EVENT_STREAM, body };
     },
   }),
@@ -95,30 +100,75 @@ const EVENT_STREAM: HttpAnswer = {
   headers: { "cache-control": "no-store, no-transform", "x-accel-buffering": "no" },
 };
 
-async function* stream(
-  first: readonly WatchEvent[],
-  batches: AsyncIterator<readonly WatchEvent[]>,
-): AsyncGenerator<Buffer, void> {
-  try {
-    yield* pieces(eventStreamText(first));
-    for (;;) {
-      const { done, value } = await batches.next();
-      if (done === true) return;
-      yield* pieces(eventStreamText(value as readonly WatchEvent[]));
-    }
-  } finally {
-    await batches.return?.();
+class StreamConnection implements WatchConnection {
+  stalledSince: number | undefined;
+  readonly #request: IncomingMessage;
+
+  constructor(request: IncomingMessage) {
+    this.#request = request;
+  }
+
+  close(): void {
+    this.#request.socket.destroy();
   }
 }
 
-/** Parts of the shared bytes. A connection copies (TLS also encrypts) only one at a time, and large ones are paced. */
-async function* pieces(bytes: Buffer): AsyncGenerator<Buffer, void> {
-  if (bytes.length <= WRITE_BYTES) return yield bytes;
-  for (let at = 0; at < bytes.length; at += WRITE_BYTES) {
-    await WRITE_TURNS.take();
-    yield bytes.subarray(at, at + WRITE_BYTES);
+/**
+ * The bytes of a watch, in parts. A connection has a copy of only one at a time, and large batches are paced.
+ * This is no generator, because the frame of a suspended one would keep a page that its client has taken.
+ */
+class EventStream implements AsyncIterableIterator<Buffer, void> {
+  readonly #batches: AsyncIterator<readonly WatchEvent[]>;
+  readonly #connection: StreamConnection;
+  /** Shared by all watchers of these events. */
+  #bytes: Buffer;
+  #at = 0;
+
+  constructor(
+    first: readonly WatchEvent[],
+    batches: AsyncIterator<readonly WatchEvent[]>,
+    connection: StreamConnection,
+  ) {
+    this.#bytes = eventStreamText(first);
+    this.#batches = batches;
+    this.#connection = connection;
+  }
+
+  [Symbol.asyncIterator](): this {
+    return this;
+  }
+
+  /** Called when the connection has taken the parts before the last one. */
+  async next(): Promise<IteratorResult<Buffer, void>> {
+    this.#connection.stalledSince = undefined;
+    if (this.#at >= this.#bytes.length && !(await this.#readBatch())) return { done: true, value: undefined };
+    const isLarge = this.#bytes.length > WRITE_BYTES;
+    if (isLarge) await WRITE_TURNS.take();
+    const from = this.#at;
+    this.#at += WRITE_BYTES;
+    const part = this.#bytes.subarray(from, this.#at);
+    this.#connection.stalledSince = performance.now();
+    // What the connection and its stream keep must not keep the whole batch.
+    return { done: false, value: isLarge ? Buffer.from(part) : part };
+  }
+
+  async #readBatch(): Promise<boolean> {
+    this.#bytes = NOTHING;
+    this.#at = 0;
+    const { done, value } = await this.#batches.next();
+    if (done === true) return false;
+    this.#bytes = eventStreamText(value as readonly WatchEvent[]);
+    return true;
+  }
+
+  async return(): Promise<IteratorReturnResult<void>> {
+    await this.#batches.return?.();
+    this.#bytes = NOTHING;
+    return { done: true, value: undefined };
   }
 }
+
+const NOTHING = Buffer.alloc(0);
 
 /** A client that reconnects repeats its first URL, and the header Last-Event-ID specifies where to resume. */
 function watchQuery(request: IncomingMessage, query: Query<typeof WATCH_PARAMETERS>): WatchQuery {

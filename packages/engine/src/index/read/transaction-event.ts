@@ -21,6 +21,22 @@ export function changesBytes(changes: readonly WatchChange[]): number {
   return bytes;
 }
 
+/** The memory of a change without its texts, as objects and as the JSON around the document. */
+const CHANGE_MEMORY = 512;
+
+/** Returns the approximate memory of events, and of the same events encoded as UTF-8 for connections. */
+export function eventsMemory(events: readonly TransactionEvent[]): number {
+  let bytes = 0;
+  for (const { changes } of events)
+    for (const { json = "", namespace, name } of changes) {
+      const encoded = Buffer.byteLength(json);
+      // Texts that are not all ASCII usually have two bytes for each character.
+      const text = encoded === json.length ? encoded : json.length * 2;
+      bytes += CHANGE_MEMORY + 4 * (namespace.length + name.length) + text + encoded;
+    }
+  return bytes;
+}
+
 /** A transaction with all of its watched changes, in the order of its operations. */
 export interface TransactionEvent {
   readonly type: "tx";
