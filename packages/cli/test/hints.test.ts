@@ -48,6 +48,7 @@ it.each<[argv: string[], code: number, wanted: string[], stdin?: string]>([
   [["policy", "apply", "-", "--if-revision", "99"], 1, ["policy show"], '{"events": {"keep": 11}}'],
   [["events", "--before", "yesterday"], 2, ["events"]],
   [["list", "pods", "--where", "a:1"], 2, ["policy apply"]],
+  [["list", "pods", "--order", "-a"], 2, ["policy apply"]],
 ])("the hint of cairn %j names a command that helps", async (argv, code, wanted, stdin) => {
   const { code: ended, stderr } = await run(argv, TOKEN, stdin);
   expect([ended, stderr]).toEqual([code, expect.stringMatching(/\n {2}hint: /)]);

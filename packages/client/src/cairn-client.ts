@@ -84,7 +84,7 @@ export class CairnClient {
     return { ...splitKey(key), revision, document: answer.body as T };
   }
 
-  /** Yields documents in key order, all as of one transaction. Pages are fetched as they are consumed. */
+  /** Yields the documents of a list, all as of one transaction. Pages are fetched as they are consumed. */
   async *list<T = Json>(
     bucket: string,
     query: ClientListQuery = {},
@@ -99,8 +99,8 @@ export class CairnClient {
 
   /** Returns one page of a list; `cursor` is the `next` of the previous page. */
   async page<T = Json>(bucket: string, query: ClientListQuery = {}, cursor?: string): Promise<ClientPage<T>> {
-    const { namespace, prefix, asOf, where, pageSize: limit } = query;
-    const parameters = { namespace, prefix, where, limit, cursor, "as-of": pointText(asOf) };
+    const { namespace, prefix, asOf, where, order, pageSize: limit } = query;
+    const parameters = { namespace, prefix, where, order, limit, cursor, "as-of": pointText(asOf) };
     const { items, ...page } = await this.#page<ClientDocument<T>>(bucketPath(bucket), parameters, query);
     return { ...page, documents: items };
   }

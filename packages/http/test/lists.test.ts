@@ -88,6 +88,9 @@ describe("a list", () => {
     "limit=1&limit=2",
     "where=status",
     "where=:up",
+    "where=age=18",
+    "where=>=18",
+    "order=age&order=age",
     "Limit=1",
     "__proto__=1",
   ])("with ?%s is refused with a reason", async (query) => {

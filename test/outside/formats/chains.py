@@ -7,7 +7,7 @@ from rows import number, sealed, short
 
 SPAN = 1024
 IN_ROW = 32
-INDEX_VERSION = 1
+INDEX_VERSION = 2
 NO_LINK = bytes(32)
 
 

@@ -11,7 +11,7 @@ import policies
 from chains import INDEX_VERSION, Chains
 from expiry import Expiry
 from frame import Refused
-from json_text import field_of, parse
+from json_text import field_of, ordered_text, parse
 from queues import Aborted, Queues
 from rows import is_deletion, number, part, sealed, sealed_json, short, stem, version_revision, version_sum, version_value
 
@@ -258,7 +258,7 @@ class Fold:
             for own, value in self.newest.items():
                 if not own.startswith(begin) or is_deletion(value):
                     continue
-                text = field_of(parse(value[22:].decode()), field.split("."))
+                text = field_of(parse(value[22:].decode()), field.split("."), ordered_text)
                 if text is not None:
                     rows[b"f" + short(index) + part(text) + own[len(begin) :]] = b""
                     key = b"v" + short(index) + text.encode()

@@ -2,6 +2,7 @@
 
 import json
 import re
+import struct
 from decimal import Decimal
 
 MAX_DEPTH = 500
@@ -91,12 +92,25 @@ def field_text(value):
     return None
 
 
-def field_of(document, path):
+def ordered_text(value):
+    """Returns a field's value as in the rows of the index (docs/internals/index-format.md); None if it has no row."""
+    text = field_text(value)
+    if text is None:
+        return None
+    if isinstance(value, bool):
+        return f"b{int(value)}"
+    if isinstance(value, str):
+        return "s" + value
+    (bits,) = struct.unpack(">Q", struct.pack(">d", value or 0.0))
+    return f"n{bits ^ (1 << 64) - 1 if bits >> 63 else bits | 1 << 63:016x}"
+
+
+def field_of(document, path, text_of=field_text):
     for name in path:
         if not isinstance(document, dict) or name not in document:
             return None
         document = document[name]
-    return field_text(document)
+    return text_of(document)
 
 
 INTEGER_NAME = re.compile(r"0|[1-9][0-9]{0,9}")

@@ -40,7 +40,7 @@ def _map(value, known=None):
 
 
 def _is_field(field):
-    return isinstance(field, str) and 1 <= byte_length(field) <= 256 and ":" not in field and is_well_formed(field) and "" not in field.split(".")
+    return isinstance(field, str) and 1 <= byte_length(field) <= 256 and not re.search("^-|[:<>]", field) and is_well_formed(field) and "" not in field.split(".")
 
 
 def _bound(bound, least):

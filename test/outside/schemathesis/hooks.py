@@ -32,6 +32,7 @@ EVICTIONS_CURSOR = prepare()
 TIMES = ["2026-11-20T06:12:26.123Z", "2024-02-29T00:00:00+01:00", "2020-01-01"]
 schemathesis.openapi.format("cursor", st.just("none"))
 schemathesis.openapi.format("indexed-field", st.just("state:running"))
+schemathesis.openapi.format("field-order", st.just("-state"))
 
 
 def text(most, least=0):

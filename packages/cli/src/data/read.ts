@@ -49,10 +49,11 @@ const WIDEST_DOCUMENT = 200;
 
 export const addList = command({
   syntax: "list <bucket>",
-  description: "List the documents of a bucket, in key order",
+  description: "List the documents of a bucket",
   examples: [
     "cairn list pods --namespace default --prefix web-",
     "cairn list executions --where state:running --where node:node-1",
+    "cairn list people --where 'age>=18' --order -age",
     "cairn list pods --all --json > pods.ndjson",
   ],
   options: {
@@ -60,17 +61,18 @@ export const addList = command({
     namespace: textValue("<namespace>", "print only documents in this namespace"),
     prefix: textValue("<prefix>", "print only documents whose name begins with this prefix"),
     where: repeatedValue(
-      "<field:value>",
-      "print only documents whose indexed field has this value; if the option is repeated, all must match",
+      "<condition>",
+      "print only documents whose indexed field has this value (state:running) or is in this range (age>=18); if the option is repeated, all must match",
     ),
+    order: textValue("<field>", "print in the order of this indexed field, or in reverse with - before it"),
     limit: countValue("<count>", "print at most this many documents", 1, 100),
     all: flag("print all documents"),
     asOf: textValue("<tx-or-time>", "list the documents as of a transaction or a time"),
   },
   async act(run, bucket) {
-    const { namespace, prefix, where, all, limit, asOf } = run.options;
+    const { namespace, prefix, where, order, all, limit, asOf } = run.options;
     const wanted = all ? Infinity : limit;
-    const query = { ...readQuery(run.options), namespace, prefix, "as-of": asOf, where };
+    const query = { ...readQuery(run.options), namespace, prefix, "as-of": asOf, where, order };
     const request = { path: pathOfBucket(bucket), query };
     let shown = 0;
     let hasMore = false;

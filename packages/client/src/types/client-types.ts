@@ -54,8 +54,10 @@ export interface ClientListQuery extends ClientReadOptions {
   readonly namespace?: string;
   readonly prefix?: string;
   readonly asOf?: PointInTime;
-  /** A filter `field:value` on an indexed field. If there are several filters, all must match. */
+  /** Conditions on indexed fields, such as `state:running` or `age>=18`, all of which must hold. */
   readonly where?: string | readonly string[];
+  /** The indexed field by whose values the list is ordered; `-` before it reverses the order. */
+  readonly order?: string;
   /** The number of documents per page, from 1 to 1,000. Defaults to 100. */
   readonly pageSize?: number;
 }

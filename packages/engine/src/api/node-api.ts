@@ -55,10 +55,17 @@ export interface ListQuery extends ReadOptions {
   readonly cursor?: string;
   readonly asOf?: AsOf;
   /**
-   * Selects only documents whose indexed fields have these values. Each field may occur at most once. Throws
-   * REQUEST_INVALID if a field is not indexed, and NOT_READY while its index is being built.
+   * Selects only documents whose indexed fields meet all these conditions: for each field, one value or range, which may
+   * have a lower and an upper bound. Throws REQUEST_INVALID if a field is not indexed, and NOT_READY while its index is
+   * being built.
    */
   readonly where?: FieldQuery | readonly FieldQuery[];
+  /**
+   * Lists the documents that have a value in this indexed field by these values or, with `-` before the field, in
+   * reverse. Defaults to the field of the first range in `where`; without one, the list is in key order. Throws as
+   * `where` does.
+   */
+  readonly order?: string;
 }
 
 /** All buckets with their numbers of documents, as of a transaction. */

@@ -18,7 +18,7 @@ export function fieldPath(field: string): readonly string[] {
 /** The maximum size of a field value that is compared and indexed, in bytes of UTF-8. */
 export const MAX_FIELD_VALUE_BYTES = 1_024;
 
-/** Returns a value as in `where`: strings unchanged, numbers and booleans as in JSON; undefined if not indexed. */
+/** Returns a value as in `where=field:value`: strings unchanged, numbers and booleans as in JSON; undefined if not indexed. */
 export function comparableText(value: Json | undefined): string | undefined {
   if (typeof value === "boolean" || Number.isFinite(value)) return String(value);
   if (typeof value !== "string" || !value.isWellFormed()) return undefined;

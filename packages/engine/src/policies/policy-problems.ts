@@ -238,7 +238,8 @@ function fieldProblem(field: unknown): string | undefined {
   if (typeof field !== "string" || field === "" || Buffer.byteLength(field) > LIMITS.fieldBytes) {
     return `A field is text of 1 to ${LIMITS.fieldBytes} bytes.`;
   }
-  if (field.includes(":")) return 'A field\'s name has no ":", since where=field:value ends it there.';
+  if (/[:<>]/.test(field)) return 'A field\'s name has no ":", "<" or ">", since a condition ends it there.';
+  if (field.startsWith("-")) return 'A field\'s name does not begin with "-", which reverses an order.';
   if (!field.isWellFormed()) return "A field's name must be valid Unicode.";
   if (field.split(".").includes("")) return 'A field is a name, or names with "." between them.';
   return undefined;

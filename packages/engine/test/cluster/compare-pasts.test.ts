@@ -16,7 +16,7 @@ function peer(node: string, chains: readonly ChainValue[], parts: Partial<NodeSt
     host: "h",
     pid: 1,
     startedAt: "2026-11-20T06:00:00.000Z",
-    status: { ...status, phase: "ready", ...parts, index: { ...status.index, version: 1, chains } },
+    status: { ...status, phase: "ready", ...parts, index: { ...status.index, chains } },
   };
 }
 

@@ -69,7 +69,7 @@ describe("policies", () => {
     const { url } = await start();
     const wrong = {
       index: {},
-      indexes: { pods: ["a:b"], Pods: ["x"] },
+      indexes: { pods: ["a:b", "a<b", "-a"], Pods: ["x"] },
       expire: { pods: { after: "P1M" } },
       events: { keep: 0 },
     };
@@ -80,6 +80,8 @@ describe("policies", () => {
       problems: [
         { path: ["index"], message: expect.stringContaining("indexes") },
         { path: ["indexes", "pods", "0"] },
+        { path: ["indexes", "pods", "1"] },
+        { path: ["indexes", "pods", "2"] },
         { path: ["indexes", "Pods"] },
         { path: ["expire", "pods", "after"] },
         { path: ["events", "keep"] },
@@ -258,6 +260,70 @@ describe("an indexed field", () => {
       expect([status, json]).toMatchObject([400, { error: { code: "REQUEST_INVALID", message } }]);
     }
     expect((await call(`${asked}&limit=1&limit=2`)).status).toBe(400);
+  });
+
+  it("is listed by ranges and in its order over HTTP, by the node, the client and on the command line", async () => {
+    const { node, url } = await start({ indexes: { people: ["age", "at"] } });
+    await vi.waitFor(async () => expect(await node.policies()).toMatchObject({ revision: 2 }));
+    const ages = [18, 100, "18", 9, null, 64.5, "x"];
+    for (const [n, age] of ages.entries())
+      await put(node, "people", `default/p${n}`, { age, at: `2026-11-2${n}`, zone: n });
+    const people = `${url}/api/v1/people`;
+    const list = async (query: string) => names((await call(`${people}?${query}`)).json);
+    expect(await list("where=age>=18&where=age<100")).toEqual(["p0", "p5"]);
+    expect(await list("where=age%3E%3D%2218%22&order=-at")).toEqual(["p6", "p2"]);
+    expect(await list("where=at>2026-11-20&where=at<=2026-11-23&where=age:18")).toEqual(["p2"]);
+    expect(await list("where=at>=2026")).toEqual([]);
+    expect(await list('where=at>="2026"&limit=2')).toEqual(["p0", "p1"]);
+    const page = await call(`${people}?order=-age&limit=4`);
+    await put(node, "people", "default/p3", { age: 99 });
+    const next = /<([^>]*)>/.exec(page.headers.get("link") ?? "")?.[1] ?? "";
+    expect([names(page.json), names((await call(url + next)).json)]).toEqual([
+      ["p6", "p2", "p1", "p5"],
+      ["p0", "p3"],
+    ]);
+    const { buckets } = await node.buckets();
+    expect(buckets[0]?.fields["age"]).toMatchObject({ counts: { 18: 2, 64.5: 1, 99: 1, 100: 1, x: 1 } });
+    const wanted = ["p1", "p3", "p5"];
+    const where = { field: "age", is: ">", value: 18 } as const;
+    expect(names((await node.list({ bucket: "people", where, order: "-age" })).documents)).toEqual(wanted);
+    const listed: string[] = [];
+    const query = { where: "age>18", order: "-age", pageSize: 1 };
+    for await (const { name } of new CairnClient({ urls: url }).list("people", query)) listed.push(name);
+    expect(listed).toEqual(wanted);
+    const { stdout } = await cairn(
+      ["list", "people", "--where", "age>18", "--order", "-age", "--json"],
+      new CapturedTerminal({ env: { CAIRN_URL: url } }),
+    );
+    const printed = stdout.trim().split("\n");
+    expect(names(printed.map((line) => JSON.parse(line) as unknown))).toEqual(wanted);
+  });
+
+  it("is refused in a range or an order that cannot be answered, with a hint that helps", async () => {
+    const { node, url } = await start({ indexes: { people: ["age"] } });
+    await vi.waitFor(async () => expect(await node.policies()).toMatchObject({ revision: 2 }));
+    await put(node, "people", "default/p", { age: 1, zone: 2 });
+    const people = `${url}/api/v1/people`;
+    const first = await call(`${people}?order=age&limit=1`);
+    expect(first.status).toBe(200);
+    for (const [query, message] of [
+      ["where=age=1", /^where must be field:value, .* or a range, such as age>=18, not "age=1"\.$/],
+      ["where=age>1&where=age>=2", /^The field "age" is in more than one condition\.$/],
+      ["where=age>1&where=age<3&where=age<=2", /^The field "age" is in more than one condition\.$/],
+      ["where=age>1&where=age:2", /^The field "age" is in more than one condition\.$/],
+      ["where=age>1e400", /a number must be finite\.$/],
+      [`where=age>${"x".repeat(1_025)}`, /^A value in a condition must have at most 1024 bytes/],
+      ["order=zone", /^The field "zone" of people is not indexed\.$/],
+      ["order=", /^The field "" of people is not indexed\.$/],
+    ] as const) {
+      const { status, json } = await call(`${people}?${query}`);
+      expect([status, json]).toMatchObject([400, { error: { code: "REQUEST_INVALID", message } }]);
+    }
+    const { json } = await call(`${people}?order=-zone`);
+    const hint = /add this one to the policy "indexes" \(cairn policy apply\)/;
+    expect(json).toMatchObject({ error: { hint } });
+    await call(`${url}/api/v1/policies`, "PUT", { indexes: { people: ["age", "zone"] } });
+    await vi.waitFor(async () => expect((await call(`${people}?order=-zone`)).status).toBe(200));
   });
 
   it("that is new is built in the background, and not used before it is complete", async () => {

@@ -10,6 +10,7 @@ import {
   parseAsOf,
   parseTime,
   parseTxId,
+  parsedJson,
 } from "@cairn/text";
 import { badRequest } from "../answers/request-error.ts";
 import { array, boundedText, FLAG, type OpenApiObject, ref, TEXT, TIME, TX_ID } from "./schema-parts.ts";
@@ -50,9 +51,16 @@ function parseLimit(text: string, name: string): number {
 }
 
 function parseWhere(text: string, name: string): readonly FieldQuery[] {
-  const colon = text.indexOf(":");
-  if (colon > 0) return [{ field: text.slice(0, colon), value: text.slice(colon + 1) }];
-  throw badRequest(`${name} must be field:value, such as state:running, not ${JSON.stringify(text)}.`);
+  const [, field, is, rest] = CONDITION.exec(text) ?? [];
+  if (field === undefined || rest === undefined) {
+    throw badRequest(
+      `${name} must be field:value, such as state:running, or a range, such as age>=18, not ${JSON.stringify(text)}.`,
+    );
+  }
+  if (is === ":") return [{ field, value: rest }];
+  const bound = parsedJson(rest);
+  const value = typeof bound === "number" || typeof bound === "string" ? bound : rest;
+  return [{ field, is: is as NonNullable<FieldQuery["is"]>, value }];
 }
 
 // Clients must also be able to use the patterns. RE2 and Rust's engine have no lookahead, and RE2 supports repetition
@@ -107,7 +115,8 @@ const AS_OF = {
 };
 /** The formats of values that only nodes generate, or that only policies define. */
 const CURSOR = { ...TEXT, format: "cursor" };
-const WHERE = { ...TEXT, format: "indexed-field", pattern: String.raw`^[^:]+:[\s\S]*$` };
+const CONDITION = /^([^:<>]+)(:|[<>]=?)([\s\S]*)$/;
+const WHERE = { ...TEXT, format: "indexed-field", pattern: CONDITION.source };
 const EVENT_PLACE = { ...TEXT, pattern: "^[0-9]{1,19}(-[0-9]{1,16}-[0-9]{1,9})?$" };
 
 const upToMaxName = (one: string): string => `${one}{1,1000}${one}{0,${MAX_NAME - 1_000}}`;
@@ -208,11 +217,16 @@ export const LIST_PARAMETERS = {
   where: {
     option: "where",
     parse: parseWhere,
-    schema: { ...array(WHERE), minItems: 1, maxItems: LIMITS.fields },
+    schema: { ...array(WHERE), minItems: 1, maxItems: 2 * LIMITS.fields },
     description:
-      "Return only documents with this `field:value` in an indexed field. May be repeated for several fields, all of which must match.",
+      "Return only documents with this `field:value` in an indexed field, or with a value in a range: `field>=bound`, also with `>`, `<=` and `<`. May be repeated for several fields, and for both bounds of one, all of which must match.",
     isRepeatable: true,
   },
+  order: parameter(
+    "order",
+    asText({ ...TEXT, format: "field-order", minLength: 1 }),
+    "Return the documents in the order of their values in this indexed field, or in reverse if `-` precedes it. By default, this is the field of the first range and, if there is none, the list is in key order.",
+  ),
 } as const;
 
 export const DOCUMENT_PARAMETERS = {

@@ -81,7 +81,7 @@ export const documentRoutes: readonly Route[] = [
     checkUrl: parseDocumentPath,
     id: "listDocuments",
     tag: "documents",
-    summary: "List a bucket in key order.",
+    summary: "List a bucket.",
     inPath: DOCUMENT_PATH,
     query: LIST_PARAMETERS,
     answers: found("The documents.", array(ref("Document")), ["Cairn-Tx", "Link"]),

@@ -1,11 +1,12 @@
 import type { Json } from "@cairn/client";
 import type { FieldIndex } from "../policies/active-policies.ts";
-import { comparableText, fieldValue } from "../../policies/field-values.ts";
+import { fieldValue } from "../../policies/field-values.ts";
 import { findMembers, type MemberPlace, BACKSLASH, QUOTE } from "./json-members.ts";
+import { indexedText } from "../rows/field-row-keys.ts";
 import { asBuffer } from "../rows/row-keys.ts";
 import { VERSION_HEAD, type VersionValue, versionValueJson } from "../rows/version-values.ts";
 
-/** One value for each indexed field of the bucket; undefined if the field has no indexable value. */
+/** One value ({@link indexedText}) for each indexed field of the bucket; undefined if it has no indexable value. */
 type FieldTexts = readonly (string | undefined)[];
 
 /** The prepared search for several indexed fields of one bucket. */
@@ -39,7 +40,7 @@ export function documentTexts(json: Uint8Array, indexes: readonly FieldIndex[]):
 }
 
 function parsedTexts(document: Json, indexes: readonly FieldIndex[]): FieldTexts {
-  return indexes.map(({ path }) => comparableText(fieldValue(document, path)));
+  return indexes.map(({ path }) => indexedText(fieldValue(document, path)));
 }
 
 /** Returns the values without parsing the whole document; undefined if parsing is necessary. */
@@ -54,9 +55,9 @@ function plainTexts(bytes: Uint8Array, from: number, indexes: readonly FieldInde
 
 function textAt(bytes: Uint8Array, { begin, end }: MemberPlace, rest: readonly string[]): string | undefined {
   const text = rest.length === 0 ? plainText(bytes, begin, end) : undefined;
-  if (text !== undefined) return comparableText(text);
+  if (text !== undefined) return indexedText(text);
   const member = JSON.parse(asBuffer(bytes).toString("utf8", begin, end)) as Json;
-  return comparableText(fieldValue(member, rest));
+  return indexedText(fieldValue(member, rest));
 }
 
 function searchFor(indexes: readonly FieldIndex[]): Search {

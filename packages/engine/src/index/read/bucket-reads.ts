@@ -2,7 +2,7 @@ import type { KvReader } from "@cairn/kv";
 import type { TxId } from "@cairn/client";
 import { activePolicies, type FieldIndex } from "../policies/active-policies.ts";
 import type { IndexState } from "../rows/index-state.ts";
-import { fieldKey, fieldKeyRest } from "../rows/field-row-keys.ts";
+import { fieldKey, fieldKeyRest, textOfIndexed } from "../rows/field-row-keys.ts";
 import { allRows } from "../rows/row-cursor.ts";
 import { ROW, rowsOfKind } from "../rows/row-keys.ts";
 import { decodeCounters, decodeNumber } from "../rows/row-values.ts";
@@ -49,9 +49,12 @@ async function readCounts(reader: KvReader, { id }: FieldIndex): Promise<FieldSu
     lt: fieldKey(ROW.fieldCount, id + 1),
     limit: MAX_VALUES + 1,
   };
-  const counts = (await allRows(reader, range)).map(
-    ([key, value]) => [fieldKeyRest(key).toString("utf8"), decodeNumber(key, value)] as const,
-  );
-  const more = counts.length > MAX_VALUES;
-  return { counts: Object.fromEntries(counts.slice(0, MAX_VALUES)), more };
+  const rows = await allRows(reader, range);
+  const counts = new Map<string, number>();
+  for (const [key, value] of rows.slice(0, MAX_VALUES)) {
+    // The number 3 and the string "3" are one value here.
+    const text = textOfIndexed(fieldKeyRest(key).toString("utf8"));
+    counts.set(text, (counts.get(text) ?? 0) + decodeNumber(key, value));
+  }
+  return { counts: Object.fromEntries(counts), more: rows.length > MAX_VALUES };
 }

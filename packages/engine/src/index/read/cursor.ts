@@ -15,6 +15,7 @@ export interface ListParameters {
   readonly namespace?: string | undefined;
   readonly prefix?: string | undefined;
   readonly where?: FieldQuery | readonly FieldQuery[] | undefined;
+  readonly order?: string | undefined;
   readonly asOf?: AsOf | undefined;
 }
 
@@ -22,19 +23,20 @@ export interface ListParameters {
 const Id = z.int().min(0);
 
 /**
- * Continues after a document row's key (in hex), as of the transaction at which the list began. `mark` is a digest of
+ * Continues after a row's key (in base64url), as of the transaction at which the list began. `mark` is a digest of
  * that transaction's outcome, because another history may contain the same id.
  */
 const ListPointSchema = z.object({ txId: Id, after: z.string(), mark: z.string() });
 
 export const listCursor = cursorOf(
   ListPointSchema,
-  ({ bucket, namespace, prefix = "", where = [], asOf }: ListParameters) => [
+  ({ bucket, namespace, prefix = "", where = [], order, asOf }: ListParameters) => [
     "list",
     bucket,
     namespace ?? null,
     prefix,
     [where].flat(),
+    order ?? null,
     asOf ?? null,
   ],
 );

@@ -17,6 +17,7 @@ export interface IndexListQuery {
   readonly cursor?: string;
   readonly asOf?: AsOf;
   readonly where?: readonly FieldQuery[];
+  readonly order?: string;
 }
 
 export async function readList(
@@ -28,18 +29,18 @@ export async function readList(
   const cursor = query.cursor === undefined ? undefined : listCursor.decode(query, query.cursor);
   if (cursor !== undefined) await requireExistingHistory(reader, cursor);
   const txId = cursor?.txId ?? (await resolveAsOf(reader, query.asOf)) ?? now;
-  const range = cursor === undefined ? query : { ...query, after: Buffer.from(cursor.after, "hex") };
-  const { where } = query;
+  const range = cursor === undefined ? query : { ...query, after: Buffer.from(cursor.after, "base64url") };
+  const { where = [], order } = query;
   const { documents, after } =
-    where !== undefined && where.length > 0
-      ? await listWhere(reader, { ...range, where }, state, txId)
+    where.length > 0 || order !== undefined
+      ? await listWhere(reader, range, state, txId)
       : txId >= now
         ? await listCurrent(reader, range)
         : await listAsOf(reader, range, txId);
   const page = { txId: Math.min(txId, now), documents };
   if (after === undefined) return page;
   const mark = cursor?.mark ?? (await outcomeMark(reader, page.txId));
-  const point = { txId: page.txId, after: Buffer.from(after).toString("hex"), mark };
+  const point = { txId: page.txId, after: Buffer.from(after).toString("base64url"), mark };
   return { ...page, cursor: listCursor.encode(query, point) };
 }
 

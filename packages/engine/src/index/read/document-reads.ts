@@ -121,7 +121,8 @@ export const MAX_PAGE_BYTES = 8 << 20;
 export class FilledPage {
   readonly documents: StoredDocument[] = [];
   readonly #limit: number;
-  #last: Uint8Array | undefined;
+  /** The row key and the version of the last document. */
+  last: readonly [rowKey: Uint8Array, value: VersionValue] | undefined;
   #bytes = 0;
 
   /** `limit` is at least 1. */
@@ -136,13 +137,13 @@ export class FilledPage {
     if (this.documents.length === this.#limit || this.#bytes >= MAX_PAGE_BYTES) return false;
     this.documents.push(document);
     this.#bytes += value.length;
-    this.#last = rowKey;
+    this.last = [rowKey, value];
     return true;
   }
 
-  /** The document row key of the last document. Its row may be a tombstone, but not every list reads those. */
+  /** The document row key of {@link last}. Its row may be a tombstone, but not every list reads those. */
   get after(): Buffer | undefined {
-    return this.#last && asKind(this.#last, ROW.document);
+    return this.last && asKind(this.last[0], ROW.document);
   }
 }
 

@@ -1,55 +1,136 @@
 import { CairnError, type KvReader } from "@cairn/kv";
+import type { Json } from "@cairn/client";
+import { madeOnce } from "@cairn/text";
 import { comparableText, MAX_FIELD_VALUE_BYTES } from "../../policies/field-values.ts";
 import { fieldTexts } from "../fields/field-texts.ts";
 import { activePolicies, type FieldIndex } from "../policies/active-policies.ts";
-import { fieldCountKey, fieldKey } from "../rows/field-row-keys.ts";
+import { fieldCountKey, fieldKey, fieldValuePrefix, indexedText } from "../rows/field-row-keys.ts";
 import type { IndexState } from "../rows/index-state.ts";
-import { ROW } from "../rows/row-keys.ts";
+import { prefixEnd, ROW } from "../rows/row-keys.ts";
 import { decodeNumber } from "../rows/row-values.ts";
 import type { VersionValue } from "../rows/version-values.ts";
 
-/** A condition on a field, as in `where=field:value`. */
+/** `:` compares values as text, so that 3 equals "3". The others select values of one type: that of the bound. */
+type FieldOperator = ":" | ">" | ">=" | "<" | "<=";
+
+/** A condition on a field, as in `where=state:running` or `where=age>=18`. */
 export interface FieldQuery {
   readonly field: string;
-  readonly value: string;
+  /** Defaults to `:`. */
+  readonly is?: FieldOperator;
+  readonly value: string | number;
 }
 
-/** The conditions on a document: a value for each indexed field. */
-export interface Wanted {
-  readonly indexes: readonly FieldIndex[];
+/** A range of row keys. */
+export interface KeyRange {
+  readonly gte: Buffer;
+  readonly lt: Buffer;
+}
+
+export interface WantedField {
+  readonly index: FieldIndex;
+  /** The values that equal the wanted one ({@link indexedText}); empty if any value within `rows` is wanted. */
   readonly values: readonly string[];
+  /** The rows of the wanted values. */
+  readonly rows: readonly KeyRange[];
+}
+
+/** The conditions on documents, and the order in which to list them. */
+export interface Wanted {
+  readonly fields: readonly WantedField[];
+  /** The indexes of `fields`. All documents share the array, because their search is prepared once for each array. */
+  readonly indexes: readonly FieldIndex[];
+  /** Undefined for a list in key order. */
+  readonly order: Order | undefined;
+}
+
+/** The order of a list: by the values of a field, and by keys among equal ones. */
+export interface Order {
+  /** The place of the field in {@link Wanted.fields}. */
+  readonly at: number;
+  /** Whether the list begins with the greatest value and, among equal ones, the last key. */
+  readonly isReverse: boolean;
+}
+
+export interface WantedQuery {
+  readonly bucket: string;
+  readonly where?: readonly FieldQuery[];
+  /** A field, or `-` and a field for the reverse order. Defaults to the field of the first range. */
+  readonly order?: string;
 }
 
 /** Throws `REQUEST_INVALID` for an invalid condition or a field that is not indexed, `NOT_READY` while it is built. */
 export async function wantedFields(
   reader: KvReader,
-  bucket: string,
-  queries: readonly FieldQuery[],
+  { bucket, where = [], order }: WantedQuery,
   state: IndexState,
 ): Promise<Wanted> {
-  checkQueries(queries);
-  // All documents share one array, because the search for the fields is prepared once for each array.
-  const indexes: FieldIndex[] = [];
-  for (const { field } of queries) indexes.push(await readyIndex(reader, bucket, field, state));
-  return { indexes, values: queries.map(({ value }) => value) };
+  const queries = new Map<string, FieldQuery[]>();
+  for (const query of where) {
+    checkQuery(query, queries.get(query.field) ?? []);
+    madeOnce(queries, query.field, () => []).push(query);
+  }
+  const isReverse = order?.startsWith("-") === true;
+  const ordered = isReverse ? order.slice(1) : (order ?? where.find((query) => !isEquality(query))?.field);
+  if (ordered !== undefined) madeOnce(queries, ordered, () => []);
+  const fields: WantedField[] = [];
+  for (const [field, on] of queries)
+    fields.push(wantedField(await readyIndex(reader, bucket, field, state), on));
+  const at = fields.findIndex(({ index }) => index.field === ordered);
+  return { fields, indexes: fields.map(({ index }) => index), order: at < 0 ? undefined : { at, isReverse } };
 }
 
-function checkQueries(queries: readonly FieldQuery[]): void {
-  for (const [at, { field, value }] of queries.entries()) {
-    if (comparableText(value) === undefined) {
-      throw new CairnError(
-        "REQUEST_INVALID",
-        `A value in a condition must have at most ${MAX_FIELD_VALUE_BYTES} bytes.`,
-        "Use a shorter value, because longer values are not indexed.",
-      );
-    }
-    if (queries.findIndex((other) => other.field === field) === at) continue;
+function isEquality({ is = ":" }: FieldQuery): boolean {
+  return is === ":";
+}
+
+function isLower({ is = ":" }: FieldQuery): boolean {
+  return is.startsWith(">");
+}
+
+function checkQuery(query: FieldQuery, [other, ...more]: readonly FieldQuery[]): void {
+  const { field, value } = query;
+  if (comparableText(value) === undefined) {
     throw new CairnError(
       "REQUEST_INVALID",
-      `The field ${JSON.stringify(field)} is in more than one condition.`,
-      "Send one request per value, because all conditions must hold and a field has only one value.",
+      `A value in a condition must have at most ${MAX_FIELD_VALUE_BYTES} bytes, and a number must be finite.`,
+      "Use a shorter or a smaller value, because others are not indexed.",
     );
   }
+  if (other === undefined) return;
+  const areRange = ![query, other].some(isEquality) && isLower(query) !== isLower(other);
+  if (areRange && more.length === 0) return;
+  throw new CairnError(
+    "REQUEST_INVALID",
+    `The field ${JSON.stringify(field)} is in more than one condition.`,
+    "Send one request per value or range, because all conditions must hold and a field has only one value. Only a lower and an upper bound of a field are one range.",
+  );
+}
+
+function wantedField(index: FieldIndex, queries: readonly FieldQuery[]): WantedField {
+  const [first] = queries;
+  if (first !== undefined && isEquality(first)) {
+    const all: readonly Json[] = [String(first.value), false, true, Number(first.value)];
+    const equal = all.filter((value) => comparableText(value) === String(first.value));
+    const values = equal.flatMap((value) => indexedText(value) ?? []);
+    return { index, values, rows: values.map((value) => rowsWith(fieldValuePrefix(index.id, value))) };
+  }
+  let [gte, lt] = [fieldKey(ROW.field, index.id), fieldKey(ROW.field, index.id + 1)];
+  for (const query of queries) {
+    const text = indexedText(query.value) ?? "";
+    const type = rowsWith(fieldKey(ROW.field, index.id, Buffer.from(text.slice(0, 1))));
+    const bound = rowsWith(fieldValuePrefix(index.id, text));
+    // Both ends are those of the type, except the one that the bound moves.
+    const from = query.is === ">=" ? bound.gte : query.is === ">" ? bound.lt : type.gte;
+    const to = query.is === "<=" ? bound.lt : query.is === "<" ? bound.gte : type.lt;
+    if (Buffer.compare(from, gte) > 0) gte = from;
+    if (Buffer.compare(to, lt) < 0) lt = to;
+  }
+  return { index, values: [], rows: [{ gte, lt }] };
+}
+
+export function rowsWith(prefix: Buffer): KeyRange {
+  return { gte: prefix, lt: prefixEnd(prefix) };
 }
 
 async function readyIndex(
@@ -78,27 +159,37 @@ async function readyIndex(
   );
 }
 
-export function hasValues({ indexes, values }: Wanted, bytes: VersionValue): boolean {
+/** Returns whether a document meets all conditions and, in an ordered list, has a value to be ordered by. */
+export function hasValues({ fields, indexes }: Wanted, bytes: VersionValue): boolean {
   const texts = fieldTexts(bytes, indexes);
-  return values.every((value, at) => texts[at] === value);
-}
-
-/** A condition, which selects a range of rows. */
-export interface IndexedValue {
-  readonly index: FieldIndex;
-  readonly value: string;
-}
-
-/** Returns the condition that the fewest documents meet, so that as few documents as possible must be examined. */
-export async function rarestOf(reader: KvReader, { indexes, values }: Wanted): Promise<IndexedValue> {
-  const counts = indexes.map(({ id }, at) => fieldCountKey(id, values[at] ?? ""));
-  const rows = counts.length === 1 ? [] : await reader.getMany(counts);
-  const many = counts.map((key, at) => {
-    const row = rows[at];
-    return row === undefined ? 0 : decodeNumber(key, row);
+  return fields.every(({ index, rows }, at) => {
+    const text = texts[at];
+    return text !== undefined && isAmong(rows, fieldValuePrefix(index.id, text));
   });
-  const at = many.indexOf(Math.min(...many));
-  const [index, value] = [indexes[at], values[at]];
-  if (index === undefined || value === undefined) throw new Error("there is no condition");
-  return { index, value };
+}
+
+export function isAmong(rows: readonly KeyRange[], key: Uint8Array): boolean {
+  return rows.some(({ gte, lt }) => Buffer.compare(key, gte) >= 0 && Buffer.compare(key, lt) < 0);
+}
+
+/**
+ * Returns the field whose wanted value the fewest documents have, and their number, so that as few documents as possible
+ * must be examined; undefined if no field has a single wanted value. The field that orders the list does not count.
+ */
+export async function rarestOf(
+  reader: KvReader,
+  { fields, order }: Wanted,
+): Promise<{ readonly field: WantedField; readonly count: number } | undefined> {
+  const equal = fields.filter(({ values }, at) => values.length > 0 && at !== order?.at);
+  const keys = equal.map(({ index, values }) => values.map((value) => fieldCountKey(index.id, value)));
+  const rows = (await reader.getMany(keys.flat())).values();
+  const counted = equal.map((field, at) => {
+    let count = 0;
+    for (const key of keys[at] ?? []) {
+      const row = rows.next().value;
+      if (row !== undefined) count += decodeNumber(key, row);
+    }
+    return { field, count };
+  });
+  return counted.toSorted((a, b) => a.count - b.count)[0];
 }

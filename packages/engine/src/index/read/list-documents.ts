@@ -4,7 +4,7 @@ import { foreignCursor } from "./cursor.ts";
 import type { StoredDocument } from "./documents.ts";
 import { checkFloor, FilledPage, readFloors, valueAsOf } from "./document-reads.ts";
 import { checkedVersion, type VersionValue } from "../rows/version-values.ts";
-import { RowCursor } from "../rows/row-cursor.ts";
+import { merged } from "../rows/row-cursor.ts";
 import { asKind, documentRowPrefix, parseDocumentRowKey, prefixEnd, ROW } from "../rows/row-keys.ts";
 
 /** The range of documents to list, in key order. `after` is the document row key after which to continue. */
@@ -41,10 +41,8 @@ export async function listAsOf(
   txId: TxId,
   isWanted: (value: VersionValue) => boolean = () => true,
 ): Promise<ListedDocuments> {
-  const [documents, tombstones] = [ROW.document, ROW.tombstone].map(
-    (kind) => new RowCursor(reader, bounds(range, kind), (row) => row),
-  ) as [RowCursor<KvRow>, RowCursor<KvRow>];
-  const rows = mergeByStem(documents, tombstones);
+  const kinds = [ROW.document, ROW.tombstone].map((kind) => reader.range(bounds(range, kind)));
+  const rows = merged(kinds, ([a], [b]) => Buffer.compare(a.subarray(1), b.subarray(1)));
   // Keys that were removed entirely would be missing from the list.
   const floors = await readFloors(reader, range.bucket);
   checkFloor(floors, range.bucket, txId, undefined);
@@ -84,25 +82,4 @@ function bounds(
   // A cursor of another list is rejected, because this list would otherwise include documents outside its range.
   if (Buffer.compare(gt, begin) < 0 || Buffer.compare(gt, lt) >= 0) throw foreignCursor();
   return { gt, lt };
-}
-
-/** Yields the rows of both cursors in the order of their stems. */
-async function* mergeByStem(
-  left: RowCursor<KvRow>,
-  right: RowCursor<KvRow>,
-): AsyncGenerator<readonly KvRow[]> {
-  try {
-    await Promise.all([left.next(), right.next()]);
-    for (;;) {
-      const isLeft =
-        right.row === undefined ||
-        (left.row !== undefined && Buffer.compare(left.row[0].subarray(1), right.row[0].subarray(1)) < 0);
-      const first = isLeft ? left : right;
-      if (first.row === undefined) return;
-      yield [first.row];
-      if (!first.advance()) await first.next();
-    }
-  } finally {
-    await Promise.all([left.close(), right.close()]);
-  }
 }

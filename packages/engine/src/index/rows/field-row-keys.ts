@@ -1,4 +1,6 @@
-import { ROW, type RowKind, asBuffer, END, escape } from "./row-keys.ts";
+import type { Json } from "@cairn/client";
+import { comparableText } from "../../policies/field-values.ts";
+import { ROW, type RowKind, asBuffer, documentRowPrefix, END, escape, partEnd } from "./row-keys.ts";
 
 const EMPTY = new Uint8Array(0);
 const INDEX_BYTES = 4;
@@ -20,9 +22,37 @@ export function fieldKeyRest(key: Uint8Array): Buffer {
   return asBuffer(key).subarray(1 + INDEX_BYTES);
 }
 
+const SIGN_BIT = 1n << 63n;
+
+/**
+ * Returns a value as in the rows of an indexed field: its type, then the value in a form whose bytes are ordered as the
+ * values are. That orders false, true, numbers and strings. Returns undefined if the value is not indexed.
+ */
+export function indexedText(value: Json | undefined): string | undefined {
+  if (comparableText(value) === undefined) return undefined;
+  if (typeof value === "string") return `s${value}`;
+  if (typeof value !== "number") return value === true ? "b1" : "b0";
+  const bytes = Buffer.allocUnsafe(8);
+  // The sum turns -0 into 0.
+  bytes.writeDoubleBE(value + 0);
+  const bits = bytes.readBigUInt64BE();
+  const ordered = bits < SIGN_BIT ? bits + SIGN_BIT : BigInt.asUintN(64, ~bits);
+  return `n${ordered.toString(16).padStart(16, "0")}`;
+}
+
+/** Returns the text, as in `where=field:value`, of the value that {@link indexedText} encoded. */
+export function textOfIndexed(indexed: string): string {
+  if (indexed.startsWith("s")) return indexed.slice(1);
+  if (indexed.startsWith("b")) return String(indexed === "b1");
+  const ordered = BigInt(`0x${indexed.slice(1)}`);
+  const bytes = Buffer.allocUnsafe(8);
+  bytes.writeBigUInt64BE(ordered < SIGN_BIT ? BigInt.asUintN(64, ~ordered) : ordered - SIGN_BIT);
+  return String(bytes.readDoubleBE());
+}
+
 /** Returns the prefix of the rows of an indexed field's value, each of which ends with a namespace and a name. */
-export function fieldValuePrefix(index: number, value: string): Buffer {
-  return fieldKey(ROW.field, index, Buffer.concat([escape(value), Buffer.from([END])]));
+export function fieldValuePrefix(index: number, indexed: string): Buffer {
+  return fieldKey(ROW.field, index, Buffer.concat([escape(indexed), Buffer.from([END])]));
 }
 
 /** The row records that a document (`rowKey`) has a value (`prefix`, from {@link fieldValuePrefix}). */
@@ -37,6 +67,12 @@ export function fieldRowKey(prefix: Uint8Array, rowKey: Uint8Array, bucket: stri
   return key;
 }
 
-export function fieldCountKey(index: number, value: string): Buffer {
-  return fieldKey(ROW.fieldCount, index, Buffer.from(value, "utf8"));
+/** Returns the document row's key in a field row's key. */
+export function fieldRowDocument(key: Uint8Array, bucket: string): Buffer {
+  const parts = fieldKeyRest(key);
+  return Buffer.concat([documentRowPrefix(bucket), parts.subarray(partEnd(parts, 0) + 1)]);
+}
+
+export function fieldCountKey(index: number, indexed: string): Buffer {
+  return fieldKey(ROW.fieldCount, index, Buffer.from(indexed, "utf8"));
 }

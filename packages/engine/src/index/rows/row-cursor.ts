@@ -67,3 +67,38 @@ export class RowCursor<T> {
     await this.#pages.return?.();
   }
 }
+
+/** Merges sources that are in order. Of items that are equal, it yields only one. */
+export async function* merged<T>(
+  sources: readonly AsyncIterable<readonly T[]>[],
+  compare: (a: T, b: T) => number,
+): AsyncGenerator<readonly T[], void, void> {
+  const all = sources.map((source) => ({
+    pages: source[Symbol.asyncIterator](),
+    page: [] as readonly T[],
+    at: 0,
+  }));
+  const left = new Set(all);
+  try {
+    for (;;) {
+      for (const source of left) {
+        while (source.at === source.page.length && left.has(source)) {
+          const { done, value } = await source.pages.next();
+          if (done === true) left.delete(source);
+          else Object.assign(source, { page: value, at: 0 });
+        }
+      }
+      if (left.size === 0) return;
+      const found: T[] = [];
+      while ([...left].every(({ page, at }) => at < page.length)) {
+        const heads = [...left].map(({ page, at }) => page[at] as T);
+        const next = heads.reduce((first, head) => (compare(head, first) < 0 ? head : first));
+        found.push(next);
+        for (const source of left) if (compare(source.page[source.at] as T, next) === 0) source.at += 1;
+      }
+      yield found;
+    }
+  } finally {
+    await Promise.all(all.map(async ({ pages }) => await pages.return?.()));
+  }
+}
