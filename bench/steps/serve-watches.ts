@@ -27,7 +27,7 @@ export async function serveWatches(load: WatchedLoad): Promise<Figures> {
   try {
     await node.ready;
     if (watchers > 0) {
-      for await (const { type } of node.watch({ bucket: "signals", from: 0 })) if (type === "tx") break;
+      for await (const { type } of node.watch({ bucket: "signals", from: "0" })) if (type === "tx") break;
     }
     const total = perSecond * seconds;
     const cpu = process.cpuUsage();

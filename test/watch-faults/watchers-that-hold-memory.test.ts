@@ -4,6 +4,7 @@ import { tmpdir } from "node:os";
 import path from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { NodeProcess } from "@cairn/test-support/cairn-process";
+import { positionAt } from "@cairn/test-support/nodes/positions";
 
 /** More watchers than there is memory for: each page has one document, which it holds as text and as bytes. */
 const WATCHERS = 160;
@@ -52,7 +53,8 @@ async function expectOk(answer: Response): Promise<void> {
 }
 
 /** Opens a watch whose response is never read. */
-function openUnreadWatch(from: number): void {
+async function openUnreadWatch(txId: number): Promise<void> {
+  const from = await positionAt(url, txId);
   const socket = connect({ host: url.hostname, port: Number(url.port) });
   sockets.push(socket);
   socket.pause();
@@ -73,16 +75,17 @@ async function metric(name: string): Promise<number> {
 /** Watches everything from the beginning until the last transaction, and returns the number of transactions. */
 async function watchAll(onStep: () => Promise<void>): Promise<number> {
   const leave = new AbortController();
-  const answer = await fetch(new URL("/api/v1/watch?from=1", url), { signal: leave.signal });
+  const answer = await fetch(new URL("/api/v1/watch?from=0", url), { signal: leave.signal });
   if (answer.body === null) throw new Error("no stream");
   const last = DOCUMENTS + SMALL_DOCUMENTS + 1;
+  const end = await positionAt(url, last);
   let seen = 0;
   let rest = "";
   for await (const chunk of answer.body.pipeThrough(new TextDecoderStream())) {
     const lines = (rest + chunk).split("\n");
     rest = lines.pop() ?? "";
     seen += lines.filter((line) => line === "event: tx").length;
-    if (lines.includes(`id: ${last}`)) break;
+    if (lines.includes(`id: ${end}`)) break;
     await onStep();
   }
   leave.abort();
@@ -99,7 +102,7 @@ describe("watchers that lag behind, hold pages and never read", { tags: "rest/sl
       measuredAt = performance.now();
       peak = Math.max(peak, await metric("process_resident_memory_bytes"));
     };
-    for (let n = 0; n < WATCHERS; n += 1) openUnreadWatch(1 + n);
+    for (let n = 0; n < WATCHERS; n += 1) await openUnreadWatch(1 + n);
     expect(await watchAll(measure)).toBeGreaterThanOrEqual(DOCUMENTS + SMALL_DOCUMENTS - 1);
     await expect
       .poll(() => metric('cairn_watch_cutoffs_total{reason="slow"}'), { timeout: 60_000, interval: 500 })

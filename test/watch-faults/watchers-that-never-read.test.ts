@@ -4,6 +4,7 @@ import { tmpdir } from "node:os";
 import path from "node:path";
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
 import { NodeProcess } from "@cairn/test-support/cairn-process";
+import { positionAt } from "@cairn/test-support/nodes/positions";
 
 /**
  * The number of watchers, large enough that serving each of them once takes longer than the limit; 800 watchers and 60
@@ -55,7 +56,8 @@ async function write(from: number, to: number): Promise<void> {
 }
 
 /** Opens a watch without reading its response. */
-async function openUnreadWatch(from: number): Promise<void> {
+async function openUnreadWatch(txId: number): Promise<void> {
+  const from = await positionAt(url, txId);
   await new Promise<void>((resolve, reject) => {
     const socket = connect({ host: url.hostname, port: Number(url.port) }, resolve);
     sockets.push(socket);
@@ -73,7 +75,8 @@ interface WatchTimes {
 }
 
 /** Watches until `count` transactions have been received. */
-async function timeWatch(from: number, count: number): Promise<WatchTimes> {
+async function timeWatch(txId: number, count: number): Promise<WatchTimes> {
+  const from = await positionAt(url, txId);
   const begun = performance.now();
   const leave = new AbortController();
   const answer = await fetch(new URL(`/api/v1/watch?from=${from}`, url), { signal: leave.signal });

@@ -1,5 +1,6 @@
 import { pbkdf2 } from "node:crypto";
 import { promisify } from "node:util";
+import type { Position } from "@cairn/node";
 import type { ExecutionStore, SeenExecution } from "./execution-store.ts";
 import type { Execution } from "./executions.ts";
 
@@ -42,9 +43,9 @@ async function* createdExecutions(
   signal: AbortSignal,
 ): AsyncGenerator<SeenExecution, void, void> {
   while (!signal.aborted) {
-    let from: number | undefined;
-    for await (const { txId, found } of store.inState("created")) {
-      from = txId;
+    let from: Position | undefined;
+    for await (const { position, found } of store.inState("created")) {
+      from = position;
       for (const created of found) {
         if (signal.aborted) return;
         yield created;
@@ -53,7 +54,7 @@ async function* createdExecutions(
     // If all slots stay busy for a long time, the watch is cut off as too slow, and the loop lists all waiting
     // executions again. An execution that is found twice runs once, because it is claimed at the revision at which it
     // was seen.
-    yield* store.createdAfter(from ?? 0, signal);
+    yield* store.createdAfter(from ?? "0", signal);
   }
 }
 

@@ -1,5 +1,5 @@
 import { setTimeout as delay } from "node:timers/promises";
-import type { CairnNode, StoredDocument, TxId } from "@cairn/node";
+import type { CairnNode, Position, StoredDocument, TxId } from "@cairn/node";
 import { BUCKET, type Counters, type Execution, type ExecutionState } from "./executions.ts";
 
 /** An execution with its key and the revision at which it was seen. */
@@ -40,18 +40,18 @@ export class ExecutionStore {
   /** Yields the executions in a state page by page, as of one transaction. Reads no others. */
   async *inState(
     state: ExecutionState,
-  ): AsyncGenerator<{ readonly txId: TxId; readonly found: readonly SeenExecution[] }, void, void> {
+  ): AsyncGenerator<{ readonly position: Position; readonly found: readonly SeenExecution[] }, void, void> {
     const query = { bucket: BUCKET, where: { field: "state", value: state }, limit: 1_000 };
     let cursor: string | undefined;
     do {
       const page = await this.#node.list(cursor === undefined ? query : { ...query, cursor });
-      yield { txId: page.txId, found: page.documents.map(seen) };
+      yield { position: page.position, found: page.documents.map(seen) };
       ({ cursor } = page);
     } while (cursor !== undefined);
   }
 
-  /** Yields every execution that is created after transaction `from`, until the watch ends. */
-  async *createdAfter(from: TxId, signal: AbortSignal): AsyncGenerator<SeenExecution, void, void> {
+  /** Yields every execution that is created from this position on, until the watch ends. */
+  async *createdAfter(from: Position, signal: AbortSignal): AsyncGenerator<SeenExecution, void, void> {
     for await (const event of this.#node.watch({ bucket: BUCKET, from, signal })) {
       if (event.type === "cutoff") return;
       if (event.type !== "tx") continue;

@@ -3,6 +3,7 @@ import {
   CairnClientError,
   type ClientDocument,
   type ClientTransaction,
+  type Position,
 } from "@cairn/client";
 
 /**
@@ -10,7 +11,12 @@ import {
  * it.
  */
 export type Followed =
-  | { readonly kind: "snapshot"; readonly txId: number; readonly documents: readonly Listed[] }
+  | {
+      readonly kind: "snapshot";
+      readonly txId: number;
+      readonly position: Position;
+      readonly documents: readonly Listed[];
+    }
   | { readonly kind: "transaction"; readonly transaction: ClientTransaction };
 
 /** A document of a snapshot. */
@@ -31,7 +37,7 @@ export async function* follow(
     const snapshot = await listAll(client, buckets, signal);
     yield snapshot;
     try {
-      for await (const transaction of client.watch({ from: snapshot.txId, signal })) {
+      for await (const transaction of client.watch({ from: snapshot.position, signal })) {
         yield { kind: "transaction", transaction };
       }
     } catch (error) {
@@ -48,6 +54,7 @@ async function listAll(
   signal: AbortSignal,
 ): Promise<Extract<Followed, { kind: "snapshot" }>> {
   let asOf: number | undefined;
+  let position: Position = "0";
   const documents: Listed[] = [];
   for (const bucket of buckets) {
     let cursor: string | undefined;
@@ -55,9 +62,10 @@ async function listAll(
       const query = { pageSize: 1_000, signal, ...(asOf === undefined ? {} : { asOf }) };
       const page = await client.page(bucket, query, cursor);
       asOf ??= page.txId;
+      ({ position } = page);
       documents.push(...page.documents.map((document) => ({ ...document, bucket })));
       cursor = page.next;
     } while (cursor !== undefined);
   }
-  return { kind: "snapshot", txId: asOf ?? 0, documents };
+  return { kind: "snapshot", txId: asOf ?? 0, position, documents };
 }

@@ -19,7 +19,10 @@ afterAll(async () => {
 });
 
 /** A node's response if its history does not go back that far. */
-const GONE = { error: { code: "WATCH_COMPACTED", message: "It is gone.", hint: null }, floor: 5 };
+const GONE = {
+  error: { code: "WATCH_COMPACTED", message: "It is gone.", hint: null },
+  floor: "5-9f86d081884c",
+};
 
 describe("follow", () => {
   it("yields every change after the list once", async () => {

@@ -54,7 +54,7 @@ describe("every command", () => {
     await using served = await serve({ authToken: "s3cret" });
     // Without a cutoff, a watch would not end.
     served.node.watched = async function* () {
-      yield [{ type: "cutoff", txId: 1, txTime: null, reason: "regressed", message: "Over." }];
+      yield [{ type: "cutoff", txId: 0, txTime: null, position: "0", reason: "regressed", message: "Over." }];
     };
     const { stderr } = await run(leaf, ["-f", await fileFor(served)]);
     expect(stderr).not.toMatch(/UNAUTHORIZED|USAGE|CONFIG|No node responds/);

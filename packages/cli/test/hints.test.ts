@@ -7,6 +7,7 @@ import { notReady } from "@cairn/engine/src/api/not-ready";
 import { startNode } from "@cairn/node";
 import { compacted } from "@cairn/engine/src/index/read/watch-compacted";
 import { cairn, CapturedTerminal, type CommandResult } from "@cairn/test-support/nodes/captured-terminal";
+import { madePosition } from "@cairn/test-support/nodes/positions";
 
 const TOKEN = "let-me-in";
 
@@ -60,7 +61,7 @@ it("the errors for a missing transaction, a node that is not ready and a pruned 
   await expectCommands(String((late as { hint?: string }).hint), ["status"]);
   const restoring = notReady({ phase: "restoring", failure: undefined, index: undefined });
   await expectCommands(restoring.hint ?? "", ["status --wait PT30S"]);
-  await expectCommands(compacted(3, 17).hint ?? "", ["list", "watch"]);
+  await expectCommands(compacted(3, madePosition(17)).hint ?? "", ["list", "watch"]);
 });
 
 it("the hint for a missing token names the option, the variable and the header", async () => {

@@ -8,6 +8,7 @@ import { readEventStream, type SentEvent } from "@cairn/client/protocol";
 import { type CairnNode, openEmbeddedTxLog } from "@cairn/engine";
 import { runNode } from "@cairn/node";
 import { quietSystem } from "@cairn/test-support/nodes/quiet-system";
+import { madePosition, positionAfter } from "@cairn/test-support/nodes/positions";
 import { submit } from "@cairn/test-support/nodes/watch-reader";
 import { cairn, CapturedTerminal } from "@cairn/test-support/nodes/captured-terminal";
 
@@ -65,13 +66,15 @@ describe("cairn watch", () => {
     const txId = await submit(node, ["put", "pods", "prod/a", { n: 1 }], ["put", "nodes", "prod/b", 2]);
     await submit(node, ["put", "pods", "test/c", 3]);
     await submit(node, ["put", "pods", "prod/d", 4]);
-    const { result } = watching("pods", "--namespace", "prod", "--from", "1", "--json", "--limit", "2");
+    const from = await positionAfter(node, 1);
+    const { result } = watching("pods", "--namespace", "prod", "--from", from, "--json", "--limit", "2");
     const { code, stdout } = await result;
     const [first, second, ...rest] = stdout.split("\n");
     expect([code, rest]).toEqual([0, [""]]);
     expect(JSON.parse(first ?? "")).toEqual({
       txId,
       txTime: (await node.await(txId)).txTime,
+      position: await positionAfter(node, txId),
       changes: [
         { op: "put", bucket: "pods", namespace: "prod", name: "a", revision: txId, document: { n: 1 } },
       ],
@@ -82,18 +85,19 @@ describe("cairn watch", () => {
   it("continues at the next node when a connection breaks, without losing or repeating a change", async () => {
     for (const n of [1, 2, 3]) await submit(node, ["put", "pods", "a", n]);
     const queries: (string | undefined)[] = [];
+    const [from, position] = [await positionAfter(node, 1), await positionAfter(node, 2)];
     const broken = await answering((request, response) => {
       queries.push(request.url);
       response.writeHead(200, { "content-type": "text/event-stream" });
       const change = `{"op":"put","bucket":"pods","namespace":"default","name":"a","revision":2,"document":1}`;
       response.write(
-        `id: 2\nevent: tx\ndata: {"txId":2,"txTime":null,"changes":[${change}]}\n\nid: 3\nevent: t`,
+        `id: ${position}\nevent: tx\ndata: {"txId":2,"txTime":null,"position":"${position}","changes":[${change}]}\n\nid: 3\nevent: t`,
       );
       setImmediate(() => response.destroy());
     });
     const { result, terminal } = watching(
       "--from",
-      "1",
+      from,
       "--limit",
       "3",
       "--json",
@@ -108,7 +112,7 @@ describe("cairn watch", () => {
       .split("\n")
       .map((line) => (JSON.parse(line) as { txId: number }).txId);
     expect([code, told]).toEqual([0, [2, 3, 4]]);
-    expect(queries).toEqual(["/api/v1/watch?from=1"]);
+    expect(queries).toEqual([`/api/v1/watch?from=${from}`]);
     expect(terminal.stderr.text).toBe("");
   });
 
@@ -119,35 +123,42 @@ describe("cairn watch", () => {
         .writeHead(503)
         .end('{"error":{"code":"NOT_READY","message":"The node is restoring.","hint":null}}');
     });
-    const { result } = watching("--from", "1", "--limit", "1", "--url", joining, "--url", node.url ?? "");
+    const from = await positionAfter(node, 1);
+    const { result } = watching("--from", from, "--limit", "1", "--url", joining, "--url", node.url ?? "");
     const { code, stdout, stderr } = await result;
     expect([code, stdout]).toEqual([0, expect.stringContaining("2  put     pods default/a  1\n")]);
-    expect(stderr).toBe(`The node is restoring (${joining}). Continuing after transaction 1.\n`);
+    expect(stderr).toBe(`The node is restoring (${joining}). Continuing from position ${from}.\n`);
   });
 
   it("exits with 1 and reports where to begin again if the requested history has been pruned", async () => {
     const compacted = await answering((_, response) => {
       const error = { code: "WATCH_COMPACTED", message: "Gone before 40.", hint: "List, then watch." };
-      response.writeHead(410).end(JSON.stringify({ error, floor: 40 }));
+      response.writeHead(410).end(JSON.stringify({ error, floor: madePosition(40) }));
     });
-    const { code, stderr } = await watching("--from", "1", "--url", compacted).result;
+    const { code, stderr } = await watching("--from", madePosition(1), "--url", compacted).result;
     expect([code, stderr]).toEqual([1, "WATCH_COMPACTED: Gone before 40.\n  hint: List, then watch.\n"]);
   });
 
   it("exits with 1 if the log lost transactions that it printed", async () => {
     const regressed = await answering((_, response) => {
       response.writeHead(200, { "content-type": "text/event-stream" });
-      const cutoff = { txId: 7, txTime: null, reason: "regressed", message: "Transaction 7 is another one." };
+      const cutoff = {
+        txId: 0,
+        txTime: null,
+        position: "0",
+        reason: "regressed",
+        message: "Transaction 7 is another one.",
+      };
       response.end(`event: cutoff\ndata: ${JSON.stringify(cutoff)}\n\n`);
     });
-    const { code, stderr } = await watching("--from", "7", "--url", regressed).result;
+    const { code, stderr } = await watching("--from", madePosition(7), "--url", regressed).result;
     expect([code, stderr]).toEqual([
       1,
       expect.stringContaining("WATCH_COMPACTED: Transaction 7 is another one."),
     ]);
   });
 
-  it("exits with 3 if no node ever responded, and with 2 for an invalid address", async () => {
+  it("exits with 3 if no node ever responded, and with 2 for an invalid address or position", async () => {
     await node.close();
     const { code, stderr } = await watching("--url", "http://127.0.0.1:1", "--url", "http://127.0.0.1:2")
       .result;
@@ -156,7 +167,8 @@ describe("cairn watch", () => {
       expect.stringContaining("NOT_READY: No node responds at http://127.0.0.1:2"),
     ]);
     expect((await watching("--url", "ftp://localhost").result).code).toBe(2);
-    expect((await watching("--from", "-1").result).code).toBe(2);
+    const wrong = await watching("--from", "7").result;
+    expect([wrong.code, wrong.stderr]).toEqual([2, expect.stringContaining("--from must be a position")]);
   });
 });
 

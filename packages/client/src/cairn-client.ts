@@ -29,6 +29,7 @@ import {
   bucketPath,
   checkedUrl,
   nextCursor,
+  pagePlace,
   pointText,
   qualified,
   queuePath,
@@ -337,11 +338,11 @@ export class CairnClient {
     path: string,
     query: NonNullable<PoolRequest["query"]>,
     options: ClientReadOptions,
-  ): Promise<{ readonly txId: TxId; readonly items: readonly T[]; readonly next: string | undefined }> {
+  ): Promise<Omit<ClientPage, "documents"> & { readonly items: readonly T[] }> {
     const answer = await this.#read(path, query, options);
-    const txId = Number(answer.headers.get("cairn-tx"));
-    this.#saw(txId);
-    return { txId, items: answer.body as T[], next: nextCursor(answer) };
+    const place = pagePlace(answer);
+    this.#saw(place.txId);
+    return { ...place, items: answer.body as T[] };
   }
 
   async #json<T>(request: PoolRequest): Promise<T> {

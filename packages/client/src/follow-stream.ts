@@ -1,25 +1,21 @@
 import type { ClientTransaction } from "./types/client-types.ts";
-import type { TxId } from "./types/transaction.ts";
+import type { Position, TxId } from "./types/transaction.ts";
 
 /** The duration of silence after which a connection counts as dead. Nodes send heartbeats every 10 s. */
 export const SILENCE_MS = 35_000;
 
-/** Nothing was missed up to this transaction. Undefined at the first node of a watch from the current transaction. */
-export interface WatchPosition {
-  readonly from: TxId | undefined;
-  /** The time of that transaction, by which a node distinguishes its log from another one. */
-  readonly fromTime: string | undefined;
-}
-
 /** The watched nodes, independent of the transport. */
 export interface WatchedNodes {
-  /** Opens the current node's stream after this position, and returns its text. */
-  open(position: WatchPosition): Promise<AsyncIterable<string>>;
+  /**
+   * Opens the current node's stream from this position, and returns its text. The position is undefined at the first
+   * node of a watch from the current transaction.
+   */
+  open(from: Position | undefined): Promise<AsyncIterable<string>>;
   /**
    * Called when the current node's stream has ended or could not be opened. `failures` is the number of such failures
    * since anything last arrived. Resolves when the next node may be tried. Throws if no node can continue.
    */
-  onEnd(reason: unknown, failures: number, from: TxId | undefined): Promise<void>;
+  onEnd(reason: unknown, failures: number, from: Position | undefined): Promise<void>;
 }
 
 /**
@@ -43,9 +39,9 @@ interface EventFields<T> extends ClientTransaction<T> {
 }
 
 export interface FollowStreamOptions {
-  readonly from?: TxId | undefined;
+  readonly from?: Position | undefined;
   readonly signal?: AbortSignal | undefined;
-  readonly onPosition?: ((txId: TxId) => void) | undefined;
+  readonly onPosition?: ((position: Position, txId: TxId) => void) | undefined;
 }
 
 /** A transaction, and its JSON as it was received. */
@@ -63,25 +59,24 @@ export async function* followStream<T>(
   options: FollowStreamOptions,
 ): AsyncGenerator<FollowedTransaction<T>, void, void> {
   const { signal, onPosition } = options;
-  let position: WatchPosition = { from: options.from, fromTime: undefined };
+  let { from } = options;
   for (let failures = 0; !isAborted(signal);) {
     try {
-      for await (const { event, data } of readEventStream(await nodes.open(position))) {
+      for await (const { event, data } of readEventStream(await nodes.open(from))) {
         const fields = JSON.parse(data) as EventFields<T>;
         if (event === "cutoff") throw new WatchEndedError(fields.message, fields.reason);
         // Until the node reaches the beginning of the watch, it sends its own position, which is behind this one.
         if (fields.ahead === true) continue;
         failures = 0;
-        const { txId } = fields;
-        position = { from: txId, fromTime: fields.txTime ?? undefined };
+        from = fields.position;
         if (event === "tx") yield { transaction: fields, json: data };
-        onPosition?.(txId);
+        onPosition?.(from, fields.txId);
       }
       throw new WatchEndedError();
     } catch (error) {
       if (isAborted(signal)) return;
       failures += 1;
-      await nodes.onEnd(error, failures, position.from);
+      await nodes.onEnd(error, failures, from);
     }
   }
 }

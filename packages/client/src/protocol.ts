@@ -11,7 +11,6 @@ export {
   type SentEvent,
   SILENCE_MS,
   WatchEndedError,
-  type WatchPosition,
 } from "./follow-stream.ts";
 export { isoDuration } from "./types/iso-duration.ts";
 export { jsonProblem } from "./types/json-problem.ts";
@@ -24,7 +23,7 @@ export {
   sendRequest,
   type Transport,
 } from "./node-request.ts";
-export { bucketPath, nextCursor, queuePath, revisionOf, splitKey } from "./request-parts.ts";
+export { bucketPath, nextCursor, pagePlace, queuePath, revisionOf, splitKey } from "./request-parts.ts";
 export { LIST_FIRST } from "./watch-transactions.ts";
 export { timeoutSignal } from "./types/timing.ts";
 export { LIMITS, REMEMBERED_TRANSACTIONS } from "./types/limits.ts";

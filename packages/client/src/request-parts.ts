@@ -1,4 +1,4 @@
-import type { PointInTime } from "./types/client-types.ts";
+import type { ClientPage, PointInTime } from "./types/client-types.ts";
 import type { AnswerHeaders } from "./node-request.ts";
 
 /** Returns an address without its trailing slash. Throws a TypeError for a string that is not an HTTP address. */
@@ -39,6 +39,13 @@ export function pointText(point: PointInTime | undefined): string | number | und
 /** Returns the revision in a response's ETag, which is weak if the response was compressed in transit. */
 export function revisionOf(headers: AnswerHeaders): number {
   return Number(/^(?:W\/)?"(\d+)"$/.exec(headers.get("etag") ?? "")?.[1]);
+}
+
+/** Returns the transaction and position as of which a page of a list is, and the cursor of the next page. */
+export function pagePlace(answer: { readonly headers: AnswerHeaders }): Omit<ClientPage, "documents"> {
+  const { headers } = answer;
+  const position = headers.get("cairn-position") ?? "0";
+  return { txId: Number(headers.get("cairn-tx")), position, next: nextCursor(answer) };
 }
 
 /** Returns the cursor in a response's link to the next page. */

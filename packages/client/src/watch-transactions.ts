@@ -1,6 +1,7 @@
 import { CairnClientError, unreachable } from "./types/client-error.ts";
 import type { ClientTransaction, ClientWatchQuery } from "./types/client-types.ts";
-import { followStream, SILENCE_MS, WatchEndedError, type WatchPosition } from "./follow-stream.ts";
+import { followStream, SILENCE_MS, WatchEndedError } from "./follow-stream.ts";
+import type { Position } from "./types/transaction.ts";
 import { isTransient, type NodePool } from "./node-pool.ts";
 import { pause, retryPauseMs, runAfter } from "./types/timing.ts";
 
@@ -17,9 +18,9 @@ export async function* watchTransactions<T>(
   let at: number | undefined;
   let answered = false;
   const nodes = {
-    open: async (position: WatchPosition): Promise<AsyncIterable<string>> => {
+    open: async (from: Position | undefined): Promise<AsyncIterable<string>> => {
       at = undefined;
-      const text = await connect(pool, query, position);
+      const text = await connect(pool, query, from);
       [at, answered] = [pool.current, true];
       return text;
     },
@@ -44,11 +45,11 @@ export async function* watchTransactions<T>(
 async function connect(
   pool: NodePool,
   { bucket, namespace, signal }: ClientWatchQuery,
-  { from, fromTime }: WatchPosition,
+  from: Position | undefined,
 ): Promise<AsyncIterable<string>> {
   const ending = new AbortController();
   const signals = signal === undefined ? [ending.signal] : [ending.signal, signal];
-  const query = { bucket, namespace, from, "from-time": fromTime };
+  const query = { bucket, namespace, from };
   const response = await pool.send(
     { path: "/api/v1/watch", query, signal: AbortSignal.any(signals) },
     (answer) => Promise.resolve(answer),
@@ -79,4 +80,4 @@ async function* chunks(response: Response, ending: AbortController): AsyncGenera
 }
 
 /** The hint if no node can continue a watch. */
-export const LIST_FIRST = "List the documents, and then watch from the transaction that the list returns.";
+export const LIST_FIRST = "List the documents, and then watch from the position that the list returns.";

@@ -294,7 +294,8 @@ describe("a watch", () => {
         return fetch(input, { ...init, signal });
       },
     });
-    const from = (await client().put("watched", "begin", 0)).txId;
+    await client().put("watched", "begin", 0);
+    const { position: from } = await client().page("watched");
     const seen: unknown[] = [];
     let reconnects = 0;
     const watching = (async () => {
@@ -302,7 +303,7 @@ describe("a watch", () => {
       for await (const transaction of cairn.watch<number>(query)) {
         for (const change of transaction.changes) seen.push(change.document);
         // What a program does with a transaction is its own affair.
-        Object.assign(transaction, { txId: from });
+        Object.assign(transaction, { txId: 1, position: from });
         if (seen.length % 5 === 0) for (const cut of sockets) cut.abort();
         if (seen.length >= 40) break;
       }
@@ -319,7 +320,8 @@ describe("a watch", () => {
   });
 
   it("continues at the next node if a node stops before it sends anything", async () => {
-    const { txId: from } = await client().put("watched", "begin", 0);
+    await client().put("watched", "begin", 0);
+    const { position: from } = await client().page("watched");
     await client().put("watched", "k", "after");
     const stopping = createServer((_, response) => {
       response.writeHead(200, { "content-type": "text/event-stream" });
@@ -349,8 +351,8 @@ describe("a watch", () => {
 
   it("ends without an error when it is aborted", async () => {
     const stop = new AbortController();
-    const positions: number[] = [];
-    const watch = client().watch({ signal: stop.signal, onPosition: (txId) => positions.push(txId) });
+    const positions: string[] = [];
+    const watch = client().watch({ signal: stop.signal, onPosition: (position) => positions.push(position) });
     const next = watch.next();
     await expect.poll(() => positions.length).toBeGreaterThan(0);
     stop.abort();

@@ -23,6 +23,7 @@ export type {
   Policies,
   PolicyDuration,
   PolicyState,
+  Position,
   QueueHolder,
   QueuePolicy,
   QueueShard,

@@ -151,7 +151,7 @@ async function listAll(query: object): Promise<unknown> {
 /** Returns every change of the log, in the order in which a watch from the beginning delivers it. */
 async function watchAll(query: object): Promise<unknown> {
   const told: unknown[] = [];
-  for await (const change of node.watch({ from: 0, ...query })) {
+  for await (const change of node.watch({ from: "0", ...query })) {
     if (change.type === "cutoff") throw new CairnError("NOT_READY", change.message);
     if (change.type === "tx") told.push(change);
     if (told.length === 2 * DOCUMENTS) break;

@@ -10,6 +10,7 @@ export * from "./ndjson-lines.ts";
 export { didYouMean, nearestName } from "./nearest-name.ts";
 export * from "./omit-undefined.ts";
 export * from "./own-member.ts";
+export * from "./position.ts";
 export * from "./printed-commands.ts";
 export * from "./quantities.ts";
 export * from "./repeated-keys.ts";

@@ -55,6 +55,6 @@ export function parseAsOf(text: string, name: string): { txId: number } | { time
   );
 }
 
-function badValue(message: string, hint = REQUESTS_DESCRIBED): CairnError {
+export function badValue(message: string, hint = REQUESTS_DESCRIBED): CairnError {
   return new CairnError("REQUEST_INVALID", message, hint);
 }

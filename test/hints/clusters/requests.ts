@@ -1,5 +1,6 @@
 import { readFile } from "node:fs/promises";
 import { connect as connectTcp, type Socket } from "node:net";
+import type { TxOutcome } from "@cairn/client";
 import { withoutOutcomes } from "@cairn/engine/testing";
 import { connect } from "nats";
 import type { BrokenCluster } from "../scene/broken-cluster.ts";
@@ -210,12 +211,31 @@ export const REQUESTS: readonly BrokenCluster[] = [
       await scene.run("policy apply -", { input: '{"history":{"things":{"keep":0}}}' });
       const lines = Array.from({ length: 2_500 }, (_, n) => `{"ops":[["put","things","default/same",${n}]]}`);
       await scene.run("load - --await", { input: `${lines.join("\n")}\n` });
-      return { output: await scene.runRefused("watch things --from 1 --limit 1") };
+      const { stdout } = await scene.run("tx show 1 --json");
+      const { position } = JSON.parse(stdout) as TxOutcome;
+      return { output: await scene.runRefused(`watch things --from ${position} --limit 1`) };
     },
-    hint: /cairn (list) BUCKET, then cairn (watch) BUCKET (--from \d+)/,
+    hint: /cairn (list) BUCKET, then cairn (watch) BUCKET (--from \d+-[0-9a-f]+)/,
     async follow(scene, [, list, watch, from]) {
       await scene.runStep(`${list} things`);
       await scene.runStep(`${watch} things ${from} --limit 1`);
+    },
+  },
+  {
+    name: "watched-from-an-id",
+    failure: "a watch is to begin at a transaction's id, which is not a position",
+    codes: ["REQUEST_INVALID"],
+    async break(scene) {
+      await scene.ready("a");
+      await scene.run("tx put things default/a 1");
+      await scene.run("tx put things default/a 2");
+      return { output: await scene.runRefused("watch things --from 2 --limit 1") };
+    },
+    hint: /Use the position that came with the transaction \(cairn (tx show)( --url \S+)? (2) prints the present one\)/,
+    async follow(scene, [, show, , txId]) {
+      const { stdout } = await scene.runStep(`${show} ${txId}`);
+      const position = /^Position +(\S+)$/m.exec(stdout)?.[1];
+      await scene.runStep(`watch things --from ${position} --limit 1`);
     },
   },
   {

@@ -4,7 +4,6 @@ import java.io.BufferedReader;
 import java.io.InputStreamReader;
 import java.net.URLDecoder;
 import java.nio.charset.StandardCharsets;
-import java.time.OffsetDateTime;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
@@ -202,14 +201,14 @@ public class Scenario {
     same(events.listEvents(null, null, null, null, null, null, null, listed.get(0).getId()).get(0).getId(), first.getId());
 
     // A watch is endless, so its stream is read line by line.
-    Call<okhttp3.Call> watch = () -> documents.watchCall("pods", null, Long.parseLong(before) - 1, null, null, null, null, null);
+    String last = transactions.getTransaction(Long.parseLong(before) - 1, null, null, null, null, null).getPosition();
+    Call<okhttp3.Call> watch = () -> documents.watchCall("pods", null, last, null, null, null, null);
     try (okhttp3.Response stream = watch.run().execute()) {
       BufferedReader reader = new BufferedReader(new InputStreamReader(stream.body().byteStream()));
       while (!reader.readLine().contains("\"cpu\"")) continue;
     }
     same(documents.createTicketWithHttpInfo().getStatusCode(), 201);
-    OffsetDateTime long_ago = OffsetDateTime.parse("1999-01-01T00:00:00Z");
-    refused(410, "WATCH_COMPACTED", () -> documents.watch(null, null, 2L, long_ago, null, null, null));
+    refused(410, "WATCH_COMPACTED", () -> documents.watch(null, null, "2-000000000000", null, null, null));
 
     // Checkpoints.
     ApiResponse<SavedCheckpoint> begun = checkpoints.saveCheckpointWithHttpInfo(null);

@@ -228,8 +228,9 @@ func main() {
 	// A watch is endless, and this client returns only complete responses, so the stream is read without it.
 	ticket := ofStatus[*cairn.Ticket](201)(documents.CreateTicket(ctx).Execute())
 	same("ticket", ticket.ExpiresAt.Before(time.Now().Add(time.Hour)), true)
-	refused[string](410, "WATCH_COMPACTED")(documents.Watch(ctx).From(2).FromTime(time.Unix(0, 0)).Execute())
-	stream, err := http.Get(os.Args[1] + "/api/v1/watch?bucket=pods&from=" + fmt.Sprint(written.TxId-1))
+	refused[string](410, "WATCH_COMPACTED")(documents.Watch(ctx).From("2-000000000000").Execute())
+	last := of(transactions.GetTransaction(ctx, written.TxId-1).Execute())
+	stream, err := http.Get(os.Args[1] + "/api/v1/watch?bucket=pods&from=" + last.Position)
 	if err != nil {
 		panic(err)
 	}

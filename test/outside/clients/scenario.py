@@ -167,14 +167,15 @@ same([one.tx_id for one in listed], [second.data.tx_id, first.tx_id])
 same([one.id for one in events.list_events(before=listed[0].id)], [first.id])
 
 # A watch is endless, so its stream is read line by line.
-stream = documents.watch_without_preload_content(bucket="pods", var_from=new.data.tx_id - 1)
+last = transactions.get_transaction(new.data.tx_id - 1)
+stream = documents.watch_without_preload_content(bucket="pods", var_from=last.position)
 line = b""
 while b"data:" not in line or b'"cpu"' not in line:
     line = stream.readline()
 stream.close()
 ticket = documents.create_ticket_with_http_info()
 same((ticket.status_code, type(ticket.data.expires_at)), (201, datetime))
-refused(410, "WATCH_COMPACTED", lambda: documents.watch(var_from=2, from_time=datetime(1999, 1, 1)))
+refused(410, "WATCH_COMPACTED", lambda: documents.watch(var_from="2-000000000000"))
 
 # Checkpoints.
 begun = checkpoints.save_checkpoint_with_http_info()

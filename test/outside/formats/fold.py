@@ -25,7 +25,8 @@ TOO_LARGE = b"TX_TOO_LARGE: the present documents of its keys have more than 64 
 class Fold:
     def __init__(self, log_id, name):
         self.log = {"id": log_id, "name": name, "offset": 0}
-        self.tx_id, self.time, self.sha256, self.largest = 0, 0, "0" * 64, 0
+        self.tx_id, self.time, self.largest = 0, 0, 0
+        self.sha256, self.mark = "0" * 64, "0" * 12
         self.newest, self.versions = {}, {}
         """By stem: the value of a key's current version, and those of the earlier versions by revision."""
         self.buckets = {}
@@ -63,7 +64,9 @@ class Fold:
         if taken is not None:
             self.written += self.queues.remove(taken)
         key = b"t" + number(self.tx_id)
-        self.outcomes[key] = sealed(key, bytes([kind]) + number(self.time) + text)
+        mark = frame.identity(payload, nanoseconds)[6:]
+        self.mark = mark.hex()
+        self.outcomes[key] = sealed(key, bytes([kind]) + number(self.time) + mark + text)
         self.sha256 = frame.anchor(position, nanoseconds, payload)
         self.chains.add(payload, nanoseconds, self.outcomes[key], self.written, self.documents)
 
@@ -268,7 +271,7 @@ class Fold:
     def state(self):
         """Returns the state row's members, except those of history bounds."""
         state = {"version": INDEX_VERSION, "log": self.log, "txId": self.tx_id, "time": self.time}
-        state.update(sha256=self.sha256, documents=self.documents, largest=self.largest)
+        state.update(mark=self.mark, sha256=self.sha256, documents=self.documents, largest=self.largest)
         if self.events_from is not None:
             state.update(events=len(self.event_keys), eventsFrom=self.events_from)
         if self.expiry.due_from is not None:

@@ -28,7 +28,7 @@ def fold_of(messages, name, rows, last=None):
         if position == 1 and at > 0:
             fold.go_on(birth_of(messages[at:]))
         outcome = outcomes.get(b"t" + (position + fold.log["offset"]).to_bytes(8, "big"))
-        fold.apply(position, nanoseconds, payload, outcome and outcome[13:])
+        fold.apply(position, nanoseconds, payload, outcome and outcome[19:])
     return fold
 
 
@@ -122,7 +122,7 @@ def main(task):
     kinds = {key[:1].decode() for key in rows}
     outcomes = [fold.outcomes[key][4] for key in fold.outcomes]
     counts = [outcomes.count(kind) for kind in range(3)]
-    refused = [value[13:] for value in fold.outcomes.values() if value[13:].startswith(b"TX_INVALID")]
+    refused = [value[19:] for value in fold.outcomes.values() if value[19:].startswith(b"TX_INVALID")]
     print(
         f"{len(messages)} messages ({counts[0]} committed, {counts[1]} aborted, {len(refused)} of them refused for {len(set(refused))} reasons, {counts[2]} duplicates),"
         f" {len(rows)} rows of {len(kinds)} kinds, {gone} removed by bounds, {len(names)} checkpoints, {segments} segments: {len(wrong)} wrong"

@@ -135,10 +135,6 @@ def before_call(context, case, kwargs):
     # A read cannot be both stale and linearizable.
     if "stale" in query:
         query.pop("linearizable", None)
-    if "from" in query:
-        query.pop("from-time", None)
-    elif "from-time" in query:
-        query["from"] = 1
     if name == "submitBatch":
         case.body = "\n".join(json.dumps(transaction({})) for _ in range(chance.randint(0, 3)))
     elif name in BODIES and isinstance(case.body, dict):

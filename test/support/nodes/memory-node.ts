@@ -25,6 +25,7 @@ import { passedOn } from "@cairn/engine/src/cluster/peer-messages";
 import { emptyStatus } from "@cairn/engine/testing";
 import { withFindings } from "@cairn/engine/src/findings/node-findings";
 import { parseDocumentKey } from "@cairn/text";
+import { madePosition } from "./positions.ts";
 
 interface Entry extends DocumentKey {
   readonly versions: DocumentVersion[];
@@ -86,6 +87,7 @@ export class MemoryNode implements NodeApi {
       this.#outcomes.set(txId, {
         txId,
         txTime,
+        position: madePosition(txId),
         committed: false,
         reason: `CONFLICT: ${lost[1]} ${lost[2]} is ${revision === null ? "absent" : `at revision ${revision}`}`,
       });
@@ -99,7 +101,7 @@ export class MemoryNode implements NodeApi {
         versions.unshift({ revision: txId, txTime, deleted: false, json: JSON.stringify(op[3]) });
       } else if (versions[0]?.deleted === false) versions.unshift({ revision: txId, txTime, deleted: true });
     }
-    this.#outcomes.set(txId, { txId, txTime, committed: true });
+    this.#outcomes.set(txId, { txId, txTime, position: madePosition(txId), committed: true });
   }
 
   #entry(key: DocumentKey): Entry {
@@ -219,6 +221,7 @@ export class MemoryNode implements NodeApi {
     const more = documents.length > start + limit;
     return {
       txId: this.#txId,
+      position: madePosition(this.#txId),
       documents: documents.slice(start, start + limit),
       // The cursor contains characters that must be escaped in an address and in a header.
       ...(more ? { cursor: `"&+> é<${start + limit}` } : {}),
@@ -259,7 +262,8 @@ export class MemoryNode implements NodeApi {
   }
 
   openEntries(): ReturnType<NodeApi["openEntries"]> {
-    return Promise.resolve({ txId: this.#txId, entries: [], cursor: undefined });
+    const position = madePosition(this.#txId);
+    return Promise.resolve({ txId: this.#txId, position, entries: [], cursor: undefined });
   }
 
   entry(queue: string, name: string): ReturnType<NodeApi["entry"]> {

@@ -94,11 +94,12 @@ const addShow = command({
   async act(run, given) {
     const txId = wholeNumber(given, "<tx>", 1);
     const outcome = await askNode<TxOutcome>(run, { path: `/api/v1/tx/${txId}`, query: { by: true } });
-    const { txTime, committed, reason, duplicateOf, by } = outcome;
+    const { position, txTime, committed, reason, duplicateOf, by } = outcome;
     const result = committed ? "committed" : `aborted: ${reasonWords(reason)}`;
     const first = duplicateOf === undefined ? "" : `, as a duplicate of transaction ${duplicateOf}`;
     const fields = formatFields([
       ["Transaction", String(txId)],
+      ["Position", position],
       ["Time", txTime],
       ["Outcome", `${result}${first}`],
       ["Token", by === undefined ? "no longer in the log" : (by ?? "none with a name")],

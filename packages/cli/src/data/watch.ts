@@ -1,13 +1,7 @@
-import type { ClientTransaction } from "@cairn/client";
+import type { ClientTransaction, Position } from "@cairn/client";
 import { backoffMs, systemClock, CairnError, isCairnError } from "@cairn/kv";
-import {
-  type FollowedTransaction,
-  followStream,
-  LIST_FIRST,
-  WatchEndedError,
-  type WatchPosition,
-} from "@cairn/client/protocol";
-import { formatTime } from "@cairn/text";
+import { type FollowedTransaction, followStream, LIST_FIRST, WatchEndedError } from "@cairn/client/protocol";
+import { formatTime, parsePosition } from "@cairn/text";
 import { command } from "../options/command.ts";
 import { NODES_OPTIONS, openNodes } from "../options/node-address.ts";
 import { countValue, textValue } from "../options/option-specs.ts";
@@ -20,20 +14,21 @@ export const addWatch = command({
   description: "Print every change as it happens, once and in order",
   examples: [
     "cairn watch pods --namespace default",
-    "cairn watch --from 1200 --json --url http://10.0.0.1:3000 --url http://10.0.0.2:3000",
+    "cairn watch --from 0 --json --url http://10.0.0.1:3000 --url http://10.0.0.2:3000",
   ],
   options: {
     ...NODES_OPTIONS,
     namespace: textValue("<namespace>", "print only changes in this namespace"),
-    from: countValue("<tx>", "begin after this transaction (default: the current one)", 0),
+    from: textValue("<position>", "begin at this position; 0 is the beginning (default: the end)"),
     limit: countValue("<count>", "stop after this many transactions", 1),
   },
   async act(run, bucket) {
     const { namespace, from, limit = Infinity } = run.options;
+    if (from !== undefined) parsePosition(from, "--from");
     const stop = new AbortController();
     run.defer(run.terminal.onSignal(["SIGINT", "SIGTERM"], () => stop.abort()));
-    const onLeft = (reason: string, position: number | undefined): void => {
-      const where = position === undefined ? "from the current transaction" : `after transaction ${position}`;
+    const onLeft = (reason: string, position: Position | undefined): void => {
+      const where = position === undefined ? "from the current transaction" : `from position ${position}`;
       if (!run.json) void run.tell(printable(`${reason} Continuing ${where}.`));
     };
     let shown = 0;
@@ -59,13 +54,13 @@ function changeLines({ txId, txTime, changes }: ClientTransaction<unknown>): rea
 const PAUSES = { firstMs: 200, maxMs: 15_000 };
 
 interface FollowOptions {
-  /** The transaction after which to begin. Defaults to the current one. */
-  readonly from: number | undefined;
+  /** The position at which to begin. Defaults to the current one. */
+  readonly from: Position | undefined;
   readonly signal: AbortSignal;
   readonly bucket: string | undefined;
   readonly namespace: string | undefined;
   /** Called with the reason when a node is abandoned, before the next node (or the same one) is tried. */
-  readonly onLeft: (reason: string, from: number | undefined) => void;
+  readonly onLeft: (reason: string, from: Position | undefined) => void;
 }
 
 /**
@@ -79,13 +74,13 @@ function followWatch(
   const { signal, bucket, namespace, onLeft } = options;
   let [node] = nodes;
   let answered = false;
-  const open = async ({ from, fromTime }: WatchPosition): Promise<AsyncIterable<string>> => {
-    const query = { bucket, namespace, from, "from-time": fromTime };
+  const open = async (from: Position | undefined): Promise<AsyncIterable<string>> => {
+    const query = { bucket, namespace, from };
     const stream = await node.stream({ path: "/api/v1/watch", query, signal });
     answered = true;
     return stream;
   };
-  const onEnd = async (reason: unknown, failures: number, from: number | undefined): Promise<void> => {
+  const onEnd = async (reason: unknown, failures: number, from: Position | undefined): Promise<void> => {
     if (reason instanceof WatchEndedError && reason.regressed) {
       throw new CairnError("WATCH_COMPACTED", reason.message, LIST_FIRST);
     }

@@ -1,7 +1,7 @@
 import { hostname } from "node:os";
 import { CairnError } from "@cairn/kv";
 import type { QueueEntry, QueueStatus } from "@cairn/client";
-import { type DrainAccess, drainShard, durationMs, nextCursor, queuePath } from "@cairn/client/protocol";
+import { type DrainAccess, drainShard, durationMs, pagePlace, queuePath } from "@cairn/client/protocol";
 import { formatCount, formatNumberOf } from "@cairn/text";
 import { command } from "../options/command.ts";
 import { NODE_OPTIONS, openNode } from "../options/node-address.ts";
@@ -77,8 +77,7 @@ function accessOf(node: NodeClient): DrainAccess {
     openEntries: async ({ queue, shard, limit, cursor }) => {
       const path = `${queuePath(queue)}/shards/${shard}/open`;
       const answer = await node.send({ path, query: { limit, cursor } });
-      const txId = Number(answer.headers.get("cairn-tx"));
-      return { txId, entries: answer.body as QueueEntry[], next: nextCursor(answer) };
+      return { ...pagePlace(answer), entries: answer.body as QueueEntry[] };
     },
   };
 }

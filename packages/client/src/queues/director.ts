@@ -18,7 +18,6 @@ import {
 import { HAND_OUT_WITHIN, HeldShard, RENEW_AFTER } from "./held-shard.ts";
 import {
   Bell,
-  codeOf,
   type DirectedQueue,
   isHeld,
   lowestSpare,
@@ -354,15 +353,14 @@ class QueueDirector implements Director {
     const { access, name: queue } = this.#queue;
     while (!signal.aborted) {
       try {
-        // Any shard's page says which transaction is indexed, and everything before it is read when it is claimed.
+        // Any shard's page says up to where the log is indexed, and everything before it is read when it is claimed.
         const query = { queue, shard: 0, limit: 1, cursor: undefined };
-        const { txId } = await access.openEntries(query, signal);
+        const { position } = await access.openEntries(query, signal);
         for (const { entries } of this.#held.values()) entries.forget();
-        for await (const transaction of access.watch(queue, txId, signal)) this.#changed(transaction);
+        for await (const transaction of access.watch(queue, position, signal)) this.#changed(transaction);
       } catch (error) {
         if (signal.aborted) return;
-        // A watch from a transaction that the log has lost is refused, but the next one begins at what there is.
-        if (!mayPass(error) && codeOf(error) !== "REQUEST_INVALID") throw error;
+        if (!mayPass(error)) throw error;
         void this.#report(error);
       }
       await pause(spread(MAX_LOOK_MS / 10), signal);

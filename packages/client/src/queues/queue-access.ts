@@ -1,7 +1,14 @@
 import type { ClientTransaction } from "../types/client-types.ts";
 import type { QueuePolicy } from "../types/policies.ts";
 import type { OpenEntriesPage, QueueEntry, QueueStatus } from "../types/queues.ts";
-import type { EntryOptions, Transaction, TxId, TxOperation, TxOutcome } from "../types/transaction.ts";
+import type {
+  EntryOptions,
+  Position,
+  Transaction,
+  TxId,
+  TxOperation,
+  TxOutcome,
+} from "../types/transaction.ts";
 import { pause, retryPauseMs } from "../types/timing.ts";
 
 /**
@@ -13,8 +20,8 @@ export interface QueueAccess {
   transact(transaction: Transaction, signal: AbortSignal): Promise<TxOutcome>;
   queue(name: string, signal: AbortSignal): Promise<QueueStatus>;
   openEntries(query: OpenEntriesQuestion, signal: AbortSignal): Promise<OpenEntriesPage>;
-  /** Yields every transaction after `from` that changes the bucket. Ends when the signal is aborted. */
-  watch(bucket: string, from: TxId, signal: AbortSignal): AsyncIterable<ClientTransaction>;
+  /** Yields every transaction from `from` on that changes the bucket. Ends when the signal is aborted. */
+  watch(bucket: string, from: Position, signal: AbortSignal): AsyncIterable<ClientTransaction>;
 }
 
 export interface OpenEntriesQuestion {

@@ -1,4 +1,4 @@
-import type { DocumentKey, EventRecord, Json, Revision, TxId } from "./transaction.ts";
+import type { DocumentKey, EventRecord, Json, Position, Revision, TxId } from "./transaction.ts";
 
 export interface ClientOptions {
   /** Addresses of nodes that have the same log, such as `http://10.0.0.7:3000`. The first one that responds is used until it fails. */
@@ -62,9 +62,10 @@ export interface ClientListQuery extends ClientReadOptions {
   readonly pageSize?: number;
 }
 
-/** A page as of `txId`, from which a watch can continue without a gap. `next` is undefined on the last page. */
+/** A page as of `txId`. A watch from `position` continues it without a gap. `next` is undefined on the last page. */
 export interface ClientPage<T = Json> {
   readonly txId: TxId;
+  readonly position: Position;
   readonly documents: readonly ClientDocument<T>[];
   readonly next: string | undefined;
 }
@@ -83,14 +84,14 @@ export interface Written {
   readonly txTime: string;
 }
 
-/** The changes to watch, and the transaction to begin after. */
+/** The changes to watch, and the position at which to begin. */
 export interface ClientWatchQuery extends CallOptions {
   readonly bucket?: string;
   readonly namespace?: string;
-  /** The transaction after which the watch begins. Defaults to the current one. */
-  readonly from?: TxId;
-  /** Called between transactions with the position up to which nothing was missed. A later watch can begin after it. */
-  readonly onPosition?: (txId: TxId) => void;
+  /** The position at which the watch begins; `"0"` is the beginning of the log. Defaults to the current one. */
+  readonly from?: Position;
+  /** Called between transactions with the position, after `txId`, up to which nothing was missed. */
+  readonly onPosition?: (position: Position, txId: TxId) => void;
   /** Called with the reason each time a node is abandoned, before the next one is tried. */
   readonly onReconnect?: (error: Error) => void;
 }
@@ -102,10 +103,11 @@ export interface ClientChange<T = Json> extends DocumentKey {
   readonly document?: T;
 }
 
-/** A transaction with all its changes to watched keys. */
+/** A transaction with all its changes to watched keys. A watch from `position` continues after it. */
 export interface ClientTransaction<T = Json> {
   readonly txId: TxId;
   readonly txTime: string;
+  readonly position: Position;
   readonly changes: readonly ClientChange<T>[];
 }
 

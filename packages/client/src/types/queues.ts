@@ -1,5 +1,5 @@
 import type { QueuePolicy } from "./policies.ts";
-import type { Json, Revision, TxId } from "./transaction.ts";
+import type { Json, Position, Revision, TxId } from "./transaction.ts";
 
 /** The holder of a shard of a queue: its director or, of a draining shard, its drainer. */
 export interface QueueHolder {
@@ -50,6 +50,7 @@ export interface PlacedEntry<T = Json> extends QueueEntry<T> {
 /** A page of the open entries of a shard as of `txId`, in the order in which they were created. */
 export interface OpenEntriesPage<T = Json> {
   readonly txId: TxId;
+  readonly position: Position;
   readonly entries: readonly QueueEntry<T>[];
   /** The cursor of the next page; undefined on the last one. */
   readonly next: string | undefined;

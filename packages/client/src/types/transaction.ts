@@ -3,6 +3,12 @@ import type { Policies } from "./policies.ts";
 /** A transaction's id: its position in the log plus the log's offset. It is a safe integer. */
 export type TxId = number;
 
+/**
+ * A place in the history of a log, after a transaction; `0` is before the first one. It is opaque, and distinguishes the
+ * transaction from another one with the same id in the history of a log that lost its end.
+ */
+export type Position = string;
+
 /** The id of the transaction that last wrote a key. */
 export type Revision = TxId;
 
@@ -79,6 +85,8 @@ export interface Transaction {
 export interface TxOutcome {
   readonly txId: TxId;
   readonly txTime: string;
+  /** The position after the transaction, from which a watch can begin. */
+  readonly position: Position;
   readonly committed: boolean;
   readonly reason?: string;
   /** The earlier transaction with the same idempotency id and content, to which `committed` refers. */

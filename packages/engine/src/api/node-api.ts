@@ -257,8 +257,8 @@ export interface NodeApi {
   /** Returns the policies in force, which are set with the operation `configure`. */
   policies(options?: ReadOptions): Promise<NodePolicies>;
   /**
-   * Returns a watch of every change after `from` (by default the last indexed transaction), each once and in the order of the log. See
-   * docs/watch.md.
+   * Returns a watch of every change from the position `from` on (by default the end of the index), each once and in the
+   * order of the log. See docs/watch.md.
    */
   watch(query?: WatchQuery): Watch;
   /** Returns the digest of the logical content, and the transaction at which it was computed. */

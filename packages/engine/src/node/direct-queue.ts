@@ -16,7 +16,7 @@ export function queueAccess(node: NodeApi): QueueAccess {
         document: JSON.parse(json) as Json,
         createdTx: origin.txId,
       }));
-      return { txId: page.txId, entries, next: page.cursor };
+      return { txId: page.txId, position: page.position, entries, next: page.cursor };
     },
     watch: (bucket, from, signal) => transactions(node, { bucket, from, signal }),
   };
@@ -28,10 +28,11 @@ async function* transactions(
 ): AsyncGenerator<ClientTransaction, void, void> {
   for await (const event of node.watch(query)) {
     if (event.type !== "tx") continue;
-    const { txId, txTime, changes } = event;
+    const { txId, txTime, position, changes } = event;
     yield {
       txId,
       txTime,
+      position,
       changes: changes.map(({ json, ...change }) =>
         json === undefined ? change : { ...change, document: JSON.parse(json) as Json },
       ),

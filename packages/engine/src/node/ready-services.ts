@@ -68,7 +68,7 @@ export class ReadyServices {
     const { events } = observation;
     this.#purge = startEvictionUpkeep(index, logger, suspect);
     this.checkpointer = startCheckpointing(parts, () => this.#purge.beforeCapture());
-    this.watches = new WatchFeed(indexChanges(index, suspect), {
+    this.watches = new WatchFeed(indexChanges(index, log, suspect), {
       ...observation.metrics.watches,
       failed: (error) => logFailure(logger, "error", error, "All watches end here."),
     });

@@ -88,27 +88,25 @@ export function contentHash(payload: Uint8Array): Buffer {
     .digest();
 }
 
-/** The number of bytes written by {@link writePayloadMark}. */
 const PAYLOAD_MARK_BYTES = 12;
 
 /**
- * Writes the 12 bytes that represent a payload in the history chain. For a Cairn message, they are the CRC-32 and the
- * random part in its first line; for any other payload, they are the first bytes of its SHA-256.
+ * Returns the 12 bytes that represent a payload in the history chain. For a Cairn message, they are the CRC-32 and the
+ * random part in its first line; for any other payload, they are the first bytes of its SHA-256. `isReadable` is true if
+ * the payload is known to be a Cairn message.
  */
-export function writePayloadMark(target: Buffer, at: number, payload: Uint8Array, isFramed: boolean): void {
-  if (!isFramed) {
-    createHash("sha256").update(payload).digest().copy(target, at, 0, PAYLOAD_MARK_BYTES);
-    return;
-  }
-  copyHex(payload, PREFIX.length, target, at, CRC_DIGITS / 2);
-  copyHex(payload, CHECKED + TAG_DIGITS + 1, target, at + CRC_DIGITS / 2, RANDOM_DIGITS / 2);
+export function payloadMark(payload: Uint8Array, isReadable = false): Buffer {
+  const mark = Buffer.allocUnsafe(PAYLOAD_MARK_BYTES);
+  if (isReadable || typeof readFrame(payload) !== "string") {
+    copyHex(payload, PREFIX.length, mark, 0, CRC_DIGITS / 2);
+    copyHex(payload, CHECKED + TAG_DIGITS + 1, mark, CRC_DIGITS / 2, RANDOM_DIGITS / 2);
+  } else createHash("sha256").update(payload).digest().copy(mark, 0, 0, PAYLOAD_MARK_BYTES);
+  return mark;
 }
 
-/** Returns the first four bytes of a payload's mark ({@link writePayloadMark}): the CRC-32 of a Cairn message. */
+/** Returns the first four bytes of a payload's mark: the CRC-32 of a Cairn message. */
 export function payloadChecksum(payload: Uint8Array): number {
-  const mark = Buffer.alloc(PAYLOAD_MARK_BYTES);
-  writePayloadMark(mark, 0, payload, typeof readFrame(payload) !== "string");
-  return mark.readUInt32BE(0);
+  return payloadMark(payload).readUInt32BE(0);
 }
 
 /** Returns the CRC-32 in the first line of a Cairn message. */

@@ -11,8 +11,8 @@ export interface RecentBounds {
   readonly recentPageBytes: number;
 }
 
-/** A page of the recent past; complete up to its last transaction or, if empty, up to the one after which it begins. */
-export interface RecentPage extends Batch {
+/** A page of the recent past, complete up to its last transaction. */
+export interface RecentPage extends Omit<Batch, "end"> {
   readonly more: boolean;
 }
 
@@ -88,8 +88,7 @@ export class RecentPast {
       events.push(event);
       bytes += changesBytes(event.changes);
     }
-    const last = events.at(-1);
-    return { events, bytes, upTo: last?.txId ?? after, txTime: last?.txTime ?? null, more };
+    return { events, bytes, more };
   }
 
   #firstAfter(txId: TxId): number {

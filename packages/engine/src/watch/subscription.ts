@@ -1,13 +1,12 @@
 import { startTimer } from "@cairn/kv";
-import type { TxId } from "@cairn/client";
 import type { TransactionEvent } from "../index/read/transaction-event.ts";
+import type { WatchedPosition } from "./watch-event.ts";
 
 /** Events that are published together to the watchers of the same changes. The watchers share the array. */
 export interface Batch {
   readonly events: readonly TransactionEvent[];
-  /** The transaction up to which all events are in this batch or in earlier ones. */
-  readonly upTo: TxId;
-  readonly txTime: string | null;
+  /** The place up to which all events are in this batch or in earlier ones. */
+  readonly end: WatchedPosition;
   readonly bytes: number;
 }
 

@@ -1,19 +1,17 @@
-import type { TxId } from "@cairn/client";
+import type { Position, TxId } from "@cairn/client";
 import type { TransactionEvent } from "../index/read/transaction-event.ts";
 
-/** The changes to watch, and the transaction with which to begin. */
+/** The changes to watch, and the position at which to begin. */
 export interface WatchQuery {
   /** The bucket to watch. Defaults to all buckets. */
   readonly bucket?: string;
   /** The namespace to watch, in `bucket` or in all buckets. Defaults to all namespaces. */
   readonly namespace?: string;
-  /** Defaults to the last one that is indexed. The watch waits for a transaction that does not exist yet. */
-  readonly from?: TxId;
   /**
-   * The time of transaction `from`, as the watcher knows it. A log that lost its end has others with the same ids, so a
-   * watch whose time differs is refused instead of being continued in a different history.
+   * Defaults to the end of the index. The watch waits if this node has not indexed that much of the log yet. It is
+   * refused if the log does not contain this position: it would continue in a different history.
    */
-  readonly fromTime?: string;
+  readonly from?: Position;
   /** The time without an event after which a heartbeat is sent, in milliseconds. Defaults to 10,000. */
   readonly heartbeatMs?: number;
   /** Aborting this signal ends the watch, without an error. */
@@ -29,28 +27,31 @@ export interface WatchConnection {
   close(): void;
 }
 
-/**
- * An event which means that everything up to `txId` has been delivered, so a watch can continue after it. The first
- * event of each watch is a heartbeat. `ahead` means that the watch waits for the transaction after which it begins, and
- * `txId` is the last transaction of the node.
- */
-export interface HeartbeatEvent {
-  readonly type: "heartbeat";
+/** A transaction up to which everything was published or delivered; its time is null before the first one. */
+export interface WatchedPosition {
   readonly txId: TxId;
   readonly txTime: string | null;
+  readonly position: Position;
+}
+
+/**
+ * An event which means that everything up to `position` has been delivered, so a watch can continue from it. The first
+ * event of each watch is a heartbeat. `ahead` means that the watch waits until the node has reached the position from
+ * which it begins, and the event contains the node's own.
+ */
+export interface HeartbeatEvent extends WatchedPosition {
+  readonly type: "heartbeat";
   readonly ahead?: true;
 }
 
 /**
- * The last event of a watch. A new watch can continue after `txId`. The reason is `slow` if the reader did not keep up,
+ * The last event of a watch. A new watch can continue from `position`. The reason is `slow` if the reader did not keep up,
  * `stopping` or `not-ready` if the node is leaving its index (other nodes can continue), `compacted` if the node no
  * longer has the following changes, and `regressed` if the log lost transactions that the watcher had received. In the
  * last case, the watcher must list the documents and then watch again.
  */
-export interface CutoffEvent {
+export interface CutoffEvent extends WatchedPosition {
   readonly type: "cutoff";
-  readonly txId: TxId;
-  readonly txTime: string | null;
   readonly reason: CutoffReason;
   readonly message: string;
 }

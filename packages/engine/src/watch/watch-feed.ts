@@ -3,12 +3,12 @@ import { setImmediate as yieldToEventLoop } from "node:timers/promises";
 import type { TxId } from "@cairn/client";
 import { asCairnError } from "../observe/failures.ts";
 import type { ChangesPage } from "../index/read/transaction-changes.ts";
-import { isoTime } from "@cairn/text";
+import { isoTime, formatPosition } from "@cairn/text";
 import { pauseAfter } from "./fair-reads.ts";
 import { WRITE_BYTES, WRITE_TURNS } from "./write-turns.ts";
 import { type RecentBounds, RecentPast } from "./recent-past.ts";
 import { type QueueBounds, Subscription } from "./subscription.ts";
-import { type CutoffReason } from "./watch-event.ts";
+import type { CutoffReason, WatchedPosition } from "./watch-event.ts";
 import { WatchCompactedError } from "../index/read/watch-compacted.ts";
 import { type WatchFilter, WatchRouter } from "./watch-router.ts";
 import type { WatchSource } from "./watch-source.ts";
@@ -44,12 +44,6 @@ export interface FeedEnd {
   readonly message: string;
 }
 
-/** A transaction up to which everything was published or delivered, and its time; null if that is unknown. */
-export interface WatchedPosition {
-  readonly txId: TxId;
-  readonly txTime: string | null;
-}
-
 /** Reads rows once for all watchers, after they are indexed and without delaying that. Reads none without watchers. */
 export class WatchFeed {
   readonly source: WatchSource;
@@ -61,7 +55,7 @@ export class WatchFeed {
   /** The recent changes, up to `#position`. */
   readonly #recent: RecentPast;
   /** The last transaction that was published to subscribers. */
-  position: WatchedPosition = { txId: 0, txTime: null };
+  position: WatchedPosition = { txId: 0, txTime: null, position: "0" };
   /** True while pages are being read and published. Only then is the recent past known. */
   #running = false;
   #wake: (() => void) | undefined;
@@ -121,13 +115,14 @@ export class WatchFeed {
   }
 
   /**
-   * Subscribes to everything after `after`, which must not be beyond the index. Returns undefined if it is older than
+   * Subscribes to everything after `place`, which must not be beyond the index. Returns undefined if it is older than
    * the recent past, or if more than a page of it follows: the caller first uses {@link recent}, or reads the past.
    */
-  subscribe(filter: WatchFilter, after: TxId): Subscription | undefined {
+  subscribe(filter: WatchFilter, place: WatchedPosition): Subscription | undefined {
+    const after = place.txId;
     if (!this.#running) {
       if (!this.#canBegin(after)) return undefined;
-      this.#begin(after);
+      this.#begin(place);
     }
     if (after < this.#recent.after) return undefined;
     const { events, bytes, more } = this.#recent.page(filter, after);
@@ -136,8 +131,7 @@ export class WatchFeed {
       this.#router.remove(filter, closed);
       if (this.#router.size === 0) this.#wake?.();
     });
-    const { txId: upTo, txTime } = this.position;
-    if (events.length > 0) subscription.push({ events, upTo, txTime, bytes });
+    if (events.length > 0) subscription.push({ events, end: this.position, bytes });
     this.#router.add(filter, subscription);
     return subscription;
   }
@@ -145,8 +139,8 @@ export class WatchFeed {
   /** Returns a page after `after` if more than one is kept. A watcher of pages has no queue: it is never too slow. */
   recent(filter: WatchFilter, after: TxId): ChangesPage | undefined {
     if (!this.#running || after < this.#recent.after) return undefined;
-    const { events: transactions, more, ...page } = this.#recent.page(filter, after);
-    return more ? { transactions, ...page } : undefined;
+    const { events: transactions, bytes, more } = this.#recent.page(filter, after);
+    return more ? { transactions, end: transactions.at(-1), bytes } : undefined;
   }
 
   /**
@@ -157,9 +151,9 @@ export class WatchFeed {
     return this.source.position.txId - after <= this.#bounds.pageTransactions;
   }
 
-  #begin(after: TxId): void {
-    this.#recent.forget(after);
-    this.position = { txId: after, txTime: null };
+  #begin(place: WatchedPosition): void {
+    this.#recent.forget(place.txId);
+    this.position = place;
     this.#running = true;
     void this.#run().catch((error: unknown) => {
       const known = asCairnError(error);
@@ -206,9 +200,9 @@ export class WatchFeed {
     // Nothing may be published from an index that the node has left.
     if (this.#end !== undefined) return;
     const begunAt = performance.now();
-    this.position = { txId: page.upTo, txTime: page.txTime };
+    this.position = page.end ?? this.position;
     this.#remember(page);
-    const bytes = this.#router.publish(page);
+    const bytes = this.#router.publish(page, this.position);
     // Watchers can write their events before the feed continues.
     await yieldToEventLoop();
     await pauseAfter(performance.now() - begunAt);
@@ -216,19 +210,19 @@ export class WatchFeed {
     for (let rest = bytes; rest > WRITE_BYTES; rest -= WRITE_BYTES) await WRITE_TURNS.take();
   }
 
-  #remember({ transactions, upTo }: ChangesPage): void {
+  #remember({ transactions }: ChangesPage): void {
     if (!transactions.some(({ changes }) => changes.some(({ op }) => op === "evict"))) {
       this.#recent.add(transactions);
       return;
     }
     // Evicted content must no longer be delivered, not even to watchers that have not read earlier changes yet.
-    this.#recent.forget(upTo);
+    this.#recent.forget(this.position.txId);
     for (const subscription of this.#router.subscriptions())
       if (subscription.waiting > 0) subscription.lose("reread");
   }
 }
 
 /** Returns the last transaction of an index. Its time is null if the index has no transaction. */
-export function endOfSource({ position: { txId, time } }: WatchSource): WatchedPosition {
-  return { txId, txTime: txId === 0 ? null : isoTime(time) };
+export function endOfSource({ position: { txId, time, mark } }: WatchSource): WatchedPosition {
+  return { txId, txTime: txId === 0 ? null : isoTime(time), position: formatPosition({ txId, mark }) };
 }

@@ -1,6 +1,6 @@
 import type { ChangesPage } from "../index/read/transaction-changes.ts";
 import type { Batch, Subscription } from "./subscription.ts";
-import { type WatchQuery } from "./watch-event.ts";
+import type { WatchedPosition, WatchQuery } from "./watch-event.ts";
 import { changesBytes, type TransactionEvent, type WatchChange } from "../index/read/transaction-event.ts";
 import { madeOnce } from "@cairn/text";
 
@@ -43,16 +43,16 @@ export class WatchRouter {
   }
 
   /** Delivers to each group the part of a page that it watches, and returns the bytes of the largest part. */
-  publish(page: ChangesPage): number {
+  publish({ transactions }: Pick<ChangesPage, "transactions">, end: WatchedPosition): number {
     let most = 0;
     const touched = new Set<Group>();
-    for (const event of page.transactions) this.#route(event, touched);
+    for (const event of transactions) this.#route(event, touched);
     for (const group of touched) {
       const { events, bytes } = group;
       group.events = [];
       group.bytes = 0;
       most = Math.max(most, bytes);
-      const batch: Batch = { events, upTo: page.upTo, txTime: page.txTime, bytes };
+      const batch: Batch = { events, end, bytes };
       for (const subscription of group.subscriptions) subscription.push(batch);
     }
     return most;

@@ -1,10 +1,10 @@
 import { CairnError, isCairnError } from "@cairn/kv";
 import type { TxId } from "@cairn/client";
-import { bucketProblem, keyProblem } from "@cairn/text";
+import { bucketProblem, keyProblem, type MarkedPlace, parsePosition, formatPosition } from "@cairn/text";
 import type { Batch, Subscription } from "./subscription.ts";
-import { type CutoffEvent, type Watch, type WatchEvent, type WatchQuery } from "./watch-event.ts";
+import type { CutoffEvent, Watch, WatchedPosition, WatchEvent, WatchQuery } from "./watch-event.ts";
 import { compacted, regressed, WatchCompactedError } from "../index/read/watch-compacted.ts";
-import { type FeedEnd, endOfSource, type WatchedPosition, type WatchFeed } from "./watch-feed.ts";
+import { type FeedEnd, endOfSource, type WatchFeed } from "./watch-feed.ts";
 import type { TransactionEvent } from "../index/read/transaction-event.ts";
 import type { ChangesPage } from "../index/read/transaction-changes.ts";
 import type { FairReader } from "./fair-reads.ts";
@@ -64,11 +64,11 @@ async function* watchSteps(
   open: () => WatchFeed,
   deliver: (events: readonly WatchEvent[]) => void,
 ): AsyncGenerator<void, void> {
-  checkQuery(query);
+  const from = checkQuery(query);
   const feed = open();
   const { pages } = feed.source;
   feed.listener.opened();
-  const session = new WatchSession(feed, query, deliver);
+  const session = new WatchSession(feed, query, from, deliver);
   try {
     for await (const _ of session.run()) {
       yield;
@@ -87,6 +87,8 @@ class WatchSession implements FairReader {
   readonly #query: WatchQuery;
   readonly #deliverBatch: (events: readonly WatchEvent[]) => void;
   readonly #heartbeatMs: number;
+  /** Where the watch begins; undefined for the end of the index. */
+  readonly #from: MarkedPlace | undefined;
   /** Everything up to this transaction has been delivered. */
   #place: WatchedPosition;
   #deliveredAt = performance.now();
@@ -94,25 +96,33 @@ class WatchSession implements FairReader {
   /** True once this session has cut off its watch. When a feed ends, its cutoff comes last. */
   #cut = false;
 
-  constructor(feed: WatchFeed, query: WatchQuery, deliver: (events: readonly WatchEvent[]) => void) {
+  constructor(
+    feed: WatchFeed,
+    query: WatchQuery,
+    from: MarkedPlace | undefined,
+    deliver: (events: readonly WatchEvent[]) => void,
+  ) {
     this.#feed = feed;
     this.#query = query;
     this.#deliverBatch = deliver;
     this.#heartbeatMs = query.heartbeatMs ?? HEARTBEAT_MS;
-    this.#place = query.from === undefined ? endOfSource(feed.source) : { txId: query.from, txTime: null };
+    this.#from = from;
+    this.#place =
+      from === undefined
+        ? endOfSource(feed.source)
+        : { txId: from.txId, txTime: null, position: formatPosition(from) };
   }
 
   /** Delivers one batch before each `yield`. */
   async *run(): AsyncGenerator<void, void> {
-    if (this.#feed.source.position.txId < this.#place.txId) yield* this.#awaitBegin();
     // Without `from`, the watch begins at the node's position, which needs no check.
-    else if (this.#query.from !== undefined) await this.#checkBegin();
+    if (this.#from !== undefined) yield* this.#begin(this.#from);
     if (this.isGone) return;
     yield this.#deliver([{ type: "heartbeat", ...this.#place }]);
     let reread = false;
     while (!this.isGone) {
       const subscription: Subscription | undefined =
-        reread || this.#mustWait ? undefined : this.#feed.subscribe(this.#query, this.#place.txId);
+        reread || this.#mustWait ? undefined : this.#feed.subscribe(this.#query, this.#place);
       reread = false;
       if (subscription === undefined) {
         yield* this.#past();
@@ -159,29 +169,38 @@ class WatchSession implements FairReader {
   }
 
   /** Checks that the transaction where the watch begins is the one meant, and that all later changes still exist. */
-  async #checkBegin(): Promise<void> {
-    const { txId } = this.#place;
+  async #checkBegin({ txId, mark }: MarkedPlace): Promise<void> {
     const found = await this.#feed.source.place(txId, this.#query.bucket, this);
     // The watcher has disconnected.
     if (found === undefined) return;
-    const { txTime, floor } = found;
-    if (txId < floor) throw compacted(txId, floor);
-    const { fromTime } = this.#query;
-    if (fromTime !== undefined && txTime !== undefined && !isSameTime(fromTime, txTime)) {
-      throw regressed(txId, this.#feed.source.position.txId);
-    }
-    this.#place = { txId, txTime: txTime ?? null };
+    const { at, floor } = found;
+    if (txId < floor.txId) throw compacted(txId, formatPosition(floor));
+    if (txId === 0) return;
+    if (at?.position !== formatPosition({ txId, mark })) throw this.#regressed(txId);
+    this.#place = at;
   }
 
-  /** The watcher may come from a node that is ahead of this one. */
-  async *#awaitBegin(): AsyncGenerator<void, void> {
+  #regressed(from: TxId): WatchCompactedError {
+    return regressed(from, endOfSource(this.#feed.source).position);
+  }
+
+  /** The watcher may come from a node that is ahead of this one, or from a log that has lost its end since. */
+  async *#begin(from: MarkedPlace): AsyncGenerator<void, void> {
     const { source } = this.#feed;
-    while (!this.isGone && source.position.txId < this.#place.txId) {
+    const isAhead = (): boolean => source.position.txId < from.txId;
+    if (!isAhead()) return await this.#checkBegin(from);
+    while (!this.isGone && isAhead()) {
       yield this.#deliver([{ type: "heartbeat", ...endOfSource(source), ahead: true }]);
-      await this.#feed.arrival(this.#place.txId, this.#heartbeatMs, this.#query.signal);
+      await this.#feed.arrival(from.txId, this.#heartbeatMs, this.#query.signal);
+      if (this.isGone || !isAhead()) break;
+      const end = await source.logEnd();
+      if (end !== undefined && end < from.txId) {
+        const { reason, message } = this.#regressed(from.txId);
+        return yield* this.#cutOff({ reason, message });
+      }
     }
     if (this.isGone) return;
-    yield* this.#orCutoff(async () => await this.#checkBegin());
+    yield* this.#orCutoff(async () => await this.#checkBegin(from));
   }
 
   async *#past(): AsyncGenerator<void, void> {
@@ -197,8 +216,8 @@ class WatchSession implements FairReader {
     const page = this.#recentPage() ?? (await this.#readPage());
     // Nothing may be delivered from an index that the node has left in the meantime.
     if (page === undefined || this.isGone) return false;
-    const { transactions, upTo, txTime } = page;
-    this.#place = { txId: upTo, txTime: txTime ?? this.#place.txTime };
+    const { transactions, end } = page;
+    this.#place = end ?? this.#place;
     if (transactions.length > 0) this.#deliverHeld(transactions);
     else if (performance.now() - this.#deliveredAt < this.#heartbeatMs) return false;
     else this.#deliver([{ type: "heartbeat", ...this.#place }]);
@@ -250,8 +269,7 @@ class WatchSession implements FairReader {
   #deliverNext(subscription: Subscription): boolean {
     const batch = subscription.take();
     const events = batch === undefined ? [] : this.#after(batch);
-    if (batch !== undefined && batch.upTo > this.#place.txId)
-      this.#place = { txId: batch.upTo, txTime: batch.txTime };
+    if (batch !== undefined && batch.end.txId > this.#place.txId) this.#place = batch.end;
     if (events.length > 0) this.#deliverHeld(events);
     return events.length > 0;
   }
@@ -301,34 +319,18 @@ class WatchSession implements FairReader {
   }
 }
 
-function isSameTime(left: string, right: string): boolean {
-  return left === right || Date.parse(left) === Date.parse(right);
-}
-
-/** Throws `REQUEST_INVALID` for a query that cannot be watched. */
-function checkQuery({ bucket, namespace, from, fromTime, heartbeatMs }: WatchQuery): void {
+/** Returns where the watch begins. Throws `REQUEST_INVALID` for a query that cannot be watched. */
+function checkQuery({ bucket, namespace, from, heartbeatMs }: WatchQuery): MarkedPlace | undefined {
   const problem =
     (bucket === undefined ? undefined : bucketProblem(bucket)) ??
     (namespace === undefined ? undefined : keyProblem(namespace, "any")) ??
-    (from === undefined || (Number.isSafeInteger(from) && from >= 0)
-      ? undefined
-      : `from must be a transaction id, not ${from}`) ??
-    (fromTime === undefined ? undefined : fromTimeProblem(fromTime, from)) ??
     (heartbeatMs === undefined || heartbeatMs > 0
       ? undefined
       : `heartbeatMs must be a number of milliseconds above 0, not ${heartbeatMs}`);
-  if (problem === undefined) return;
+  if (problem === undefined) return from === undefined ? undefined : parsePosition(String(from), "from");
   throw new CairnError(
     "REQUEST_INVALID",
     `Not a valid watch: ${problem}.`,
-    "Use only these parameters: bucket, namespace, the transaction after which the watch begins (from), that transaction's time (from-time), and heartbeat.",
+    "Use only these parameters: bucket, namespace, the position at which the watch begins (from), and heartbeat.",
   );
-}
-
-function fromTimeProblem(fromTime: string, from: TxId | undefined): string | undefined {
-  if (from === undefined) return "from-time requires from, which must be the transaction with this time";
-  // A malformed time equals none, so the log would mistakenly be reported as having lost the transaction.
-  return Number.isNaN(Date.parse(fromTime))
-    ? `${JSON.stringify(fromTime)} is not an ISO 8601 time`
-    : undefined;
 }

@@ -1,26 +1,31 @@
-import type { KvReader } from "@cairn/kv";
+import { coalesced, type KvReader, unlessFailed } from "@cairn/kv";
 import type { TxId } from "@cairn/client";
 import type { IndexStore } from "../index/index-store.ts";
+import type { TxLog } from "../log/tx-log.ts";
 import {
   type ChangesPage,
   type ChangesQuery,
   changesFloor,
   readChanges,
-  transactionTime,
+  transactionAt,
 } from "../index/read/transaction-changes.ts";
+import type { MarkedPlace } from "@cairn/text";
+import type { WatchedPosition } from "./watch-event.ts";
 import { type FairRead, type FairReader, FairReads, pauseAfter } from "./fair-reads.ts";
 import { PAGE_MEMORY, type PageMemory } from "./page-memory.ts";
 
-/** The time of a transaction (undefined if there is none), and the earliest transaction after which a watch (of a bucket) can begin. */
+/** A transaction (undefined if there is none), and the earliest one after which a watch (of a bucket) can begin. */
 export interface WatchPlace {
-  readonly txTime: string | undefined;
-  readonly floor: TxId;
+  readonly at: WatchedPosition | undefined;
+  readonly floor: MarkedPlace;
 }
 
 /** The source of watches: the transactions of an index, as changes. */
 export interface WatchSource {
   /** The last transaction applied, and its time (ms since 1970). */
-  readonly position: { readonly txId: TxId; readonly time: number };
+  readonly position: MarkedPlace & { readonly time: number };
+  /** Returns the last transaction of the log; undefined if the node cannot tell. */
+  logEnd(): Promise<TxId | undefined>;
   /** Reads changes up to `position`, for all watchers. Throws `WATCH_COMPACTED` if they were removed. */
   newest(query: Omit<ChangesQuery, "upTo">): Promise<ChangesPage>;
   /** Where pages of the past count until their readers release them. */
@@ -39,8 +44,15 @@ const MAX_PAST_READS = 2;
 /** These reads need only a few rows each, and overtake the reads of the past. */
 const MAX_PLACE_READS = 16;
 
-/** Returns the changes of `index` as a source of watches. Errors of reads are also passed to `suspect`. */
-export function indexChanges(index: IndexStore, suspect: (error: unknown) => void): WatchSource {
+/**
+ * Returns the changes of `index`, which follows `log`, as a source of watches. Errors of reads are also passed to
+ * `suspect`.
+ */
+export function indexChanges(
+  index: IndexStore,
+  log: Pick<TxLog, "bounds" | "backup">,
+  suspect: (error: unknown) => void,
+): WatchSource {
   const reads = new FairReads<ChangesPage>(MAX_PAST_READS, PAGE_MEMORY);
   const places = new FairReads<WatchPlace>(MAX_PLACE_READS);
   const guarded = async <T>(read: (reader: KvReader, upTo: TxId) => Promise<T>): Promise<T> => {
@@ -68,12 +80,18 @@ export function indexChanges(index: IndexStore, suspect: (error: unknown) => voi
     },
     newest,
     pages: PAGE_MEMORY,
+    logEnd: coalesced(async () => {
+      // A backup lags behind its log, which may contain more.
+      if (log.backup !== undefined) return undefined;
+      const bounds = await unlessFailed(log.bounds(), "any", undefined);
+      return bounds && bounds.last + index.state.log.offset;
+    }),
     past: (query, reader) => reads.read(reader, JSON.stringify(query), () => inTurn(query)),
     // Reads only two rows, so that new watchers soon learn where they begin, however many others read the past.
     place: (txId, bucket, reader) =>
       places.read(reader, JSON.stringify([txId, bucket]), async () => ({
         answer: await guarded(async (rows, upTo) => ({
-          txTime: await transactionTime(rows, txId),
+          at: await transactionAt(rows, txId),
           floor: await changesFloor(rows, { upTo, bucket }),
         })),
       })),

@@ -1,5 +1,5 @@
 import { type KvReader, memoryProvider } from "@cairn/kv";
-import { INDEX_VERSION } from "../../src/index/rows/index-state.ts";
+import { emptyState } from "../../src/index/rows/index-state.ts";
 import { IndexStore } from "../../src/index/index-store.ts";
 import type { LogMessage } from "../../src/log/tx-log.ts";
 import { separateRows } from "@cairn/test-support/nodes/separate-rows";
@@ -11,8 +11,10 @@ export async function requireReplayed(
   messages: readonly LogMessage[],
 ): Promise<void> {
   const kv = await memoryProvider().open("replayed");
-  const none = { txId: 0, time: 0, sha256: "0".repeat(64), documents: 0, largest: 0 };
-  const index = await IndexStore.open(kv, { version: INDEX_VERSION, log: { ...log, offset: 0 }, ...none });
+  const index = await IndexStore.open(
+    kv,
+    emptyState({ ...log, bounds: { first: 1, last: 0 }, birth: undefined }),
+  );
   await index.apply(messages);
   const [rows, wanted] = [await allRows(found), await allRows(kv)];
   await index.close();

@@ -1,6 +1,6 @@
 // This process applies a seeded log to an index until it is killed: node applying-child.js DIR SEED LIFE
 import { levelProvider } from "@cairn/kv";
-import { INDEX_VERSION } from "../../src/index/rows/index-state.ts";
+import { emptyState } from "../../src/index/rows/index-state.ts";
 import { keepFieldsBuilt } from "../../src/index/keep-fields-built.ts";
 import { IndexStore } from "../../src/index/index-store.ts";
 import { SEEDED_LOG_ID, seededMessageWithFields, seededRandom } from "@cairn/test-support/nodes/seeded-log";
@@ -10,15 +10,12 @@ const random = seededRandom(Number(seed) * 31 + Number(life));
 // The buffers are small, so that tables are flushed and compacted within the second for which this process lives.
 const provider = levelProvider({ writeBufferSize: 64 * 1024 });
 const largest = random() < 0.5 ? 4 : 400;
-const empty = {
-  version: INDEX_VERSION,
-  log: { id: SEEDED_LOG_ID, name: "seeded", offset: 0 },
-  txId: 0,
-  time: 0,
-  sha256: "0".repeat(64),
-  documents: 0,
-  largest: 0,
-};
+const empty = emptyState({
+  id: SEEDED_LOG_ID,
+  name: "seeded",
+  bounds: { first: 1, last: 0 },
+  birth: undefined,
+});
 for (;;) {
   const index = await IndexStore.open(await provider.open(dir), empty);
   const stopBuilding = new AbortController();

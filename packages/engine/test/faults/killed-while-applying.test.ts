@@ -9,7 +9,7 @@ import { fileURLToPath } from "node:url";
 import { type KvReader, type KvStore, levelProvider, memoryProvider } from "@cairn/kv";
 import { commitSeed } from "@cairn/kv/testing";
 import { expect, it } from "vitest";
-import { INDEX_VERSION, readState } from "../../src/index/rows/index-state.ts";
+import { emptyState, readState } from "../../src/index/rows/index-state.ts";
 import { IndexStore } from "../../src/index/index-store.ts";
 import { LogFold } from "../../testing/log-fold.ts";
 import { SEEDED_LOG_ID, seededMessageWithFields, seededRandom } from "@cairn/test-support/nodes/seeded-log";
@@ -119,16 +119,12 @@ async function expectWhole(dir: string, seed: number, acknowledged: number): Pro
 
 async function freshIndex(seed: number, upTo: number): Promise<KvStore> {
   const kv = await memoryProvider().open("fresh");
-  const log = { id: SEEDED_LOG_ID, name: "seeded", offset: 0 };
-  const empty = {
-    version: INDEX_VERSION,
-    log,
-    txId: 0,
-    time: 0,
-    sha256: "0".repeat(64),
-    documents: 0,
-    largest: 0,
-  };
+  const empty = emptyState({
+    id: SEEDED_LOG_ID,
+    name: "seeded",
+    bounds: { first: 1, last: 0 },
+    birth: undefined,
+  });
   const index = await IndexStore.open(kv, empty);
   await index.apply(Array.from({ length: upTo }, (_, n) => seededMessageWithFields(seed, n + 1)));
   while (await index.buildFields());

@@ -7,6 +7,11 @@ export interface SentEvent {
   readonly data: unknown;
 }
 
+/** Returns the id of the transaction that an event contains, or up to which it says that everything was sent. */
+export function txIdOf({ data }: SentEvent): number {
+  return (data as { readonly txId: number }).txId;
+}
+
 /** The response to a watch over HTTP, with its events one after another. It is closed with `await using`. */
 export class EventSource {
   readonly response: IncomingMessage;
@@ -37,7 +42,7 @@ export class EventSource {
       const event = await this.next();
       if (event === undefined || event.event === "cutoff")
         throw new Error(`it ended: ${JSON.stringify(event)}`);
-      if (event.event === "tx") ids.push(Number(event.id));
+      if (event.event === "tx") ids.push(txIdOf(event));
     }
     return ids;
   }

@@ -6,6 +6,7 @@ import { PageMemory } from "../../src/watch/page-memory.ts";
 import type { WatchConnection, WatchEvent, WatchQuery } from "../../src/watch/watch-event.ts";
 import { watch } from "../../src/watch/watch-session.ts";
 import { range, readTo } from "@cairn/test-support/nodes/watch-reader";
+import { madePosition } from "@cairn/test-support/nodes/positions";
 import { fedWatchers } from "./fed-watchers.ts";
 
 const LIMIT = 2;
@@ -20,7 +21,8 @@ interface Page {
 function pageOf(bytes: number): Page {
   const key = { bucket: "pods", namespace: "default", name: "a" };
   const change = { op: "put" as const, ...key, revision: 2, json: "1".repeat(bytes / 2) };
-  return { transactions: [{ type: "tx", txId: 2, txTime: "2026-11-20T11:42:34.682Z", changes: [change] }] };
+  const at = { txId: 2, txTime: "2026-11-20T11:42:34.682Z", position: madePosition(2) };
+  return { transactions: [{ type: "tx", ...at, changes: [change] }] };
 }
 
 class TestReader implements FairReader {
@@ -195,7 +197,7 @@ describe("full memory", () => {
 
   /** Opens a watch that has been given a page, which it does not take. */
   async function stalled(): Promise<Batches> {
-    const batches = await open({ from: 1 });
+    const batches = await open({ from: madePosition(1) });
     await batches.next();
     expect(fed.source.pages.isFull).toBe(true);
     return batches;
@@ -203,7 +205,7 @@ describe("full memory", () => {
 
   it("makes lagging watchers wait, whereas live ones receive everything", async () => {
     const first = await stalled();
-    const second = await open({ from: 2 });
+    const second = await open({ from: madePosition(2) });
     const page = second.next();
     await using live = fed.open();
     await live.next();
@@ -224,7 +226,7 @@ describe("full memory", () => {
     ["takes its page", async (first: Batches) => void first.next()],
   ])("is free for the next watcher once the one before it %s", async (_, end) => {
     const first = await stalled();
-    const second = await open({ from: 2 });
+    const second = await open({ from: madePosition(2) });
     const page = second.next();
     await end(first);
     expect((await page).value).toMatchObject({ 0: { txId: 3 } });
@@ -232,7 +234,7 @@ describe("full memory", () => {
 
   it("is taken from a connection that takes nothing for 10 s, which is cut off as slow", async () => {
     const first = await stalled();
-    const second = await open({ from: 2 });
+    const second = await open({ from: madePosition(2) });
     const page = second.next();
     await vi.advanceTimersByTimeAsync(9_000);
     expect([first.connection.isClosed, fed.listened]).not.toContain(true);
@@ -274,9 +276,9 @@ describe("full memory", () => {
   });
 
   it("does not end the watch of a program, which holds the page itself", async () => {
-    await using program = fed.open({ from: 1 });
+    await using program = fed.open({ from: madePosition(1) });
     expect(await readTo(program, 2)).toEqual({ ids: [2] });
-    const second = await open({ from: 2 });
+    const second = await open({ from: madePosition(2) });
     const page = second.next();
     await vi.advanceTimersByTimeAsync(10_500);
     await page;
@@ -286,7 +288,7 @@ describe("full memory", () => {
 
   it("does not keep those that wait from learning that the feed has ended", async () => {
     await stalled();
-    const second = await open({ from: 2 });
+    const second = await open({ from: madePosition(2) });
     const end = second.next();
     fed.feed.end({ reason: "stopping", message: "The node is stopping." });
     await vi.advanceTimersByTimeAsync(500);
@@ -296,7 +298,7 @@ describe("full memory", () => {
   it("does not keep those that wait from leaving", async () => {
     await stalled();
     const leave = new AbortController();
-    const second = await open({ from: 2, signal: leave.signal });
+    const second = await open({ from: madePosition(2), signal: leave.signal });
     const end = second.next();
     leave.abort();
     await vi.advanceTimersByTimeAsync(500);

@@ -1,10 +1,11 @@
-import type { ChangesPage } from "../../src/index/read/transaction-changes.ts";
+import type { ChangesPage, ReadTransaction } from "../../src/index/read/transaction-changes.ts";
 import type { TransactionEvent } from "../../src/index/read/transaction-event.ts";
 import { compacted } from "../../src/index/read/watch-compacted.ts";
 import { type FairRead, type FairReader, FairReads } from "../../src/watch/fair-reads.ts";
 import { PageMemory } from "../../src/watch/page-memory.ts";
 import { WatchFeed, FEED_BOUNDS, type FeedBounds, type FeedListener } from "../../src/watch/watch-feed.ts";
 import type { WatchSource } from "../../src/watch/watch-source.ts";
+import { madePlace, madePosition } from "@cairn/test-support/nodes/positions";
 
 /** A history written by a test, in place of an index. */
 export class ScriptedSource implements WatchSource {
@@ -19,6 +20,10 @@ export class ScriptedSource implements WatchSource {
   readonly reads: number[] = [];
   /** The transactions for which `place` was called. */
   readonly places: number[] = [];
+  /** The last transaction of the log, of which the index may have only a part. */
+  end: number | undefined;
+  /** The number of times that a watch was compared with the end of the log. */
+  comparisons = 0;
   #txId = 1;
   readonly pages: PageMemory;
   readonly #fair: FairReads<ChangesPage>;
@@ -28,8 +33,13 @@ export class ScriptedSource implements WatchSource {
     this.#fair = new FairReads<ChangesPage>(2, pages);
   }
 
-  get position(): { txId: number; time: number } {
-    return { txId: this.#txId, time: this.#txId * 1_000 };
+  get position(): WatchSource["position"] {
+    return { ...madePlace(this.#txId), time: this.#txId * 1_000 };
+  }
+
+  logEnd(): Promise<number | undefined> {
+    this.comparisons += 1;
+    return Promise.resolve(this.end);
   }
 
   /** Appends transactions, each with one put. `bytes` is the size of each document. */
@@ -46,7 +56,7 @@ export class ScriptedSource implements WatchSource {
         revision: txId,
         json,
       };
-      this.#transactions.push({ type: "tx", txId, txTime: timeOf(txId), changes: [change] });
+      this.#transactions.push({ type: "tx", ...transactionAt(txId), changes: [change] });
     }
   }
 
@@ -66,17 +76,17 @@ export class ScriptedSource implements WatchSource {
     this.reads.push(after);
     await this.before(bucket);
     if (this.error !== undefined) throw this.error;
-    if (after < this.floor) throw compacted(after, this.floor);
+    if (after < this.floor) throw compacted(after, madePosition(this.floor));
     const upTo = Math.min(this.#txId, after + maxTransactions);
     const transactions = this.#transactions
       .filter(({ txId }) => txId > after && txId <= upTo)
       .filter(({ changes }) => bucket === undefined || changes.some((change) => change.bucket === bucket));
-    return { transactions, upTo, txTime: timeOf(upTo), bytes: JSON.stringify(transactions).length };
+    return { transactions, end: transactionAt(upTo), bytes: JSON.stringify(transactions).length };
   }
 
   place(txId: number): ReturnType<WatchSource["place"]> {
     this.places.push(txId);
-    return Promise.resolve({ txTime: timeOf(txId), floor: this.floor });
+    return Promise.resolve({ at: transactionAt(txId), floor: madePlace(this.floor) });
   }
 }
 
@@ -101,6 +111,6 @@ export function scriptedFeed(
   return { feed, errors, told, append };
 }
 
-function timeOf(txId: number): string {
-  return new Date(txId * 1_000).toISOString();
+function transactionAt(txId: number): ReadTransaction {
+  return { txId, txTime: new Date(txId * 1_000).toISOString(), position: madePosition(txId) };
 }

@@ -4,6 +4,7 @@ import { describe, expect, it, vi } from "vitest";
 import { watch } from "../../src/watch/watch-session.ts";
 import { fedWatchers } from "./fed-watchers.ts";
 import { range, readTo } from "@cairn/test-support/nodes/watch-reader";
+import { madePosition } from "@cairn/test-support/nodes/positions";
 
 const fed = fedWatchers();
 
@@ -27,18 +28,23 @@ describe("a feed", () => {
   it("reads nothing for watchers that begin at its position", async () => {
     fed.append(10);
     await using now = fed.open();
-    expect(await now.next()).toEqual({ type: "heartbeat", txId: 11, txTime: new Date(11_000).toISOString() });
-    await using later = fed.open({ from: 5 });
+    expect(await now.next()).toEqual({
+      type: "heartbeat",
+      txId: 11,
+      txTime: new Date(11_000).toISOString(),
+      position: madePosition(11),
+    });
+    await using later = fed.open({ from: madePosition(5) });
     expect(await later.next()).toMatchObject({ type: "heartbeat", txId: 5 });
     expect(fed.source.places).toEqual([5]);
   });
 
   it.each([
-    [{ from: 1, fromTime: "yesterday" }, '"yesterday" is not an ISO 8601 time'],
-    [{ fromTime: new Date(0).toISOString() }, "from-time requires from"],
-  ])("refuses an invalid beginning (%j), and does not report it as lost", async (query, why) => {
-    await using reader = fed.open(query);
-    const error = { code: "REQUEST_INVALID", message: expect.stringContaining(why) };
+    ["yesterday", /as a list, a watch or an outcome returned it/],
+    ["1", /other transactions have the same ids/],
+  ])("refuses an invalid beginning (%j), and does not report it as lost", async (from, hint) => {
+    await using reader = fed.open({ from });
+    const error = { code: "REQUEST_INVALID", message: `from must be a position, not "${from}".`, hint };
     await expect(reader.next()).rejects.toMatchObject(error);
     expect(fed.listened).toEqual([]);
   });
@@ -74,7 +80,10 @@ describe("a feed", () => {
   it("delivers everything once while more arrives than a page holds and watchers join and leave", async () => {
     fed.begin({ pageTransactions: 7, recentTransactions: 20 });
     fed.append(300);
-    const readers = [0, 50, 150, 299].map((from) => ({ from, reader: fed.open({ from }) }));
+    const readers = [0, 50, 150, 299].map((from) => ({
+      from,
+      reader: fed.open({ from: madePosition(from) }),
+    }));
     const told = readers.map(({ reader }) => readTo(reader, 1_001));
     for (let n = 0; n < 70; n += 1) {
       fed.append(10);
@@ -96,7 +105,7 @@ describe("a watcher that has read further than the feed had published", () => {
     await vi.waitFor(() => expect(fed.feed.watchers).toBe(1));
     fed.source.before = async (bucket) => void (bucket === undefined && (await once(gate, "open")));
     fed.append(10);
-    await using second = fed.open({ bucket: "pods", from: 0 });
+    await using second = fed.open({ bucket: "pods", from: madePosition(0) });
     expect(await readTo(second, 11)).toEqual({ ids: range(2, 11) });
     const rest = readTo(second, 21);
     await vi.waitFor(() => expect(fed.feed.watchers).toBe(2));
@@ -111,15 +120,15 @@ describe("the past", () => {
   it("is refused, if it was removed, with the first transaction at which a watch can begin", async () => {
     fed.append(100);
     fed.source.floor = 50;
-    await using gone = fed.open({ from: 49 });
-    await expect(gone.next()).rejects.toMatchObject({ code: "WATCH_COMPACTED", floor: 50 });
-    await using there = fed.open({ from: 50 });
+    await using gone = fed.open({ from: madePosition(49) });
+    await expect(gone.next()).rejects.toMatchObject({ code: "WATCH_COMPACTED", floor: madePosition(50) });
+    await using there = fed.open({ from: madePosition(50) });
     expect(await readTo(there, 101)).toEqual({ ids: range(51, 101) });
   });
 
   it("ends the watch at its position if it is removed while it is read", async () => {
     fed.append(2_000);
-    await using reader = fed.open({ from: 1 });
+    await using reader = fed.open({ from: madePosition(1) });
     await reader.next();
     const first = await reader.transactions(500);
     fed.source.floor = 1_500;
@@ -128,6 +137,29 @@ describe("the past", () => {
     const { ids, cutoff } = await readTo(reader, 2_001);
     expect(ids).toEqual(range(502, 512));
     expect(cutoff).toMatchObject({ reason: "compacted", txId: 512 });
+  });
+});
+
+describe("a watcher that is ahead of the node", () => {
+  it("waits as long as the log contains its position, or the node cannot tell, and then misses nothing", async () => {
+    fed.source.end = 4;
+    await using reader = fed.open({ from: madePosition(4), heartbeatMs: 10 });
+    for (const end of [4, undefined, 5]) {
+      fed.source.end = end;
+      expect(await reader.next()).toMatchObject({ type: "heartbeat", txId: 1, ahead: true });
+    }
+    expect(fed.source.comparisons).toBe(2);
+    fed.append(4);
+    expect(await readTo(reader, 5)).toEqual({ ids: [5] });
+  });
+
+  it("is cut off once the log turns out to end before its position", async () => {
+    await using reader = fed.open({ from: madePosition(4), heartbeatMs: 10 });
+    expect(await reader.next()).toMatchObject({ ahead: true, position: madePosition(1) });
+    fed.source.end = 3;
+    expect(await reader.cutoff()).toMatchObject({ reason: "regressed" });
+    expect(await reader.next()).toBeUndefined();
+    expect(fed.listened).toEqual(["opened", "cut off: regressed", "closed"]);
   });
 });
 
@@ -149,7 +181,7 @@ describe("a feed that lags so far behind that the next changes were removed", ()
     fed.source.before = () => Promise.resolve();
     gate.emit("open");
     expect(await told).toMatchObject({ ids: [], cutoff: { reason: "compacted", txId: 2 } });
-    await using again = fed.open({ from: 8 });
+    await using again = fed.open({ from: madePosition(8) });
     expect(await readTo(again, 12)).toEqual({ ids: range(9, 12) });
     fed.append(1);
     expect(await readTo(again, 13)).toEqual({ ids: [13] });
@@ -192,7 +224,7 @@ describe("a feed that cannot read", () => {
   it("also delivers no past changes that were read from an index that the node has since left", async () => {
     const gate = new EventEmitter();
     fed.append(2_000);
-    await using reader = fed.open({ from: 1 });
+    await using reader = fed.open({ from: madePosition(1) });
     await reader.next();
     fed.source.before = async () => void (await once(gate, "open"));
     const told = readTo(reader, 2);

@@ -14,8 +14,9 @@ import { WRITE_BYTES } from "../../src/watch/write-turns.ts";
 import { compacted } from "../../src/index/read/watch-compacted.ts";
 import { quietSystem } from "@cairn/test-support/nodes/quiet-system";
 import { serve } from "@cairn/test-support/nodes/served-node";
-import { EventSource } from "./event-source.ts";
+import { EventSource, txIdOf } from "./event-source.ts";
 import { submit } from "@cairn/test-support/nodes/watch-reader";
+import { madePosition, positionAfter } from "@cairn/test-support/nodes/positions";
 
 let folder = "";
 let node: CairnNode;
@@ -29,9 +30,9 @@ afterEach(async () => {
   await rm(folder, { recursive: true, force: true });
 });
 
-async function startNode(): Promise<void> {
+async function startNode(port = 0): Promise<void> {
   const openTxLog = async () => await openEmbeddedTxLog({ path: path.join(folder, "node-1-log") });
-  const http = { host: "127.0.0.1", port: 0, maxBody: 1_048_576 };
+  const http = { host: "127.0.0.1", port, maxBody: 1_048_576 };
   node = await runNode({ ...quietSystem({ folder, nodeId: "node-1", openTxLog }), http });
   await node.ready;
   url = `${node.url}/api/v1/watch`;
@@ -58,23 +59,27 @@ describe("GET /api/v1/watch", () => {
       },
     });
     const txTime = expect.stringMatching(/^\d{4}-.*Z$/) as string;
-    expect(await watch.next()).toEqual({ id: "1", event: "heartbeat", data: { txId: 1, txTime } });
+    const begin = await positionAfter(node, 1);
+    const data = { txId: 1, txTime, position: begin };
+    expect(await watch.next()).toEqual({ id: begin, event: "heartbeat", data });
     await submit(node, ["put", "pods", "web/ü 0", { image: "nginx\n\r", n: [1, null] }]);
     await submit(node, ["delete", "pods", "web/ü 0"]);
     const key = { bucket: "pods", namespace: "web", name: "ü 0" };
+    const [put, deletion] = [await positionAfter(node, 2), await positionAfter(node, 3)];
     expect(await watch.next()).toEqual({
-      id: "2",
+      id: put,
       event: "tx",
       data: {
         txId: 2,
         txTime,
+        position: put,
         changes: [{ op: "put", ...key, revision: 2, document: { image: "nginx\n\r", n: [1, null] } }],
       },
     });
     expect(await watch.next()).toEqual({
-      id: "3",
+      id: deletion,
       event: "tx",
-      data: { txId: 3, txTime, changes: [{ op: "delete", ...key, revision: 3 }] },
+      data: { txId: 3, txTime, position: deletion, changes: [{ op: "delete", ...key, revision: 3 }] },
     });
   });
 
@@ -82,7 +87,8 @@ describe("GET /api/v1/watch", () => {
     await submit(node, ["put", "pods", "prod/a", 1]);
     await submit(node, ["put", "nodes", "prod/a", 1]);
     await submit(node, ["put", "pods", "prod/b", 1], ["put", "pods", "test/b", 1]);
-    await using watch = await EventSource.open(`${url}?bucket=pods&namespace=prod&from=2`);
+    const from = await positionAfter(node, 2);
+    await using watch = await EventSource.open(`${url}?bucket=pods&namespace=prod&from=${from}`);
     expect(await watch.transactions(1)).toEqual([4]);
     await using all = await EventSource.open(`${url}?from=0`);
     expect(await all.transactions(3)).toEqual([2, 3, 4]);
@@ -90,27 +96,57 @@ describe("GET /api/v1/watch", () => {
 
   it("continues from Last-Event-ID, which a client that reconnects sends with its original address", async () => {
     for (let n = 0; n < 4; n += 1) await submit(node, ["put", "pods", "a", n]);
-    await using watch = await EventSource.open(`${url}?from=1`, { "last-event-id": "3" });
+    const headers = { "last-event-id": await positionAfter(node, 3) };
+    await using watch = await EventSource.open(`${url}?from=0`, headers);
     expect(await watch.transactions(2)).toEqual([4, 5]);
-    const wrong = await fetch(url, { headers: { "last-event-id": "three" } });
-    expect(wrong.status).toBe(400);
+    for (const id of ["three", "3"]) {
+      const wrong = await fetch(url, { headers: { "last-event-id": id } });
+      expect([wrong.status, await wrong.text()]).toEqual([
+        400,
+        expect.stringContaining("Last-Event-ID must be a position"),
+      ]);
+    }
   });
 
-  it("sends heartbeats with the position, and without an id while it waits for its beginning", async () => {
+  it("is resumed by an EventSource at its last position once the node has been restarted", async () => {
+    const txId = await submit(node, ["put", "pods", "a", 1]);
+    const source = new StandardEventSource(`${url}?bucket=pods&from=0`);
+    onTestFinished(() => source.close());
+    const seen: (readonly [id: string, data: unknown])[] = [];
+    source.addEventListener("tx", ({ lastEventId, data }) =>
+      seen.push([lastEventId, JSON.parse(String(data))]),
+    );
+    await expect.poll(() => seen).toMatchObject([[await positionAfter(node, txId), { txId }]]);
+    const { port } = new URL(url);
+    await node.close();
+    await startNode(Number(port));
+    const next = await submit(node, ["put", "pods", "b", 1]);
+    await expect
+      .poll(() => seen.slice(1), { timeout: 20_000 })
+      .toMatchObject([[await positionAfter(node, next), { txId: next }]]);
+  });
+
+  it("sends heartbeats with the position, but no id after which the client must not resume", async () => {
     await using watch = await EventSource.open(`${url}?bucket=pods&heartbeat=PT0.1S`);
     const txId = await submit(node, ["put", "other", "a", 1]);
     await vi.waitFor(async () =>
-      expect(await watch.next()).toMatchObject({ id: String(txId), event: "heartbeat", data: { txId } }),
+      expect(await watch.next()).toMatchObject({
+        id: await positionAfter(node, txId),
+        event: "heartbeat",
+        data: { txId },
+      }),
     );
-    await using ahead = await EventSource.open(`${url}?from=${txId + 1}&heartbeat=100`);
+    await using ahead = await EventSource.open(`${url}?from=${madePosition(txId + 1)}&heartbeat=100`);
     expect(await ahead.next()).toMatchObject({
       id: undefined,
       event: "heartbeat",
       data: { txId, ahead: true },
     });
-    await submit(node, ["put", "pods", "a", 1]);
-    await submit(node, ["put", "pods", "a", 2]);
-    expect(await ahead.transactions(1)).toEqual([txId + 2]);
+    expect(await ahead.next()).toMatchObject({
+      id: undefined,
+      event: "cutoff",
+      data: { reason: "regressed" },
+    });
   });
 
   it("is cut off with the position to resume from when the node stops, without delaying the stop", async () => {
@@ -119,11 +155,12 @@ describe("GET /api/v1/watch", () => {
     while (times.length < 10 && !(Math.min(...times) < 1_800)) {
       if (times.length > 0) await startNode();
       const txId = await submit(node, ["put", "pods", "a", 1]);
+      const id = await positionAfter(node, txId);
       await using watch = await EventSource.open(url);
       await watch.next();
       const begunAt = performance.now();
       const [end] = await Promise.all([watch.next(), node.close()]);
-      expect(end).toMatchObject({ id: String(txId), event: "cutoff", data: { txId, reason: "stopping" } });
+      expect(end).toMatchObject({ id, event: "cutoff", data: { txId, reason: "stopping" } });
       expect(await watch.next()).toBeUndefined();
       times.push(performance.now() - begunAt);
     }
@@ -176,17 +213,18 @@ describe("GET /api/v1/watch", () => {
       for (let n = 0; n < 60; n += 1) last = await submit(node, ["put", "pods", "a", text]);
       const ids: number[] = [];
       let end = await slow.next();
-      for (; end?.event === "tx"; end = await slow.next()) ids.push(Number(end.id));
+      for (; end?.event === "tx"; end = await slow.next()) ids.push(txIdOf(end));
       const place = ids.at(-1) ?? from;
+      const position = await positionAfter(node, place);
       expect(ids).toEqual(Array.from({ length: ids.length }, (_, index) => from + 1 + index));
       expect(end).toMatchObject({
-        id: String(place),
+        id: position,
         event: "cutoff",
         data: { txId: place, reason: "slow" },
       });
       expect(place).toBeLessThan(last);
       expect(await slow.next()).toBeUndefined();
-      await using again = await EventSource.open(`${url}?from=${place}`);
+      await using again = await EventSource.open(`${url}?from=${position}`);
       expect(await again.transactions(last - place)).toEqual(
         Array.from({ length: last - place }, (_, index) => place + 1 + index),
       );
@@ -245,7 +283,7 @@ describe("GET /api/v1/watch", () => {
     for (const socket of sockets) socket.resetAndDestroy();
     await vi.waitFor(async () => expect(await node.metrics()).toMatch(/^cairn_watchers 0$/m));
     const txId = await submit(node, ["put", "pods", "a", 1]);
-    await using watch = await EventSource.open(`${url}?from=${txId - 1}`);
+    await using watch = await EventSource.open(`${url}?from=${await positionAfter(node, txId - 1)}`);
     expect(await watch.transactions(1)).toEqual([txId]);
   });
 
@@ -256,7 +294,8 @@ describe("GET /api/v1/watch", () => {
     socket.write("GET /api/v1/watch?from=0 HTTP/1.1\r\nHost: localhost\r\n\r\n".repeat(20));
     await vi.waitFor(async () => expect(await node.metrics()).toMatch(/^cairn_watchers 1$/m));
     const last = await submit(node, ["put", "pods", "a", "last"]);
-    await vi.waitFor(() => expect(received).toContain(`id: ${last}\n`));
+    const id = await positionAfter(node, last);
+    await vi.waitFor(() => expect(received).toContain(`id: ${id}\n`));
     socket.resetAndDestroy();
     await vi.waitFor(async () => expect(await node.metrics()).toMatch(/^cairn_watchers 0$/m));
   });
@@ -308,7 +347,7 @@ describe("GET /api/v1/watch on a node with a token, or one that cannot serve it,
     served.node.watched = async function* () {
       asked += 1;
       if (asked < 3) throw new CairnError("NOT_READY", "The node is restoring.");
-      yield [{ type: "heartbeat", txId: 7, txTime: "2026-11-21T10:00:00.000Z" }];
+      yield [{ type: "heartbeat", txId: 7, txTime: "2026-11-21T10:00:00.000Z", position: madePosition(7) }];
       await new Promise(() => undefined);
     };
     const source = new StandardEventSource(`${served.server.url}/api/v1/watch`);
@@ -316,7 +355,7 @@ describe("GET /api/v1/watch on a node with a token, or one that cannot serve it,
       const told = await new Promise<MessageEvent>((resolve) => {
         source.addEventListener("heartbeat", resolve);
       });
-      expect([told.lastEventId, asked]).toEqual(["7", 3]);
+      expect([told.lastEventId, asked]).toEqual([madePosition(7), 3]);
     } finally {
       source.close();
     }
@@ -325,18 +364,18 @@ describe("GET /api/v1/watch on a node with a token, or one that cannot serve it,
   it("is refused with 410 and the floor if the requested past was removed", async () => {
     await using served = await serve();
     served.node.watched = async function* () {
-      await Promise.reject(compacted(5, 40));
+      await Promise.reject(compacted(5, madePosition(40)));
       yield [];
     };
-    const answer = await served.fetch("/api/v1/watch?from=5");
+    const answer = await served.fetch(`/api/v1/watch?from=${madePosition(5)}`);
     expect(answer.status).toBe(410);
     expect(await answer.json()).toEqual({
       error: {
         code: "WATCH_COMPACTED",
-        message: "This node no longer has all changes after transaction 5. A watch can begin at 40 or later.",
+        message: `This node no longer has all changes after transaction 5. A watch can begin at ${madePosition(40)} or later.`,
         hint: expect.stringContaining("List"),
       },
-      floor: 40,
+      floor: madePosition(40),
       reason: "compacted",
     });
   });

@@ -7,6 +7,7 @@ import { runNode } from "@cairn/node";
 import { openEmbeddedTxLog } from "../../src/log/embedded/embedded-tx-log.ts";
 import { quietSystem } from "@cairn/test-support/nodes/quiet-system";
 import { submit, WatchReader } from "@cairn/test-support/nodes/watch-reader";
+import { madePosition, positionAfter } from "@cairn/test-support/nodes/positions";
 
 let folder = "";
 let node: CairnNode;
@@ -41,7 +42,7 @@ describe("a watch", () => {
 
   it("delivers the past after the given transaction, then new transactions", async () => {
     for (const n of [1, 2, 3]) await submit(node, ["put", "pods", "a", n]);
-    await using watch = WatchReader.of(node, { from: 2 });
+    await using watch = WatchReader.of(node, { from: await positionAfter(node, 2) });
     expect(await watch.next()).toMatchObject({ type: "heartbeat", txId: 2 });
     const told = watch.transactions(4);
     await submit(node, ["put", "pods", "a", 4]);
@@ -65,7 +66,7 @@ describe("a watch", () => {
       ["delete", "pods", "a"],
       ["delete", "pods", "b"],
     );
-    await using watch = WatchReader.of(node, { from: 0 });
+    await using watch = WatchReader.of(node, { from: "0" });
     expect(await watch.transactions(2)).toEqual([
       "2: put pods default/a 1",
       `${last}: delete pods default/a`,
@@ -73,14 +74,14 @@ describe("a watch", () => {
   });
 
   it("delivers the same changes live and later", async () => {
-    await using live = WatchReader.of(node, { from: 1 });
+    await using live = WatchReader.of(node, { from: await positionAfter(node, 1) });
     await live.next();
     await submit(node, ["put", "pods", "a", 1], ["put", "pods", "b/c", 2]);
     await submit(node, ["delete", "pods", "absent"]);
     await submit(node, ["delete", "pods", "a"], ["put", "pods", "\u0000/ü/..", null]);
     await submit(node, ["evict", "pods", "absent"], ["put", "pods", "x", "last"]);
     const told = await live.transactions(3);
-    await using later = WatchReader.of(node, { from: 1 });
+    await using later = WatchReader.of(node, { from: await positionAfter(node, 1) });
     expect(await later.transactions(3)).toEqual(told);
   });
 
@@ -96,7 +97,7 @@ describe("a watch", () => {
       return first;
     };
     const first = await write();
-    await using watch = WatchReader.of(node, { ...filter, from: 1 });
+    await using watch = WatchReader.of(node, { ...filter, from: await positionAfter(node, 1) });
     await watch.next();
     expect(await watch.transactions(2)).toEqual([`${first}: ${wanted[0]}`, `${first + 2}: ${wanted[1]}`]);
     const second = await write();
@@ -106,7 +107,7 @@ describe("a watch", () => {
   it("omits evicted documents, and delivers the eviction", async () => {
     await submit(node, ["put", "pods", "secret", 1], ["put", "pods", "a", 1]);
     await submit(node, ["put", "pods", "secret", 2]);
-    await using live = WatchReader.of(node, { from: 1 });
+    await using live = WatchReader.of(node, { from: await positionAfter(node, 1) });
     await live.next();
     expect(await live.transactions(2)).toEqual([
       "2: put pods default/secret 1, put pods default/a 1",
@@ -114,7 +115,7 @@ describe("a watch", () => {
     ]);
     await submit(node, ["evict", "pods", "secret"]);
     expect(await live.transactions(1)).toEqual(["4: evict pods default/secret"]);
-    await using later = WatchReader.of(node, { from: 1 });
+    await using later = WatchReader.of(node, { from: await positionAfter(node, 1) });
     expect(await later.transactions(2)).toEqual(["2: put pods default/a 1", "4: evict pods default/secret"]);
   });
 
@@ -126,7 +127,7 @@ describe("a watch", () => {
     // These changes are queued for the reader when the eviction happens.
     await submit(node, ["put", "pods", "secret", 1], ["put", "pods", "a", 1]);
     await submit(node, ["evict", "pods", "secret"]);
-    await using other = WatchReader.of(node, { from: 3 });
+    await using other = WatchReader.of(node, { from: await positionAfter(node, 3) });
     await other.transactions(1);
     expect(await live.transactions(2)).toEqual(["3: put pods default/a 1", "4: evict pods default/secret"]);
   });
@@ -135,21 +136,8 @@ describe("a watch", () => {
     for (let n = 0; n < 5; n += 1) await submit(node, ["put", "pods", `p${n}`, n]);
     const page = await node.list({ bucket: "pods" });
     await submit(node, ["put", "pods", "p9", 9]);
-    await using watch = WatchReader.of(node, { bucket: "pods", from: page.txId });
+    await using watch = WatchReader.of(node, { bucket: "pods", from: page.position });
     expect(await watch.transactions(1)).toEqual([`${page.txId + 1}: put pods default/p9 9`]);
-  });
-
-  it("waits for the transaction after which it begins, and reports the node's position while it waits", async () => {
-    await using watch = WatchReader.of(node, { from: 4, heartbeatMs: 100 });
-    expect(await watch.next()).toEqual({
-      type: "heartbeat",
-      txId: 1,
-      txTime: expect.any(String),
-      ahead: true,
-    });
-    expect(await watch.next()).toMatchObject({ type: "heartbeat", txId: 1, ahead: true });
-    for (const n of [2, 3, 4, 5]) await submit(node, ["put", "pods", "a", n]);
-    expect(await watch.transactions(1)).toEqual(["5: put pods default/a 5"]);
   });
 
   it("reports its position while there are no changes that it watches", async () => {
@@ -170,7 +158,7 @@ describe("a watch", () => {
     expect(await watch.next()).toBeUndefined();
     node = await start();
     await submit(node, ["put", "pods", "b", 2]);
-    await using again = WatchReader.of(node, { from: txId });
+    await using again = WatchReader.of(node, { from: await positionAfter(node, txId) });
     expect(await again.transactions(1)).toEqual([`${txId + 1}: put pods default/b 2`]);
   });
 
@@ -187,8 +175,6 @@ describe("a watch", () => {
     [{ bucket: "No Bucket" }],
     [{ bucket: "watch" }],
     [{ namespace: "a/b" }],
-    [{ from: -1 }],
-    [{ from: 1.5 }],
     [{ heartbeatMs: 0 }],
     [{ heartbeatMs: Number.NaN }],
   ])("of %j is refused with the reason", async (query) => {
@@ -207,16 +193,27 @@ describe("a watch", () => {
 
   it("refuses to continue from a transaction that is not the one that the watcher saw", async () => {
     const txId = await submit(node, ["put", "pods", "a", 1]);
-    const { txTime } = await node.await(txId);
-    await using right = WatchReader.of(node, { from: txId, fromTime: txTime });
-    expect(await right.next()).toEqual({ type: "heartbeat", txId, txTime });
-    const fromTime = new Date(Date.parse(txTime) - 1).toISOString();
-    await using wrong = WatchReader.of(node, { from: txId, fromTime });
-    await expect(wrong.next()).rejects.toMatchObject({ code: "WATCH_COMPACTED" });
-    await using ahead = WatchReader.of(node, { from: txId + 1, fromTime });
-    expect(await ahead.next()).toMatchObject({ ahead: true });
-    await submit(node, ["put", "pods", "a", 2]);
+    const { txTime, position } = await node.await(txId);
+    await using right = WatchReader.of(node, { from: position });
+    expect(await right.next()).toEqual({ type: "heartbeat", txId, txTime, position });
+    await using wrong = WatchReader.of(node, { from: madePosition(txId) });
+    const regressed = { code: "WATCH_COMPACTED", reason: "regressed", floor: position };
+    await expect(wrong.next()).rejects.toMatchObject(regressed);
+  });
+
+  it("refuses a transaction that the log does not have, after a comparison with the end of the log", async () => {
+    const txId = await submit(node, ["put", "pods", "a", 1]);
+    await using ahead = WatchReader.of(node, { from: madePosition(txId + 1), heartbeatMs: 100 });
+    expect(await ahead.next()).toMatchObject({ type: "heartbeat", txId, ahead: true });
     expect(await ahead.cutoff()).toMatchObject({ type: "cutoff", reason: "regressed" });
     expect(await ahead.next()).toBeUndefined();
+  });
+
+  it.each([7, 1.5, -1, Number.NaN])("refuses %d in place of a position", async (from) => {
+    await using watch = WatchReader.of(node, { from: String(from) });
+    await expect(watch.next()).rejects.toMatchObject({
+      code: "REQUEST_INVALID",
+      message: `from must be a position, not "${from}".`,
+    });
   });
 });

@@ -3,6 +3,7 @@ import { eventStreamText } from "@cairn/http/src/routes/watch";
 import { watch } from "../../src/watch/watch-session.ts";
 import { fedWatchers } from "./fed-watchers.ts";
 import { range, readTo } from "@cairn/test-support/nodes/watch-reader";
+import { madePosition } from "@cairn/test-support/nodes/positions";
 
 const fed = fedWatchers();
 
@@ -13,7 +14,7 @@ describe("a watcher that reconnects to a feed", () => {
     fed.append(20);
     await readTo(first, 21);
     const { length } = fed.source.reads;
-    await using second = fed.open({ from: 11 });
+    await using second = fed.open({ from: madePosition(11) });
     expect(await readTo(second, 21)).toEqual({ ids: range(12, 21) });
     expect(fed.source.reads).toHaveLength(length);
   });
@@ -26,7 +27,7 @@ describe("a watcher that reconnects to a feed", () => {
       fed.append(10);
       await readTo(first, 11 + 10 * n);
     }
-    await using second = fed.open({ from: 1 });
+    await using second = fed.open({ from: madePosition(1) });
     expect(await readTo(second, 51)).toEqual({ ids: range(2, 51) });
     fed.append(3);
     expect(await readTo(second, 54)).toEqual({ ids: range(52, 54) });
@@ -42,7 +43,7 @@ describe("a watcher that reconnects to a feed", () => {
       await readTo(first, 11 + 10 * n);
     }
     const { length } = fed.source.reads;
-    await using second = fed.open({ from: 981 });
+    await using second = fed.open({ from: madePosition(981) });
     expect(await readTo(second, 1_001)).toEqual({ ids: range(982, 1_001) });
     expect(fed.source.reads).toHaveLength(length);
   });
@@ -55,7 +56,9 @@ describe("a watcher that reconnects to a feed", () => {
       await readTo(first, last);
     }
     const { length } = fed.source.reads;
-    const watches = Array.from({ length: 100 }, () => watch({ from: 1 }, () => fed.feed).batches());
+    const watches = Array.from({ length: 100 }, () =>
+      watch({ from: madePosition(1) }, () => fed.feed).batches(),
+    );
     const batches = watches.map((one) => one[Symbol.asyncIterator]());
     for (const one of batches) await one.next();
     const ids: number[] = [];
@@ -78,7 +81,7 @@ describe("a watcher that reconnects to a feed", () => {
     await first.next();
     fed.append(500);
     await readTo(first, 501);
-    await using second = fed.open({ from: 1 });
+    await using second = fed.open({ from: madePosition(1) });
     await second.next();
     for (let n = 0; n < 40; n += 1) {
       await second.transactions(5);
@@ -108,7 +111,7 @@ describe("a slow reader", () => {
     expect(ids).toEqual([]);
     expect(cutoff).toMatchObject({ reason: "slow", txId: 6, txTime: new Date(6_000).toISOString() });
     expect(await slow.next()).toBeUndefined();
-    await using again = fed.open({ from: 6 });
+    await using again = fed.open({ from: madePosition(6) });
     expect(before).toHaveLength(5);
     expect(fed.listened).toEqual(["opened", "opened", "cut off: slow", "closed"]);
     expect(await readTo(again, 406)).toEqual({ ids: range(7, 406) });
@@ -128,7 +131,7 @@ describe("a slow reader", () => {
   it("of the past is never cut off, because the past is read at the reader's speed", async () => {
     fed.begin({ queue: { bytes: 1_000, batches: 2 }, recentTransactions: 5 });
     fed.append(5_000);
-    await using reader = fed.open({ from: 0 });
+    await using reader = fed.open({ from: madePosition(0) });
     await reader.next();
     const seen = await reader.transactions(1);
     fed.append(3_000);

@@ -4,8 +4,9 @@ import type { HttpAnswer } from "../answers/answer.ts";
 import type { Call, Concern } from "../permits/call.ts";
 import type { Query } from "../requests/address.ts";
 import type { QueryParameters } from "../requests/parameters.ts";
+import { POSITION_PATTERN } from "@cairn/text";
 import { TAGS_PATTERN } from "../requests/preconditions.ts";
-import { type OpenApiObject, TEXT } from "../requests/schema-parts.ts";
+import { type OpenApiObject, POSITION, TEXT } from "../requests/schema-parts.ts";
 
 /** An operation of the server: everything about it that requests, rights, metrics and the OpenAPI document depend on. */
 export interface Declared<P extends QueryParameters = QueryParameters> {
@@ -94,6 +95,7 @@ export type HeaderName = keyof typeof HEADERS;
 
 export const HEADERS = {
   "Cairn-Tx": [{ type: "integer", format: "int64" }, "The transaction as of which the response is valid."],
+  "Cairn-Position": [POSITION, "The position of that transaction, from which a watch continues a list."],
   ETag: [TEXT, 'The revision in quotes, such as "7".'],
   Link: [TEXT, 'The address of the next page with rel="next", if there is one.'],
   Location: [TEXT, "The address of the new document."],
@@ -106,7 +108,7 @@ export const HEADERS = {
     "With `*`, the request is carried out only if the resource does not exist. On GET, the response is 304 for a revision that the client has.",
   ],
   "Last-Event-ID": [
-    { ...TEXT, pattern: "^[0-9]{0,15}$" },
+    { ...POSITION, pattern: `^$|${POSITION_PATTERN}` },
     "Overrides `from` unless it is empty. Browsers send it when they reconnect.",
   ],
 } as const satisfies Readonly<Record<string, readonly [OpenApiObject, string]>>;

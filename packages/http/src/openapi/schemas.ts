@@ -20,6 +20,7 @@ import {
   ref,
   TEXT,
   TIME,
+  POSITION,
   TX_ID,
   withoutOthers,
 } from "../requests/schema-parts.ts";
@@ -138,10 +139,7 @@ export const SCHEMAS = {
       // The additional fields next to some errors.
       limit: described(COUNT, "For status 413: the maximum number of bytes that are accepted."),
       txId: described(TX_ID, "The stored transaction of a write whose outcome was not awaited."),
-      floor: described(
-        TX_ID,
-        "For status 410 of a watch: the earliest transaction after which it can begin.",
-      ),
+      floor: described(POSITION, "For status 410 of a watch: the earliest position at which it can begin."),
       reason: described(TEXT, "For status 410 of a watch: `compacted` or `regressed`."),
       line: described(COUNT, "For a batch: the number of the line that failed, counted from 1."),
       accepted: described(COUNT, "For a batch: the number of stored transactions before that line."),
@@ -191,6 +189,7 @@ export const SCHEMAS = {
       {
         txId: TX_ID,
         txTime: TIME,
+        position: described(POSITION, "The position after the transaction, from which a watch can begin."),
         committed: FLAG,
         reason: TEXT,
         duplicateOf: TX_ID,

@@ -1,3 +1,4 @@
+import type { Position } from "@cairn/client";
 import { LIMITS } from "@cairn/client/protocol";
 import { Duration } from "luxon";
 import type { FieldQuery } from "@cairn/engine";
@@ -8,12 +9,13 @@ import {
   MAX_NAMESPACE,
   parseDuration,
   parseAsOf,
-  parseTime,
+  parsePosition,
+  formatPosition,
   parseTxId,
   parsedJson,
 } from "@cairn/text";
 import { badRequest } from "../answers/request-error.ts";
-import { array, boundedText, FLAG, type OpenApiObject, ref, TEXT, TIME, TX_ID } from "./schema-parts.ts";
+import { array, boundedText, FLAG, type OpenApiObject, POSITION, ref, TEXT, TX_ID } from "./schema-parts.ts";
 
 export interface QueryParameter<Option extends string = string, Value = unknown> {
   /** The name under which the value is passed on. This is usually the name of an option of the node's API. */
@@ -34,6 +36,10 @@ export function parseFlag(text: string, name: string): boolean {
   if (text === "true") return true;
   if (text === "false") return false;
   throw badRequest(`${name} must be true or false, not ${JSON.stringify(text)}.`);
+}
+
+function checkPosition(text: string, name: string): Position {
+  return formatPosition(parsePosition(text, name));
 }
 
 function parseLineNumber(text: string, name: string): number {
@@ -262,13 +268,8 @@ export const WATCH_PARAMETERS = {
   namespace,
   from: parameter(
     "from",
-    A_TX_ID,
-    "The transaction after which to begin. Defaults to the last one that the node has indexed.",
-  ),
-  "from-time": parameter(
-    "fromTime",
-    [parseTime, TIME],
-    "With `from`: the time of that transaction, as the watcher knows it.",
+    [checkPosition, POSITION],
+    "The position at which to begin, as a list, a watch or an outcome returned it; `0` is the beginning of the log. Defaults to the end of the node's index.",
   ),
   heartbeat: parameter(
     "heartbeatMs",

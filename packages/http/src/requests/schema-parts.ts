@@ -1,3 +1,5 @@
+import { POSITION_PATTERN } from "@cairn/text";
+
 export type OpenApiObject = { readonly [name: string]: unknown };
 
 export const TX_ID = {
@@ -6,6 +8,7 @@ export const TX_ID = {
   minimum: 0,
   maximum: Number.MAX_SAFE_INTEGER,
 } as const;
+export const POSITION = { type: "string", format: "position", pattern: POSITION_PATTERN } as const;
 export const TIME = { type: "string", format: "date-time" } as const;
 export const TEXT = { type: "string" } as const;
 export const FLAG = { type: "boolean" } as const;

@@ -84,12 +84,13 @@ export const documentRoutes: readonly Route[] = [
     summary: "List a bucket.",
     inPath: DOCUMENT_PATH,
     query: LIST_PARAMETERS,
-    answers: found("The documents.", array(ref("Document")), ["Cairn-Tx", "Link"]),
+    answers: found("The documents.", array(ref("Document")), ["Cairn-Tx", "Cairn-Position", "Link"]),
     errors: [...READ_ERRORS, "NOT_FOUND", "WATCH_COMPACTED", "OUTCOME_REMOVED"],
     async handle({ api, query, admit, url }) {
       const { bucket } = parseDocumentPath(url);
-      const { txId, documents, cursor } = await api.list({ bucket, ...query, admit });
-      return page(url, documentsJson(documents), cursor, { headers: { "cairn-tx": txId } });
+      const { txId, position, documents, cursor } = await api.list({ bucket, ...query, admit });
+      const headers = { "cairn-tx": txId, "cairn-position": position };
+      return page(url, documentsJson(documents), cursor, { headers });
     },
   }),
   ...addressed("getDocument", "Read", {

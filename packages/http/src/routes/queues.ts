@@ -78,9 +78,9 @@ export const queueRoutes: readonly Route[] = [
     async handle(call) {
       const { query, admit, url } = call;
       const place = { queue: queueOf(call), shard: shardOf(call) };
-      const { txId, entries, cursor } = await call.api.openEntries({ ...place, ...query, admit });
+      const { txId, position, entries, cursor } = await call.api.openEntries({ ...place, ...query, admit });
       const items = entries.map(({ document, origin }) => `${entryJson(document, origin.txId)}}`);
-      return page(url, items, cursor, { headers: { "cairn-tx": txId } });
+      return page(url, items, cursor, { headers: { "cairn-tx": txId, "cairn-position": position } });
     },
   }),
   route({

@@ -15,7 +15,7 @@ import { RequestError } from "../answers/request-error.ts";
 import type { Query } from "../requests/address.ts";
 import { type Route, route } from "../openapi/route.ts";
 import { ref, TEXT } from "../requests/schema-parts.ts";
-import { madeOnce, parseTxId } from "@cairn/text";
+import { madeOnce, parsePosition, formatPosition } from "@cairn/text";
 import { WATCH_PARAMETERS } from "../requests/parameters.ts";
 import { disconnectWhenGone, GONE_AFTER_MS } from "../answers/unsent-responses.ts";
 
@@ -175,10 +175,7 @@ function watchQuery(request: IncomingMessage, query: Query<typeof WATCH_PARAMETE
   const last = request.headers["last-event-id"];
   const { ticket: _, ...asGiven } = query;
   if (typeof last !== "string" || last === "") return asGiven;
-  const from = parseTxId(last, "Last-Event-ID");
-  if (from === asGiven.from) return asGiven;
-  const { fromTime: __, ...others } = asGiven;
-  return { ...others, from };
+  return { ...asGiven, from: formatPosition(parsePosition(last, "Last-Event-ID")) };
 }
 
 /** All watchers of the same changes receive the same array, so its events are encoded only once. */
@@ -192,13 +189,14 @@ export function eventStreamText(events: readonly WatchEvent[]): Buffer {
 /** A client resumes after the last id, so an event after which it must not resume has no id. */
 function eventText(event: WatchEvent): string {
   if (event.type === "tx") {
-    const { txId, txTime, changes } = event;
-    const data = `{"txId":${txId},"txTime":"${txTime}","changes":[${changes.map(changeJson).join(",")}]}`;
-    return `id: ${txId}\nevent: tx\ndata: ${data}\n\n`;
+    const { txId, txTime, position, changes } = event;
+    const head = `"txId":${txId},"txTime":"${txTime}","position":"${position}"`;
+    const data = `{${head},"changes":[${changes.map(changeJson).join(",")}]}`;
+    return `id: ${position}\nevent: tx\ndata: ${data}\n\n`;
   }
   const { type, ...data } = event;
   const mayResume = event.type === "cutoff" ? event.reason !== "regressed" : event.ahead !== true;
-  return `${mayResume ? `id: ${event.txId}\n` : ""}event: ${type}\ndata: ${JSON.stringify(data)}\n\n`;
+  return `${mayResume ? `id: ${event.position}\n` : ""}event: ${type}\ndata: ${JSON.stringify(data)}\n\n`;
 }
 
 /** Built from the stored JSON without parsing it. The result has no line breaks, as messages of the log have none. */

@@ -1,6 +1,7 @@
 import { ALL_RIGHTS, type Right } from "@cairn/client/protocol";
 import { describe, expect, it } from "vitest";
 import { serve, type ServedNode } from "@cairn/test-support/nodes/served-node";
+import { madePosition } from "@cairn/test-support/nodes/positions";
 
 const RIGHTS: readonly Right[] = ["read", "write"];
 const TOKENS = [
@@ -167,13 +168,15 @@ describe("a token that applies to two buckets", () => {
     };
     served.node.outcome = (txId) => {
       const reason = outcomes[txId as keyof typeof outcomes];
-      return Promise.resolve({ txId, txTime: "2026-11-20T06:00:00.000Z", committed: false, reason });
+      const at = { txId, txTime: "2026-11-20T06:00:00.000Z", position: madePosition(txId) };
+      return Promise.resolve({ ...at, committed: false, reason });
     };
     for (const [txId, reason] of Object.entries(outcomes)) {
       const seen = (await (await served.fetch(`/api/v1/tx/${txId}`, { headers: AS_APP })).json()) as object;
       expect(seen).toEqual({
         txId: Number(txId),
         txTime: "2026-11-20T06:00:00.000Z",
+        position: madePosition(Number(txId)),
         committed: false,
         ...(txId === "11" ? { reason } : {}),
       });

@@ -19,7 +19,7 @@ afterEach(() => vi.useRealTimers());
 it("a ticket permits one watch without a header, within the limits of its token", async () => {
   await using served = await serve({ tokens: TOKENS });
   served.node.watched = async function* () {
-    yield [{ type: "heartbeat", txId: 1, txTime: null }];
+    yield [{ type: "heartbeat", txId: 0, txTime: null, position: "0" }];
   };
   const ticket = await ticketOf(served);
   const first = await served.fetch(`/api/v1/watch?bucket=orders&ticket=${ticket}`);

@@ -65,7 +65,7 @@ it("a file of tokens that is replaced takes effect without a restart, and ends t
   await writeFile(file, "old\n");
   await using served = await serve({ tokens: [all("app", { file })] });
   served.node.watched = async function* ({ signal }) {
-    yield [{ type: "heartbeat", txId: 1, txTime: null }];
+    yield [{ type: "heartbeat", txId: 0, txTime: null, position: "0" }];
     await new Promise((resolve) => signal?.addEventListener("abort", resolve));
   };
   const status = async (token: string): Promise<number> =>

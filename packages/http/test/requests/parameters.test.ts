@@ -51,13 +51,13 @@ describe("a time in an address", () => {
     ["2026-11-20T06:12:26.123000", "2026-11-20T06:12:26.123Z"],
     ["2026-11-20T07:12:26.123 01:00", "2026-11-20T06:12:26.123Z"],
   ])("%s is %s", (text, time) => {
-    expect(parseTime(text, "from-time")).toBe(time);
+    expect(parseTime(text, "--at")).toBe(time);
   });
 
   it.each(["", "0", "5", "2026-11-20", "2026-13-01T00:00:00Z", "2026-02-30T00:00:00Z", "yesterday"])(
     "%j is refused",
     (text) => {
-      expect(() => parseTime(text, "from-time")).toThrow(/^from-time must be an ISO 8601 time, not/);
+      expect(() => parseTime(text, "--at")).toThrow(/^--at must be an ISO 8601 time, not/);
     },
   );
 });

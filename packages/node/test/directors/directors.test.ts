@@ -826,7 +826,7 @@ it("an entry whose end a node refuses for good is handed out again", async () =>
   await director.stop();
 });
 
-it.each(["REQUEST_INVALID", "CONFLICT"])("a watch that is refused with %s is begun anew", async (code) => {
+it.each(["WATCH_COMPACTED", "CONFLICT"])("a watch that is refused with %s is begun anew", async (code) => {
   await using scene = await shared.scene();
   const access = queueAccess(scene.node);
   let refusals = 0;

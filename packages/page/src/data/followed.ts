@@ -1,4 +1,10 @@
-import { CairnClient, CairnClientError, type ClientTransaction, type Json } from "@cairn/client";
+import {
+  CairnClient,
+  CairnClientError,
+  type ClientTransaction,
+  type Json,
+  type Position,
+} from "@cairn/client";
 import { useEffect, useRef, useState } from "preact/hooks";
 import { whileVisible } from "./polled.ts";
 import { NODE, tabToken } from "./requests.ts";
@@ -6,18 +12,18 @@ import { NODE, tabToken } from "./requests.ts";
 /** The pause after an error with which a stream ends. */
 const RETRY_MS = 3_000;
 
-/** The changes to follow. `from` is the transaction after which they begin; by default, the current one. */
+/** The changes to follow. `from` is the position at which they begin; by default, the current one. */
 export interface Followed {
   readonly bucket: string | undefined;
   readonly namespace: string | undefined;
-  readonly from?: number | undefined;
+  readonly from?: Position | undefined;
   /** False to follow nothing for now. */
   readonly isOn: boolean;
 }
 
-/** The state of a followed stream: the last transaction up to which nothing was missed, and why it was interrupted. */
+/** The state of a followed stream: the place up to which nothing was missed, and why it was interrupted. */
 export interface FollowState {
-  readonly position: number | undefined;
+  readonly place: { readonly position: Position; readonly txId: number } | undefined;
   readonly interruption: string | undefined;
 }
 
@@ -29,11 +35,12 @@ export function useFollowed(
   { bucket, namespace, from, isOn }: Followed,
   onTransaction: (transaction: ClientTransaction<Json>) => void,
 ): FollowState {
-  const [state, setState] = useState<FollowState>({ position: undefined, interruption: undefined });
+  const [state, setState] = useState<FollowState>({ place: undefined, interruption: undefined });
   const latest = useRef(onTransaction);
   latest.current = onTransaction;
   useEffect(() => {
     if (!isOn) return undefined;
+    let place: FollowState["place"];
     let position = from;
     return whileVisible(async (signal) => {
       const token = tabToken.value;
@@ -47,18 +54,19 @@ export function useFollowed(
         ...(bucket === undefined || bucket === "" ? {} : { bucket }),
         ...(namespace === undefined || namespace === "" ? {} : { namespace }),
         ...(position === undefined ? {} : { from: position }),
-        onPosition: (txId: number) => {
-          position = txId;
-          setState({ position, interruption: undefined });
+        onPosition: (reached: Position, txId: number) => {
+          position = reached;
+          place = { position, txId };
+          setState({ place, interruption: undefined });
         },
-        onReconnect: ({ message }: Error) => setState({ position, interruption: message }),
+        onReconnect: ({ message }: Error) => setState({ place, interruption: message }),
       };
       try {
         for await (const transaction of client.watch(query)) latest.current(transaction);
         return undefined;
       } catch (error) {
         if (signal.aborted) return undefined;
-        setState({ position, interruption: error instanceof Error ? error.message : String(error) });
+        setState({ place, interruption: error instanceof Error ? error.message : String(error) });
         // Changes that the node no longer has are left out, and the state says so until the next one arrives.
         if (error instanceof CairnClientError && error.code === "WATCH_COMPACTED") position = undefined;
         return RETRY_MS;

@@ -1,4 +1,4 @@
-import type { ClientChange, ClientTransaction } from "@cairn/client";
+import type { ClientChange, ClientTransaction, Position } from "@cairn/client";
 import { useState } from "preact/hooks";
 import { addressOf } from "../data/place.ts";
 import { useFollowed } from "../data/followed.ts";
@@ -32,9 +32,9 @@ export function WatchView({ parameters }: { readonly parameters: Filter }) {
 function Changes({ parameters }: { readonly parameters: Filter }) {
   const { bucket, namespace } = parameters;
   const [changes, setChanges] = useState<readonly ShownChange[]>([]);
-  const [pausedAt, setPausedAt] = useState<number | undefined>();
+  const [pausedAt, setPausedAt] = useState<Position | undefined>();
   const [isPaused, setIsPaused] = useState(false);
-  const { position, interruption } = useFollowed(
+  const { place: reached, interruption } = useFollowed(
     { bucket, namespace, from: pausedAt, isOn: !isPaused },
     (transaction) => setChanges((before) => [...shown(transaction), ...before].slice(0, MAX_CHANGES)),
   );
@@ -42,7 +42,7 @@ function Changes({ parameters }: { readonly parameters: Filter }) {
     <section class="panel" aria-labelledby="watch-title">
       <header>
         <h2 id="watch-title">Changes as they are made</h2>
-        <span class="aside">{isPaused ? "paused" : `up to transaction ${count(position)}`}</span>
+        <span class="aside">{isPaused ? "paused" : `up to transaction ${count(reached?.txId)}`}</span>
       </header>
       <FilterForm view="watch" parameters={parameters} fields={FIELDS} action="Watch" />
       <p>
@@ -50,7 +50,7 @@ function Changes({ parameters }: { readonly parameters: Filter }) {
           type="button"
           aria-pressed={isPaused}
           onClick={() => {
-            setPausedAt(position);
+            setPausedAt(reached?.position);
             setIsPaused(!isPaused);
           }}
         >

@@ -11,6 +11,7 @@ import {
 } from "../../transactions/transaction-codec.ts";
 import { contentHash, logTagOf } from "../../transactions/message-frame.ts";
 import { type ChainBatch, ChainWindow } from "../chains/chain-window.ts";
+import { messageIdentity, messageMark } from "../chains/message-identity.ts";
 import { BatchPolicies } from "./batch-policies.ts";
 import { BatchQueues, type KnownShards, type QueuePlan } from "./batch-queues.ts";
 import type { FieldBuilds } from "../fields/field-builds.ts";
@@ -95,7 +96,7 @@ export async function applyMessages(
   const submissions = await Submissions.load(messages, before.txId, reader, remembered);
   const outcomes = new OutcomeBatch();
   const results: AppliedTransaction[] = [];
-  let { log, txId, time } = before;
+  let { log, txId, time, mark } = before;
   let committed = 0;
   let operations = 0;
   let written = 0;
@@ -105,6 +106,8 @@ export async function applyMessages(
     if (decoded.kind === "birth" && message.position === 1) log = logOfBirth(decoded.birth, before);
     txId = message.position + log.offset;
     time = Math.max(time, message.time);
+    const identity = messageIdentity(message, decoded.kind !== "unreadable");
+    mark = messageMark(identity).toString("hex");
     const own = touched[index] ?? NOTHING;
     const isTooLarge = loaded.isTooLarge || exceeds(own, queues?.others(index), keys);
     const isPlanned = decoded.kind === "transaction" && !isTooLarge && queues?.concerns(decoded) === true;
@@ -123,19 +126,19 @@ export async function applyMessages(
     }
     if (verdict.kind !== "duplicate") {
       const reason = verdict.kind === "aborted" ? verdict.text.toString() : undefined;
-      results.push({ txId, time, reason, replaced: verdict.replaced ?? 0, shards: verdict.shards });
+      results.push({ txId, time, mark, reason, replaced: verdict.replaced ?? 0, shards: verdict.shards });
     }
     const key = transactionRowKey(txId);
-    const outcome = encodeOutcome(key, time, verdict.kind, verdict.text);
+    const outcome = encodeOutcome(key, { time, mark: messageMark(identity) }, verdict.kind, verdict.text);
     outcomes.add(txId, key, outcome);
     const sum = keys.written + (queues?.written ?? 0);
     const effect = { outcome, documents: keys.documents, written: sum - written };
-    chains.add(message, decoded.kind !== "unreadable", effect);
+    chains.add(identity, effect);
     written = sum;
   }
   const last = messages.at(-1);
   const { sha256 } = last === undefined ? before : anchorOf(last.message);
-  const state = stateAfter(before, { log, txId, time, sha256 }, loaded);
+  const state = stateAfter(before, { log, txId, time, sha256, mark }, loaded);
   const rows = keys.rows();
   await policies?.addRows(rows, builds);
   for (const source of [queues?.rows() ?? [], outcomes.rows(), submissions.rows(txId), chains.rows()])
@@ -147,7 +150,7 @@ export async function applyMessages(
 
 function stateAfter(
   before: IndexState,
-  reached: Pick<IndexState, "log" | "txId" | "time" | "sha256">,
+  reached: Pick<IndexState, "log" | "txId" | "time" | "sha256" | "mark">,
   { keys, policies, queues }: Loaded,
 ): IndexState {
   const bounded = { ...before, ...policies?.state() };

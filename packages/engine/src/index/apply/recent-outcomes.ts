@@ -1,11 +1,13 @@
 import type { TxId, TxOutcome } from "@cairn/client";
-import { isoTime } from "@cairn/text";
+import { isoTime, formatPosition } from "@cairn/text";
 
 /** The outcome of a transaction when it was applied. */
 export interface AppliedTransaction {
   readonly txId: TxId;
   /** The transaction's time, in milliseconds since 1970. */
   readonly time: number;
+  /** The mark of the message, in hex. */
+  readonly mark: string;
   /** The reason why the transaction was aborted; undefined if it committed. */
   readonly reason: string | undefined;
   /** The number of keys put, deleted or evicted that had a document before. */
@@ -39,8 +41,13 @@ export class RecentOutcomes {
   get(txId: TxId): CommitResult | undefined {
     const found = this.#ring[txId % REMEMBERED_OUTCOMES];
     if (found?.txId !== txId) return undefined;
-    const { time, reason, replaced, shards = [] } = found;
-    const head = { txId, txTime: isoTime(time), committed: reason === undefined };
+    const { time, mark, reason, replaced, shards = [] } = found;
+    const head = {
+      txId,
+      txTime: isoTime(time),
+      position: formatPosition({ txId, mark }),
+      committed: reason === undefined,
+    };
     const outcome = shards.length === 0 ? head : { ...head, shards };
     return { outcome: reason === undefined ? outcome : { ...outcome, reason }, replaced };
   }

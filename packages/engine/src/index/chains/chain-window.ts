@@ -1,8 +1,6 @@
 import { createHash } from "node:crypto";
 import { type CairnError, type KvOperation, type KvReader } from "@cairn/kv";
 import type { TxId } from "@cairn/client";
-import type { LogMessage } from "../../log/tx-log.ts";
-import { readFrame, writePayloadMark } from "../../transactions/message-frame.ts";
 import {
   ALL_ENTRIES,
   ALL_LINKS,
@@ -114,9 +112,9 @@ export class ChainWindow {
     const links = new Map<TxId, Link>();
     let last = this.#last;
     return {
-      add: (message, isReadable, effect) => {
+      add: (identity, effect) => {
         last += 1;
-        this.#write(last, message, isReadable, effect);
+        this.#write(last, identity, effect);
         if (last % LINK_SPAN !== 0) return;
         const before = last - LINK_SPAN;
         links.set(last, this.#chain(links.get(before) ?? this.#links.get(before) ?? NO_LINK, last));
@@ -126,22 +124,8 @@ export class ChainWindow {
     };
   }
 
-  #write(
-    txId: TxId,
-    { time, nanoseconds = 0, payload }: LogMessage,
-    isReadable: boolean,
-    effect: Effect,
-  ): void {
-    const identityAt = slotOf(txId) * IDENTITY_BYTES;
-    writePayloadMark(
-      this.#identities,
-      identityAt,
-      payload,
-      isReadable || typeof readFrame(payload) !== "string",
-    );
-    const seconds = Math.floor(time / 1_000);
-    xorUint32(this.#identities, identityAt + 4, seconds);
-    xorUint32(this.#identities, identityAt + 8, (time - seconds * 1_000) * 1_000_000 + nanoseconds);
+  #write(txId: TxId, identity: Uint8Array, effect: Effect): void {
+    this.#identities.set(identity, slotOf(txId) * IDENTITY_BYTES);
     const effectAt = slotOf(txId) * EFFECT_BYTES;
     for (let at = 0; at < SUM_BYTES; at += 1) this.#effects[effectAt + at] = effect.outcome[at] ?? 0;
     const content = effect.written + Math.imul(effect.documents, DOCUMENTS_FACTOR);
@@ -209,8 +193,8 @@ export class ChainWindow {
 }
 
 export interface ChainBatch {
-  /** Adds the next message. `isReadable` is true if the message could be decoded. */
-  add(message: LogMessage, isReadable: boolean, effect: Effect): void;
+  /** Adds the next message, by its identity (`messageIdentity`). */
+  add(identity: Uint8Array, effect: Effect): void;
   /** Returns the rows of the chains, which must be written together with those of the messages. */
   rows(): KvOperation[];
   /** Extends the chains after the rows have been written. */
@@ -233,11 +217,6 @@ function rowBegin(txId: TxId): TxId {
 
 function slotOf(txId: TxId): number {
   return (txId - 1) % SLOTS;
-}
-
-function xorUint32(target: Uint8Array, at: number, value: number): void {
-  for (let byte = 0; byte < 4; byte += 1)
-    target[at + byte] = (target[at + byte] ?? 0) ^ (value >>> (24 - 8 * byte));
 }
 
 function broken(why: string): CairnError {

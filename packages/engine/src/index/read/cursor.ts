@@ -2,10 +2,11 @@ import { createHash } from "node:crypto";
 import { CairnError, type KvReader } from "@cairn/kv";
 import { z } from "zod";
 import type { DocumentKey, TxId } from "@cairn/client";
+import { NO_MARK } from "../rows/chain-rows.ts";
 import { readOutcome } from "../rows/outcome-rows.ts";
 import type { AsOf } from "./documents.ts";
 import type { FieldQuery } from "./field-query.ts";
-import { parsedJson } from "@cairn/text";
+import { type MarkedPlace, parsedJson } from "@cairn/text";
 
 /** The number of characters of a digest in a cursor. They suffice to distinguish two lists, or two histories. */
 const DIGEST_CHARACTERS = 12;
@@ -22,14 +23,12 @@ export interface ListParameters {
 /** A transaction id, or a number of this size. */
 const Id = z.int().min(0);
 
-/**
- * Continues after a row's key (in base64url), as of the transaction at which the list began. `mark` is a digest of
- * that transaction's outcome, because another history may contain the same id.
- */
-const ListPointSchema = z.object({ txId: Id, after: z.string(), mark: z.string() });
+/** A transaction, and the mark of its message, because another history may contain the same id. */
+const PLACE = { txId: Id, mark: z.string() };
 
+/** A list continues after a row's key (in base64url), as of the transaction at which it began. */
 export const listCursor = cursorOf(
-  ListPointSchema,
+  z.object({ ...PLACE, after: z.string() }),
   ({ bucket, namespace, prefix = "", where = [], order, asOf }: ListParameters) => [
     "list",
     bucket,
@@ -42,7 +41,7 @@ export const listCursor = cursorOf(
 );
 
 /** The history of a document continues with the versions older than this revision. */
-export const historyCursor = cursorOf(Id, ({ bucket, namespace, name }: DocumentKey) => [
+export const historyCursor = cursorOf(z.object(PLACE), ({ bucket, namespace, name }: DocumentKey) => [
   "history",
   bucket,
   namespace,
@@ -51,12 +50,15 @@ export const historyCursor = cursorOf(Id, ({ bucket, namespace, name }: Document
 
 /** A list of open entries continues after the entry with this origin. */
 export const openEntriesCursor = cursorOf(
-  z.object({ txId: Id, at: Id.max(2 ** 32 - 1) }),
+  z.object({ ...PLACE, at: Id.max(2 ** 32 - 1) }),
   ({ queue, shard }: { readonly queue: string; readonly shard: number }) => ["open", queue, shard],
 );
 
 /** A list of evictions continues with the rows before this key (in hex). */
-export const evictionsCursor = cursorOf(z.string(), (_of: Readonly<Record<string, never>>) => ["evictions"]);
+export const evictionsCursor = cursorOf(
+  z.object({ ...PLACE, before: z.string() }),
+  (_of: Readonly<Record<string, never>>) => ["evictions"],
+);
 
 /**
  * The cursors of a kind of list: opaque strings that fit in a URL. `decode` throws `REQUEST_INVALID`, also for the
@@ -77,20 +79,17 @@ function cursorOf<Point, List>(point: z.ZodType<Point>, identify: (list: List) =
   };
 }
 
-/** The outcome contains the time, which no transaction that is stored in its place later has. */
-export async function outcomeMark(reader: KvReader, txId: TxId): Promise<string> {
-  return digest((await readOutcome(reader, txId)) ?? null);
+/** Returns the place after a transaction. Its mark is `NO_MARK` if there is no such transaction, or its outcome was removed. */
+export async function markedPlace(reader: KvReader, txId: TxId): Promise<MarkedPlace> {
+  return { txId, mark: (await readOutcome(reader, txId))?.mark ?? NO_MARK };
 }
 
-/** Throws `REQUEST_INVALID` if the history where the list began changed. */
-export async function requireExistingHistory(
-  reader: KvReader,
-  { txId, mark }: z.infer<typeof ListPointSchema>,
-): Promise<void> {
-  if (mark === (await outcomeMark(reader, txId))) return;
+/** Throws `REQUEST_INVALID` if the history no longer contains the place of a cursor. */
+export async function requirePlace(reader: KvReader, { txId, mark }: MarkedPlace): Promise<void> {
+  if (mark === (await markedPlace(reader, txId)).mark) return;
   throw new CairnError(
     "REQUEST_INVALID",
-    "The cursor belongs to a history that the log has lost, or whose outcomes a policy has removed.",
+    "The cursor belongs to a history that the log has lost, that this node has not reached yet, or whose outcomes a policy has removed.",
     "Start the list again without a cursor, because the contents of earlier pages may no longer exist.",
   );
 }

@@ -1,7 +1,8 @@
 import type { KvReader } from "@cairn/kv";
 import type { DocumentKey } from "@cairn/client";
+import { formatPosition } from "@cairn/text";
 import type { IndexState } from "../rows/index-state.ts";
-import { historyCursor, listCursor, outcomeMark, requireExistingHistory } from "./cursor.ts";
+import { historyCursor, listCursor, markedPlace, requirePlace } from "./cursor.ts";
 import { readHistory, resolveAsOf } from "./document-reads.ts";
 import type { AsOf, DocumentPage, HistoryPage } from "./documents.ts";
 import type { FieldQuery } from "./field-query.ts";
@@ -27,7 +28,7 @@ export async function readList(
 ): Promise<DocumentPage> {
   const now = state.txId;
   const cursor = query.cursor === undefined ? undefined : listCursor.decode(query, query.cursor);
-  if (cursor !== undefined) await requireExistingHistory(reader, cursor);
+  if (cursor !== undefined) await requirePlace(reader, cursor);
   const txId = cursor?.txId ?? (await resolveAsOf(reader, query.asOf)) ?? now;
   const range = cursor === undefined ? query : { ...query, after: Buffer.from(cursor.after, "base64url") };
   const { where = [], order } = query;
@@ -37,10 +38,11 @@ export async function readList(
       : txId >= now
         ? await listCurrent(reader, range)
         : await listAsOf(reader, range, txId);
-  const page = { txId: Math.min(txId, now), documents };
+  const { mark } = cursor ?? (txId >= now ? state : await markedPlace(reader, txId));
+  const place = { txId: Math.min(txId, now), mark };
+  const page = { txId: place.txId, position: formatPosition(place), documents };
   if (after === undefined) return page;
-  const mark = cursor?.mark ?? (await outcomeMark(reader, page.txId));
-  const point = { txId: page.txId, after: Buffer.from(after).toString("base64url"), mark };
+  const point = { ...place, after: Buffer.from(after).toString("base64url") };
   return { ...page, cursor: listCursor.encode(query, point) };
 }
 
@@ -51,10 +53,12 @@ export async function readHistoryPage(
   limit: number,
   cursor: string | undefined,
 ): Promise<HistoryPage> {
-  const before = cursor === undefined ? {} : { before: historyCursor.decode(key, cursor) };
+  const last = cursor === undefined ? undefined : historyCursor.decode(key, cursor);
+  if (last !== undefined) await requirePlace(reader, last);
+  const before = last === undefined ? {} : { before: last.txId };
   const { versions, more } = await readHistory(reader, key, { limit, ...before });
   const oldest = versions.at(-1);
   return more && oldest !== undefined
-    ? { versions, cursor: historyCursor.encode(key, oldest.revision) }
+    ? { versions, cursor: historyCursor.encode(key, await markedPlace(reader, oldest.revision)) }
     : { versions };
 }

@@ -1,6 +1,6 @@
 import type { KvReader } from "@cairn/kv";
 import type { DocumentKey, TxId } from "@cairn/client";
-import { evictionsCursor, unknownCursor } from "./cursor.ts";
+import { evictionsCursor, markedPlace, requirePlace, unknownCursor } from "./cursor.ts";
 import type { PurgeHeld } from "../purge/eviction-purge.ts";
 import { type PurgeMark, readPurgeMarks } from "../rows/purge-row.ts";
 import { readState, FIRST_TX_ID } from "../rows/index-state.ts";
@@ -59,8 +59,10 @@ export async function readEvictions(
 ): Promise<EvictionPage> {
   const marks = await readPurgeMarks(reader);
   const { gte, lt } = rowsOfKind(ROW.eviction);
-  const end = cursor === undefined ? lt : Buffer.from(evictionsCursor.decode({}, cursor), "hex");
+  const point = cursor === undefined ? undefined : evictionsCursor.decode({}, cursor);
+  const end = point === undefined ? lt : Buffer.from(point.before, "hex");
   if (Buffer.compare(end, gte) < 0 || Buffer.compare(end, lt) > 0) throw unknownCursor();
+  if (point !== undefined) await requirePlace(reader, point);
   const rows = await allRows(reader, { gte, lt: end, reverse: true, limit: limit + 1 });
   const evictions = rows.slice(0, limit).map(([key, value]): Eviction => {
     const { number: txId, stem } = parseNumberedStem(key);
@@ -72,7 +74,9 @@ export async function readEvictions(
   const dated = evictions.map((eviction, at) => ({ ...eviction, notBefore: writes[at] ?? 0 }));
   const [last] = rows[limit - 1] ?? [];
   if (rows.length <= limit || last === undefined) return { evictions: dated };
-  return { evictions: dated, cursor: evictionsCursor.encode({}, Buffer.from(last).toString("hex")) };
+  const place = await markedPlace(reader, parseNumberedStem(last).number);
+  const next = { ...place, before: Buffer.from(last).toString("hex") };
+  return { evictions: dated, cursor: evictionsCursor.encode({}, next) };
 }
 
 function evictedFiles(txId: TxId, marks: readonly PurgeMark[], held: PurgeHeld = "unfinished"): EvictedFiles {

@@ -1,6 +1,6 @@
 import { CairnError, isCairnError, type KvReader } from "@cairn/kv";
 import type { TxId, TxOutcome } from "@cairn/client";
-import { isoTime } from "@cairn/text";
+import { isoTime, omitUndefined, formatPosition } from "@cairn/text";
 import { firstKept, readState } from "../rows/index-state.ts";
 import { readOutcome } from "../rows/outcome-rows.ts";
 
@@ -12,14 +12,19 @@ export async function readTxOutcome(reader: KvReader, txId: TxId): Promise<TxOut
     if (txId > 0 && txId < kept) throw outcomeRemoved(txId, kept);
     return undefined;
   }
-  const { time, kind, text, shards } = found;
-  const head = { txId, txTime: isoTime(time), committed: kind === "committed" };
+  const { time, mark, kind, text, shards } = found;
+  const head = {
+    txId,
+    txTime: isoTime(time),
+    position: formatPosition({ txId, mark }),
+    committed: kind === "committed",
+  };
   const outcome = shards === undefined ? head : { ...head, shards };
   if (kind === "committed") return outcome;
   if (kind === "aborted") return { ...outcome, reason: text };
   const first = Number(text);
-  const { txId: _, txTime: __, committed = false, ...rest } = (await readRepeated(reader, txId, first)) ?? {};
-  return { ...outcome, ...rest, committed, duplicateOf: first };
+  const { committed = false, reason, shards: places } = (await readRepeated(reader, txId, first)) ?? {};
+  return { ...outcome, committed, duplicateOf: first, ...omitUndefined({ reason, shards: places }) };
 }
 
 async function readRepeated(reader: KvReader, txId: TxId, first: TxId): Promise<TxOutcome | undefined> {

@@ -1,9 +1,9 @@
 import type { KvReader } from "@cairn/kv";
-import type { QueuePolicy, QueueShard, QueueStatus, TxId, DocumentKey } from "@cairn/client";
-import { isoTime, ownMember } from "@cairn/text";
+import type { DocumentKey, Position, QueuePolicy, QueueShard, QueueStatus, TxId } from "@cairn/client";
+import { isoTime, ownMember, formatPosition } from "@cairn/text";
 import type { StoredDocument } from "./documents.ts";
 import { MAX_PAGE_BYTES } from "./document-reads.ts";
-import { openEntriesCursor } from "./cursor.ts";
+import { openEntriesCursor, markedPlace, requirePlace } from "./cursor.ts";
 import type { IndexState } from "../rows/index-state.ts";
 import { keysPerRead, documentKeyRow } from "../rows/row-keys.ts";
 import {
@@ -37,6 +37,7 @@ export interface OpenEntriesQuery {
 /** A page of the open entries of a shard as of `txId`. `cursor` is undefined on the last page. */
 export interface OpenEntriesFound {
   readonly txId: TxId;
+  readonly position: Position;
   readonly entries: readonly OpenEntry[];
   readonly cursor: string | undefined;
 }
@@ -120,16 +121,16 @@ const MAX_ENTRIES_PER_READ = 64;
  */
 export async function readOpenEntries(
   reader: KvReader,
-  { txId, largest }: IndexState,
+  { txId, mark, largest }: IndexState,
   query: OpenEntriesQuery,
 ): Promise<OpenEntriesFound> {
   const { queue, shard, limit, cursor } = query;
   const { gte, lt } = openRows(queue, shard);
-  const begin =
-    cursor === undefined
-      ? { gte }
-      : { gt: openRowKey(queue, { shard, ...openEntriesCursor.decode(query, cursor) }) };
+  const last = cursor === undefined ? undefined : openEntriesCursor.decode(query, cursor);
+  if (last !== undefined) await requirePlace(reader, last);
+  const begin = last === undefined ? { gte } : { gt: openRowKey(queue, { shard, ...last }) };
   const perRead = Math.min(MAX_ENTRIES_PER_READ, keysPerRead(largest));
+  const position = formatPosition({ txId, mark });
   const entries: OpenEntry[] = [];
   let bytes = 0;
   for await (const rows of reader.range({ ...begin, lt, limit })) {
@@ -147,11 +148,12 @@ export async function readOpenEntries(
       entries.push({ document, origin });
       bytes += document.json.length;
       if (bytes >= MAX_PAGE_BYTES || entries.length === limit) {
-        return { txId, entries, cursor: openEntriesCursor.encode(query, origin) };
+        const point = { ...origin, ...(await markedPlace(reader, origin.txId)) };
+        return { txId, position, entries, cursor: openEntriesCursor.encode(query, point) };
       }
     }
   }
-  return { txId, entries, cursor: undefined };
+  return { txId, position, entries, cursor: undefined };
 }
 
 /** Returns the current documents of keys, in their order; undefined for keys without one. */

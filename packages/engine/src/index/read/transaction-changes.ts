@@ -1,9 +1,10 @@
 import type { KvReader } from "@cairn/kv";
 import type { TxId } from "@cairn/client";
 import { splitKey } from "@cairn/client/protocol";
-import { qualifiedKey, isoTime } from "@cairn/text";
+import { isoTime, type MarkedPlace, formatPosition, qualifiedKey } from "@cairn/text";
 import { evictedStems } from "../purge/evicted-versions.ts";
-import { compacted } from "./watch-compacted.ts";
+import { markedPlace } from "./cursor.ts";
+import { compacted, type WatchCompactedError } from "./watch-compacted.ts";
 import { changeBytes, type TransactionEvent, type WatchChange } from "./transaction-event.ts";
 import { readFloors } from "./document-reads.ts";
 import { firstKept, type IndexState, readState } from "../rows/index-state.ts";
@@ -22,7 +23,7 @@ import {
 import { unsealed } from "../rows/row-checksum.ts";
 import { allRows } from "../rows/row-cursor.ts";
 import { readOutcome, readOutcomes } from "../rows/outcome-rows.ts";
-import { type OutcomeOperation, outcomeOperations } from "../rows/row-values.ts";
+import { type Outcome, type OutcomeOperation, outcomeOperations } from "../rows/row-values.ts";
 import {
   checkedVersion,
   decodeVersion,
@@ -41,19 +42,20 @@ export interface ChangesQuery {
   readonly maxBytes: number;
 }
 
-/** The transactions up to `upTo` that changed documents. `txTime` is the time of `upTo`. */
+/** The transactions up to `end` that changed documents. `end` is undefined if no transaction was read. */
 export interface ChangesPage {
   readonly transactions: readonly TransactionEvent[];
-  readonly upTo: TxId;
-  readonly txTime: string | null;
+  readonly end: ReadTransaction | undefined;
   readonly bytes: number;
 }
+
+/** A transaction that was read, whether or not it changed documents. */
+export type ReadTransaction = Omit<TransactionEvent, "type" | "changes">;
 
 /** The part of a page that has been read. */
 interface Page extends ChangesPage {
   readonly transactions: TransactionEvent[];
-  upTo: TxId;
-  txTime: string | null;
+  end: ReadTransaction | undefined;
   bytes: number;
 }
 
@@ -63,9 +65,7 @@ interface WantedOperation {
   readonly key: string;
 }
 
-interface WantedTransaction {
-  readonly txId: TxId;
-  readonly txTime: string;
+interface WantedTransaction extends ReadTransaction {
   readonly operations: readonly WantedOperation[];
 }
 
@@ -83,8 +83,8 @@ export async function readChanges(reader: KvReader, query: ChangesQuery): Promis
   const { after, maxBytes } = query;
   const state = await readState(reader);
   const pruned = await prunedUpTo(reader, state, query.bucket);
-  if (after < pruned.changes) throw compacted(after, await changesFloor(reader, query));
-  const page: Page = { transactions: [], upTo: after, txTime: null, bytes: 0 };
+  if (after < pruned.changes) throw await compactedAfter(reader, query);
+  const page: Page = { transactions: [], end: undefined, bytes: 0 };
   const { largest = 0 } = state ?? {};
   const most = Math.min(MAX_VERSIONS_PER_READ, keysPerRead(largest));
   // As many versions as cannot exceed the page together are read together, and at least one.
@@ -105,8 +105,19 @@ export async function readChanges(reader: KvReader, query: ChangesQuery): Promis
   return page;
 }
 
-/** Returns the earliest transaction after which the index has all changes, in `bucket` if it is given. */
+async function compactedAfter(reader: KvReader, query: ChangesQuery): Promise<WatchCompactedError> {
+  return compacted(query.after, formatPosition(await changesFloor(reader, query)));
+}
+
+/** Returns the earliest place after which the index has all changes, in `bucket` if it is given. */
 export async function changesFloor(
+  reader: KvReader,
+  query: Pick<ChangesQuery, "upTo" | "bucket">,
+): Promise<MarkedPlace> {
+  return await markedPlace(reader, await floorOf(reader, query));
+}
+
+async function floorOf(
   reader: KvReader,
   { upTo, bucket }: Pick<ChangesQuery, "upTo" | "bucket">,
 ): Promise<TxId> {
@@ -126,16 +137,21 @@ async function prunedUpTo(
 ): Promise<{ readonly changes: TxId; readonly outcomes: TxId }> {
   const { pruned = 0, outcomesAfter } = state ?? {};
   const outcomes = outcomesAfter ?? 0;
-  // A watch begins after a transaction whose time is known, so that a watcher of a lost history is recognised.
+  // A watch begins after a transaction whose mark is known, so that a watcher of a lost history is recognised.
   const floor = firstKept({ outcomesAfter });
   if (pruned === 0 || bucket === undefined) return { changes: Math.max(pruned, floor), outcomes };
   const past = await readFloors(reader, bucket);
   return { changes: Math.max(floor, Math.min(pruned, Math.max(past.floor, past.gone))), outcomes };
 }
 
-export async function transactionTime(reader: KvReader, txId: TxId): Promise<string | undefined> {
+/** Returns a transaction of the index; undefined if there is none, or its outcome was removed. */
+export async function transactionAt(reader: KvReader, txId: TxId): Promise<ReadTransaction | undefined> {
   const outcome = await readOutcome(reader, txId);
-  return outcome === undefined ? undefined : isoTime(outcome.time);
+  return outcome && readTransaction(txId, outcome);
+}
+
+function readTransaction(txId: TxId, { time, mark }: Outcome): ReadTransaction {
+  return { txId, txTime: isoTime(time), position: formatPosition({ txId, mark }) };
 }
 
 async function* wantedTransactions(
@@ -147,7 +163,7 @@ async function* wantedTransactions(
   for await (const outcomes of readOutcomes(reader, { after, upTo, limit: maxTransactions })) {
     const expired = await expiredWithin(reader, query, expected, expected + outcomes.length - 1);
     for (const { txId, outcome } of outcomes) {
-      if (txId !== expected) throw compacted(after, await changesFloor(reader, query));
+      if (txId !== expected) throw await compactedAfter(reader, query);
       expected += 1;
       const logged = outcomeOperations(outcome);
       const operations = wantedOperations(logged, query);
@@ -156,10 +172,10 @@ async function* wantedTransactions(
       const expirations = expired.get(txId) ?? NOTHING;
       const others = evictions.length + expirations.length;
       const all = others === 0 ? operations : [...operations, ...evictions, ...expirations];
-      yield { txId, txTime: isoTime(outcome.time), operations: all };
+      yield { ...readTransaction(txId, outcome), operations: all };
     }
   }
-  if (expected === after + 1 && upTo > after) throw compacted(after, await changesFloor(reader, query));
+  if (expected === after + 1 && upTo > after) throw await compactedAfter(reader, query);
 }
 
 /** Reads the documents that expired with these transactions, committed or not. Their number is bounded. */
@@ -234,7 +250,8 @@ async function readVersions(
 ): Promise<void> {
   const values = await effects(reader, chunk);
   let at = 0;
-  for (const { txId, txTime, operations } of chunk) {
+  for (const { operations, ...read } of chunk) {
+    const { txId } = read;
     const changes: WatchChange[] = [];
     for (const { op, bucket, key } of operations) {
       const value = values[at];
@@ -248,9 +265,8 @@ async function readVersions(
       changes.push(change);
       page.bytes += changeBytes(change);
     }
-    if (changes.length > 0) page.transactions.push({ type: "tx", txId, txTime, changes });
-    page.upTo = txId;
-    page.txTime = txTime;
+    if (changes.length > 0) page.transactions.push({ type: "tx", ...read, changes });
+    page.end = read;
     if (page.bytes >= maxBytes) return;
   }
 }

@@ -1,4 +1,4 @@
-import type { DocumentKey, Revision, TxId } from "@cairn/client";
+import type { DocumentKey, Position, Revision, TxId } from "@cairn/client";
 
 /** `revision` is the transaction's id. Only a put has the document's JSON, in `json`. */
 export interface WatchChange extends DocumentKey {
@@ -42,5 +42,6 @@ export interface TransactionEvent {
   readonly type: "tx";
   readonly txId: TxId;
   readonly txTime: string;
+  readonly position: Position;
   readonly changes: readonly WatchChange[];
 }

@@ -1,14 +1,14 @@
 import { CairnError } from "@cairn/kv";
-import type { TxId } from "@cairn/client";
+import type { Position, TxId } from "@cairn/client";
 
-/** The error `WATCH_COMPACTED`. `floor` is the earliest transaction after which a watch can still begin. */
+/** The error `WATCH_COMPACTED`. `floor` is the earliest position from which a watch can still begin. */
 export class WatchCompactedError extends CairnError {
-  readonly floor: TxId;
+  readonly floor: Position;
   readonly reason: "compacted" | "regressed";
 
-  constructor(message: string, floor: TxId, reason: WatchCompactedError["reason"]) {
+  constructor(message: string, floor: Position, reason: WatchCompactedError["reason"]) {
     super("WATCH_COMPACTED", message, {
-      hint: `List the current documents, then watch from the transaction of the list (its header Cairn-Tx). With commands: cairn list BUCKET, then cairn watch BUCKET --from ${floor}, which begins with changes that the list may already include.`,
+      hint: `List the current documents, then watch from the position of the list (its header Cairn-Position). With commands: cairn list BUCKET, then cairn watch BUCKET --from ${floor}, which begins with changes that the list may already include.`,
     });
     this.floor = floor;
     this.reason = reason;
@@ -16,7 +16,7 @@ export class WatchCompactedError extends CairnError {
 }
 
 /** The watch would begin after `after`, although the history is complete only after `floor`. */
-export function compacted(after: TxId, floor: TxId): WatchCompactedError {
+export function compacted(after: TxId, floor: Position): WatchCompactedError {
   return new WatchCompactedError(
     `This node no longer has all changes after transaction ${after}. A watch can begin at ${floor} or later.`,
     floor,
@@ -24,10 +24,10 @@ export function compacted(after: TxId, floor: TxId): WatchCompactedError {
   );
 }
 
-/** The log has lost its end, including transaction `from`, and now contains other transactions instead. */
-export function regressed(from: TxId, floor: TxId): WatchCompactedError {
+/** The log has lost its end, including transaction `from`, and may now contain other transactions instead. */
+export function regressed(from: TxId, floor: Position): WatchCompactedError {
   return new WatchCompactedError(
-    `Transaction ${from} differs from the one that the watcher received, because the log lost its end, including that transaction.`,
+    `The log no longer contains transaction ${from} as the watcher received it, because it lost its end or was replaced.`,
     floor,
     "regressed",
   );

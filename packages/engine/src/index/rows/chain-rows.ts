@@ -3,8 +3,12 @@ import { ROW, rowsOfKind, rowTxId } from "./row-keys.ts";
 import { damagedRow, sealed, unsealed } from "./row-checksum.ts";
 
 export const CHAIN_BYTES = 32;
-/** A mark of the payload (`writePayloadMark`), whose last 8 bytes are XORed with the message's time. */
+/** A mark of the payload (`payloadMark`), whose last 8 bytes are XORed with the message's time. */
 export const IDENTITY_BYTES = 12;
+/** The mark of a message is the end of its identity. */
+export const MARK_BYTES = 6;
+/** The mark (in hex) where there is no message, or its outcome was removed. */
+export const NO_MARK = "00".repeat(MARK_BYTES);
 /** 4 bytes for the checksum of the outcome row, and 4 for a checksum over the writes and the number of documents. */
 export const EFFECT_BYTES = 8;
 /** The maximum number of messages in one row of entries. It is small, because every batch rewrites the newest row. */

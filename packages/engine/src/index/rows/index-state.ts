@@ -4,6 +4,7 @@ import type { Policies, TxId } from "@cairn/client";
 import { STATE_ROW_KEY, asBuffer } from "./row-keys.ts";
 import { firstRow } from "./row-cursor.ts";
 import { rowChecksum, unusableIndex } from "./row-checksum.ts";
+import { MARK_BYTES, NO_MARK } from "./chain-rows.ts";
 import type { LogIdentity } from "../../log/log-identity.ts";
 
 /**
@@ -36,6 +37,7 @@ const StateSchema = z.object({
   log: z.object({ id: z.string().min(1), name: z.string(), offset: Id }),
   txId: Id,
   time: Id,
+  mark: z.string().length(2 * MARK_BYTES),
   sha256: z.string().length(64),
   documents: Id,
   largest: Id,
@@ -79,6 +81,7 @@ export function emptyState(identity: LogIdentity): IndexState {
     log: { id: identity.id, name: identity.name, offset },
     txId: offset,
     time: 0,
+    mark: NO_MARK,
     // This is a placeholder rather than a hash, because an empty index has no anchor (see `lastKnown`).
     sha256: "0".repeat(64),
     documents: 0,

@@ -2,6 +2,7 @@ import { isAscii } from "node:buffer";
 import type { TxId } from "@cairn/client";
 import { damagedRow, seal, sealable, sealedJson, SUM_BYTES, unsealed, unsealedJson } from "./row-checksum.ts";
 import { readId, writeId } from "./row-keys.ts";
+import { MARK_BYTES } from "./chain-rows.ts";
 
 /** Each value begins with a checksum over the row's key and the rest, which every read compares (row-checksum.ts). */
 
@@ -30,18 +31,34 @@ export type OutcomeKind = "committed" | "aborted" | "duplicate";
 /** Rows contain an index into this list, so a different order would require another index version. */
 const OUTCOMES: readonly OutcomeKind[] = ["committed", "aborted", "duplicate"];
 
-/** Encodes a transaction row's value: kind, time, text. */
-export function encodeOutcome(key: Uint8Array, time: number, kind: OutcomeKind, text: Uint8Array): Buffer {
-  const value = sealable(9 + text.length);
+/** The time, and the mark of the message (`messageMark`), of a transaction. */
+export interface OutcomeHead {
+  readonly time: number;
+  readonly mark: Uint8Array;
+}
+
+const TEXT_AT = 9 + MARK_BYTES;
+
+/** Encodes a transaction row's value: kind, time, mark, text. */
+export function encodeOutcome(
+  key: Uint8Array,
+  { time, mark }: OutcomeHead,
+  kind: OutcomeKind,
+  text: Uint8Array,
+): Buffer {
+  const value = sealable(TEXT_AT + text.length);
   value[SUM_BYTES] = OUTCOMES.indexOf(kind);
   writeId(value, SUM_BYTES + 1, time);
-  value.set(text, SUM_BYTES + 9);
+  value.set(mark, SUM_BYTES + 9);
+  value.set(text, SUM_BYTES + TEXT_AT);
   return seal(key, value);
 }
 
 /** The contents of a transaction row. `shards` contains the shards of enqueued entries, if there are any. */
 export interface Outcome {
   readonly time: number;
+  /** The mark of the message, in hex. */
+  readonly mark: string;
   readonly kind: OutcomeKind;
   readonly text: string;
   readonly shards: readonly number[] | undefined;
@@ -57,11 +74,12 @@ export function decodeOutcome(key: Uint8Array, value: Uint8Array): Outcome {
   const kind = OUTCOMES[bytes[0] ?? OUTCOMES.length];
   if (kind === undefined) throw damagedRow(key);
   const time = readId(bytes, 1);
-  const text = textOf(bytes, 9);
+  const mark = bytes.toString("hex", 9, TEXT_AT);
+  const text = textOf(bytes, TEXT_AT);
   // The line of operations of a message cannot contain a line break.
   const end = kind === "committed" ? text.indexOf("\n") : -1;
-  if (end < 0) return { time, kind, text, shards: undefined };
-  return { time, kind, text: text.slice(0, end), shards: JSON.parse(text.slice(end + 1)) as number[] };
+  if (end < 0) return { time, mark, kind, text, shards: undefined };
+  return { time, mark, kind, text: text.slice(0, end), shards: JSON.parse(text.slice(end + 1)) as number[] };
 }
 
 /** The row does not contain the document. `from` is the key from which the put of an entry moved it. */

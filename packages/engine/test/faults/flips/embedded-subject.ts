@@ -118,7 +118,7 @@ async function versions(node: CairnNode, { bucket, key }: Extract<Question, { as
 async function changes(node: CairnNode, upTo: number): Promise<string[]> {
   const found: string[] = [];
   const signal = AbortSignal.timeout(PATIENCE_MS);
-  for await (const event of node.watch({ from: 0, heartbeatMs: 100, signal })) {
+  for await (const event of node.watch({ from: "0", heartbeatMs: 100, signal })) {
     if (event.type === "cutoff") throw new Refused("NOT_READY", event.message);
     if (event.type === "tx") {
       const told = event.changes.map(({ op, bucket, namespace, name, json }) =>

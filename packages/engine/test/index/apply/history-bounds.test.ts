@@ -120,9 +120,10 @@ describe.each<[string, BoundPolicy]>([
     }
     // The history of the other bucket has no bound.
     const past = { txId: 500 };
-    expect(await index.list({ bucket: "other", limit: 1_000, asOf: past })).toEqual(
-      await whole.list({ bucket: "other", limit: 1_000, asOf: past }),
+    const listed = await Promise.all(
+      [index, whole].map((one) => one.list({ bucket: "other", limit: 1_000, asOf: past })),
     );
+    expect(listed[0]?.documents).toEqual(listed[1]?.documents);
   });
 });
 

@@ -5,6 +5,8 @@ import { sweepOutcomes } from "../../../src/index/apply/outcome-sweep.ts";
 import { IndexStore } from "../../../src/index/index-store.ts";
 import { checkTransactions } from "../../../src/index/inspect/check-rows.ts";
 import { changesFloor, readChanges } from "../../../src/index/read/transaction-changes.ts";
+import { markedPlace } from "../../../src/index/read/cursor.ts";
+import { formatPosition } from "@cairn/text";
 import { emptyState, type IndexState } from "../../../src/index/rows/index-state.ts";
 import { ROW, rowsOfKind, rowTxId } from "../../../src/index/rows/row-keys.ts";
 import { policyProblems } from "../../../src/policies/policy-problems.ts";
@@ -178,16 +180,17 @@ describe("groups of expired documents", () => {
 
 describe("readers of an index whose old outcomes were removed", () => {
   it("refuse a watch from before the bound, with the floor, and read the same changes after it", async () => {
-    const { index, kv, removedUpTo } = await indexOf(messages());
-    const { kv: whole } = await indexOf(messages(), 10_000, TRANSACTIONS);
+    const log = messages();
+    const { index, kv, removedUpTo } = await indexOf(log);
+    const { kv: whole } = await indexOf(log, 10_000, TRANSACTIONS);
     const query = { upTo: TRANSACTIONS, maxTransactions: 10_000, maxBytes: 1e9 };
     for (const bucket of [undefined, "pods"]) {
       const refused = readChanges(kv, { ...query, bucket, after: removedUpTo });
-      // The time of the transaction after which a watch begins is known.
-      const floor = removedUpTo + 1;
-      await expect(refused).rejects.toMatchObject({ code: "WATCH_COMPACTED", floor });
-      expect(await changesFloor(kv, { upTo: TRANSACTIONS, bucket })).toBe(floor);
-      const after = { ...query, bucket, after: floor };
+      // The mark of the transaction after which a watch begins is known.
+      const floor = await markedPlace(whole, removedUpTo + 1);
+      await expect(refused).rejects.toMatchObject({ code: "WATCH_COMPACTED", floor: formatPosition(floor) });
+      expect(await changesFloor(kv, { upTo: TRANSACTIONS, bucket })).toEqual(floor);
+      const after = { ...query, bucket, after: floor.txId };
       expect(await readChanges(kv, after)).toEqual(await readChanges(whole, after));
     }
     expect(index.state.pruned).toBeUndefined();

@@ -11,6 +11,7 @@ import {
 const LIST = { bucket: "pods", namespace: "default", prefix: "web-" };
 const KEY = { bucket: "pods", namespace: "default", name: "web-0" };
 const MARK = "ba9876543210";
+const PLACE = { txId: 3, mark: MARK };
 const REFUSED: unknown = expect.objectContaining({ code: "REQUEST_INVALID" });
 
 describe("cursors", () => {
@@ -21,8 +22,12 @@ describe("cursors", () => {
         const cursor = listCursor.encode(LIST, { txId, after, mark: MARK });
         expect(encodeURIComponent(cursor)).toBe(cursor);
         expect(listCursor.decode(LIST, cursor)).toEqual({ txId, after, mark: MARK });
-        expect(historyCursor.decode(KEY, historyCursor.encode(KEY, txId))).toBe(txId);
-        expect(evictionsCursor.decode({}, evictionsCursor.encode({}, after))).toBe(after);
+        expect(historyCursor.decode(KEY, historyCursor.encode(KEY, { txId, mark: MARK }))).toEqual({
+          txId,
+          mark: MARK,
+        });
+        const point = { txId, mark: MARK, before: after };
+        expect(evictionsCursor.decode({}, evictionsCursor.encode({}, point))).toEqual(point);
       }),
     );
   });
@@ -51,17 +56,17 @@ describe("cursors", () => {
     { ...LIST, where: { field: "state", value: "on" } },
     { ...LIST, asOf: { txId: 3 } },
   ])("of another list than %j are refused", (other) => {
-    const cursor = listCursor.encode(LIST, { txId: 3, after: "00", mark: MARK });
+    const cursor = listCursor.encode(LIST, { ...PLACE, after: "00" });
     expect(() => listCursor.decode(other, cursor)).toThrow("belongs to a different list");
   });
 
   it("of another kind are refused", () => {
     const shard = { queue: "pods", shard: 3 };
-    const origin = openEntriesCursor.encode(shard, { txId: 3, at: 0 });
+    const origin = openEntriesCursor.encode(shard, { ...PLACE, at: 0 });
     const refused = "belongs to a different list";
-    expect(() => listCursor.decode(LIST, historyCursor.encode(KEY, 3))).toThrow(refused);
+    expect(() => listCursor.decode(LIST, historyCursor.encode(KEY, PLACE))).toThrow(refused);
     expect(() => historyCursor.decode(KEY, origin)).toThrow(refused);
-    expect(() => historyCursor.decode({ ...KEY, name: "web-1" }, historyCursor.encode(KEY, 3))).toThrow(
+    expect(() => historyCursor.decode({ ...KEY, name: "web-1" }, historyCursor.encode(KEY, PLACE))).toThrow(
       refused,
     );
     expect(() => openEntriesCursor.decode({ ...shard, shard: 4 }, origin)).toThrow(refused);

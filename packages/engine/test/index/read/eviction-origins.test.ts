@@ -6,6 +6,7 @@ import { expect, it, onTestFinished } from "vitest";
 import { earliestWrites } from "../../../src/index/read/eviction-reads.ts";
 import { transactionRowKey } from "../../../src/index/rows/row-keys.ts";
 import { encodeOutcome, type OutcomeKind } from "../../../src/index/rows/row-values.ts";
+import { MARK_BYTES } from "../../../src/index/rows/chain-rows.ts";
 
 type Row = readonly [txId: number, ops: readonly (readonly (string | number)[])[], kind?: OutcomeKind];
 
@@ -18,7 +19,11 @@ async function reader(rows: readonly Row[]) {
     rows.map(([txId, ops, kind = "committed"]) => {
       const text = kind === "committed" ? (txId === 1 ? "" : JSON.stringify({ ops })) : "CONFLICT: no";
       const key = transactionRowKey(txId);
-      return { type: "put", key, value: encodeOutcome(key, 0, kind, Buffer.from(text)) };
+      return {
+        type: "put",
+        key,
+        value: encodeOutcome(key, { time: 0, mark: Buffer.alloc(MARK_BYTES) }, kind, Buffer.from(text)),
+      };
     }),
   );
   return kv;

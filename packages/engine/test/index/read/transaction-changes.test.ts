@@ -8,7 +8,8 @@ import type { Transaction, TxOperation } from "@cairn/client";
 import { IndexStore } from "../../../src/index/index-store.ts";
 import { type ChangesQuery, readChanges } from "../../../src/index/read/transaction-changes.ts";
 import { emptyState } from "../../../src/index/rows/index-state.ts";
-import { qualifiedKey } from "@cairn/text";
+import { markedPlace } from "../../../src/index/read/cursor.ts";
+import { formatPosition, qualifiedKey } from "@cairn/text";
 import { encodeBirthRecord, encodeTransaction } from "../../../src/transactions/transaction-codec.ts";
 import { changesBytes } from "../../../src/index/read/transaction-event.ts";
 import { LargestRead } from "../support/largest-read.ts";
@@ -157,9 +158,10 @@ describe("the changes of transactions", () => {
       // A page ends with the transaction that reaches the bound.
       expect(page.bytes).toBeLessThan(50_000 + 1_200);
       expect(page.bytes).toBe(page.transactions.reduce((sum, { changes: of }) => sum + changesBytes(of), 0));
-      expect(page.upTo).toBeGreaterThan(after);
+      const end = page.end?.txId ?? 0;
+      expect(end).toBeGreaterThan(after);
       seen.push(...page.transactions.map(({ txId }) => txId));
-      after = page.upTo;
+      after = end;
     }
     expect(seen).toEqual(Array.from({ length: 500 }, (_, n) => n + 2));
     await index.close();
@@ -183,7 +185,7 @@ describe("the changes of transactions", () => {
         const isFirstLarge = (page.transactions[0]?.changes[0]?.json?.length ?? 0) > MIB;
         expect(measured.bytes).toBeLessThan(isFirstLarge ? 2 * MIB : 16 * MIB);
         expect(page.bytes).toBeLessThan(maxBytes + MIB + 1_000);
-        after = page.upTo;
+        after = page.end?.txId ?? 0;
         ends.push(after);
       }
       // Transaction 1 is the birth record. Small documents share a page with the large one after them.
@@ -252,7 +254,7 @@ describe("the changes of transactions", () => {
     expect(pruned).toBeGreaterThan(2);
     await expect(changes({ after: pruned - 1 })).rejects.toMatchObject({
       code: "WATCH_COMPACTED",
-      floor: pruned,
+      floor: formatPosition(await index.read((reader) => markedPlace(reader, pruned))),
     });
     const whole = await changes({ after: pruned });
     expect(whole.transactions.map(({ txId }) => txId)[0]).toBe(pruned + 1);

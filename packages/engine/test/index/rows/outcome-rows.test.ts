@@ -6,6 +6,7 @@ import { OutcomeBatch, readOutcome, readOutcomes } from "../../../src/index/rows
 import { rowTxId, transactionRowKey } from "../../../src/index/rows/row-keys.ts";
 import { encodeOutcome } from "../../../src/index/rows/row-values.ts";
 import { flipped } from "./flipped.ts";
+import { MARK_BYTES } from "../../../src/index/rows/chain-rows.ts";
 
 async function emptyStore(): Promise<KvStore> {
   const kv = await memoryProvider().open("/nonexistent/in-memory");
@@ -26,7 +27,8 @@ async function written(
     for (const length of texts) {
       from += 1;
       const key = transactionRowKey(offset + from);
-      batch.add(offset + from, key, encodeOutcome(key, from, "aborted", textOf(offset + from, length)));
+      const head = { time: from, mark: Buffer.alloc(MARK_BYTES, from) };
+      batch.add(offset + from, key, encodeOutcome(key, head, "aborted", textOf(offset + from, length)));
     }
     await kv.batch([...batch.rows()]);
   }

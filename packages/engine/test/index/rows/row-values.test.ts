@@ -21,6 +21,7 @@ import {
   outcomeOperations,
 } from "../../../src/index/rows/row-values.ts";
 import { flipped } from "./flipped.ts";
+import { MARK_BYTES, NO_MARK } from "../../../src/index/rows/chain-rows.ts";
 
 const CORRUPT = expect.objectContaining({ code: "INDEX_CORRUPT" }) as unknown;
 const ids = fc.maxSafeNat();
@@ -44,7 +45,12 @@ describe("a row with a checksum", () => {
         const key = transactionRowKey(txId);
         return {
           key,
-          value: encodeOutcome(key, time, "committed", Buffer.from(text)),
+          value: encodeOutcome(
+            key,
+            { time, mark: Buffer.alloc(MARK_BYTES, 7) },
+            "committed",
+            Buffer.from(text),
+          ),
           decode: decodeOutcome,
         };
       }),
@@ -88,7 +94,9 @@ describe("the operations of an outcome", () => {
   it("are the puts and deletes that moves amounted to, even if the message escapes the name of a move", () => {
     for (const name of ["move", "m\\u006fve"]) {
       const text = `{"ops":[["${name}","jobs","0/a",1,5]]}`;
-      expect(outcomeOperations({ kind: "committed", time: 1, text, shards: undefined })).toEqual([
+      expect(
+        outcomeOperations({ kind: "committed", time: 1, mark: NO_MARK, text, shards: undefined }),
+      ).toEqual([
         ["delete", "jobs", "0/a"],
         ["put", "jobs", "1/a", { from: "0/a" }],
       ]);
