@@ -1,28 +1,24 @@
 import { type IncomingMessage, request } from "node:http";
+import type { ClientChange, Position } from "@cairn/client";
+import { parsePosition } from "@cairn/text";
+import { changeText, type WatchFilter } from "./watch-oracle.ts";
 
 /** The events that a watcher received between a start and the point at which it could not resume. */
 export interface WatchedSegment {
-  readonly from: number;
-  /** The transaction up to which everything was received. */
-  lastTxId: number;
-  lastTxTime: string | null;
+  readonly begin: Position;
+  /** The position up to which everything was received. */
+  position: Position;
   readonly seen: { readonly txId: number; readonly changes: readonly string[] }[];
   /**
    * The reason why the watch could not be resumed: the history up to `floor` was pruned, or the log lost transactions
    * that had been received.
    */
-  ended: { readonly floor: number } | "regressed" | undefined;
-}
-
-/** The changes that a watcher requests. By default, it requests all changes. */
-export interface WatchFilter {
-  readonly bucket?: string;
-  readonly namespace?: string;
+  ended: { readonly floor: Position } | "regressed" | undefined;
 }
 
 /** Options for a {@link TortureWatcher}. */
 export interface TortureWatcherOptions extends WatchFilter {
-  readonly from: number | undefined;
+  readonly from: Position | undefined;
   /** Returns a number in [0, 1). */
   readonly random: () => number;
   /** The current addresses of the nodes, including those that are down. */
@@ -33,16 +29,10 @@ interface SentEvent {
   readonly event: string;
   readonly data: {
     readonly txId: number;
-    readonly txTime: string | null;
+    readonly position: Position;
     readonly ahead?: boolean;
     readonly reason?: string;
-    readonly changes?: readonly {
-      readonly op: string;
-      readonly bucket: string;
-      readonly namespace: string;
-      readonly name: string;
-      readonly document?: unknown;
-    }[];
+    readonly changes?: readonly ClientChange[];
   };
 }
 
@@ -71,8 +61,9 @@ export class TortureWatcher {
     this.#running.catch(() => {});
   }
 
-  get lastTxId(): number {
-    return this.segments.at(-1)?.lastTxId ?? -1;
+  /** The position up to which the watcher has received everything, unless it cannot resume there. */
+  get position(): Position | undefined {
+    return this.#segment()?.position;
   }
 
   /** Stops disconnecting and pausing. */
@@ -87,8 +78,7 @@ export class TortureWatcher {
 
   async #run(): Promise<void> {
     const { from } = this.#options;
-    if (from !== undefined)
-      this.segments.push({ from, lastTxId: from, lastTxTime: null, seen: [], ended: undefined });
+    if (from !== undefined) this.#begin(from);
     while (!this.#stop.signal.aborted) {
       const urls = this.#options.urls();
       const url = urls[Math.floor(this.#options.random() * urls.length)];
@@ -107,14 +97,19 @@ export class TortureWatcher {
   async #open(url: string): Promise<IncomingMessage | undefined> {
     const query = new URLSearchParams({ ...this.filter, heartbeat: "PT0.2S" });
     const segment = this.#segment();
-    if (segment !== undefined) query.set("from", String(segment.lastTxId));
-    if (segment?.lastTxTime !== null && segment !== undefined) query.set("from-time", segment.lastTxTime);
+    if (segment !== undefined) query.set("from", segment.position);
     return await new Promise((resolve) => {
       const { signal } = this.#stop;
       request(`${url}/api/v1/watch?${query.toString()}`, { agent: false, signal }, resolve)
         .once("error", () => resolve(undefined))
         .end();
     });
+  }
+
+  #begin(begin: Position): WatchedSegment {
+    const segment: WatchedSegment = { begin, position: begin, seen: [], ended: undefined };
+    this.segments.push(segment);
+    return segment;
   }
 
   #segment(): WatchedSegment | undefined {
@@ -127,7 +122,7 @@ export class TortureWatcher {
     if (response.statusCode === 503 || body === undefined) return;
     if (response.statusCode !== 410)
       throw new Error(`a watch was answered with ${response.statusCode}: ${body}`);
-    const { floor, reason } = JSON.parse(body) as { floor: number; reason: "compacted" | "regressed" };
+    const { floor, reason } = JSON.parse(body) as { floor: Position; reason: "compacted" | "regressed" };
     this.#end(reason === "regressed" ? reason : { floor });
   }
 
@@ -160,37 +155,32 @@ export class TortureWatcher {
     }
   }
 
-  #cutOff({ txId, txTime, reason = "" }: SentEvent["data"]): void {
+  #cutOff({ position, reason = "" }: SentEvent["data"]): void {
     this.cutoffs.set(reason, (this.cutoffs.get(reason) ?? 0) + 1);
     if (reason === "regressed") {
       this.#end("regressed");
       return;
     }
     const segment = this.#segment();
-    if (segment === undefined || txId < segment.lastTxId) {
-      throw new Error(`cut off at ${txId}, which is before ${segment?.lastTxId}`);
+    if (segment === undefined || txIdOf(position) < txIdOf(segment.position)) {
+      throw new Error(`cut off at ${position}, which is before ${segment?.position}`);
     }
-    segment.lastTxId = txId;
-    segment.lastTxTime = txTime ?? segment.lastTxTime;
+    segment.position = position;
   }
 
-  #record({ event, data: { txId, txTime, ahead, changes = [] } }: SentEvent): void {
+  #record({ event, data: { txId, position, ahead, changes = [] } }: SentEvent): void {
     if (ahead === true) return;
-    let segment = this.#segment();
-    if (segment === undefined) {
-      segment = { from: txId, lastTxId: txId, lastTxTime: txTime, seen: [], ended: undefined };
-      this.segments.push(segment);
-    }
-    if (txId < segment.lastTxId) throw new Error(`${event} ${txId} came after ${segment.lastTxId}`);
+    const segment = this.#segment() ?? this.#begin(position);
+    if (txId < txIdOf(segment.position)) throw new Error(`${event} ${txId} came after ${segment.position}`);
     if (event === "tx") {
-      const received = changes.map(({ op, bucket, namespace, name, document }) =>
-        [op, bucket, `${namespace}/${name}`, ...(op === "put" ? [JSON.stringify(document)] : [])].join(" "),
-      );
-      segment.seen.push({ txId, changes: received });
+      segment.seen.push({ txId, changes: changes.map(changeText) });
     }
-    segment.lastTxId = txId;
-    segment.lastTxTime = txTime;
+    segment.position = position;
   }
+}
+
+function txIdOf(position: Position): number {
+  return parsePosition(position, "position").txId;
 }
 
 /** Yields the events of a stream until it ends or breaks. An incomplete event is dropped. */

@@ -2,7 +2,7 @@ import { rm } from "node:fs/promises";
 import path from "node:path";
 import { NodeProcess } from "./cairn-process.ts";
 import { FaultScene } from "./fault-scene.ts";
-import { type ExpectedTransaction, expectedTransactions } from "./watch-oracle.ts";
+import { type WatchedHistory, watchedHistory } from "./watch-oracle.ts";
 
 /** Three node processes on one log. A test kills them, removes their indexes, and rolls back their log. */
 export class WatchedCluster {
@@ -10,6 +10,8 @@ export class WatchedCluster {
   readonly #nodes: NodeProcess[] = [];
   /** The last known address of each node; the address of a killed node is kept until the node is restarted. */
   readonly urls: string[] = [];
+  /** The histories that the log had before it lost its end. */
+  readonly lost: WatchedHistory[] = [];
 
   private constructor(scene: FaultScene) {
     this.scene = scene;
@@ -66,9 +68,16 @@ export class WatchedCluster {
     );
   }
 
-  /** Returns the transactions that watchers of the current log must receive. */
-  async expected(): Promise<readonly ExpectedTransaction[]> {
-    return await this.scene.operate(async (operator) => await expectedTransactions(operator.messages()));
+  /** Returns what watchers of the current log must receive. */
+  async history(): Promise<WatchedHistory> {
+    return await this.scene.operate(async (operator) => await watchedHistory(operator.messages()));
+  }
+
+  /** Replaces the log with the copy that the scene made, while the nodes run. */
+  async loseEnd(): Promise<void> {
+    this.lost.push(await this.history());
+    await this.scene.stopAndRestoreStore();
+    await this.scene.nats.start();
   }
 
   async close(): Promise<void> {

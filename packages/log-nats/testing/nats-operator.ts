@@ -180,8 +180,12 @@ export class NatsOperator {
 
   async #message(position: number): Promise<LogMessage | undefined> {
     try {
-      const { seq, data, time } = await this.#manager.streams.getMessage(this.stream, { seq: position });
-      return { position: seq, time: time.getTime(), payload: data };
+      const { seq, data, time, timestamp } = await this.#manager.streams.getMessage(this.stream, {
+        seq: position,
+      });
+      const [, fraction = ""] = /\.(\d+)Z$/.exec(timestamp) ?? [];
+      const nanoseconds = Number(fraction.padEnd(9, "0").slice(3));
+      return { position: seq, time: time.getTime(), nanoseconds, payload: data };
     } catch (error) {
       if (error instanceof NatsError && error.api_error?.err_code === NO_MESSAGE) return undefined;
       throw error;
