@@ -4,8 +4,9 @@ import { CairnError, Semaphore } from "@cairn/kv";
 import type { Logger } from "pino";
 import type { NodeStatus, TxId } from "@cairn/client";
 import { asCairnError } from "../observe/failures.ts";
-import type { SendAnswer } from "../log/peer-channel.ts";
+import type { PeerChannel, SendAnswer } from "../log/peer-channel.ts";
 import type { TxLog } from "../log/tx-log.ts";
+import { type AskOptions, askSilent, askStatus } from "./ask-cluster.ts";
 import {
   type Answer,
   decodeQuestion,
@@ -41,6 +42,8 @@ const MAX_COMPARING = 1_000;
 
 /** How long a silent node is expected to respond (ms). Nodes announce themselves about every minute. */
 const EXPECTED_MS = 180_000;
+/** How long a node that has opened its log waits for the others to say that they are there (ms). */
+const LEARN_MS = 3_000;
 
 export class PeerServer {
   readonly identity: PeerIdentity;
@@ -86,6 +89,42 @@ export class PeerServer {
         this.#logger.warn({ code, hint }, `${message} cairn status --cluster will not show this node.`);
       },
     );
+  }
+
+  /**
+   * Asks the nodes of a log who is there, and which nodes they remember. A node knows none when it starts, and would not
+   * miss one that disappears before its next announcement. What cannot be learned now, announcements show later.
+   */
+  async learn({ peers }: TxLog): Promise<void> {
+    if (peers === undefined) return;
+    try {
+      await this.#learn(peers, { timeoutMs: LEARN_MS, signal: this.#stop.signal });
+    } catch (thrown) {
+      const error = asCairnError(thrown);
+      if (error.code === "INTERNAL") this.#logger.error({ err: thrown }, error.message);
+    }
+  }
+
+  async #learn(channel: PeerChannel, options: AskOptions): Promise<void> {
+    const note = (one: Omit<Heard, "at">, agoMs: number): void => {
+      // An earlier process of this node may be among those that others remember.
+      if (one.node !== this.identity.node) this.#heard.heard(one, agoMs);
+    };
+    const askedAt = performance.now();
+    const peers = await askStatus(channel, options);
+    const since = performance.now();
+    const logs = new Set<string>();
+    for (const { instance, node, status } of peers) {
+      const { id } = status.log;
+      if (id === null) continue;
+      logs.add(id);
+      note({ instance, node, log: id }, since - askedAt);
+    }
+    for (const log of logs) {
+      const silent = await askSilent(channel, peers, log, options);
+      const agoMs = performance.now() - since;
+      for (const { instance, node, forMs } of silent) note({ instance, node, log }, agoMs + forMs);
+    }
   }
 
   /** Stops responding, and waits for a rebuild to end. Reads of the index end when the index is closed. */
@@ -180,25 +219,28 @@ const MAX_REMEMBERED = 1_000;
 const MAX_NAMED = 100;
 
 interface Heard {
+  readonly instance: string;
   readonly node: string;
   readonly log: string;
   readonly at: number;
 }
 
-/** The other nodes whose announcements a node has received, so that a frozen or killed node is still known. */
+/** The other nodes that a node has heard from, itself or through others, so that a frozen or killed node is still known. */
 export class HeardNodes {
   readonly #heard = new Map<string, Heard>();
+  /** When nodes have stopped: a response to an earlier question may be noted later. */
+  readonly #left = new Map<string, number>();
   readonly #now: () => number;
 
   constructor(now: () => number = () => performance.now()) {
     this.#now = now;
   }
 
-  heard({ instance, node, log }: Pick<Heard, "node" | "log"> & { readonly instance: string }): void {
-    this.#heard.delete(instance);
-    this.#heard.set(instance, { node, log, at: this.#now() });
-    const [oldest] = this.#heard.keys();
-    if (this.#heard.size > MAX_REMEMBERED && oldest !== undefined) this.#heard.delete(oldest);
+  heard({ instance, node, log }: Omit<Heard, "at">, agoMs = 0): void {
+    const at = this.#now() - agoMs;
+    const isOld =
+      at <= Math.max(this.#left.get(node) ?? -Infinity, this.#heard.get(instance)?.at ?? -Infinity);
+    if (!isOld) remember(this.#heard, instance, { instance, node, log, at });
   }
 
   /** Returns the instances heard from, of all nodes or of one. */
@@ -212,6 +254,7 @@ export class HeardNodes {
   /** Forgets a node that stops, with its earlier processes: it may have been killed before it ran again. */
   left(node: string): void {
     for (const [instance, one] of this.#heard) if (one.node === node) this.#heard.delete(instance);
+    remember(this.#left, node, this.#now());
   }
 
   others(log: string, instances: readonly string[]): SilentNode[] {
@@ -222,4 +265,11 @@ export class HeardNodes {
       .map(([instance, { node, at }]) => ({ instance, node, forMs: Math.round(now - at) }))
       .slice(-MAX_NAMED);
   }
+}
+
+function remember<T>(known: Map<string, T>, key: string, value: T): void {
+  known.delete(key);
+  known.set(key, value);
+  const [oldest] = known.keys();
+  if (known.size > MAX_REMEMBERED && oldest !== undefined) known.delete(oldest);
 }

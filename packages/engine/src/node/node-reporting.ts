@@ -189,6 +189,7 @@ export class NodeReporting {
 
   opened(log: TxLog): void {
     this.#peers.listen(log);
+    void this.#peers.learn(log);
     void this.look();
   }
 

@@ -6,11 +6,16 @@ import path from "node:path";
 import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
 import { faultyStore, unreachable, memoryStore } from "@cairn/checkpoint/testing";
+import { pino } from "pino";
 import { afterEach, beforeEach, expect, it, onTestFinished, vi } from "vitest";
 import { askSilent, askStatus } from "../../src/cluster/ask-cluster.ts";
-import { HeardNodes } from "../../src/cluster/peer-server.ts";
+import { decodeQuestion, encodeMessage } from "../../src/cluster/peer-messages.ts";
+import { HeardNodes, type PeerActions, PeerServer } from "../../src/cluster/peer-server.ts";
+import type { PeerChannel } from "../../src/log/peer-channel.ts";
+import type { TxLog } from "../../src/log/tx-log.ts";
 import { openNatsTxLog } from "@cairn/log-nats/src/nats-tx-log";
 import { ClusterScene, put } from "@cairn/test-support/nodes/cluster-scene";
+import { MemoryNode } from "@cairn/test-support/nodes/memory-node";
 import { statusOf } from "./responded.ts";
 
 const CHILD = fileURLToPath(new URL("../../dist/test/faults/frozen-child.js", import.meta.url));
@@ -123,6 +128,70 @@ it(
   },
 );
 
+it(
+  "a node that disappears soon after the others were restarted is missed, as long as one of them remembers it",
+  { tags: "rest/slow" },
+  async () => {
+    const first = await scene.ready("a");
+    await put(first, 0, 3, "x");
+    const { kill } = await startProcess();
+    await heardOf("frozen", "a");
+    await scene.stop(first);
+    const a = await scene.ready("a");
+    // The next announcement of the other node would come after about a minute.
+    await heardOf("frozen", "a");
+    await kill();
+    expect(await statusOf(scene, 1)).toMatchObject({
+      code: 3,
+      stderr: expect.stringMatching(/^NOT_READY: frozen: no response; last heard from /),
+    });
+    await scene.ready("b");
+    await heardOf("frozen", "b");
+    await scene.stop(a);
+    const later = JSON.parse((await statusOf(scene, 1, "--json")).stdout) as object;
+    expect(later).toMatchObject({ nodes: [{ node: "b" }], silent: [{ node: "frozen" }] });
+  },
+);
+
+function answer(node: string, part: object): Uint8Array {
+  return encodeMessage({ cairn: 1, instance: node, node, host: "h", pid: 1, startedAt: "t", ...part });
+}
+
+it("a node learns of no node that stops while it asks, of no earlier process of its own, and of no one twice", async () => {
+  const noted = { log: "l", forMs: 5_000 };
+  const remembered = ["self", "gone", "killed"].map((node) => ({ ...noted, node, instance: `old ${node}` }));
+  const { log } = await new MemoryNode().status();
+  const status = { ...(await new MemoryNode().status()), log: { ...log, id: "l" } };
+  const serving: ((question: Uint8Array, send: (answer: Uint8Array) => void) => void)[] = [];
+  const tell = (question: object): void =>
+    serving.forEach((serve) => serve(encodeMessage(question), () => {}));
+  const channel: PeerChannel = {
+    address: "",
+    serve: (serve) => {
+      serving.push(serve);
+      return () => {};
+    },
+    async *ask(question) {
+      if (decodeQuestion(question)?.ask === "status") {
+        yield answer("there", { status });
+        yield answer("leaving", { status });
+        tell({ cairn: 1, ask: "leaving", node: "leaving" });
+      } else {
+        tell({ cairn: 1, ask: "leaving", node: "gone" });
+        for (const node of ["there", "leaving"]) yield answer(node, { others: remembered });
+      }
+    },
+  };
+  const server = new PeerServer("self", Object.create(null) as PeerActions, pino({ level: "silent" }));
+  const peers = { peers: channel } as unknown as TxLog;
+  server.listen(peers);
+  await server.learn(peers);
+  expect([...server.expected].toSorted()).toEqual(
+    [server.identity.instance, "old killed", "there"].toSorted(),
+  );
+  await server.close();
+});
+
 it("a failing store and removed files of an index are reported in the notes", async () => {
   let isAway = false;
   const store = faultyStore(memoryStore(), { fail: () => (isAway ? unreachable() : undefined) });
@@ -172,6 +241,11 @@ it("at most a thousand nodes are remembered, for an hour after they were last he
   expect(heard.others("l", ["i2"])).toEqual([]);
   heard.heard({ instance: "i2-restarted", node: "n2", log: "l" });
   heard.left("n2");
+  expect(heard.others("l", [])).toEqual([]);
+  // Others remember it for no longer than those that have heard from it themselves.
+  heard.heard({ instance: "i3", node: "n3", log: "l" }, 3_599_000);
+  expect(heard.others("l", [])).toMatchObject([{ node: "n3", forMs: 3_599_000 }]);
+  now += 1_000;
   expect(heard.others("l", [])).toEqual([]);
   for (let n = 0; n < 1_001; n += 1) hear(n);
   expect(
