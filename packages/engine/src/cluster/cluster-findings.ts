@@ -54,15 +54,14 @@ export function clusterStatus(
   known: readonly ClusterFinding[] = [],
 ): Omit<ClusterStatus, "askedBy"> {
   const { log, peers, silent, past } = view;
-  const findings = worstFirst([...known, ...clusterFindings(view, now)]);
   const members = peers.filter(isMember(view));
   const ready = members.filter(({ status }) => status.phase === "ready").length;
   const others = members.length - ready;
+  // If the others could not be asked, one of them may be ready.
+  const unserved = ready > 0 || others === 0 || known.length > 0 ? [] : [noneReady(others)];
+  const findings = worstFirst([...known, ...clusterFindings(view, now), ...unserved]);
   const joining = others === 0 ? "" : `, and ${formatCount(others)} not yet`;
-  const message =
-    ready === 0
-      ? `No node is ready yet; ${formatNumberOf(others, "node")} responded.`
-      : `${formatNumberOf(ready, "node")} ${ready === 1 ? "is" : "are"} ready${joining}.`;
+  const message = `${formatNumberOf(ready, "node")} ${ready === 1 ? "is" : "are"} ready${joining}.`;
   return {
     at: new Date(now).toISOString(),
     verdict: verdictOf(findings, ready > 0, message),
@@ -77,6 +76,12 @@ export function clusterStatus(
     past: past === undefined ? null : { txId: past.txId, differ: past.differ ?? null },
     findings,
   };
+}
+
+function noneReady(responded: number): ClusterFinding {
+  const message = `No node is ready yet; ${formatNumberOf(responded, "node")} responded.`;
+  const hint = "Remove what other findings name, and wait until a node is ready: cairn status --wait PT30S.";
+  return { ...finding("no-node-ready", { message, hint }), node: null };
 }
 
 function newestCheckpoint({ status: { checkpoints } }: Peer): number {

@@ -42,6 +42,7 @@ export const SAME_ID_HINT =
 export const CLUSTER_FINDINGS = {
   "node-silent": "failing",
   "nodes-not-asked": "failing",
+  "no-node-ready": "failing",
 } as const satisfies Readonly<Record<string, Severity>>;
 
 const ALL = { ...NODE_FINDINGS, ...CLUSTER_FINDINGS };
@@ -78,6 +79,7 @@ const MEANWHILE: Readonly<Record<keyof typeof ALL, string>> = {
   "different-log-accepted": "this node moves a good index aside if the log is lost.",
   "node-silent": "requests to this node fail.",
   "nodes-not-asked": "it is unknown how the other nodes are.",
+  "no-node-ready": "requests to all nodes fail.",
 };
 
 const SEVERITIES: readonly Severity[] = ["failing", "attention", "notice"];

@@ -3,7 +3,7 @@ import type { ClusterFinding, NodeStatus } from "@cairn/client";
 import type { Peer } from "../../src/cluster/ask-cluster.ts";
 import { clusterFindings, clusterStatus } from "../../src/cluster/cluster-findings.ts";
 import type { ClusterView } from "../../src/cluster/cluster-view.ts";
-import { findingText } from "../../src/findings/findings.ts";
+import { finding, findingText } from "../../src/findings/findings.ts";
 import { withFindings } from "../../src/findings/node-findings.ts";
 import { MemoryNode, RESOURCES } from "@cairn/test-support/nodes/memory-node";
 
@@ -50,11 +50,33 @@ test("a healthy cluster has no findings, and its verdict counts the nodes", () =
     message: "2 nodes are ready, and 1 not yet.",
     hint: null,
   });
-  const none = view([peer("a", { phase: "replaying" })]);
-  expect(clusterStatus(none, NOW).verdict).toMatchObject({
-    state: "not-ready",
-    hint: expect.stringContaining("PT30S"),
+});
+
+test("a cluster of which no node is ready fails, after what each node reports, unless the others were not asked", () => {
+  const failure = { code: "LOG_UNREACHABLE", message: "It is down.", hint: "Start it.", ...RETRYING };
+  const restoring = { phase: "restoring", failure } as const;
+  const none = view([peer("a", restoring), peer("b", { phase: "replaying" })]);
+  expect(clusterStatus(none, NOW)).toMatchObject({
+    verdict: {
+      state: "failing",
+      message: "No node is ready yet; 2 nodes responded.",
+      hint: expect.stringContaining("cairn status --wait PT30S"),
+    },
+    findings: [
+      { code: "no-node-ready", node: null },
+      { code: "node-interrupted", node: "a" },
+    ],
   });
+  const failed = view([peer("a", { ...restoring, phase: "failed" })]);
+  expect(clusterStatus(failed, NOW).findings.map(({ code }) => code)).toEqual([
+    "node-failed",
+    "no-node-ready",
+  ]);
+  const unknown = { ...finding("nodes-not-asked", { message: "No." }), node: "a" };
+  const alone = clusterStatus(view([peer("a", restoring)]), NOW, [unknown]);
+  expect(alone.findings.map(({ code }) => code)).toEqual(["nodes-not-asked", "node-interrupted"]);
+  const another = { log: { ...STATUS.log, id: "two" } };
+  expect(clusterStatus(view([peer("a", another)]), NOW).findings).toEqual([]);
 });
 
 test("the worst finding comes first and decides the verdict", () => {
@@ -311,7 +333,7 @@ test("a log that refuses transactions or does not respond fails; a damaged check
         join: { ...STATUS.join, skipped: [{ ...skip, code }] },
         ...saving({ last: { name: "d", txId: 10, takenAt, bytes: 1, ageMs: 1 } }, 0),
       }),
-    ]).map(({ code: finding }) => finding);
+    ]).map((one) => one.code);
   expect(skipped("CHECKPOINT_CORRUPT", ago(24 * HOUR))).toEqual(["checkpoint-skipped"]);
   expect(skipped("CHECKPOINT_CORRUPT", ago(HOUR))).toEqual([]);
   expect(skipped("INDEX_VERSION", ago(24 * HOUR))).toEqual([]);
