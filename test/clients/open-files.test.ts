@@ -1,13 +1,13 @@
 import { execFile, spawn } from "node:child_process";
 import { once } from "node:events";
 import { mkdtemp, readdir, readFile, rm } from "node:fs/promises";
-import { Agent, get, request } from "node:http";
+import { Agent, get, type IncomingMessage, request } from "node:http";
 import { connect, type Socket } from "node:net";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { text } from "node:stream/consumers";
 import { promisify } from "node:util";
-import { expect, it, onTestFinished } from "vitest";
+import { expect, it, onTestFinished, vi } from "vitest";
 import { CAIRN, NodeProcess, ROOT } from "@cairn/test-support/cairn-process";
 
 const REPORT_ERROR = path.join(ROOT, "packages/cli/dist/src/terminal/report-error.js");
@@ -147,6 +147,63 @@ it(
     expect(await node.status()).toMatchObject({ phase: "ready", failure: null, join: { movedAside: [] } });
     expect(await readdir(path.join(dir, "limited-index"))).not.toContain("quarantine");
     expect(node.output()).not.toMatch(/INDEX_CORRUPT|INTERNAL|LOG_GAP|LOG_REGRESSED/);
+  },
+);
+
+/** Opens a watch on a connection of its own, and returns its status and its error, if it is refused. */
+async function openWatch(url: string, headers: Readonly<Record<string, string>> = {}) {
+  const sent = get(`${url}/api/v1/watch`, { agent: false, headers });
+  onTestFinished(() => void sent.destroy());
+  const [answer] = (await once(sent, "response")) as [IncomingMessage];
+  const { statusCode: status } = answer;
+  const close = (): unknown => sent.destroy();
+  if (status === 200 && headers["accept"] === undefined) return { status, close };
+  const body = await text(answer);
+  return { status, close, body, error: status === 200 ? undefined : (JSON.parse(body) as object) };
+}
+
+it(
+  "watches leave connections for everything else, and those beyond them are refused, with a finding",
+  { tags: "rest/slow" },
+  async () => {
+    const { dir, node, url } = await startLimited();
+    const watches: Awaited<ReturnType<typeof openWatch>>[] = [];
+    while (watches.at(-1)?.status !== 503) watches.push(await openWatch(url));
+    expect(new Set(watches.slice(0, -1).map(({ status }) => status))).toEqual(new Set([200]));
+    const refusal = {
+      code: "OVERLOADED",
+      message: `All watches that this node's limit on open files allows are open (${watches.length - 1}).`,
+      hint: expect.stringMatching(/^Use another node, or raise the limit on open files/) as string,
+    };
+    expect(watches.at(-1)?.error).toEqual({ error: refusal });
+    // An EventSource would not connect again after an error.
+    expect(await openWatch(url, { accept: "text/event-stream" })).toMatchObject({
+      status: 200,
+      body: expect.stringMatching(/^retry: \d+\n: All watches .*\n\n$/) as string,
+    });
+    for (const address of ["health/live", "health/ready", "metrics", "status", "api/v1/things"]) {
+      const [answer] = (await once(get(`${url}/${address}`, { agent: false }), "response")) as [
+        IncomingMessage,
+      ];
+      expect([address, answer.statusCode]).toEqual([address, 200]);
+      answer.resume();
+    }
+    expect((await put(url, 0, 0)).status).toBe(201);
+    const { code: error, message, hint } = refusal;
+    const found = { code: "connections-refused", severity: "attention", error, message, hint };
+    expect((await node.status()).findings).toMatchObject([found]);
+    const cluster = (await (await fetch(`${url}/status/cluster`)).json()) as object;
+    expect(cluster).toMatchObject({ findings: [found], verdict: { state: "attention" } });
+    watches[0]?.close();
+    await vi.waitFor(async () => expect((await openWatch(url)).status).toBe(200));
+
+    // The hint: raise the limit, and restart the node.
+    await node.stop();
+    const raised = NodeProcess.start({ id: "limited", dir, openFiles: 2 * OPEN_FILES });
+    onTestFinished(() => raised.kill());
+    await raised.ready();
+    for (const _ of watches) expect((await openWatch(await raised.url())).status).toBe(200);
+    expect((await raised.status()).findings).toEqual([]);
   },
 );
 

@@ -17,8 +17,10 @@ interface ConnectionState {
 export interface ConnectionLimits {
   /** Each additional connection replaces the oldest idle one. Defaults to no limit. */
   readonly maxConnections: number | undefined;
-  /** Called for each connection that is refused or closed because of the limit. */
+  /** Called for each idle connection that is closed because of the limit. */
   readonly onReached: () => void;
+  /** Called for each new connection that is refused because of the limit: every other one has a request in progress. */
+  readonly onRefused: () => void;
   /** Whether a connection begins with a TLS handshake. */
   readonly isEncrypted: boolean;
   /** Learns which responses have been sent, and which never will be. */
@@ -210,14 +212,17 @@ export class Connections {
   }
 
   #admit(socket: Socket): boolean {
-    const { maxConnections = Number.POSITIVE_INFINITY, onReached } = this.#limits;
+    const { maxConnections = Number.POSITIVE_INFINITY, onReached, onRefused } = this.#limits;
     if (this.#isClosing) socket.destroy();
     else if (this.#states.size + this.#handshakes.size >= maxConnections) {
-      onReached();
       // If every connection is busy, none is closed for the new one.
-      const replaced = this.#oldestIdle() ?? socket;
-      this.#states.delete(replaced);
-      replaced.destroy();
+      const replaced = this.#oldestIdle();
+      if (replaced === undefined) onRefused();
+      else {
+        onReached();
+        this.#states.delete(replaced);
+      }
+      (replaced ?? socket).destroy();
     }
     return !socket.destroyed;
   }
@@ -262,6 +267,14 @@ export function connectionLimit(openFiles: number | undefined): number | undefin
   if (openFiles === undefined) return undefined;
   const left = openFiles - Math.ceil(openFiles * TABLES_SHARE) - RESERVED_FILES;
   return Math.max(left, Math.floor(openFiles * MIN_CONNECTIONS_SHARE), 1);
+}
+
+/** The share of the connections that watches may occupy. The others are for requests that end, such as those of probes. */
+const STREAMS_SHARE = 3 / 4;
+
+/** Returns how many of `maxConnections` may be streams. */
+export function streamLimit(maxConnections: number | undefined): number {
+  return Math.floor((maxConnections ?? Number.POSITIVE_INFINITY) * STREAMS_SHARE);
 }
 
 /** Returns this process's limit on open files; undefined if there is none, or if the system does not report it. */

@@ -5,11 +5,13 @@ import type { AddressInfo, Socket } from "node:net";
 import type { Server as TlsServer } from "node:tls";
 import { CairnError, startTimer, systemErrorCode, TimeSlice } from "@cairn/kv";
 import type { HttpOptions, NodeApi, NodeMetrics } from "@cairn/engine";
+import { formatCount } from "@cairn/text";
 import { guard, isLoopback } from "./access.ts";
 import { FailedRequests, type HttpLogger } from "./answers/failed-requests.ts";
 import { continueWhenRead } from "./answers/unread-body.ts";
+import { MORE_FILES, OpenStreams } from "./answers/open-streams.ts";
 import { GONE_AFTER_MS, UnsentResponses } from "./answers/unsent-responses.ts";
-import { connectionLimit, Connections, openFilesLimit } from "./connections.ts";
+import { connectionLimit, Connections, openFilesLimit, streamLimit } from "./connections.ts";
 import { pageRoutes, requirePage } from "./page.ts";
 import type { OnFiles } from "./permits/reloaded-files.ts";
 import { ReloadedTls } from "./permits/server-tls.ts";
@@ -46,6 +48,8 @@ export interface HttpServerContext {
   readonly onAnswered?: NodeMetrics["onRequest"];
   readonly onCertificate?: NodeMetrics["onCertificate"];
   readonly onFiles?: OnFiles;
+  /** Called for each connection and each watch that is refused. */
+  readonly onRefused?: (problem: CairnError) => void;
 }
 
 interface OpenFiles {
@@ -135,7 +139,7 @@ function createListener(
   options: HttpOptions,
   context: HttpServerContext & { readonly tokens: Tokens; readonly tls: ReloadedTls | undefined },
 ): { server: Server; connections: Connections; failures: FailedRequests; unsent: UnsentResponses } {
-  const { logger, onAnswered, tokens, tls } = context;
+  const { logger, onAnswered, onRefused = () => {}, tokens, tls } = context;
   const { requestTimeoutMs = REQUEST_TIMEOUT_MS, goneAfterMs = GONE_AFTER_MS } = context;
   const settings = {
     // access.ts rejects such a request with a reason.
@@ -169,6 +173,7 @@ function createListener(
   const connections = new Connections(server, {
     maxConnections,
     onReached: atIntervals(() => logger.warn({ connections: maxConnections }, LIMIT_REACHED)),
+    onRefused: () => onRefused(allInUse(maxConnections)),
     isEncrypted: tls !== undefined,
     unsent,
   });
@@ -180,6 +185,7 @@ function createListener(
       requestTimeoutMs,
       tickets,
       unsent,
+      streams: new OpenStreams(streamLimit(maxConnections), onRefused),
       slice: new TimeSlice(),
       backlog: new IndexBacklog(),
     },
@@ -194,6 +200,11 @@ function createListener(
   server.on("clientError", (error, socket) => answerUnreadable(error, socket as Socket, connections));
   server.on("connect", (_request, socket) => answerConnect(socket as Socket, connections));
   return { server, connections, failures, unsent };
+}
+
+function allInUse(maxConnections = 0): CairnError {
+  const message = `All connections that this node's limit on open files allows have a request in progress (${formatCount(maxConnections)}).`;
+  return new CairnError("OVERLOADED", message, MORE_FILES);
 }
 
 /** Returns a function that calls `warn` at most once a minute. */

@@ -269,6 +269,20 @@ async function connected(port: number): Promise<Socket> {
   return socket;
 }
 
+test("a connection is refused only if every other one is busy, and the server says so", async () => {
+  await using served = await serve({ maxConnections: 2 });
+  const { port } = served.server;
+  const busy = [await sending(port), await sending(port)];
+  const another = connect(port, "127.0.0.1");
+  another.on("error", () => undefined);
+  await once(another, "close");
+  expect(served.refused).toEqual([
+    { code: "OVERLOADED", message: expect.stringMatching(/^All connections .* in progress \(2\)\.$/) },
+  ]);
+  expect(served.warned).toEqual([]);
+  for (const socket of busy) socket.destroy();
+});
+
 test.each([
   [undefined, undefined],
   [1_048_576, 838_732],
@@ -284,22 +298,29 @@ test("the limit on open files of this process can be read", () => {
   expect(openFilesLimit()).toBeGreaterThan(0);
 });
 
+/** Opens a connection with a request that is in progress until the connection is closed. */
+async function sending(port: number): Promise<Socket> {
+  const socket = await connected(port);
+  socket.write(
+    "PUT /api/v1/pods/default/a HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 9\r\nExpect: 100-continue\r\n\r\n",
+  );
+  expect(String((await once(socket, "data"))[0])).toContain("100 Continue");
+  return socket;
+}
+
 test("a new connection replaces the oldest idle one, never a busy one", async () => {
   await using served = await serve({ maxConnections: 3 });
   const { port } = served.server;
-  const sending = await connected(port);
-  sending.write(
-    "PUT /api/v1/pods/default/a HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 9\r\nExpect: 100-continue\r\n\r\n",
-  );
-  expect(String((await once(sending, "data"))[0])).toContain("100 Continue");
+  const busy = await sending(port);
   const oldest = await connected(port);
   const younger = await connected(port);
   const closed = once(oldest, "close");
   expect((await served.raw("GET", "/health/live")).status).toBe(200);
   await closed;
-  expect(sending.destroyed).toBe(false);
+  expect(busy.destroyed).toBe(false);
   expect(younger.destroyed).toBe(false);
   expect(served.warned).toMatchObject([{ fields: { connections: 3 } }]);
-  sending.destroy();
+  expect(served.refused).toEqual([]);
+  busy.destroy();
   younger.destroy();
 });

@@ -1,9 +1,10 @@
-import { expect, it } from "vitest";
+import { pino } from "pino";
+import { expect, it, onTestFinished, vi } from "vitest";
 import { CairnError } from "@cairn/kv";
 import { JoinReport } from "@cairn/engine/src/join/join-report";
-import type { TxLog } from "@cairn/engine";
+import type { NodeMetrics, TxLog } from "@cairn/engine";
 import { nodeStatus, type StatusParts } from "@cairn/engine/src/node/node-status";
-import { LastResults, RefusedSubmissions } from "@cairn/engine/src/node/node-observation";
+import { LastResults, NodeObservation, RefusedSubmissions } from "@cairn/engine/src/node/node-observation";
 import { RESOURCES } from "@cairn/test-support/nodes/memory-node";
 
 const SYSTEM: Parameters<typeof nodeStatus>[3] = {
@@ -45,6 +46,7 @@ it("the status never reports a failed node without its failure, even if the node
       refusals: new RefusedSubmissions(),
       unusableFiles: [],
       certificateEnd: undefined,
+      refusedConnections: undefined,
     },
   };
   const ask = async () => await nodeStatus("a", parts, QUIET, SYSTEM, RESOURCES);
@@ -70,6 +72,7 @@ const UNCOMPARED: StatusParts = {
     refusals: new RefusedSubmissions(),
     unusableFiles: [],
     certificateEnd: undefined,
+    refusedConnections: undefined,
   },
 };
 
@@ -91,3 +94,26 @@ it.each([
     expect(notices.map(({ code }) => code)).toEqual(codes);
   },
 );
+
+it("refused connections are a finding until none has been refused for two minutes", async () => {
+  vi.useFakeTimers({ now: 0, toFake: ["performance", "Date"] });
+  onTestFinished(() => void vi.useRealTimers());
+  const metrics = { onEvent: () => {} } as unknown as NodeMetrics;
+  const observation = new NodeObservation(metrics, pino({ level: "silent" }));
+  const after = async (ms: number) => {
+    vi.advanceTimersByTime(ms);
+    const { findings } = await nodeStatus("a", { ...UNCOMPARED, observation }, QUIET, SYSTEM, RESOURCES);
+    return findings.filter(({ code }) => code === "connections-refused");
+  };
+  const refuse = (message: string): void =>
+    observation.noteRefused(new CairnError("OVERLOADED", message, "Use another node."));
+  expect(await after(0)).toEqual([]);
+  refuse("watches");
+  expect(await after(100_000)).toMatchObject([
+    { severity: "attention", error: "OVERLOADED", message: "watches", hint: "Use another node." },
+  ]);
+  refuse("connections");
+  const since = new Date(0).toISOString();
+  expect(await after(119_999)).toMatchObject([{ message: "connections", since }]);
+  expect(await after(1)).toEqual([]);
+});

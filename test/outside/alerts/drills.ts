@@ -253,6 +253,22 @@ const OF_OTHERS: readonly Drill[] = [
     cure: "it is back",
   },
   {
+    alerts: [attention("connections-refused", "still")],
+    fault: "the limit on open files is 256, and watches use what it leaves for them",
+    begin: async ({ still }) => {
+      await still.restart(256);
+      await still.ready();
+      const ending = new AbortController();
+      for (let status = 200; status === 200;)
+        ({ status } = await fetch(`${still.url}/api/v1/watch`, { signal: ending.signal }));
+      return async () => {
+        ending.abort();
+        await still.restart();
+      };
+    },
+    cure: "the node is restarted with the usual limit",
+  },
+  {
     alerts: [attention("checkpoint-unverified", "still"), notice("checkpoint-skipped", "still")],
     fault: "the newest checkpoint is damaged, and the node loses its index",
     begin: async ({ still }) => {

@@ -40,13 +40,14 @@ export class NightNode {
     return this.#process?.pid ?? 0;
   }
 
-  /** Starts the process, and returns when its server listens. */
-  async start(): Promise<void> {
+  /** Starts the process, which may have a limit on open files, and returns when its server listens. */
+  async start(openFiles?: number): Promise<void> {
     this.#process = NodeProcess.start({
       id: this.id,
       dir: this.folder,
       args: ["--json", ...this.#args],
       env: { CAIRN_HTTP_PORT: undefined },
+      ...(openFiles !== undefined && { openFiles }),
     });
     await this.#process.url();
   }
@@ -63,9 +64,9 @@ export class NightNode {
     await this.#process?.kill();
   }
 
-  async restart(): Promise<void> {
+  async restart(openFiles?: number): Promise<void> {
     await this.kill();
-    await this.start();
+    await this.start(openFiles);
   }
 
   /** Runs a command on this node's machine, and returns its output. */

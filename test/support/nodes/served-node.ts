@@ -24,17 +24,20 @@ export class ServedNode {
   readonly warned: { fields: object; message: string }[];
   /** The requests that received a response, as reported to metrics. */
   readonly answered: readonly AnsweredRequest[];
+  /** The connections and watches that the server refused. */
+  readonly refused: { code: string; message: string }[];
 
   constructor(
     node: MemoryNode,
     server: HttpServer,
-    { logged, warned, answered }: Pick<ServedNode, "logged" | "warned" | "answered">,
+    { logged, warned, answered, refused }: Pick<ServedNode, "logged" | "warned" | "answered" | "refused">,
   ) {
     this.node = node;
     this.server = server;
     this.logged = logged;
     this.warned = warned;
     this.answered = answered;
+    this.refused = refused;
   }
 
   get url(): string {
@@ -115,6 +118,7 @@ export async function serve(
   const logged: ServedNode["logged"] = [];
   const warned: ServedNode["warned"] = [];
   const answered: AnsweredRequest[] = [];
+  const refused: ServedNode["refused"] = [];
   const server = await startHttpServer(
     node,
     { host: "127.0.0.1", port: 0, maxBody: 1_048_576, ...tokens, ...http },
@@ -125,11 +129,12 @@ export async function serve(
         warn: (fields, message) => warned.push({ fields, message }),
       },
       onAnswered: (request) => answered.push(request),
+      onRefused: ({ code, message }) => refused.push({ code, message }),
       closeTimeoutMs,
       ...(requestTimeoutMs === undefined ? {} : { requestTimeoutMs }),
       ...(goneAfterMs === undefined ? {} : { goneAfterMs }),
       ...(maxConnections === undefined ? {} : { maxConnections }),
     },
   );
-  return new ServedNode(node, server, { logged, warned, answered });
+  return new ServedNode(node, server, { logged, warned, answered, refused });
 }

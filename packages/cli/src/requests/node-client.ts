@@ -90,7 +90,10 @@ const TLS_HINTS: readonly (readonly [code: RegExp, hint: string])[] = [
     /^https: .*(?:WRONG_VERSION_NUMBER|EPROTO$|PACKET_LENGTH_TOO_LONG)/,
     "Use http:// in the address, if the node has no TLS.",
   ],
-  [/^http: ECONNRESET/, "Use https:// in the address, if the node has TLS."],
+  [
+    /^http: ECONNRESET/,
+    "Use https:// in the address, if the node has TLS. If it has not, all of its connections may be in use: cairn status --cluster then reports that.",
+  ],
 ];
 
 const CONNECT_TIMEOUT_MS = 10_000;

@@ -38,6 +38,8 @@ interface Surroundings {
   readonly files?: readonly (Warning & { readonly since: string })[];
   /** The end of the certificate of the HTTP server. */
   readonly certificateEnd?: Date | undefined;
+  /** What the HTTP server has refused lately, because too many connections or watches are open. */
+  readonly refusedConnections?: (Warning & { readonly since: string }) | undefined;
 }
 
 /** Completes a status with findings and verdict. `now` in ms. */
@@ -51,6 +53,7 @@ export function withFindings(
     sharesId = false,
     files = [],
     certificateEnd,
+    refusedConnections,
   }: Surroundings = {},
 ): NodeStatus {
   const { node, phase } = facts;
@@ -65,6 +68,7 @@ export function withFindings(
     ...backupFindings(facts, now),
     ...joinFindings(facts, now),
     ...files.map((file) => finding("file-unusable", file)),
+    ...(refusedConnections === undefined ? [] : [finding("connections-refused", refusedConnections)]),
     ...certificateFindings(certificateEnd, now),
   ]);
   if (different === "rebuild") findings.push(finding("different-log-accepted", ACCEPTED));

@@ -32,6 +32,9 @@ export interface NodeMetrics {
   }): Promise<string>;
 }
 
+/** How long a refused connection or watch is reported (ms). Clients try again within seconds. */
+const REFUSED_MS = 120_000;
+
 export class NodeObservation {
   readonly events: EventDispatcher;
   readonly metrics: NodeMetrics;
@@ -39,6 +42,8 @@ export class NodeObservation {
   readonly refusals = new RefusedSubmissions();
   /** The end of the HTTP server's certificate; undefined if it has none. */
   certificateEnd: Date | undefined;
+  #refused: (Warning & { readonly since: string }) | undefined;
+  #refusedAt = Number.NEGATIVE_INFINITY;
   readonly #unusable = new Map<string, Warning & { readonly since: string }>();
 
   constructor(metrics: NodeMetrics, logger: Logger, onEvent?: NodeEventListener) {
@@ -57,6 +62,17 @@ export class NodeObservation {
   /** The files of the server that have changed and cannot be used. */
   get unusableFiles(): readonly (Warning & { readonly since: string })[] {
     return [...this.#unusable.values()];
+  }
+
+  /** What the server has refused lately, because too many connections or watches are open. */
+  get refusedConnections(): (Warning & { readonly since: string }) | undefined {
+    return performance.now() - this.#refusedAt < REFUSED_MS ? this.#refused : undefined;
+  }
+
+  noteRefused({ code, message, hint = "" }: CairnError): void {
+    const since = this.refusedConnections?.since ?? isoTime(systemClock.now());
+    this.#refused = { code, message, hint, since };
+    this.#refusedAt = performance.now();
   }
 
   noteCertificate(validUntil: Date): void {

@@ -28,7 +28,7 @@ export type StatusParts = Pick<
 > & {
   readonly observation: Pick<
     NodeObservation,
-    "lastResults" | "refusals" | "unusableFiles" | "certificateEnd"
+    "lastResults" | "refusals" | "unusableFiles" | "certificateEnd" | "refusedConnections"
   >;
 };
 
@@ -116,6 +116,7 @@ export async function nodeStatus(
     sharesId,
     files: observation.unusableFiles,
     certificateEnd: observation.certificateEnd,
+    refusedConnections: observation.refusedConnections,
   });
 }
 

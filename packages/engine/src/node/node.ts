@@ -77,6 +77,8 @@ export interface ServerContext {
   readonly onCertificate: (validUntil: Date) => void;
   /** Called when changed files of the server cannot be used, and without a problem once they can be used again. */
   readonly onFiles: (paths: readonly string[], problem: CairnError | undefined) => void;
+  /** Called for each connection and each watch that is refused. */
+  readonly onRefused: (problem: CairnError) => void;
 }
 
 export interface NodeParts {
@@ -215,6 +217,7 @@ class RunningNode implements Omit<CairnNode, keyof NodeReads | "submit"> {
           ),
         closeTimeoutMs: HTTP_STOP_MS,
         onFiles: (paths, problem) => this.#life.observation.noteFiles(paths, problem),
+        onRefused: (problem) => this.#life.observation.noteRefused(problem),
         onCertificate: (validUntil) => this.#life.observation.noteCertificate(validUntil),
         onAnswered: (request) => this.#life.observation.metrics.onRequest(request),
       });

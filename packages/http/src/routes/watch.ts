@@ -22,7 +22,7 @@ import { disconnectWhenGone, GONE_AFTER_MS } from "../answers/unsent-responses.t
 /** A client that reads none of this many heartbeats, and nothing for a minute, is considered disconnected. */
 const GONE_AFTER_HEARTBEATS = 3;
 
-/** The time after which an EventSource reconnects to a node that was not ready. */
+/** The time after which an EventSource reconnects to a node that was not ready, or had too many watches. */
 const RETRY_MS = 2_000;
 
 export const watchRoutes: readonly Route[] = [
@@ -38,8 +38,8 @@ export const watchRoutes: readonly Route[] = [
     query: WATCH_PARAMETERS,
     requestHeaders: ["Last-Event-ID"],
     answers: [{ status: 200, description: "The stream.", schema: TEXT, mediaType: "text/event-stream" }],
-    errors: ["NOT_READY", "INDEX_CORRUPT", "WATCH_COMPACTED"],
-    async handle({ api, permit, query: given, request, response }) {
+    errors: ["NOT_READY", "OVERLOADED", "INDEX_CORRUPT", "WATCH_COMPACTED"],
+    async handle({ api, permit, query: given, request, response, served }) {
       const query = watchQuery(request, given);
       const closed = new AbortController();
       const stopListening = permit.onRevoked(() => closed.abort());
@@ -58,8 +58,13 @@ export const watchRoutes: readonly Route[] = [
       const batches = watched[Symbol.asyncIterator]();
       // An EventSource (WHATWG HTML, 9.2.3) accepts only event streams. It reconnects when one ends, but not on an error.
       const isEventSource = request.headers.accept === "text/event-stream";
-      const first = await batches.next().catch((error: unknown) => {
-        if (isCairnError(error, "NOT_READY") && isEventSource) return error;
+      const begin = async (): Promise<Awaited<ReturnType<typeof batches.next>>> => {
+        served.streams.begin(response);
+        return await batches.next();
+      };
+      const first = await begin().catch((error: unknown) => {
+        if (isEventSource && (isCairnError(error, "NOT_READY") || isCairnError(error, "OVERLOADED")))
+          return error;
         if (!(error instanceof WatchCompactedError)) throw error;
         const { code, message, floor, reason, hint } = error;
         throw new RequestError(code, message, { hint, cause: error, details: { floor, reason } });
