@@ -1,5 +1,5 @@
 import { setTimeout as delay } from "node:timers/promises";
-import { CairnClient, type Director } from "@cairn/client";
+import { CairnClient, type Director, type TxOperation } from "@cairn/client";
 import { type CairnNode, startNode } from "@cairn/node";
 import type { Figures } from "../harness/figures.ts";
 import { OPEN_ENTRY, type QueueLoad } from "./queue-peers.ts";
@@ -148,7 +148,7 @@ async function startQueue(config: object): Promise<CairnNode> {
   return node;
 }
 
-type EnqueueAll = Parameters<CairnNode["submit"]>[0]["ops"];
+type EnqueueAll = readonly TxOperation[];
 
 /** Enqueues entries in few transactions, and returns the last one. */
 async function enqueue(

@@ -2,7 +2,7 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
-import { CairnClient, type TxOperation } from "@cairn/client";
+import { type AnyOperation, CairnClient, type TxOperation } from "@cairn/client";
 import { drainShard, type QueueAccess } from "@cairn/client/protocol";
 import { commitSeed } from "@cairn/kv/testing";
 import { startNode } from "@cairn/node";
@@ -53,7 +53,7 @@ class Scene {
 
   get access(): Access {
     return {
-      transact: (transaction) => this.client.transact(transaction),
+      transact: (transaction) => this.client.transact<AnyOperation>(transaction),
       queue: (name) => this.client.queue(name),
       openEntries: ({ queue, shard, ...query }) => this.client.openEntries(queue, shard, query),
     };

@@ -2,7 +2,7 @@
 // Run it with: npx -y pnpm@12 run screenshots
 import { mkdir } from "node:fs/promises";
 import path from "node:path";
-import { CairnClient } from "@cairn/client";
+import { type AnyOperation, CairnClient } from "@cairn/client";
 import type { Page } from "playwright-core";
 import { ROOT } from "@cairn/test-support/cairn-process";
 import { openBrowser, openPage } from "./browser.ts";
@@ -59,7 +59,7 @@ async function main(): Promise<void> {
     const client = new CairnClient({ urls: url });
     const policy = { shards: 16, cap: 100, terminal: { state: ["delivered"] }, lease: "PT30S" };
     await client.transact({ ops: [["configure", { queues: { deliveries: policy } }]] });
-    await client.transact({
+    await client.transact<AnyOperation>({
       ops: [
         ["claim", "deliveries", 0, { as: "deliverer-a" }],
         ["claim", "deliveries", 1, { as: "deliverer-b" }],

@@ -2,7 +2,15 @@ import type { ClusterStatus } from "./types/cluster-status.ts";
 import type { LogOverview } from "./types/log-overview.ts";
 import type { NodeStatus } from "./types/node-status.ts";
 import type { OpenEntriesPage, PlacedEntry, QueueEntry, QueueStatus } from "./types/queues.ts";
-import type { EventRecord, Json, Transaction, TxId, TxOperation, TxOutcome } from "./types/transaction.ts";
+import type {
+  AnyOperation,
+  EventRecord,
+  Json,
+  Transaction,
+  TxId,
+  TxOperation,
+  TxOutcome,
+} from "./types/transaction.ts";
 import { CairnClientError, hasCode } from "./types/client-error.ts";
 import { type Director, directQueue } from "./queues/director.ts";
 import type { DirectorOptions } from "./queues/director-options.ts";
@@ -132,13 +140,19 @@ export class CairnClient {
   }
 
   /** Submits a transaction, waits until it is indexed, and returns its outcome. */
-  async transact(transaction: Transaction, options: WaitOptions = {}): Promise<TxOutcome> {
+  async transact<Operation extends AnyOperation = TxOperation>(
+    transaction: Transaction<NoInfer<Operation>>,
+    options: WaitOptions = {},
+  ): Promise<TxOutcome> {
     const query = { await: true, timeout: options.timeoutMs };
     return await this.#post<TxOutcome>(transaction, query, options);
   }
 
   /** Submits a transaction and returns its id once it is in the log. */
-  async submit(transaction: Transaction, options: CallOptions = {}): Promise<{ readonly txId: TxId }> {
+  async submit<Operation extends AnyOperation = TxOperation>(
+    transaction: Transaction<NoInfer<Operation>>,
+    options: CallOptions = {},
+  ): Promise<{ readonly txId: TxId }> {
     return await this.#post(transaction, {}, options);
   }
 
@@ -214,7 +228,7 @@ export class CairnClient {
 
   #queueAccess(): QueueAccess {
     return {
-      transact: async (transaction, signal) => await this.transact(transaction, { signal }),
+      transact: async (transaction, signal) => await this.transact<AnyOperation>(transaction, { signal }),
       queue: async (name, signal) => await this.queue(name, { signal }),
       openEntries: async ({ queue, shard, ...query }, signal) =>
         await this.openEntries(queue, shard, { ...query, signal }),
@@ -311,7 +325,7 @@ export class CairnClient {
   }
 
   async #post<T extends { readonly txId: TxId }>(
-    transaction: Transaction,
+    transaction: Transaction<AnyOperation>,
     query: NonNullable<PoolRequest["query"]>,
     { signal, timeoutMs: waitMs = WAIT_MS }: WaitOptions,
   ): Promise<T> {

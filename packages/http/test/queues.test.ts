@@ -1,7 +1,7 @@
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import path from "node:path";
-import { CairnClient, type QueueEntry, type QueueStatus } from "@cairn/client";
+import { type AnyOperation, CairnClient, type QueueEntry, type QueueStatus } from "@cairn/client";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { type CairnNode, startNode } from "@cairn/node";
 
@@ -54,13 +54,14 @@ async function ask(method: string, address: string, body?: unknown): Promise<Ans
 
 describe("the queues over HTTP", () => {
   it("go from an enqueued entry through a claim to a finished and a retired one", async () => {
-    const queue = await newQueue();
+    const policy = { ...POLICY, shards: 2 };
+    const queue = await newQueue(policy);
     expect((await ask("GET", `/${queue}`)).body).toEqual({
       name: queue,
-      policy: POLICY,
+      policy,
       entries: 0,
       open: 0,
-      spare: 3,
+      spare: 2,
       shards: [],
     });
     const enqueued = await ask("POST", `/${queue}/entries`, { name: "a/b", document: OPEN });
@@ -110,7 +111,7 @@ describe("the queues over HTTP", () => {
   });
 
   it("list the open entries of a shard page by page, in the order of their creation", async () => {
-    const queue = await newQueue({ ...POLICY, cap: 100 });
+    const queue = await newQueue({ ...POLICY, shards: 1, cap: 100 });
     const names = Array.from({ length: 25 }, (_, n) => `e${(n * 7) % 25}`);
     for (const name of names) await client.enqueue(queue, name, OPEN);
     const found: string[] = [];
@@ -336,9 +337,11 @@ describe("the queues over HTTP", () => {
   it("show a moved entry where it is now, with where it came from", async () => {
     const queue = await newQueue();
     await client.enqueue(queue, "m", OPEN);
-    await client.transact({ ops: [["claim", queue, 1, { as: "other" }]] });
-    const { txId: epoch } = await client.transact({ ops: [["drain", queue, 0, { as: "drainer" }]] });
-    const { txId } = await client.transact({ ops: [["move", queue, "0/m", 1, epoch]] });
+    await client.transact<AnyOperation>({ ops: [["claim", queue, 1, { as: "other" }]] });
+    const { txId: epoch } = await client.transact<AnyOperation>({
+      ops: [["drain", queue, 0, { as: "drainer" }]],
+    });
+    const { txId } = await client.transact<AnyOperation>({ ops: [["move", queue, "0/m", 1, epoch]] });
     expect(await client.entry(queue, "m")).toMatchObject({ shard: 1, open: true, moved: { from: 0, txId } });
   });
 

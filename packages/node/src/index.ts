@@ -9,6 +9,7 @@ export { ConfigError, type ConfigProblem, formatProblems } from "@cairn/config";
 export type { ModuleContext } from "@cairn/config";
 /** Transactions and their outcomes, policies and the status. They are the same as over HTTP. */
 export type {
+  AnyOperation,
   BoundPolicy,
   CheckpointSummary,
   DocumentKey,

@@ -1,5 +1,6 @@
 import { CairnError } from "@cairn/kv";
 import type {
+  AnyOperation,
   ClusterStatus,
   DocumentKey,
   NodeStatus,
@@ -39,11 +40,11 @@ export class MemoryNode implements NodeApi {
   /** The error with which every submission fails, if it is set. */
   submitError: Error | undefined;
   /** Awaited before a submission is stored. */
-  beforeSubmit: (transaction: Transaction) => Promise<void> = () => Promise.resolve();
+  beforeSubmit: (transaction: Transaction<AnyOperation>) => Promise<void> = () => Promise.resolve();
   indexing = true;
   /** The number of submissions that failed with `submitError`. */
   refused = 0;
-  readonly submitted: Transaction[] = [];
+  readonly submitted: Transaction<AnyOperation>[] = [];
   progress: NodeStatus["progress"] = null;
   failure: NodeStatus["failure"] = null;
   checkpointRound: NodeApi["checkpoint"] | undefined;
@@ -63,7 +64,10 @@ export class MemoryNode implements NodeApi {
     return this.lag;
   }
 
-  async submit(given: Transaction, { by }: { readonly by?: string } = {}): Promise<SubmittedTransaction> {
+  async submit(
+    given: Transaction<AnyOperation>,
+    { by }: { readonly by?: string } = {},
+  ): Promise<SubmittedTransaction> {
     const transaction = validTransaction(given);
     await this.beforeSubmit(transaction);
     if (this.submitError !== undefined) {
@@ -79,7 +83,7 @@ export class MemoryNode implements NodeApi {
     return { txId, checksum: 0 };
   }
 
-  #apply(txId: TxId, { ops }: Transaction): void {
+  #apply(txId: TxId, { ops }: Transaction<AnyOperation>): void {
     const txTime = new Date(Date.UTC(2026, 0, 1) + txId).toISOString();
     const lost = ops.find((op) => op[0] === "match" && this.#revision(op[1], op[2]) !== op[3]);
     if (lost !== undefined) {

@@ -1,6 +1,6 @@
 import { timeoutSignal } from "../types/timing.ts";
 import type { QueueShard, QueueStatus } from "../types/queues.ts";
-import type { TxOperation } from "../types/transaction.ts";
+import type { AnyOperation } from "../types/transaction.ts";
 import {
   type Hold,
   isHeld,
@@ -83,7 +83,7 @@ export async function drainShard(access: DrainAccess, drained: DrainedShard): Pr
         return { retired: false, moved, because: `No other shard of ${queue} has room.` };
       }
       const count = Math.min(entries.length, cap - target.entries);
-      const ops: TxOperation[] = entries
+      const ops: AnyOperation[] = entries
         .slice(0, count)
         .map(({ name }) => ["move", queue, `${shard}/${name}`, target.shard, withHold(hold)]);
       ops.push(["renew", queue, shard, withHold(hold)]);

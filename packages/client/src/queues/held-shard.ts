@@ -1,6 +1,6 @@
 import { runAfter, timeoutSignal } from "../types/timing.ts";
 import type { QueueEntry } from "../types/queues.ts";
-import type { Json, TxId, TxOperation } from "../types/transaction.ts";
+import type { Json, TxId, AnyOperation } from "../types/transaction.ts";
 import { CairnClientError } from "../types/client-error.ts";
 import {
   AGAIN_PAUSE_MS,
@@ -317,7 +317,7 @@ export class HeldShard {
   /** Submits ends as one transaction. Returns its id, or the error if they cannot be stored. */
   async #submit(batch: readonly End[], signal: AbortSignal): Promise<TxId | "refused" | Error> {
     const { access, name } = this.#queue;
-    const ops = batch.flatMap(({ entry, document }): TxOperation[] => {
+    const ops = batch.flatMap(({ entry, document }): AnyOperation[] => {
       const key = `${this.hold.shard}/${entry.name}`;
       return [
         ["match", name, key, entry.revision],

@@ -2,11 +2,11 @@ import type { ClientTransaction } from "../types/client-types.ts";
 import type { QueuePolicy } from "../types/policies.ts";
 import type { OpenEntriesPage, QueueEntry, QueueStatus } from "../types/queues.ts";
 import type {
+  AnyOperation,
   EntryOptions,
   Position,
   Transaction,
   TxId,
-  TxOperation,
   TxOutcome,
 } from "../types/transaction.ts";
 import { pause, retryPauseMs } from "../types/timing.ts";
@@ -17,7 +17,7 @@ import { pause, retryPauseMs } from "../types/timing.ts";
  */
 export interface QueueAccess {
   /** Submits a transaction, and returns its outcome once it is indexed. It has an id, so it may be sent again. */
-  transact(transaction: Transaction, signal: AbortSignal): Promise<TxOutcome>;
+  transact(transaction: Transaction<AnyOperation>, signal: AbortSignal): Promise<TxOutcome>;
   queue(name: string, signal: AbortSignal): Promise<QueueStatus>;
   openEntries(query: OpenEntriesQuestion, signal: AbortSignal): Promise<OpenEntriesPage>;
   /** Yields every transaction from `from` on that changes the bucket. Ends when the signal is aborted. */
@@ -83,7 +83,7 @@ export function codeOf(error: unknown): unknown {
 /** Submits a transaction again and again, until it is indexed. It is applied once. Throws errors that will not pass. */
 export async function transactUntil(
   access: Pick<QueueAccess, "transact">,
-  ops: readonly TxOperation[],
+  ops: readonly AnyOperation[],
   signal: AbortSignal,
 ): Promise<TxOutcome> {
   const transaction = { ops, id: crypto.randomUUID() };

@@ -42,23 +42,30 @@ export interface EventRecord {
  * One operation, in the form of POST /api/v1/tx. `key` is `namespace/name` (split at the first `/`), or a name alone,
  * which is in the namespace `default`. `match` aborts the transaction unless the key is at that revision (null if it
  * does not exist). `configure` sets the policies. With a revision, it aborts the transaction unless the policies are at
- * that revision (null if they were never set).
- *
- * The other operations concern queues (docs/queues.md). An epoch is the id of the transaction that claimed a shard, or
- * began to drain it; a hold also names its holder. Entries are put and deleted like documents, with the hold of their
- * shard.
+ * that revision (null if they were never set). `enqueue` puts a new entry into a shard of a queue (docs/queues.md).
  */
 export type TxOperation =
-  | readonly ["put", bucket: string, key: string, document: Json, options?: EntryOptions]
-  | readonly ["delete", bucket: string, key: string, options?: EntryOptions]
+  | readonly ["put", bucket: string, key: string, document: Json]
+  | readonly ["delete", bucket: string, key: string]
   | readonly ["match", bucket: string, key: string, revision: Revision | null]
   | readonly ["evict", bucket: string, key: string]
   | readonly ["event", event: EventRecord]
   | readonly ["configure", policies: Policies, revision?: Revision | null]
+  | readonly ["enqueue", queue: string, name: string, document: Json];
+
+/**
+ * One operation of a program that works on the shards of a queue itself (docs/queues.md#operations), as directors do. An
+ * epoch is the id of the transaction that claimed a shard, or began to drain it; a hold also names its holder. Entries are
+ * put and deleted like documents, with the hold of their shard.
+ */
+export type QueueOperation =
+  | readonly ["put", queue: string, key: string, document: Json, hold: EntryOptions]
+  | readonly ["delete", queue: string, key: string, hold: EntryOptions]
   | readonly ["claim" | "drain", queue: string, shard: number, options: { readonly as: string }]
   | readonly ["renew" | "release" | "retire", queue: string, shard: number, hold: TxId | EntryOptions]
-  | readonly ["enqueue", queue: string, name: string, document: Json]
   | readonly ["move", queue: string, key: string, toShard: number, hold: TxId | EntryOptions];
+
+export type AnyOperation = TxOperation | QueueOperation;
 
 /** The hold of a shard of a queue with which an operation is written. */
 export interface EntryOptions {
@@ -73,10 +80,10 @@ export interface EntryOptions {
 
 /**
  * Operations of which either all or none take effect. If the client chooses an `id`, they are applied once, however
- * often they are submitted.
+ * often they are submitted. A `Transaction<AnyOperation>` may also work on the shards of queues.
  */
-export interface Transaction {
-  readonly ops: readonly TxOperation[];
+export interface Transaction<Operation extends AnyOperation = TxOperation> {
+  readonly ops: readonly Operation[];
   /** The idempotency id, of at most 256 bytes of UTF-8. */
   readonly id?: string;
 }

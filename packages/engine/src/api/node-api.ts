@@ -1,5 +1,6 @@
 import type { HeldLease } from "@cairn/checkpoint";
 import type {
+  AnyOperation,
   CheckpointSummary,
   ClusterStatus,
   DocumentKey,
@@ -182,7 +183,7 @@ export interface NodeApi {
    * may or may not be stored. The log records `by`, 1 to 64 visible ASCII characters, as the writer of the transaction.
    */
   submit(
-    transaction: Transaction,
+    transaction: Transaction<AnyOperation>,
     options?: { readonly timeoutMs?: number; readonly by?: string },
   ): Promise<SubmittedTransaction>;
   /**

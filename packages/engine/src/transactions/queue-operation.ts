@@ -3,7 +3,7 @@ import { splitKey, LIMITS } from "@cairn/client/protocol";
 import { bucketProblem, keyProblem } from "@cairn/text";
 
 /** An operation on a queue as the log contains it. The document of an enqueued entry is on its own line. */
-export type QueueOperation =
+export type LoggedQueueOperation =
   | readonly [op: "claim" | "drain", queue: string, shard: number, options: { readonly as: string }]
   | readonly [op: "renew" | "release" | "retire", queue: string, shard: number, hold: Revision | EntryOptions]
   | readonly [op: "enqueue", queue: string, name: string]
@@ -14,7 +14,7 @@ const PARTS: ReadonlyMap<unknown, number> = new Map(
   Object.entries({ claim: 4, renew: 4, release: 4, enqueue: 4, drain: 4, move: 5, retire: 4 }),
 );
 
-export function isQueueOperation(name: unknown): name is QueueOperation[0] {
+export function isQueueOperation(name: unknown): name is LoggedQueueOperation[0] {
   return PARTS.has(name);
 }
 
@@ -62,8 +62,8 @@ export interface QueueWrite {
 }
 
 /** Returns what a valid operation on a queue changes. */
-export function queueWrite(op: readonly [name: QueueOperation[0], ...rest: unknown[]]): QueueWrite {
-  const [name, queue, target] = op as readonly [QueueOperation[0], string, string | number];
+export function queueWrite(op: readonly [name: LoggedQueueOperation[0], ...rest: unknown[]]): QueueWrite {
+  const [name, queue, target] = op as readonly [LoggedQueueOperation[0], string, string | number];
   if (name === "move") return { id: `${queue}/${target}`, shown: `${queue} ${target}` };
   if (name === "enqueue") return { id: `${queue}//${target}`, shown: `${queue} ${target}` };
   return { id: `${queue}/${target}/`, shown: `${queue} shard ${target}` };

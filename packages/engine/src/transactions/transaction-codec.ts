@@ -1,9 +1,9 @@
 import { isUtf8 } from "node:buffer";
-import type { EntryOptions, Revision, Transaction } from "@cairn/client";
+import type { AnyOperation, EntryOptions, Revision, Transaction } from "@cairn/client";
 import { qualifiedKey, isJsonLine, parsedJson } from "@cairn/text";
 import { type BirthRecord, isBirthRecord } from "./birth-record.ts";
 import { type Frame, frameMessage, logTagOf, readFrame } from "./message-frame.ts";
-import { isQueueOperation, type QueueOperation, queueWrite } from "./queue-operation.ts";
+import { isQueueOperation, type LoggedQueueOperation, queueWrite } from "./queue-operation.ts";
 import {
   loggedContentProblem,
   loggedIdProblem,
@@ -30,7 +30,7 @@ const MAX_REASON_LENGTH = 300;
 
 /** An operation as decoded from the log. `key` is `namespace/name`, always with the namespace. */
 export interface LoggedOperation {
-  readonly op: "put" | "delete" | "match" | "evict" | "event" | "configure" | QueueOperation[0];
+  readonly op: "put" | "delete" | "match" | "evict" | "event" | "configure" | LoggedQueueOperation[0];
   /** The bucket. For events, policies and operations on queues, both this and `key` are empty. */
   readonly bucket: string;
   readonly key: string;
@@ -40,7 +40,7 @@ export interface LoggedOperation {
   readonly revision: Revision | null | undefined;
   /** The hold of a put or a delete, which only entries of queues have. */
   readonly hold: EntryOptions | undefined;
-  readonly queue: QueueOperation | undefined;
+  readonly queue: LoggedQueueOperation | undefined;
 }
 
 /** A transaction as decoded from the log. `header` is its line of operations, without documents. */
@@ -68,7 +68,7 @@ export type DecodedMessage =
  * hexadecimal digits) is given. `by` is recorded as the writer. Throws `TX_INVALID`.
  */
 export function encodeTransaction(
-  transaction: Transaction,
+  transaction: Transaction<AnyOperation>,
   logId: string,
   random?: string,
   by?: string,
@@ -129,7 +129,7 @@ function decodeBody({ bytes, bodyAt, logTag }: Frame): DecodedMessage {
     if (problem !== undefined) return unreadable(problem);
     const known = parts as LoggedParts;
     const op = known[0];
-    const queue = isQueueOperation(op) ? (parts as QueueOperation) : undefined;
+    const queue = isQueueOperation(op) ? (parts as LoggedQueueOperation) : undefined;
     const isContent = op === "event" || op === "configure";
     const isKeyless = isContent || queue !== undefined;
     const bucket = isKeyless ? "" : known[1];
@@ -176,7 +176,7 @@ function decodeBody({ bytes, bodyAt, logTag }: Frame): DecodedMessage {
 type LoggedParts = [LoggedOperation["op"], string, string, (Revision | EntryOptions | null)?];
 
 /** Returns the reason why a transaction with a second write of the same thing is unreadable. */
-function repeated(bucket: string, key: string, queue: QueueOperation | undefined): string {
+function repeated(bucket: string, key: string, queue: LoggedQueueOperation | undefined): string {
   if (queue !== undefined) return `${queueWrite(queue).shown} is changed twice`;
   return bucket === "" ? "the policies are set twice" : `${bucket} ${key} is written twice`;
 }

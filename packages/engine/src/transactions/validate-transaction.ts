@@ -1,5 +1,5 @@
 import { CairnError } from "@cairn/kv";
-import type { Transaction, TxOperation } from "@cairn/client";
+import type { AnyOperation, Transaction } from "@cairn/client";
 import { jsonProblem, splitKey, LIMITS } from "@cairn/client/protocol";
 import { formatPolicyProblem, policyProblems } from "../policies/policy-problems.ts";
 import { bucketProblem, keyProblem, quote, MAX_JSON_DEPTH, isMap } from "@cairn/text";
@@ -12,14 +12,14 @@ import {
   queueWrite,
 } from "./queue-operation.ts";
 
-export class ValidTransaction implements Transaction {
-  readonly ops: readonly TxOperation[];
+export class ValidTransaction implements Transaction<AnyOperation> {
+  readonly ops: readonly AnyOperation[];
   declare readonly id?: string;
   /** This member exists only in the type, so that no other object can be used as a validated transaction. */
   declare protected readonly isChecked: true;
 
   /** Called only by {@link validTransaction}. */
-  constructor({ ops, id }: Transaction) {
+  constructor({ ops, id }: Transaction<AnyOperation>) {
     this.ops = ops;
     if (id !== undefined) this.id = id;
   }
@@ -36,7 +36,7 @@ export function validTransaction(value: unknown): ValidTransaction {
   return new ValidTransaction(value);
 }
 
-function checkTransaction(value: unknown): asserts value is Transaction {
+function checkTransaction(value: unknown): asserts value is Transaction<AnyOperation> {
   if (!isMap(value) || !Array.isArray(value["ops"])) {
     throw invalid('a transaction must be {"ops": [[operation, …], …], "id"?: string}');
   }
@@ -49,7 +49,7 @@ function checkTransaction(value: unknown): asserts value is Transaction {
   if (ops.length === 0) throw invalid("ops must not be empty");
   const written = new Set<string>();
   for (const [index, op] of ops.entries()) {
-    const problem = operationProblem(op) ?? writtenTwice(op as TxOperation, written);
+    const problem = operationProblem(op) ?? writtenTwice(op as AnyOperation, written);
     if (problem !== undefined) throw invalid(`ops[${index}]: ${problem}`);
   }
 }
@@ -146,7 +146,7 @@ export function documentProblem(document: unknown): string | undefined {
   return jsonProblem("a document", document, MAX_JSON_DEPTH);
 }
 
-function writtenTwice(op: TxOperation, written: Set<string>): string | undefined {
+function writtenTwice(op: AnyOperation, written: Set<string>): string | undefined {
   if (op[0] === "match" || op[0] === "event") return undefined;
   const { id, shown } = writeOf(op);
   if (written.has(id)) return `${shown} twice in one transaction`;
@@ -155,7 +155,7 @@ function writtenTwice(op: TxOperation, written: Set<string>): string | undefined
 }
 
 /** Returns what an operation writes, and a clause that says so. */
-function writeOf(op: Exclude<TxOperation, readonly ["match" | "event", ...unknown[]]>): QueueWrite {
+function writeOf(op: Exclude<AnyOperation, readonly ["match" | "event", ...unknown[]]>): QueueWrite {
   if (op[0] === "configure") return { id: "", shown: "the policies are set" };
   if (isQueueOperation(op[0])) {
     const { id, shown } = queueWrite(op as Parameters<typeof queueWrite>[0]);

@@ -1,5 +1,5 @@
 import type { IncomingMessage, ServerResponse } from "node:http";
-import type { Transaction, TxId, TxOutcome } from "@cairn/client";
+import type { AnyOperation, Transaction, TxId, TxOutcome } from "@cairn/client";
 import { type NodeApi, TOO_LARGE } from "@cairn/engine";
 import type { TimeSlice } from "@cairn/kv";
 import type { OpenStreams } from "../answers/open-streams.ts";
@@ -106,7 +106,7 @@ export class Call<Q = object> {
 const NAME_A_BUCKET =
   "Name a bucket with the parameter bucket, or use a token that is not limited to buckets.";
 
-function requireOperations(permit: Permit, { ops }: Transaction): void {
+function requireOperations(permit: Permit, { ops }: Transaction<AnyOperation>): void {
   for (const operation of ops) {
     if (operation[0] === "configure") {
       permit.require("operate", "setting policies");

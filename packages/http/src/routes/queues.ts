@@ -1,6 +1,6 @@
 import { randomUUID } from "node:crypto";
 import { CairnError, isCairnError } from "@cairn/kv";
-import type { Json, TxOperation, TxOutcome } from "@cairn/client";
+import type { AnyOperation, Json, TxOutcome } from "@cairn/client";
 import { reasonWords, LIMITS } from "@cairn/client/protocol";
 import { type StoredDocument, validTransaction } from "@cairn/engine";
 import { bucketProblem, isMap } from "@cairn/text";
@@ -155,7 +155,7 @@ function shardRoute(action: ShardOperation[0], summary: string, body: "ShardClai
 }
 
 type ShardOperation = Extract<
-  TxOperation,
+  AnyOperation,
   readonly ["claim" | "drain" | "renew" | "release" | "retire", ...unknown[]]
 >;
 
@@ -176,7 +176,7 @@ function withName(error: unknown, queue: string, name: string): unknown {
 /** Submits an operation; returns its outcome unless `await=false`. Throws `CONFLICT` or, for no queue, `NOT_FOUND`. */
 async function submit(
   call: Call<Query<typeof WRITE_PARAMETERS>>,
-  operation: QueueOperation,
+  operation: OperationOnQueue,
 ): Promise<{ txId: number; outcome?: TxOutcome }> {
   const { api, query } = call;
   const limit = timeLimit(query.timeoutMs);
@@ -192,7 +192,7 @@ async function submit(
   });
 }
 
-type QueueOperation = TxOperation & readonly [string, string, ...unknown[]];
+type OperationOnQueue = AnyOperation & readonly [string, string, ...unknown[]];
 
 const FORMS: Readonly<Record<string, string>> = {
   enqueue: 'Send {"name": name, "document": document}. Without a name, the entry gets a random one.',
@@ -202,7 +202,7 @@ const FORMS: Readonly<Record<string, string>> = {
 const EPOCH_FORM = 'Send {"epoch": epoch, "as": name}, with the epoch that the claim returned, and its name.';
 
 /** Returns the transaction. Throws `TX_INVALID` with the form of the request's own body. */
-function validOperation(operation: TxOperation): ReturnType<typeof validTransaction> {
+function validOperation(operation: AnyOperation): ReturnType<typeof validTransaction> {
   try {
     return validTransaction({ ops: [operation] });
   } catch (error) {
@@ -212,7 +212,7 @@ function validOperation(operation: TxOperation): ReturnType<typeof validTransact
   }
 }
 
-async function refusalHint(api: RouteApi, [op, queue, name]: QueueOperation): Promise<string> {
+async function refusalHint(api: RouteApi, [op, queue, name]: OperationOnQueue): Promise<string> {
   if (op !== "enqueue") {
     return `Look at the shards of the queue, who holds them and until when, with cairn queue show ${queue} or GET /api/v1/queues/${queue}.`;
   }

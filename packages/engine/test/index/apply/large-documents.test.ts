@@ -1,6 +1,6 @@
 import { type KvStore, memoryProvider } from "@cairn/kv";
 import { afterEach, expect, it } from "vitest";
-import type { Transaction, TxOperation } from "@cairn/client";
+import type { AnyOperation, Transaction, TxOperation } from "@cairn/client";
 import { IndexStore } from "../../../src/index/index-store.ts";
 import type { LogMessage } from "../../../src/log/tx-log.ts";
 import { asKind, documentRowPrefix, prefixEnd, ROW } from "../../../src/index/rows/row-keys.ts";
@@ -144,7 +144,7 @@ it("a transaction expires at most 8 MiB of documents, and at least one", { tags:
 it("a transaction removes at most 8 MiB of rows of a retired shard", async () => {
   const queues = { jobs: { shards: 1, cap: 100, terminal: { state: ["done"] }, lease: "PT1S" } };
   const done = { state: "done", text: text(MIB) };
-  const transactions: Transaction[] = [
+  const transactions: Transaction<AnyOperation>[] = [
     { ops: [["configure", { queues }]] },
     ...range(0, 20).map((n): Transaction => ({ ops: [["enqueue", "jobs", `e${n}`, done]] })),
     { ops: [["drain", "jobs", 0, { as: "a" }]] },

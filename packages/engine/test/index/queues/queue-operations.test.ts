@@ -1,6 +1,6 @@
 import { type KvReader, type KvStore, memoryProvider } from "@cairn/kv";
 import { afterEach, expect, it } from "vitest";
-import type { Policies, TxOperation } from "@cairn/client";
+import type { Policies, AnyOperation } from "@cairn/client";
 import { IndexStore } from "../../../src/index/index-store.ts";
 import { checkRows } from "../../../src/index/inspect/check-rows.ts";
 import { LargestRead } from "../support/largest-read.ts";
@@ -46,13 +46,13 @@ class Scene {
   }
 
   /** Returns the reason why the transaction was aborted; undefined if it committed. */
-  async reason(...ops: TxOperation[]): Promise<string | undefined> {
+  async reason(...ops: AnyOperation[]): Promise<string | undefined> {
     await this.#append(encodeTransaction({ ops }, "log-1"));
     return (await this.index.outcome(this.messages.length))?.reason;
   }
 
   /** Returns the transaction's id, which is the epoch of what it claims. */
-  async commit(...ops: TxOperation[]): Promise<number> {
+  async commit(...ops: AnyOperation[]): Promise<number> {
     const reason = await this.reason(...ops);
     if (reason !== undefined) throw new Error(reason);
     return this.messages.length;
@@ -92,7 +92,7 @@ async function expectSameInBatches(
 
 it("each refusal names the queue and the reason", async () => {
   const scene = await Scene.create(jobs(3, 2));
-  const refusals = async (...all: (readonly [TxOperation, string])[]): Promise<void> => {
+  const refusals = async (...all: (readonly [AnyOperation, string])[]): Promise<void> => {
     for (const [op, reason] of all) expect(await scene.reason(op)).toBe(`CONFLICT: ${reason}`);
   };
   await refusals(
@@ -149,7 +149,7 @@ it("a queue's policy changes only where no row must change, and says what to do 
   const scene = await Scene.create();
   await scene.commit(["put", "jobs", "0/a", 1], ["put", "jobs", "0/b", 1]);
   await scene.commit(["delete", "jobs", "0/b"]);
-  const refused = async (policies: Policies, reason: string, ...ops: TxOperation[]): Promise<void> =>
+  const refused = async (policies: Policies, reason: string, ...ops: AnyOperation[]): Promise<void> =>
     expect(await scene.reason(...ops, ["configure", policies])).toBe(`CONFLICT: ${reason}`);
   await refused(
     jobs(3, 2),
@@ -318,7 +318,7 @@ it("an eviction removes the versions of an entry whose retired shard has lost it
 
 it("the rows of a retired shard go in slices of 256, whatever the batches, and reads of the past never miss them silently", async () => {
   const scene = await Scene.create(jobs(2, 1_000));
-  const entries = Array.from({ length: 600 }, (_, at): TxOperation => ["enqueue", "jobs", `e${at}`, DONE]);
+  const entries = Array.from({ length: 600 }, (_, at): AnyOperation => ["enqueue", "jobs", `e${at}`, DONE]);
   await scene.commit(...entries);
   const epoch = await scene.commit(["drain", "jobs", 0, as("d")]);
   await scene.commit(["put", "jobs", "0/e1", DONE, { epoch }], ["delete", "jobs", "0/e2", { epoch }]);
@@ -358,7 +358,7 @@ it("an inspection finds a count that differs from the rows", async () => {
 /** Returns the error with which a transaction of this operation is refused; empty if it is not. */
 function refusalOf(...op: unknown[]): string {
   try {
-    encodeTransaction({ ops: [op as unknown as TxOperation] }, "log-1");
+    encodeTransaction({ ops: [op as unknown as AnyOperation] }, "log-1");
     return "";
   } catch (error) {
     return error instanceof Error ? error.message : "";

@@ -5,7 +5,7 @@ import { type KvRow, type KvStore, levelProvider, memoryProvider, isCairnError }
 import { commitSeed } from "@cairn/kv/testing";
 import fc from "fast-check";
 import { afterAll, beforeAll, expect, it } from "vitest";
-import type { QueueHolder, TxOperation } from "@cairn/client";
+import type { QueueHolder, AnyOperation } from "@cairn/client";
 import { IndexStore } from "../../../src/index/index-store.ts";
 import { readEntry, readOpenEntries, readQueue } from "../../../src/index/read/queue-reads.ts";
 import { checkRows } from "../../../src/index/inspect/check-rows.ts";
@@ -56,7 +56,7 @@ async function applied(
   };
   for (const { intents, wait } of [first, ...all]) {
     time += wait;
-    const ops: TxOperation[] = intents.map((intent) => intent(oracle));
+    const ops: AnyOperation[] = intents.map((intent) => intent(oracle));
     const payload = encoded(ops);
     if (payload === undefined) continue;
     const txId = messages.length + 1;
@@ -73,7 +73,7 @@ async function applied(
 }
 
 /** Returns the message; undefined for operations that no transaction can contain together. */
-function encoded(ops: readonly TxOperation[]): Uint8Array | undefined {
+function encoded(ops: readonly AnyOperation[]): Uint8Array | undefined {
   try {
     return encodeTransaction({ ops }, "log-1");
   } catch (error) {

@@ -1,4 +1,4 @@
-import type { Transaction } from "@cairn/client";
+import type { AnyOperation, Transaction } from "@cairn/client";
 import { emptyState } from "../../../src/index/rows/index-state.ts";
 import { encodeBirthRecord, encodeTransaction } from "../../../src/transactions/transaction-codec.ts";
 import type { LogMessage } from "../../../src/log/tx-log.ts";
@@ -9,7 +9,7 @@ const birth = { log: "log-1", offset: 0 };
 export const empty = emptyState({ id: "log-1", name: "cairn", bounds: { first: 1, last: 1 }, birth });
 
 /** Returns a log of these transactions. Times go back and forth, like a log's clock. */
-export function messagesOf(transactions: readonly Transaction[]): LogMessage[] {
+export function messagesOf(transactions: readonly Transaction<AnyOperation>[]): LogMessage[] {
   return [
     { position: 1, time: 1_000, payload: encodeBirthRecord(birth) },
     ...transactions.map((one, index) => ({

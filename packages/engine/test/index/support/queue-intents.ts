@@ -1,5 +1,5 @@
 import fc from "fast-check";
-import type { EntryOptions, Json, QueuePolicy, TxOperation } from "@cairn/client";
+import type { EntryOptions, Json, QueuePolicy, AnyOperation } from "@cairn/client";
 import type { QueueOracle } from "./queue-oracle.ts";
 
 export const QUEUE = "jobs";
@@ -12,7 +12,7 @@ export const POLICY: QueuePolicy = { shards: 3, cap: 2, terminal: { state: ["don
  * What a transaction is going to do, before the state in which it does it is known: an epoch may be the current one of
  * the shard, and a place the one where the entry is.
  */
-type Intent = (oracle: QueueOracle) => TxOperation;
+type Intent = (oracle: QueueOracle) => AnyOperation;
 
 const shard = fc.nat({ max: SHARDS - 1 });
 const name = fc.constantFrom("a", "b", "c", "d", "e", "f");

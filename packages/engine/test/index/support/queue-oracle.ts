@@ -1,4 +1,4 @@
-import type { EntryOptions, Json, QueuePolicy, TxOperation } from "@cairn/client";
+import type { EntryOptions, Json, QueuePolicy, AnyOperation } from "@cairn/client";
 import { textOf } from "./policies-model.ts";
 
 type Fact =
@@ -36,7 +36,7 @@ export class QueueOracle {
   }
 
   /** Applies a transaction. Returns whether it commits, and the shards of the entries that it enqueues. */
-  apply(ops: readonly TxOperation[], tx: number, time: number): { committed: boolean; shards: number[] } {
+  apply(ops: readonly AnyOperation[], tx: number, time: number): { committed: boolean; shards: number[] } {
     const before = this.facts.length;
     const retiring = this.#retiring();
     const hadRows = retiring !== undefined && this.rowNames(retiring).size > 0;
@@ -126,7 +126,7 @@ export class QueueOracle {
     return retiring.toSorted((a, b) => retired(a) - retired(b))[0];
   }
 
-  #configured(after: QueuePolicy | undefined, ops: readonly TxOperation[]): QueuePolicy | undefined {
+  #configured(after: QueuePolicy | undefined, ops: readonly AnyOperation[]): QueuePolicy | undefined {
     const before = this.policy;
     if (JSON.stringify(after) === JSON.stringify(before)) return after;
     const used = this.shards();
@@ -142,7 +142,7 @@ export class QueueOracle {
   }
 
   #apply(
-    op: Exclude<TxOperation, readonly ["event" | "configure", ...unknown[]]>,
+    op: Exclude<AnyOperation, readonly ["event" | "configure", ...unknown[]]>,
     origin: readonly [tx: number, at: number],
     time: number,
     written: Set<string>,
