@@ -143,12 +143,13 @@ class Queues:
         if place is not None:
             raise Aborted(f"{one.bucket} {name} is in shard {place.shard}")
         shards = self.shards.setdefault(one.bucket, {})
-        roomy = [(found.entries, shard) for shard, found in shards.items() if found.state == ACTIVE and found.entries < policy["cap"]]
+        roomy = [(found.open, shard) for shard, found in shards.items() if found.state == ACTIVE and found.entries < policy["cap"]]
         spare = [shard for shard in range(int(policy["shards"])) if shard not in shards]
         if not roomy and not spare:
             raise Aborted(f"{one.bucket} has no active shard below its cap ({int(policy['cap'])}) and no spare one")
-        shard = min(roomy)[1] if roomy else spare[0]
-        if not roomy:
+        is_opening = len(spare) > 1 or not roomy
+        shard = spare[0] if is_opening else min(roomy)[1]
+        if is_opening:
             self._open_up(one.bucket, shard)
         self.enqueued.append(shard)
         self._create(policy, one.bucket, shard, name, one.document)

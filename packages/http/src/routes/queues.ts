@@ -111,7 +111,7 @@ export const queueRoutes: readonly Route[] = [
     ...WRITE,
     path: "/api/v1/queues/{queue}/entries",
     id: "enqueue",
-    summary: "Enqueue an entry into the active shard with the fewest entries.",
+    summary: "Enqueue an entry into the shard with the fewest open entries.",
     body: jsonOf(ref("NewEntry")),
     answers: written(ref("Enqueued"), ["Cairn-Tx"], 201),
     async handle(call) {

@@ -36,8 +36,6 @@ export class QueueTransaction {
   readonly #clock: QueueClock;
   readonly #written = new Set<string>();
   readonly #evicted = new Set<string>();
-  /** The shards with the changes of the transaction; undefined if it has changed none. */
-  #merged: Map<number, Shard> | undefined;
 
   constructor(queue: QueueView, rule: QueueRule, clock: QueueClock) {
     this.#queue = queue;
@@ -68,7 +66,7 @@ export class QueueTransaction {
     const refused = this.#refusedHold(number, hold);
     const shard = this.#shard(number);
     if (refused !== undefined || shard === undefined) return refused;
-    this.#set(number, { ...shard, state: "active", holder: undefined });
+    this.shards.set(number, { ...shard, state: "active", holder: undefined });
     return undefined;
   }
 
@@ -80,7 +78,7 @@ export class QueueTransaction {
       if (drained.state !== "draining") continue;
       const held = this.#heldBy(other, drained);
       if (held !== undefined) return held;
-      this.#set(other, { ...drained, state: "active", epoch: this.#clock.txId, holder: undefined });
+      this.shards.set(other, { ...drained, state: "active", epoch: this.#clock.txId, holder: undefined });
     }
     this.#hold(number, { ...shard, state: "draining" }, as);
     return undefined;
@@ -93,7 +91,7 @@ export class QueueTransaction {
     if (refused !== undefined || shard === undefined) return refused;
     const { name } = this.#queue;
     if (shard.open > 0) return `${name} shard ${number} has ${shard.open} open`;
-    this.#set(number, { ...shard, state: "retiring", holder: undefined });
+    this.shards.set(number, { ...shard, state: "retiring", holder: undefined });
     return undefined;
   }
 
@@ -101,7 +99,7 @@ export class QueueTransaction {
   enqueue(entry: string, isOpen: boolean, at: number): number | string {
     const refused = this.#writtenTwice(entry) ?? this.#isElsewhere(entry, undefined);
     if (refused !== undefined) return refused;
-    const number = this.#emptiest() ?? this.#lowestSpare();
+    const number = this.#shardOfNew();
     if (number === undefined) {
       return `${this.#queue.name} has no active shard below its cap (${this.#rule.cap}) and no spare one`;
     }
@@ -165,28 +163,24 @@ export class QueueTransaction {
   }
 
   #shard(number: number): Shard | undefined {
-    return this.#all().get(number);
+    return this.shards.get(number) ?? this.#queue.shards.get(number);
   }
 
   #place(entry: string): EntryPlace | undefined {
     return this.places.has(entry) ? this.places.get(entry) : this.#queue.places.get(entry);
   }
 
-  /** Returns all shards that are not spare. */
-  #all(): ReadonlyMap<number, Shard> {
-    return this.#merged ?? this.#queue.shards;
-  }
-
-  #set(number: number, shard: Shard): void {
-    this.shards.set(number, shard);
-    this.#merged ??= new Map(this.#queue.shards);
-    this.#merged.set(number, shard);
+  /** Yields all shards that are not spare. */
+  *#all(): Generator<readonly [number: number, shard: Shard]> {
+    const { shards } = this.#queue;
+    for (const [number, shard] of shards) yield [number, this.shards.get(number) ?? shard];
+    for (const one of this.shards) if (!shards.has(one[0])) yield one;
   }
 
   /** Gives a shard to a holder, for a lease from now on. A claim or drain gives it a new epoch. */
   #hold(number: number, shard: Shard, as: string, epoch: TxId = this.#clock.txId): void {
     const until = this.#clock.time + this.#rule.lease;
-    this.#set(number, { ...shard, epoch, holder: { as, until } });
+    this.shards.set(number, { ...shard, epoch, holder: { as, until } });
   }
 
   #add(entry: string, place: EntryPlace): void {
@@ -203,20 +197,25 @@ export class QueueTransaction {
 
   #count(number: number, entries: number, open: number): void {
     const shard = this.#shard(number) ?? NEW_SHARD;
-    this.#set(number, { ...shard, entries: shard.entries + entries, open: shard.open + open });
+    this.shards.set(number, { ...shard, entries: shard.entries + entries, open: shard.open + open });
   }
 
-  /** Returns the active shard below its cap with the fewest entries, the lowest of several. */
-  #emptiest(): number | undefined {
+  /**
+   * Returns the shard of a new entry; undefined if none has room. Entries are spread over all shards but one, so that
+   * directors can share them also if these come later. One shard stays spare for as long as the others have room.
+   */
+  #shardOfNew(): number | undefined {
+    let spare = this.#rule.shards;
     let found: number | undefined;
-    let fewest = this.#rule.cap;
-    for (const [number, { state, entries }] of this.#all()) {
-      const isBefore = entries < fewest || (entries === fewest && found !== undefined && number < found);
-      if (state !== "active" || !isBefore) continue;
+    let fewest = Infinity;
+    for (const [number, { state, entries, open }] of this.#all()) {
+      spare -= 1;
+      if (state !== "active" || entries >= this.#rule.cap) continue;
+      if (open > fewest || (open === fewest && found !== undefined && number > found)) continue;
       found = number;
-      fewest = entries;
+      fewest = open;
     }
-    return found;
+    return spare > 1 ? this.#lowestSpare() : (found ?? this.#lowestSpare());
   }
 
   #lowestSpare(): number | undefined {

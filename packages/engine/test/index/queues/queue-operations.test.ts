@@ -105,7 +105,7 @@ it("each refusal names the queue and the reason", async () => {
     [["drain", "jobs", 0, as("a")], "jobs shard 0 is spare"],
     [["renew", "jobs", 0, 2], "jobs shard 0 is spare"],
   );
-  const epoch = await scene.commit(["claim", "jobs", 0, as("a")], ["enqueue", "jobs", "x", OPEN]);
+  const epoch = await scene.commit(["claim", "jobs", 0, as("a")], ["put", "jobs", "0/x", OPEN]);
   const until = `until 1970-01-01T00:00:01.000Z`;
   await refusals(
     [["claim", "jobs", 0, as("a")], `jobs shard 0 is directed by "a", epoch ${epoch}, ${until}`],
@@ -163,7 +163,7 @@ it("a queue's policy changes only where no row must change, and says what to do 
     1,
   ]);
   await scene.commit(["configure", jobs(3, 2)]);
-  const epoch = await scene.commit(["claim", "jobs", 2, as("a")], ["enqueue", "jobs", "x", OPEN]);
+  const epoch = await scene.commit(["claim", "jobs", 2, as("a")], ["put", "jobs", "2/x", OPEN]);
   await refused(jobs(2, 2), "jobs shard 2 is not spare: drain and retire it before reducing shards to 2");
   await refused(
     {},
@@ -213,6 +213,37 @@ it("a claim is judged by the time of its own transaction, however long the log w
   expect(await scene.reason(["put", "jobs", "0/x", OPEN, { epoch: first }])).toBe(
     `CONFLICT: jobs shard 0 epoch ${first} was fenced by ${second}`,
   );
+});
+
+it("entries go into all shards but one, each into the one with the fewest open entries", async () => {
+  const scene = await Scene.create(jobs(4, 4));
+  const enqueue = async (...names: string[]): Promise<readonly number[] | undefined> => {
+    const txId = await scene.commit(...names.map((name) => ["enqueue", "jobs", name, OPEN] as const));
+    return (await scene.index.outcome(txId))?.shards;
+  };
+  expect(await enqueue("a", "b")).toEqual([0, 1]);
+  expect(await enqueue("c", "d", "e", "f", "g")).toEqual([2, 0, 1, 2, 0]);
+  const epoch = await scene.commit(["claim", "jobs", 0, as("one")]);
+  for (const name of ["a", "d"]) await scene.commit(["put", "jobs", `0/${name}`, DONE, { epoch }]);
+  // Shard 0 has three entries, of which one is open; the others have two open ones each.
+  expect(await enqueue("h")).toEqual([0]);
+  // It is full now.
+  expect(await enqueue("i", "j", "k", "l")).toEqual([1, 2, 1, 2]);
+  expect((await scene.index.ask(readQueue, "jobs")).queue).toMatchObject({ spare: 1 });
+  expect(await enqueue("m", "n")).toEqual([3, 3]);
+  await expectSameInBatches(scene, [[], [3], [5, 1, 2]]);
+});
+
+it("one shard is kept spare while another one is drained, and used once there is no other room", async () => {
+  const scene = await Scene.create(jobs(3, 2));
+  await scene.commit(["enqueue", "jobs", "a", OPEN]);
+  const epoch = await scene.commit(["drain", "jobs", 0, as("d")]);
+  const more = await scene.commit(...["b", "c", "e"].map((name) => ["enqueue", "jobs", name, OPEN] as const));
+  expect(await scene.index.outcome(more)).toMatchObject({ shards: [1, 1, 2] });
+  await scene.commit(["put", "jobs", "0/a", DONE, { epoch }], ["retire", "jobs", 0, epoch]);
+  while (scene.index.state.retiring !== undefined) await scene.commit(["put", "pods", "a", 1]);
+  const last = await scene.commit(...["f", "g"].map((name) => ["enqueue", "jobs", name, OPEN] as const));
+  expect(await scene.index.outcome(last)).toMatchObject({ shards: [2, 0] });
 });
 
 it("enqueued and moved entries are told to watchers and histories as the writes that they are, with the origin of a moved entry", async () => {

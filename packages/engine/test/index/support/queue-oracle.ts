@@ -207,12 +207,12 @@ export class QueueOracle {
         once(op[2]);
         require(!this.entries().has(op[2]));
         const all = Array.from({ length: policy.shards }, (_, shard) => shard);
-        const room = all.filter(
-          (one) => this.state(one) === "active" && this.within(one).length < policy.cap,
-        );
-        const [best = all.find((one) => this.state(one) === "spare")] = room.toSorted(
-          (a, b) => this.within(a).length - this.within(b).length || a - b,
-        );
+        const [spare, ...more] = all.filter((one) => this.state(one) === "spare");
+        const openIn = (shard: number): number => this.within(shard).filter(({ open }) => open).length;
+        const [roomy = spare] = all
+          .filter((one) => this.state(one) === "active" && this.within(one).length < policy.cap)
+          .toSorted((a, b) => openIn(a) - openIn(b) || a - b);
+        const best = more.length > 0 ? spare : roomy;
         if (best === undefined) throw new Refused();
         this.facts.push({ kind: "put", name: op[2], shard: best, open: isOpen(policy, op[3]), born: origin });
         enqueued.push(best);
