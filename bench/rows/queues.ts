@@ -21,6 +21,8 @@ const BESIDE_FEW = "cairn, a director's start, beside 10,000 finished";
 const BESIDE_MANY = "cairn, a director's start, beside 1,000,000 finished";
 const ONE = "cairn, NATS, one director";
 const THREE = "cairn, NATS, three directors";
+const BACKLOG_ONE = "cairn, NATS, a backlog, one director";
+const BACKLOG_FOUR = "cairn, NATS, a backlog, four directors";
 
 /** Entries from being enqueued until they are finished, compared with queues in Redis and SQLite. */
 export const queues: Row = {
@@ -53,6 +55,20 @@ export const queues: Row = {
           queue: `jobs-${randomUUID()}`,
         }),
     });
+    const backlog = (name: string, directors: number): Contestant => ({
+      name,
+      run: () =>
+        workspace.run("direct over HTTP", {
+          port: onNats.port,
+          directors,
+          entries: 400,
+          concurrency: 4,
+          waitMs: 50,
+          queue: `jobs-${randomUUID()}`,
+          shards: 8,
+          isBacklog: true,
+        }),
+    });
     const contestants: Contestant[] = [
       {
         name: CAIRN,
@@ -63,10 +79,13 @@ export const queues: Row = {
       { name: BESIDE_MANY, run: () => workspace.run("start director", { config: many }) },
       directing(ONE, 1),
       directing(THREE, 3),
+      backlog(BACKLOG_ONE, 1),
+      backlog(BACKLOG_FOUR, 4),
     ];
     const targets: Target[] = [
       ratioTarget("ms to hand out", BESIDE_MANY, BESIDE_FEW, { atMost: 1.5 }),
       ratioTarget("entries/s", THREE, ONE, { atLeast: 2 }),
+      ratioTarget("entries/s", BACKLOG_FOUR, BACKLOG_ONE, { atLeast: 3 }),
     ];
     if (succeeds("redis-server", ["--version"])) {
       const redis = await startRedis(workspace.fresh("redis"));

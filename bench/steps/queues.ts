@@ -103,6 +103,8 @@ export async function directOverHttp({
   concurrency,
   waitMs,
   queue,
+  shards = POLICY.shards,
+  isBacklog = false,
 }: {
   readonly port: number;
   readonly directors: number;
@@ -110,6 +112,9 @@ export async function directOverHttp({
   readonly concurrency: number;
   readonly waitMs: number;
   readonly queue: string;
+  readonly shards?: number;
+  /** Whether the entries are enqueued before the directors start. */
+  readonly isBacklog?: boolean;
 }): Promise<Figures> {
   const clients = Array.from(
     { length: directors },
@@ -118,8 +123,11 @@ export async function directOverHttp({
   const [first = new CairnClient({ urls: [] })] = clients;
   const queues = Object.fromEntries((await first.queues()).map(({ name, policy }) => [name, policy]));
   await first.transact({
-    ops: [["configure", { queues: { ...queues, [queue]: { ...POLICY, lease: "PT3S" } } }]],
+    ops: [["configure", { queues: { ...queues, [queue]: { ...POLICY, shards, lease: "PT3S" } } }]],
   });
+  const load = async () => await enqueue((ops) => first.transact({ ops }), entries, OPEN_ENTRY, "e", queue);
+  if (isBacklog) await load();
+  let begin = performance.now();
   let finished = 0;
   const started = clients.map((client) =>
     client.direct(queue, {
@@ -131,9 +139,11 @@ export async function directOverHttp({
       },
     }),
   );
-  await allFinished(() => Promise.resolve(started.every(({ shards }) => shards.length > 0) ? 0 : 1));
-  const begin = performance.now();
-  await enqueue((ops) => first.transact({ ops }), entries, OPEN_ENTRY, "e", queue);
+  if (!isBacklog) {
+    await allFinished(() => Promise.resolve(started.every((one) => one.shards.length > 0) ? 0 : 1));
+    begin = performance.now();
+    await load();
+  }
   await allFinished(async () => (finished < entries ? 1 : (await first.queue(queue)).open));
   const seconds = (performance.now() - begin) / 1_000;
   await Promise.all(started.map((director) => director.stop()));

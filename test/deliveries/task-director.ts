@@ -21,6 +21,8 @@ function print(...words: readonly string[]): void {
 const director = new CairnClient({ urls: url }).direct<Task>(queue, {
   as,
   concurrency: Number(concurrency),
+  // Tests look at finished entries.
+  drainAt: false,
   handle: async ({ name, document }) => {
     print("handles", name);
     if (document.waitMs !== undefined) await delay(document.waitMs);

@@ -8,8 +8,9 @@ import { type CairnNode, startNode } from "@cairn/node";
 /** An open entry's document. */
 export const OPEN = { state: "new" };
 export const QUEUE = "jobs";
+/** Of two shards, one takes the entries until it is full, because the other one is kept spare. */
 export const POLICY: QueuePolicy = {
-  shards: 8,
+  shards: 2,
   cap: 1_000,
   terminal: { state: ["done", "dead"] },
   lease: "PT1S",

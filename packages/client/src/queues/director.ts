@@ -1,7 +1,7 @@
 import { nextTurn, pause, spread, timeoutSignal } from "../types/timing.ts";
 import type { ClientTransaction } from "../types/client-types.ts";
 import type { QueuePolicy } from "../types/policies.ts";
-import type { QueueEntry, QueueShard, QueueStatus } from "../types/queues.ts";
+import type { QueueEntry, QueueStatus } from "../types/queues.ts";
 import type { Json } from "../types/transaction.ts";
 import { drainShard, shardToDrain } from "./drain-shard.ts";
 import { checkDirectorOptions, type DirectorOptions } from "./director-options.ts";
@@ -20,12 +20,12 @@ import {
   Bell,
   type DirectedQueue,
   isHeld,
-  lowestSpare,
   mayPass,
   type QueueAccess,
   takeHold,
   updateHold,
 } from "./queue-access.ts";
+import { shareOf } from "./shares.ts";
 
 /** A program's part in finishing the entries of a queue. */
 export interface Director {
@@ -99,6 +99,7 @@ class QueueDirector implements Director {
       access,
       name,
       policy: UNKNOWN_POLICY,
+      leaseMs: MAX_LOOK_MS,
       ahead: 2 * (options.concurrency ?? DEFAULT_CONCURRENCY),
       bell: new Bell(),
       onError: (error, entry) => void this.#report(error, entry),
@@ -151,22 +152,25 @@ class QueueDirector implements Director {
   }
 
   /**
-   * Looks at the queue at random instants: renews, claims, gives back, and drains. While the director stops, it only
+   * Looks at the queue at random instants: renews, claims, gives back, and drains. After a claim, it soon looks again, and
+   * then less and less often: directors that start together have their shares at once. While the director stops, it only
    * renews, so that no other director claims a shard whose entries are still in hand.
    */
   async #lookAgainAndAgain(): Promise<void> {
     const { signal } = this.#leaving;
     const { signal: stopping } = this.#stopping;
+    let soonMs = MIN_LOOK_MS;
     while (!signal.aborted) {
       try {
         // The leases come first, because a look at the queue may take long.
         await Promise.all([...this.#held.values()].map((shard) => shard.renew()));
         const status = await this.#queue.access.queue(this.#queue.name, this.#ended.signal);
         this.#queue.policy = checkedPolicy(status.policy);
+        this.#queue.leaseMs = durationMs(status.policy.lease);
         for (const shard of this.#held.values())
           if (!isHeld(status, shard.hold))
             shard.lose("another director has claimed it, or the log has lost the claim");
-        if (!stopping.aborted) await this.#balance(status);
+        if (!stopping.aborted && (await this.#balance(status))) soonMs = MIN_LOOK_MS;
         if (!stopping.aborted) this.#drainOne(status);
       } catch (error) {
         if (signal.aborted) return;
@@ -174,60 +178,50 @@ class QueueDirector implements Director {
         if (!mayPass(error) && !stopping.aborted) throw error;
         void this.#report(error);
       }
-      const mean = Math.max(MIN_LOOK_MS, Math.min(MAX_LOOK_MS, this.#leaseMs * RENEW_AFTER));
-      const dueAt = performance.now() + spread(mean);
+      const mean = Math.max(MIN_LOOK_MS, Math.min(MAX_LOOK_MS, this.#queue.leaseMs * RENEW_AFTER));
+      const dueAt = performance.now() + spread(Math.min(soonMs, mean));
       await pause(dueAt - performance.now(), signal);
-      const more = this.#wasLate ? 0 : this.#room;
+      const more = this.#wasLate || soonMs < mean ? 0 : this.#room;
+      soonMs = Math.min(2 * soonMs, mean);
       this.#wasLate = false;
       if (!signal.aborted) this.#pace(performance.now() - dueAt, more);
     }
   }
 
-  get #leaseMs(): number {
-    return durationMs(this.#queue.policy.lease);
-  }
-
-  /** Claims shards up to this director's share of the active ones, and gives back what is more. */
-  async #balance(status: QueueStatus): Promise<void> {
+  /** Claims shards of this director's share, and gives back what is more. Returns whether it has claimed any. */
+  async #balance(status: QueueStatus): Promise<boolean> {
     const { shards: limit = Infinity } = this.#options;
-    const active = status.shards.filter(({ state }) => state !== "retiring");
-    const others = new Set(active.filter((one) => this.#isOthers(one)).map(({ holder }) => holder?.as));
-    const share = Math.min(limit, Math.ceil(active.length / (others.size + 1)));
-    // A queue without active shards, or whose shards all have directors, gets another one, so that others see this
-    // director and its share.
-    const wanted = Math.max(share, 1);
-    for (const shard of this.shards.slice(wanted)) {
-      const held = this.#held.get(shard);
-      held?.whileIdle(() => this.#giveBack(held)).catch((error: unknown) => this.#report(error));
-    }
-    for (const free of active) {
-      if (this.#held.size >= wanted) return;
-      if (!this.#held.has(free.shard) && !this.#isOthers(free))
-        await this.#claim(free.shard, free.holder !== null);
-    }
-    if (this.#held.size > 0 || this.#drain !== undefined) return;
-    const spare = lowestSpare(status);
-    if (spare !== undefined) await this.#claim(spare, false);
+    const { size, claims } = shareOf(status, {
+      as: this.as,
+      held: new Set(this.#held.keys()),
+      limit,
+      mayOpen: this.#drain === undefined,
+      random: Math.random(),
+    });
+    const idlest = [...this.#held.values()]
+      .filter(({ isPaused }) => !isPaused)
+      .toSorted((a, b) => a.entries.inHand.size - b.entries.inHand.size);
+    for (const shard of idlest.slice(0, Math.max(0, idlest.length - size)))
+      shard.whileIdle(() => this.#giveBack(shard)).catch((error: unknown) => this.#report(error));
+    const claimed = claims.map(async ({ shard, isTakenOver }) => await this.#claim(shard, isTakenOver));
+    return (await Promise.all(claimed)).includes(true);
   }
 
-  #isOthers({ shard, holder }: QueueShard): boolean {
-    return holder !== null && !this.#held.has(shard) && Date.parse(holder.until) > Date.now();
-  }
-
-  /** Claims a shard, unless another director was faster. Its last director may not have given it back. */
-  async #claim(shard: number, isTakenOver: boolean): Promise<void> {
-    if (this.#stopping.signal.aborted) return;
+  /** Claims a shard, which its last director may not have given back. Returns false if another one was faster. */
+  async #claim(shard: number, isTakenOver: boolean): Promise<boolean> {
+    if (this.#stopping.signal.aborted) return false;
     const { access, name } = this.#queue;
     const sentAt = performance.now();
     const wanted = { queue: name, shard, as: this.as };
     const hold = await takeHold(access, "claim", wanted, this.#ended.signal);
-    if (typeof hold === "string") return;
+    if (typeof hold === "string") return false;
     const held = new HeldShard(this.#queue, hold, sentAt, isTakenOver);
     this.#held.set(shard, held);
     held.signal.addEventListener("abort", () => {
       if (this.#held.get(shard) === held) this.#held.delete(shard);
     });
     this.#queue.bell.ring();
+    return true;
   }
 
   /** Aborts what is in hand, and then gives the shard back, so that no other director handles the same meanwhile. */
@@ -250,7 +244,7 @@ class QueueDirector implements Director {
       await drainShard(access, {
         ...held.hold,
         signal: this.#stopping.signal,
-        leaseMs: durationMs(status.policy.lease),
+        leaseMs: this.#queue.leaseMs,
         onDrained: () => held.lose("it is being drained"),
       });
     };
@@ -332,7 +326,7 @@ class QueueDirector implements Director {
   /** Has more entries in hand, up to `concurrency`, or fewer if the thread came to something this late. */
   #pace(lateMs: number, more: number): void {
     const { concurrency = DEFAULT_CONCURRENCY } = this.#options;
-    const isLate = lateMs > this.#leaseMs * LATE_AFTER;
+    const isLate = lateMs > this.#queue.leaseMs * LATE_AFTER;
     this.#wasLate ||= isLate;
     this.#room = isLate ? Math.max(1, Math.floor(this.#room / 2)) : Math.min(concurrency, this.#room + more);
     this.#noteBusy(lateMs);
@@ -341,9 +335,9 @@ class QueueDirector implements Director {
 
   /** Reports once that the thread was busy for so long that leases may have ended meanwhile. */
   #noteBusy(ms: number): void {
-    if (this.#isBusyReported || ms <= this.#leaseMs * (1 - HAND_OUT_WITHIN)) return;
+    if (this.#isBusyReported || ms <= this.#queue.leaseMs * (1 - HAND_OUT_WITHIN)) return;
     this.#isBusyReported = true;
-    const message = `The thread of this director was busy or stopped for ${(ms / 1_000).toFixed(1)} s. No lease can be renewed meanwhile, and those of ${this.#queue.name} last ${this.#leaseMs / 1_000} s.`;
+    const message = `The thread of this director was busy or stopped for ${(ms / 1_000).toFixed(1)} s. No lease can be renewed meanwhile, and those of ${this.#queue.name} last ${this.#queue.leaseMs / 1_000} s.`;
     const hint = `Compute in a worker thread, or set a "lease" of ${this.#queue.name} in the policies of more than twice that time. Otherwise, other directors take the shard over, and handle its entries again.`;
     void this.#report(new CairnClientError("THREAD_BUSY", message, { hint }));
   }

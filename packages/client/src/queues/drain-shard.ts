@@ -29,25 +29,38 @@ export interface DrainedShard extends Omit<Hold, "epoch"> {
 }
 
 /**
- * Returns the shard of a queue that should be drained next; undefined if none should. It is the fullest one, of which at
- * least the part `drainAt` is finished: a full one, or one that is at least half full while no shard is spare. Otherwise,
- * shards that fill evenly would all be full at once, and none would have room for the open entries of the others. While
- * there is no such room, only a shard without open entries is drained.
+ * Returns the shard of a queue that should be drained next; undefined if none should. It is the fullest one of which at
+ * least the part `drainAt` is finished: a full one or, while the queue is at least half full, one that is half full.
+ * Otherwise, shards that fill evenly would all be full at once, and none would have room for the open entries of the
+ * others. While there is no such room, only a shard without open entries is drained.
+ *
+ * While no shard is spare or becomes so, another director could not show itself by claiming one. So, once the directors
+ * have their shares, the emptiest shard is drained whose director has another one, if there is room for many more entries
+ * than it contains. It often is the one by whose claim a director has shown itself, and still empty.
  */
-export function shardToDrain(
-  { shards, spare, policy: { cap } }: QueueStatus,
-  drainAt: number,
-): number | undefined {
+export function shardToDrain({ shards, spare, policy }: QueueStatus, drainAt: number): number | undefined {
+  const { cap } = policy;
   if (shards.some(({ state }) => state === "draining")) return undefined;
   const active = shards.filter(({ state }) => state === "active").toSorted((a, b) => b.entries - a.entries);
-  const roomIn = (others: readonly QueueShard[]): number =>
-    others.reduce((sum, { entries }) => sum + Math.max(0, cap - entries), spare * cap);
-  return active.find(({ shard, entries, open }) => {
-    const room = roomIn(active.filter((one) => one.shard !== shard));
-    const isFull = entries >= cap;
-    const isLarge = isFull || (spare === 0 && 2 * entries >= cap && room > open);
+  const isHalfFull = 2 * active.reduce((sum, { entries }) => sum + entries, 0) >= policy.shards * cap;
+  const othersOf = ({ shard }: QueueShard): readonly QueueShard[] =>
+    active.filter((one) => one.shard !== shard);
+  const roomBeside = (shard: QueueShard): number =>
+    othersOf(shard).reduce((sum, { entries }) => sum + Math.max(0, cap - entries), spare * cap);
+  const fullest = active.find((shard) => {
+    const { entries, open } = shard;
+    const room = roomBeside(shard);
+    const isLarge = entries >= cap || (isHalfFull && 2 * entries >= cap && room > open);
     return isLarge && entries - open >= drainAt * entries && room >= open;
-  })?.shard;
+  });
+  if (fullest !== undefined || spare > 0 || active.length < shards.length) return fullest?.shard;
+  const counts = new Map<string, number>();
+  for (const { holder } of active)
+    if (holder !== null) counts.set(holder.as, (counts.get(holder.as) ?? 0) + 1);
+  const countOf = ({ holder }: QueueShard): number => counts.get(holder?.as ?? "") ?? 0;
+  const isShared = Math.max(...counts.values()) - Math.min(...active.map(countOf)) <= 1;
+  const hasRoom = (shard: QueueShard): boolean => roomBeside(shard) >= shard.open + cap;
+  return isShared ? active.findLast((one) => countOf(one) > 1 && hasRoom(one))?.shard : undefined;
 }
 
 export type DrainResult =
@@ -76,7 +89,7 @@ export async function drainShard(access: DrainAccess, drained: DrainedShard): Pr
       const { cap } = status.policy;
       const [target] = status.shards
         .filter(({ state, entries: held }) => state === "active" && held < cap)
-        .toSorted((a, b) => a.entries - b.entries);
+        .toSorted((a, b) => a.open - b.open);
       if (target === undefined) {
         if (await activateSpare(access, drained, status)) continue;
         await release(access, drained, hold);

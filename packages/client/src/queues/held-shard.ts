@@ -1,13 +1,12 @@
 import { runAfter, timeoutSignal } from "../types/timing.ts";
 import type { QueueEntry } from "../types/queues.ts";
-import type { Json, TxId, AnyOperation } from "../types/transaction.ts";
+import type { AnyOperation, Json, TxId } from "../types/transaction.ts";
 import { CairnClientError } from "../types/client-error.ts";
 import {
   AGAIN_PAUSE_MS,
   asError,
   begun,
   dueAgainAt,
-  durationMs,
   failed,
   isFinished,
   isSuspect,
@@ -74,7 +73,6 @@ export class HeldShard {
   /** The entries in hand before whose attempt a note was written, as they were before it. */
   readonly #noted = new Map<string, QueueEntry>();
   #toNote: number;
-  /** Whether no entries are handed out for now. */
   #isPaused = false;
 
   /** `isTakenOver` says that the last director of the shard has not given it back. */
@@ -90,13 +88,18 @@ export class HeldShard {
     return this.#ending.signal;
   }
 
+  /** Whether no entries are handed out for now, because the shard is going to be drained or given back. */
+  get isPaused(): boolean {
+    return this.#isPaused;
+  }
+
   /**
    * Returns whether the shard is not lost, and this part of its lease not over. The clock decides, because no timer
    * fires while a handler keeps the thread busy.
    */
   mayAct(part = 1): boolean {
     const age = performance.now() - this.#heldAt;
-    return !this.signal.aborted && age < part * durationMs(this.#queue.policy.lease);
+    return !this.signal.aborted && age < part * this.#queue.leaseMs;
   }
 
   /** Renews the lease if that is due. Calls before the answer share it. */
@@ -123,7 +126,7 @@ export class HeldShard {
     this.#cancelLeaseTimer?.();
     if (this.signal.aborted) return;
     this.#heldAt = sentAt;
-    const left = sentAt + durationMs(this.#queue.policy.lease) - performance.now();
+    const left = sentAt + this.#queue.leaseMs - performance.now();
     this.#cancelLeaseTimer = runAfter(Math.max(0, left), () => void this.#abort("its lease has ended"));
     this.#queue.bell.ring();
   }
@@ -144,7 +147,7 @@ export class HeldShard {
   /** Takes the next entry in hand, until {@link end}; undefined if there is none now. It may be a suspect or not. */
   take(suspects: boolean): { readonly entry: QueueEntry; readonly signal: AbortSignal } | undefined {
     if (this.#isPaused) return undefined;
-    this.renew().catch(this.#queue.onError);
+    if (!this.mayAct(RENEW_AFTER)) this.renew().catch(this.#queue.onError);
     return this.mayAct(HAND_OUT_WITHIN) ? this.entries.take(suspects) : undefined;
   }
 
@@ -208,7 +211,7 @@ export class HeldShard {
     if (this.#isPaused) return;
     this.#isPaused = true;
     try {
-      const patience = timeoutSignal(durationMs(this.#queue.policy.lease));
+      const patience = timeoutSignal(this.#queue.leaseMs);
       if ((await this.idle(patience)) && !this.signal.aborted) await act();
     } finally {
       this.#isPaused = false;

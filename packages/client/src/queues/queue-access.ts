@@ -52,6 +52,8 @@ export interface DirectedQueue {
   readonly name: string;
   /** As it was read last. */
   policy: QueuePolicy;
+  /** Its lease, which is needed for every entry. */
+  leaseMs: number;
   /** The number of entries that each shard should have ready. */
   readonly ahead: number;
   /** Rung when there may be entries to hand out, or fewer in hand. */

@@ -85,7 +85,7 @@ async function inOrder(count: number): Promise<void> {
 /** Enqueues entries while a director handles some over HTTP, and expects it to handle each of them once. */
 async function onceOverHttp(count: number): Promise<void> {
   // On a busy machine, a short lease could end in the meantime.
-  await using scene = await shared.scene({ cap: 100_000, lease: "PT1M" });
+  await using scene = await shared.scene({ shards: 8, cap: 100_000, lease: "PT1M" });
   const { calls, handle } = counting();
   const client = new CairnClient({ urls: scene.node.url ?? "" });
   const director = client.direct(scene.name, { concurrency: 16, handle });
@@ -395,35 +395,71 @@ describe("a director", () => {
     },
   );
 
-  it("shares the active shards with others, and takes over those of one that stops", async () => {
-    await using scene = await shared.scene({ cap: 10 });
+  it("gives back only idle shards, and those of one that stops are taken over", async () => {
+    await using scene = await shared.scene({ shards: 4 });
     await scene.enqueue(names(40));
-    const hold = new Promise<void>(() => {});
-    const start = () => scene.node.direct(scene.name, { handle: () => hold, stopMs: 1 });
-    const first = start();
-    await vi.waitFor(() => expect(first.shards).toEqual([0, 1, 2, 3]), PATIENT);
+    let inHand = 0;
+    const first = scene.node.direct(scene.name, {
+      stopMs: 1,
+      concurrency: 3,
+      handle: () => {
+        inHand += 1;
+        return new Promise<void>(() => {});
+      },
+    });
+    await vi.waitFor(() => expect([first.shards, inHand]).toEqual([[0, 1, 2], 3]), PATIENT);
     const second = scene.node.direct(scene.name, { handle: () => undefined });
-    // The first director gives back only what is idle, and its handlers never end.
-    await vi.waitFor(() => expect(second.shards).toEqual([4]), PATIENT);
+    await vi.waitFor(() => expect(second.shards).toEqual([3]), PATIENT);
     await first.stop();
     await allFinished(scene);
-    expect(await scene.queue()).toMatchObject({ open: 0 });
     await second.stop();
   });
 
   it("gives idle shards back until each director has its share", async () => {
-    await using scene = await shared.scene({ cap: 10 });
+    await using scene = await shared.scene({ shards: 8 });
     await scene.enqueue(names(40));
     const start = () => scene.node.direct(scene.name, { handle: () => undefined, drainAt: false });
     const first = start();
-    await allFinished(scene);
-    await vi.waitFor(() => expect(first.shards).toHaveLength(4), PATIENT);
+    await vi.waitFor(() => expect(first.shards).toHaveLength(7), PATIENT);
     const second = start();
-    await vi.waitFor(() => {
-      expect(first.shards.length + second.shards.length).toBe(5);
-      expect(Math.abs(first.shards.length - second.shards.length)).toBe(1);
-    }, PATIENT);
+    await vi.waitFor(
+      () => expect([first, second].map(({ shards }) => shards.length)).toEqual([4, 4]),
+      PATIENT,
+    );
     await Promise.all([first.stop(), second.stop()]);
+    expect(await scene.queue()).toMatchObject({ open: 0 });
+  });
+
+  it("has a share of what was enqueued before, also if it comes when others hold all shards", async () => {
+    await using scene = await shared.scene({ shards: 8, lease: "PT4S" });
+    const all = names(400);
+    await scene.enqueue(all);
+    const gate = resolvable();
+    const handled = new Map<number, Set<string>>();
+    const start = (number: number) => {
+      handled.set(number, new Set());
+      return scene.node.direct(scene.name, {
+        concurrency: 1,
+        // No director handles much before each of them has begun.
+        handle: async ({ name }) => {
+          if (handled.get(number)?.add(name).size === 5) await gate.promise;
+          if (handled.size === 4 && [...handled.values()].every(({ size }) => size > 0)) gate.resolve();
+        },
+      });
+    };
+    const first = start(0);
+    await vi.waitFor(() => expect(first.shards).toHaveLength(7), PATIENT);
+    const directors = [first, start(1), start(2), start(3)];
+    await allFinished(scene);
+    const counts = Array.from(handled.values(), ({ size }) => size);
+    expect(Math.min(...counts)).toBeGreaterThan(0);
+    expect(counts.reduce((sum, count) => sum + count)).toBe(all.length);
+    // One shard is spare again, for the next director.
+    await vi.waitFor(async () => {
+      expect(await scene.queue()).toMatchObject({ spare: 1 });
+      expect(directors.map(({ shards }) => shards.length).toSorted()).toEqual([1, 2, 2, 2]);
+    }, PATIENT);
+    await Promise.all(directors.map((one) => one.stop()));
   });
 
   it("gives a shard up by its own clock when no node answers, and writes nothing of it afterwards", async () => {
@@ -550,7 +586,7 @@ describe("a director", () => {
     "keeps its shards while it waits for handlers to stop, but takes neither entries nor shards",
     { tags: "rest/slow" },
     async () => {
-      await using scene = await shared.scene({ lease: "PT2S" });
+      await using scene = await shared.scene({ shards: 8, lease: "PT2S" });
       await scene.enqueue(["e1"]);
       const [taken, released] = [resolvable(), resolvable()];
       let seen: AbortSignal | undefined;

@@ -2,7 +2,12 @@ import type { QueueStatus } from "@cairn/client";
 import { shardToDrain } from "@cairn/client/protocol";
 import { expect, it } from "vitest";
 
-type Shown = readonly [entries: number, open: number, state?: "active" | "draining" | "retiring"];
+type Shown = readonly [
+  entries: number,
+  open: number,
+  state?: "active" | "draining" | "retiring",
+  director?: string,
+];
 
 /** Returns a queue with these shards and a cap of 100. */
 function queue(shards: readonly Shown[], spare: number): QueueStatus {
@@ -12,13 +17,13 @@ function queue(shards: readonly Shown[], spare: number): QueueStatus {
     entries: 0,
     open: 0,
     spare,
-    shards: shards.map(([entries, open, state = "active"], shard) => ({
+    shards: shards.map(([entries, open, state = "active", as], shard) => ({
       shard,
       state,
       entries,
       open,
       epoch: null,
-      holder: null,
+      holder: as === undefined ? null : { as, until: "2026-11-27T22:00:00.000Z" },
     })),
   };
 }
@@ -36,20 +41,90 @@ it.each<[what: string, shards: readonly Shown[], spare: number, drained: number 
   ["not one of which too little is finished", [[100, 51]], 1, undefined],
   ["not one that is not full while another is spare", [[99, 0]], 1, undefined],
   [
-    "the fullest while none is spare",
+    "the fullest of a queue that is half full",
     [
-      [50, 1],
-      [60, 1],
-      [10, 0],
+      [70, 1],
+      [80, 1],
+      [50, 0],
+    ],
+    1,
+    1,
+  ],
+  [
+    "none of a queue that is not half full",
+    [
+      [70, 1],
+      [79, 1],
+      [50, 0],
+    ],
+    1,
+    undefined,
+  ],
+  [
+    "none that is less than half full itself",
+    [
+      [99, 90],
+      [49, 0],
+    ],
+    0,
+    undefined,
+  ],
+  [
+    "the emptiest of a director's shards while none is spare",
+    [
+      [30, 20, "active", "a"],
+      [20, 20, "active", "a"],
+      [10, 10, "active", "b"],
     ],
     0,
     1,
   ],
   [
-    "none that is less than half full",
+    "not that before the directors have their shares",
     [
-      [49, 0],
-      [10, 0],
+      [30, 20, "active", "a"],
+      [20, 20, "active", "a"],
+      [20, 20, "active", "a"],
+      [0, 0, "active", "b"],
+    ],
+    0,
+    undefined,
+  ],
+  [
+    "not that while a shard has no director",
+    [
+      [30, 20, "active", "a"],
+      [20, 20, "active", "a"],
+      [0, 0],
+    ],
+    0,
+    undefined,
+  ],
+  [
+    "not that while a shard is spare",
+    [
+      [30, 20, "active", "a"],
+      [20, 20, "active", "a"],
+    ],
+    1,
+    undefined,
+  ],
+  [
+    "not that while another will be spare",
+    [
+      [30, 20, "active", "a"],
+      [20, 20, "active", "a"],
+      [0, 0, "retiring"],
+    ],
+    0,
+    undefined,
+  ],
+  [
+    "not that if the others would soon be full",
+    [
+      [40, 40, "active", "a"],
+      [20, 20, "active", "a"],
+      [41, 20, "active", "b"],
     ],
     0,
     undefined,

@@ -1,0 +1,67 @@
+import type { QueueStatus } from "../../src/index.ts";
+import { shareOf } from "../../src/queues/shares.ts";
+import { expect, it } from "vitest";
+
+const FUTURE = new Date(Date.now() + 3_600_000).toISOString();
+const PAST = new Date(0).toISOString();
+
+/** Returns a queue whose active shards have these directors; undefined for none, and a minus for a lease that ended. */
+function queue(directors: readonly (string | undefined)[], spare: number): QueueStatus {
+  return {
+    name: "jobs",
+    policy: { shards: directors.length + spare, cap: 100, terminal: { state: ["done"] }, lease: "PT30S" },
+    entries: 0,
+    open: 0,
+    spare,
+    shards: directors.map((as, shard) => ({
+      shard,
+      state: "active",
+      entries: 1,
+      open: 1,
+      epoch: null,
+      holder: as === undefined ? null : { as: as.replace("-", ""), until: as.endsWith("-") ? PAST : FUTURE },
+    })),
+  };
+}
+
+function shareIn(status: QueueStatus, as: string, options: { limit?: number; random?: number } = {}) {
+  const mine = status.shards.filter(({ holder }) => holder?.as === as).map(({ shard }) => shard);
+  const holder = { as, held: new Set(mine), limit: Infinity, mayOpen: true, random: 0, ...options };
+  const { size, claims } = shareOf(status, holder);
+  return { size, claims: claims.map(({ shard }) => shard) };
+}
+
+it("the shards are divided evenly among the directors, with the remainder for those that hold the most", () => {
+  const status = queue(["c", "c", "c", "c", "a", "b", undefined], 1);
+  expect(["a", "b", "c"].map((as) => shareIn(status, as).size)).toEqual([2, 2, 3]);
+  const even = queue(["b", "a", undefined], 1);
+  expect(["a", "b"].map((as) => shareIn(even, as).size)).toEqual([2, 1]);
+});
+
+it("a director claims as many shards as it holds, up to its share and its limit", () => {
+  const free = Array.from({ length: 9 }, () => undefined);
+  expect(shareIn(queue(free, 1), "a").claims).toEqual([0]);
+  expect(shareIn(queue(["a", "a", ...free], 1), "a").claims).toEqual([2, 3]);
+  expect(shareIn(queue(["a", "a", ...free], 1), "a", { limit: 3 }).claims).toEqual([2]);
+  expect(shareIn(queue(["a", "a", "b", "b", undefined], 1), "a").claims).toEqual([4]);
+  expect(shareIn(queue(["a", "a", "b", "b", undefined], 1), "b").claims).toEqual([]);
+});
+
+it("directors begin with different shards, and take over those whose lease has ended", () => {
+  expect(
+    shareIn(queue([undefined, undefined, undefined, undefined], 1), "a", { random: 0.6 }).claims,
+  ).toEqual([2]);
+  expect(shareOf(queue(["b-"], 1), { as: "a", held: new Set(), limit: 1, mayOpen: true, random: 0 })).toEqual(
+    {
+      size: 1,
+      claims: [{ shard: 0, isTakenOver: true }],
+    },
+  );
+});
+
+it("a director without a shard claims a spare one if it finds no other", () => {
+  expect(shareIn(queue([undefined], 1), "a").claims).toEqual([0]);
+  expect(shareIn(queue(["b", "b"], 1), "a")).toEqual({ size: 1, claims: [2] });
+  expect(shareIn(queue(["b", "a"], 1), "a").claims).toEqual([]);
+  expect(shareIn(queue(["b", "b"], 0), "a").claims).toEqual([]);
+});
