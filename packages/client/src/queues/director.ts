@@ -16,6 +16,7 @@ import {
   isSuspect,
 } from "./entry-rules.ts";
 import { HAND_OUT_WITHIN, HeldShard, RENEW_AFTER } from "./held-shard.ts";
+import { JointTransactions } from "./joint-transactions.ts";
 import {
   Bell,
   type DirectedQueue,
@@ -95,8 +96,10 @@ class QueueDirector implements Director {
   constructor(access: QueueAccess, name: string, options: DirectorOptions) {
     this.as = options.as ?? `director-${crypto.randomUUID()}`;
     this.#options = options;
+    const joint = new JointTransactions(access);
     this.#queue = {
       access,
+      transact: (ops, signal) => joint.transact(ops, signal),
       name,
       policy: UNKNOWN_POLICY,
       leaseMs: MAX_LOOK_MS,

@@ -14,15 +14,7 @@ import {
   unsuspected,
 } from "./entry-rules.ts";
 import { OpenEntries } from "./open-entries.ts";
-import {
-  codeOf,
-  type DirectedQueue,
-  type Hold,
-  isHeld,
-  transactUntil,
-  updateHold,
-  withHold,
-} from "./queue-access.ts";
+import { codeOf, type DirectedQueue, type Hold, isHeld, withHold } from "./queue-access.ts";
 
 /** The part of a lease after which it is renewed. */
 export const RENEW_AFTER = 1 / 4;
@@ -112,8 +104,9 @@ export class HeldShard {
   async #sendRenewal(): Promise<void> {
     const sentAt = performance.now();
     try {
-      const { access } = this.#queue;
-      const { committed, reason = "" } = await updateHold(access, "renew", this.hold, this.signal);
+      const { queue, shard } = this.hold;
+      const renewal: AnyOperation = ["renew", queue, shard, withHold(this.hold)];
+      const { committed, reason = "" } = await this.#queue.transact([renewal], this.signal);
       if (committed) this.#renewed(sentAt);
       else this.lose(`it could not be renewed (${reason})`);
     } catch (error) {
@@ -319,7 +312,7 @@ export class HeldShard {
 
   /** Submits ends as one transaction. Returns its id, or the error if they cannot be stored. */
   async #submit(batch: readonly End[], signal: AbortSignal): Promise<TxId | "refused" | Error> {
-    const { access, name } = this.#queue;
+    const { name, transact } = this.#queue;
     const ops = batch.flatMap(({ entry, document }): AnyOperation[] => {
       const key = `${this.hold.shard}/${entry.name}`;
       return [
@@ -328,7 +321,7 @@ export class HeldShard {
       ];
     });
     try {
-      const { committed, txId, duplicateOf = txId } = await transactUntil(access, ops, signal);
+      const { committed, txId, duplicateOf = txId } = await transact(ops, signal);
       return committed ? duplicateOf : "refused";
     } catch (error) {
       const isUnstorable = ["TX_INVALID", "TX_TOO_LARGE"].includes(String(codeOf(error)));

@@ -49,6 +49,8 @@ export class Bell {
 /** The queue of a director, as the shards that it holds use it. */
 export interface DirectedQueue {
   readonly access: QueueAccess;
+  /** Submits what a shard writes, with what others write at the same time. */
+  readonly transact: (ops: readonly AnyOperation[], signal: AbortSignal) => Promise<TxOutcome>;
   readonly name: string;
   /** As it was read last. */
   policy: QueuePolicy;
