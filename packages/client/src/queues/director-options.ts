@@ -29,7 +29,7 @@ export interface DirectorOptions<T extends Json = Json> {
   readonly drainAt?: number | false;
   /** How long {@link Director.stop} waits for handlers before it aborts their signals (ms). Defaults to 10,000. */
   readonly stopMs?: number;
-  /** Called with errors that the director survives, and with those that handlers throw. */
+  /** Called with the errors that handlers throw, those that the director survives, and the one that ends it. */
   readonly onError?: (error: Error, entry?: QueueEntry<T>) => void;
 }
 

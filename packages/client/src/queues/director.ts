@@ -131,6 +131,9 @@ class QueueDirector implements Director {
       // The first to end is the stop, or an error with which the director cannot go on.
       await Promise.race(work);
       await this.#leave(looking);
+    } catch (error) {
+      void this.#report(error);
+      throw error;
     } finally {
       for (const mode of [this.#stopping, this.#leaving, this.#ended]) mode.abort();
       for (const shard of this.#held.values()) shard.lose("its director has ended");

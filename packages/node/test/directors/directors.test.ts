@@ -623,14 +623,15 @@ describe("a director", () => {
     },
   );
 
-  it("says that a bucket is no queue", async () => {
+  it("says once that a bucket is no queue, to onError as well", async () => {
     await using scene = await shared.scene();
-    const director = scene.node.direct("pods", { handle: () => undefined });
-    await expect(director.done).rejects.toMatchObject({ code: "NOT_FOUND" });
-    const client = new CairnClient({ urls: scene.node.url ?? "" });
-    await expect(client.direct("pods", { handle: () => undefined }).done).rejects.toMatchObject({
-      code: "NOT_FOUND",
-    });
+    for (const from of [scene.node, new CairnClient({ urls: scene.node.url ?? "" })]) {
+      const onError = vi.fn<(error: Error, entry?: unknown) => void>();
+      const { done } = from.direct("pods", { handle: () => undefined, onError });
+      const error: unknown = await done.catch((thrown: unknown) => thrown);
+      expect(error).toMatchObject({ code: "NOT_FOUND" });
+      expect(onError.mock.calls).toEqual([[error, undefined]]);
+    }
   });
 
   it("hands out what it does not remember, and forgets what it cannot hold", async () => {
