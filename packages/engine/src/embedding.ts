@@ -20,4 +20,6 @@ export type {
 export type * from "./log/peer-channel.ts";
 export type { CairnNode } from "./node/node.ts";
 export type * from "./observe/node-event.ts";
+export type { StateChange } from "./index/read/states.ts";
+export type { FollowQuery, StatesBatch } from "./watch/follow-session.ts";
 export type * from "./watch/watch-event.ts";

@@ -14,6 +14,8 @@ import { parseEventPlace, readEvents } from "../index/read/event-reads.ts";
 import { readEntry, readOpenEntries, readQueue, readQueues } from "../index/read/queue-reads.ts";
 import { documentKey, ownMember, withCommands } from "@cairn/text";
 import { messageChecksum, readFrame } from "../transactions/message-frame.ts";
+import { followStates } from "../watch/follow-session.ts";
+import type { WatchFeed } from "../watch/watch-feed.ts";
 import { watch } from "../watch/watch-session.ts";
 import { evictionPlaces } from "./node-evictions.ts";
 import type { NodeLife } from "./node-life.ts";
@@ -176,13 +178,15 @@ export class NodeReads {
     return await this.#read({ ...options, items }, (index) => index.history(key, items, options.cursor));
   };
 
-  readonly watch: NodeApi["watch"] = (query = {}) => {
-    return watch(query, () => {
-      const watches = this.#life.services?.watches;
-      if (watches === undefined || this.#life.phase !== "ready") throw notReady(this.#life);
-      return watches;
-    });
-  };
+  readonly watch: NodeApi["watch"] = (query = {}) => watch(query, () => this.#feed());
+
+  readonly follow: NodeApi["follow"] = (query = {}) => followStates(query, () => this.#feed());
+
+  #feed(): WatchFeed {
+    const watches = this.#life.services?.watches;
+    if (watches === undefined || this.#life.phase !== "ready") throw notReady(this.#life);
+    return watches;
+  }
 
   readonly digest: NodeApi["digest"] = async (options = {}) => {
     const digest = await this.#read(options, (index) => index.digest());

@@ -1,4 +1,4 @@
-import { eventsMemory, type TransactionEvent } from "../index/read/transaction-event.ts";
+import { eventsMemory } from "../index/read/transaction-event.ts";
 
 /** The memory for the events of all watchers together from which on none is read for them from the past (bytes). */
 const MAX_BYTES = 128 * 1024 * 1024;
@@ -19,7 +19,7 @@ export interface PageHolder {
 
 /** Events that several watchers may have. */
 interface Page {
-  readonly transactions: readonly TransactionEvent[];
+  readonly transactions: Parameters<typeof eventsMemory>[0];
 }
 
 interface HeldPage {

@@ -223,6 +223,10 @@ export class WatchFeed {
 }
 
 /** Returns the last transaction of an index. Its time is null if the index has no transaction. */
-export function endOfSource({ position: { txId, time, mark } }: WatchSource): WatchedPosition {
+export function endOfSource({ position }: WatchSource): WatchedPosition {
+  return watchedPosition(position);
+}
+
+export function watchedPosition({ txId, time, mark }: WatchSource["position"]): WatchedPosition {
   return { txId, txTime: txId === 0 ? null : isoTime(time), position: formatPosition({ txId, mark }) };
 }

@@ -9,7 +9,7 @@ import type { TransactionEvent } from "../index/read/transaction-event.ts";
 import type { ChangesPage } from "../index/read/transaction-changes.ts";
 import type { FairReader } from "./fair-reads.ts";
 
-const HEARTBEAT_MS = 10_000;
+export const HEARTBEAT_MS = 10_000;
 /** The bounds of a page, of which each lagging reader has at most one. */
 const PAST_TRANSACTIONS = 512;
 const PAST_BYTES = 64 * 1024;
@@ -320,7 +320,7 @@ class WatchSession implements FairReader {
 }
 
 /** Returns where the watch begins. Throws `REQUEST_INVALID` for a query that cannot be watched. */
-function checkQuery({ bucket, namespace, from, heartbeatMs }: WatchQuery): MarkedPlace | undefined {
+export function checkQuery({ bucket, namespace, from, heartbeatMs }: WatchQuery): MarkedPlace | undefined {
   const problem =
     (bucket === undefined ? undefined : bucketProblem(bucket)) ??
     (namespace === undefined ? undefined : keyProblem(namespace, "any")) ??

@@ -1,5 +1,6 @@
 import { coalesced, type KvReader, unlessFailed } from "@cairn/kv";
 import type { TxId } from "@cairn/client";
+import type { IndexState } from "../index/rows/index-state.ts";
 import type { IndexStore } from "../index/index-store.ts";
 import type { TxLog } from "../log/tx-log.ts";
 import {
@@ -12,6 +13,7 @@ import {
 import type { MarkedPlace } from "@cairn/text";
 import type { WatchedPosition } from "./watch-event.ts";
 import { type FairRead, type FairReader, FairReads, pauseAfter } from "./fair-reads.ts";
+import type { KeyStates } from "../index/read/states.ts";
 import { PAGE_MEMORY, type PageMemory } from "./page-memory.ts";
 
 /** A transaction (undefined if there is none), and the earliest one after which a watch (of a bucket) can begin. */
@@ -35,9 +37,18 @@ export interface WatchSource {
    * while these are full. Undefined if the reader is gone before its turn.
    */
   past(query: Omit<ChangesQuery, "upTo">, reader: FairReader): Promise<ChangesPage | undefined>;
+  /** Reads the index for followers, like {@link past}. Reads with the same `key` are interchangeable. */
+  states<T extends StatesPage>(
+    reader: FairReader,
+    key: string,
+    read: StatesRead<T>,
+  ): Promise<T | undefined>;
   /** Returns where a watch after `txId` would begin, ahead of reads of the past; undefined if the reader is gone. */
   place(txId: TxId, bucket: string | undefined, reader: FairReader): Promise<WatchPlace | undefined>;
 }
+
+type StatesPage = Pick<KeyStates, "changes">;
+export type StatesRead<T> = (rows: KvReader, state: IndexState) => Promise<T>;
 
 /** The maximum number of concurrent reads for lagging watchers. More reads would only delay indexing. */
 const MAX_PAST_READS = 2;
@@ -54,22 +65,28 @@ export function indexChanges(
   suspect: (error: unknown) => void,
 ): WatchSource {
   const reads = new FairReads<ChangesPage>(MAX_PAST_READS, PAGE_MEMORY);
+  const states = new FairReads<StatesPage>(MAX_PAST_READS, {
+    get isFull() {
+      return PAGE_MEMORY.isFull;
+    },
+    wait: (retry) => PAGE_MEMORY.wait(retry),
+    hold: (reader, page) => PAGE_MEMORY.hold(reader, { transactions: [page] }),
+  });
   const places = new FairReads<WatchPlace>(MAX_PLACE_READS);
-  const guarded = async <T>(read: (reader: KvReader, upTo: TxId) => Promise<T>): Promise<T> => {
-    const upTo = index.state.txId;
+  const guarded = async <T>(read: () => Promise<T>): Promise<T> => {
     try {
-      return await index.read((reader) => read(reader, upTo));
+      return await read();
     } catch (error) {
       suspect(error);
       throw error;
     }
   };
   const newest: WatchSource["newest"] = (query) =>
-    guarded((reader, upTo) => readChanges(reader, { ...query, upTo }));
-  const inTurn = async (query: Omit<ChangesQuery, "upTo">): Promise<FairRead<ChangesPage>> => {
+    guarded(() => index.ask((rows, { txId: upTo }) => readChanges(rows, { ...query, upTo })));
+  const inTurn = async <T>(read: () => Promise<T>): Promise<FairRead<T>> => {
     const begunAt = performance.now();
     const { txId } = index.state;
-    const answer = await newest(query);
+    const answer = await read();
     // While no message is being indexed, no time needs to be left for indexing.
     const pause = index.state.txId === txId ? undefined : pauseAfter(performance.now() - begunAt);
     return { answer, pause };
@@ -86,14 +103,18 @@ export function indexChanges(
       const bounds = await unlessFailed(log.bounds(), "any", undefined);
       return bounds && bounds.last + index.state.log.offset;
     }),
-    past: (query, reader) => reads.read(reader, JSON.stringify(query), () => inTurn(query)),
+    past: (query, reader) => reads.read(reader, JSON.stringify(query), () => inTurn(() => newest(query))),
+    states: async <T extends StatesPage>(reader: FairReader, key: string, read: StatesRead<T>) =>
+      (await states.read(reader, key, () => inTurn(() => guarded(() => index.ask(read))))) as T | undefined,
     // Reads only two rows, so that new watchers soon learn where they begin, however many others read the past.
     place: (txId, bucket, reader) =>
       places.read(reader, JSON.stringify([txId, bucket]), async () => ({
-        answer: await guarded(async (rows, upTo) => ({
-          at: await transactionAt(rows, txId),
-          floor: await changesFloor(rows, { upTo, bucket }),
-        })),
+        answer: await guarded(() =>
+          index.ask(async (rows, { txId: upTo }) => ({
+            at: await transactionAt(rows, txId),
+            floor: await changesFloor(rows, { upTo, bucket }),
+          })),
+        ),
       })),
   };
 }

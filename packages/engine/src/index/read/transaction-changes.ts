@@ -1,5 +1,5 @@
 import type { KvReader } from "@cairn/kv";
-import type { TxId } from "@cairn/client";
+import type { DocumentKey, TxId } from "@cairn/client";
 import { splitKey } from "@cairn/client/protocol";
 import { isoTime, type MarkedPlace, formatPosition, qualifiedKey } from "@cairn/text";
 import { evictedStems } from "../purge/evicted-versions.ts";
@@ -31,13 +31,17 @@ import {
   versionValueRevision,
 } from "../rows/version-values.ts";
 
-/** A query for the changes made by the transactions after `after`, up to and including `upTo`. */
-export interface ChangesQuery {
+/** A query for the operations of the transactions after `after`, up to and including `upTo`. */
+export interface OperationsQuery {
   readonly after: TxId;
   readonly upTo: TxId;
   readonly bucket?: string | undefined;
   readonly namespace?: string | undefined;
   readonly maxTransactions: number;
+}
+
+/** A query for the changes that these transactions made. */
+export interface ChangesQuery extends OperationsQuery {
   /** The approximate bound in bytes. A transaction is read as a whole, no matter how large it is. */
   readonly maxBytes: number;
 }
@@ -67,6 +71,8 @@ interface WantedOperation {
 
 interface WantedTransaction extends ReadTransaction {
   readonly operations: readonly WantedOperation[];
+  /** The shards of queues that the transaction retired, whose entries no operation names. */
+  readonly retired: readonly Pick<DocumentKey, "bucket" | "namespace">[];
 }
 
 /** The maximum number of versions that are read together. It is large enough to share the cost of a read. */
@@ -105,7 +111,7 @@ export async function readChanges(reader: KvReader, query: ChangesQuery): Promis
   return page;
 }
 
-async function compactedAfter(reader: KvReader, query: ChangesQuery): Promise<WatchCompactedError> {
+async function compactedAfter(reader: KvReader, query: OperationsQuery): Promise<WatchCompactedError> {
   return compacted(query.after, formatPosition(await changesFloor(reader, query)));
 }
 
@@ -154,9 +160,10 @@ function readTransaction(txId: TxId, { time, mark }: Outcome): ReadTransaction {
   return { txId, txTime: isoTime(time), position: formatPosition({ txId, mark }) };
 }
 
-async function* wantedTransactions(
+/** Yields the transactions of a query with the keys that they concern. Throws `WATCH_COMPACTED`. */
+export async function* wantedTransactions(
   reader: KvReader,
-  query: ChangesQuery,
+  query: OperationsQuery,
 ): AsyncGenerator<WantedTransaction, void> {
   const { after, upTo, maxTransactions } = query;
   let expected = after + 1;
@@ -172,7 +179,7 @@ async function* wantedTransactions(
       const expirations = expired.get(txId) ?? NOTHING;
       const others = evictions.length + expirations.length;
       const all = others === 0 ? operations : [...operations, ...evictions, ...expirations];
-      yield { ...readTransaction(txId, outcome), operations: all };
+      yield { ...readTransaction(txId, outcome), operations: all, retired: retiredShards(logged, query) };
     }
   }
   if (expected === after + 1 && upTo > after) throw await compactedAfter(reader, query);
@@ -181,7 +188,7 @@ async function* wantedTransactions(
 /** Reads the documents that expired with these transactions, committed or not. Their number is bounded. */
 async function expiredWithin(
   reader: KvReader,
-  query: ChangesQuery,
+  query: OperationsQuery,
   first: TxId,
   last: TxId,
 ): Promise<ReadonlyMap<TxId, readonly WantedOperation[]>> {
@@ -200,7 +207,7 @@ async function expiredWithin(
 function wantedOn(
   stem: Buffer,
   op: "delete" | "evict",
-  { bucket, namespace }: ChangesQuery,
+  { bucket, namespace }: OperationsQuery,
 ): WantedOperation | undefined {
   const key = parseStem(stem);
   if ((bucket ?? key.bucket) !== key.bucket || (namespace ?? key.namespace) !== key.namespace)
@@ -214,7 +221,7 @@ const NOTHING: readonly WantedOperation[] = [];
 /** Keys that no operation names: an eviction of an entry of a queue removes it from every shard. */
 async function evictedBesides(
   reader: KvReader,
-  query: ChangesQuery,
+  query: OperationsQuery,
   txId: TxId,
   logged: readonly OutcomeOperation[],
 ): Promise<readonly WantedOperation[]> {
@@ -228,7 +235,7 @@ async function evictedBesides(
 
 function wantedOperations(
   logged: readonly OutcomeOperation[],
-  { bucket, namespace }: ChangesQuery,
+  { bucket, namespace }: OperationsQuery,
 ): readonly WantedOperation[] {
   const wanted: WantedOperation[] = [];
   for (const [op, opBucket, opKey] of logged) {
@@ -241,6 +248,19 @@ function wantedOperations(
   return wanted;
 }
 
+function retiredShards(
+  logged: readonly OutcomeOperation[],
+  { bucket, namespace }: OperationsQuery,
+): WantedTransaction["retired"] {
+  if (!logged.some(([op]) => op === "retire")) return NO_SHARDS;
+  return logged
+    .filter(([op]) => op === "retire")
+    .map(([, queue, shard]) => ({ bucket: queue, namespace: String(shard) }))
+    .filter((one) => (bucket ?? one.bucket) === one.bucket && (namespace ?? one.namespace) === one.namespace);
+}
+
+const NO_SHARDS: WantedTransaction["retired"] = [];
+
 /** Appends the changes of the transactions in `chunk` to the page, until it has `maxBytes`. */
 async function readVersions(
   reader: KvReader,
@@ -250,8 +270,8 @@ async function readVersions(
 ): Promise<void> {
   const values = await effects(reader, chunk);
   let at = 0;
-  for (const { operations, ...read } of chunk) {
-    const { txId } = read;
+  for (const { operations, txId, txTime, position } of chunk) {
+    const read = { txId, txTime, position };
     const changes: WatchChange[] = [];
     for (const { op, bucket, key } of operations) {
       const value = values[at];

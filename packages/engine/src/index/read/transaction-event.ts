@@ -25,10 +25,12 @@ export function changesBytes(changes: readonly WatchChange[]): number {
 const CHANGE_MEMORY = 512;
 
 /** Returns the approximate memory of events, and of the same events encoded as UTF-8 for connections. */
-export function eventsMemory(events: readonly TransactionEvent[]): number {
+export function eventsMemory(
+  events: readonly { readonly changes: readonly Partial<Pick<WatchChange, "namespace" | "name" | "json">>[] }[],
+): number {
   let bytes = 0;
   for (const { changes } of events)
-    for (const { json = "", namespace, name } of changes) {
+    for (const { json = "", namespace = "", name = "" } of changes) {
       const encoded = Buffer.byteLength(json);
       // Texts that are not all ASCII usually have two bytes for each character.
       const text = encoded === json.length ? encoded : json.length * 2;

@@ -1,0 +1,205 @@
+import { randomUUID } from "node:crypto";
+import type { Position, TxId } from "@cairn/client";
+import { type MarkedPlace, formatPosition } from "@cairn/text";
+import {
+  type ChangedStates,
+  changedStates,
+  type KeyStates,
+  keyStates,
+  type ScannedStates,
+  scanStates,
+  type StateChange,
+} from "../index/read/states.ts";
+import { WatchCompactedError } from "../index/read/watch-compacted.ts";
+import type { FairReader } from "./fair-reads.ts";
+import type { WatchConnection, WatchedPosition } from "./watch-event.ts";
+import { type WatchFeed, watchedPosition } from "./watch-feed.ts";
+import { filterKey } from "./watch-router.ts";
+import { checkQuery, HEARTBEAT_MS } from "./watch-session.ts";
+
+/** The documents to follow, and the position from which to continue. */
+export interface FollowQuery {
+  readonly bucket?: string;
+  readonly namespace?: string;
+  /** The position of the last batch that was stored. By default, the batches begin with all documents. */
+  readonly from?: Position;
+  /** The time without a batch after which one without changes is sent, in milliseconds. Defaults to 10,000. */
+  readonly heartbeatMs?: number;
+  readonly signal?: AbortSignal;
+  /** The connection to which the batches are written, if there is one. */
+  readonly connection?: WatchConnection;
+}
+
+/**
+ * New states of the followed documents, each key at most once. `position` is where to continue; undefined until all
+ * documents were sent. If `complete` is true, what the batches amount to is exactly what the position contains;
+ * otherwise, it may already contain later changes, which are sent again.
+ */
+export interface StatesBatch {
+  readonly position: Position | undefined;
+  readonly txId: TxId;
+  readonly txTime: string | null;
+  readonly complete: boolean;
+  readonly changes: readonly StateChange[];
+}
+
+const CLEAR: readonly StateChange[] = [{ op: "clear" }];
+
+/**
+ * Yields batches that keep a copy of documents exact, whatever policies remove: first all documents, unless the log and
+ * the index still contain `from`, and then the states of the keys that changed. Ends when the node leaves its index, or
+ * the signal is aborted.
+ */
+export async function* followStates(
+  query: FollowQuery,
+  open: () => WatchFeed,
+): AsyncGenerator<StatesBatch, void> {
+  const from = checkQuery(query);
+  const feed = open();
+  const { pages } = feed.source;
+  feed.listener.opened();
+  const session = new FollowSession(feed, query);
+  try {
+    for await (const batch of session.run(from)) {
+      session.deliveredAt = performance.now();
+      yield batch;
+      pages.release(session);
+    }
+  } finally {
+    pages.release(session);
+    feed.listener.closed();
+  }
+}
+
+class FollowSession implements FairReader {
+  served = 0;
+  deliveredAt = 0;
+  readonly #feed: WatchFeed;
+  readonly #query: FollowQuery;
+  readonly #heartbeatMs: number;
+
+  constructor(feed: WatchFeed, query: FollowQuery) {
+    this.#feed = feed;
+    this.#query = query;
+    this.#heartbeatMs = query.heartbeatMs ?? HEARTBEAT_MS;
+  }
+
+  async *run(from: MarkedPlace | undefined): AsyncGenerator<StatesBatch, void> {
+    let place = from === undefined ? undefined : yield* this.#resumed(from);
+    while (!this.isGone) {
+      try {
+        place ??= yield* this.#scan();
+        if (place !== undefined) yield* this.#changes(place);
+      } catch (error) {
+        // The outcomes of transactions after the place were removed.
+        if (!(error instanceof WatchCompactedError)) throw error;
+      }
+      place = undefined;
+    }
+  }
+
+  get isGone(): boolean {
+    return this.#feed.ended !== undefined || this.#query.signal?.aborted === true;
+  }
+
+  /** A program may take its time: its page is its own memory. */
+  get stalledSince(): number | undefined {
+    const { connection } = this.#query;
+    return connection === undefined ? this.deliveredAt : connection.stalledSince;
+  }
+
+  drop(): void {
+    const { connection } = this.#query;
+    if (connection === undefined) return;
+    this.#feed.listener.cutOff("slow");
+    connection.close();
+  }
+
+  /** Returns the place if the log and the index contain it; undefined if not. */
+  async *#resumed(from: MarkedPlace): AsyncGenerator<StatesBatch, WatchedPosition | undefined> {
+    const { source } = this.#feed;
+    const position = formatPosition(from);
+    while (!this.isGone && source.position.txId < from.txId) {
+      await this.#feed.arrival(from.txId, this.#heartbeatMs, this.#query.signal);
+      if (source.position.txId >= from.txId) break;
+      const end = await source.logEnd();
+      if (end !== undefined && end < from.txId) return undefined;
+      yield { position, txId: from.txId, txTime: null, complete: false, changes: [] };
+    }
+    if (this.isGone) return undefined;
+    const found = await source.place(from.txId, this.#query.bucket, this);
+    if (from.txId === 0) return { txId: 0, txTime: null, position };
+    return found?.at?.position === position ? found.at : undefined;
+  }
+
+  /** Yields all documents. Returns the place at which this began: what changed since may have been missed. */
+  async *#scan(): AsyncGenerator<StatesBatch, WatchedPosition | undefined> {
+    let begun: WatchedPosition | undefined;
+    let after: Uint8Array | undefined;
+    let changes = CLEAR;
+    do {
+      const page: ScannedStates | undefined = await this.#scanned(after);
+      if (page === undefined || this.isGone) return undefined;
+      begun ??= watchedPosition(page.place);
+      after = page.after;
+      changes = [...changes, ...page.changes];
+      const position = after === undefined ? begun.position : undefined;
+      yield { ...batchAt(begun), position, complete: false, changes };
+      changes = [];
+    } while (after !== undefined);
+    return begun;
+  }
+
+  async #scanned(after: Uint8Array | undefined): Promise<ScannedStates | undefined> {
+    const key = `scan ${filterKey(this.#query)} ${Buffer.from(after ?? []).toString("latin1")}`;
+    return await this.#feed.source.states(this, key, (rows, state) =>
+      scanStates(rows, state, this.#query, after),
+    );
+  }
+
+  async #changed(after: TxId): Promise<ChangedStates | undefined> {
+    const key = `changed ${filterKey(this.#query)} ${after}`;
+    return await this.#feed.source.states(this, key, (rows, state) =>
+      changedStates(rows, state, this.#query, after),
+    );
+  }
+
+  async #rest(rowKeys: readonly Buffer[]): Promise<KeyStates | undefined> {
+    const key = `rest ${randomUUID()}`;
+    return await this.#feed.source.states(this, key, (rows, state) => keyStates(rows, state, rowKeys));
+  }
+
+  /** Yields the states of the keys that change after a place, until the node leaves its index. */
+  async *#changes(begin: WatchedPosition): AsyncGenerator<StatesBatch, void> {
+    const { source } = this.#feed;
+    let place = begin;
+    let isComplete = false;
+    let sentAt = performance.now();
+    while (!this.isGone) {
+      const waitMs = sentAt + this.#heartbeatMs - performance.now();
+      if (isComplete && source.position.txId === place.txId && waitMs > 0) {
+        await this.#feed.arrival(place.txId + 1, waitMs, this.#query.signal);
+        continue;
+      }
+      const read = await this.#changed(place.txId);
+      let [part, isWhole]: [KeyStates | undefined, boolean] = [read, read?.isEnd === true];
+      for (; part !== undefined && part.rest.length > 0; isWhole = false) {
+        yield { ...batchAt(place), complete: false, changes: part.changes };
+        // What follows is read later, so it may be newer than what was sent.
+        part = await this.#rest(part.rest);
+      }
+      if (read === undefined || part === undefined || this.isGone) return;
+      place = read.end ?? place;
+      const { changes } = part;
+      if (changes.length > 0 || isWhole !== isComplete || waitMs <= 0) {
+        yield { ...batchAt(place), complete: isWhole, changes };
+        sentAt = performance.now();
+      }
+      isComplete = isWhole;
+    }
+  }
+}
+
+function batchAt({ position, txId, txTime }: WatchedPosition): Omit<StatesBatch, "complete" | "changes"> {
+  return { position, txId, txTime };
+}
