@@ -2,6 +2,8 @@ import type { IncomingMessage } from "node:http";
 import { Readable } from "node:stream";
 import { CairnError, isCairnError } from "@cairn/kv";
 import {
+  type StateChange,
+  type StatesBatch,
   type WatchChange,
   WatchCompactedError,
   type WatchConnection,
@@ -12,6 +14,7 @@ import {
 } from "@cairn/engine";
 import { type HttpAnswer, jsonAnswer } from "../answers/answer.ts";
 import { RequestError } from "../answers/request-error.ts";
+import type { Call } from "../permits/call.ts";
 import type { Query } from "../requests/address.ts";
 import { type Route, route } from "../openapi/route.ts";
 import { ref, TEXT } from "../requests/schema-parts.ts";
@@ -39,49 +42,34 @@ export const watchRoutes: readonly Route[] = [
     requestHeaders: ["Last-Event-ID"],
     answers: [{ status: 200, description: "The stream.", schema: TEXT, mediaType: "text/event-stream" }],
     errors: ["NOT_READY", "OVERLOADED", "INDEX_CORRUPT", "WATCH_COMPACTED"],
-    async handle({ api, permit, query: given, request, response, served }) {
-      const query = watchQuery(request, given);
-      const closed = new AbortController();
-      const stopListening = permit.onRevoked(() => closed.abort());
-      let body: Readable | undefined;
-      const end = (): void => {
-        stopListening();
-        closed.abort();
-        // Otherwise, a watch whose last events were not written would wait forever for that.
-        body?.destroy();
-      };
-      response.once("close", end);
-      if (request.socket.destroyed) end();
-      // An error in the first step is sent as the response. After that, the response is the stream.
-      const connection = new StreamConnection(request);
-      const watched = api.watch({ ...query, signal: closed.signal, connection }).batches();
-      const batches = watched[Symbol.asyncIterator]();
-      // An EventSource (WHATWG HTML, 9.2.3) accepts only event streams. It reconnects when one ends, but not on an error.
-      const isEventSource = request.headers.accept === "text/event-stream";
-      const begin = async (): Promise<Awaited<ReturnType<typeof batches.next>>> => {
-        served.streams.begin(response);
-        return await batches.next();
-      };
-      const first = await begin().catch((error: unknown) => {
-        if (isEventSource && (isCairnError(error, "NOT_READY") || isCairnError(error, "OVERLOADED")))
-          return error;
-        if (!(error instanceof WatchCompactedError)) throw error;
-        const { code, message, floor, reason, hint } = error;
-        throw new RequestError(code, message, { hint, cause: error, details: { floor, reason } });
+    handle: (call) => {
+      const query = resumed(call.request, call.query);
+      return eventStream(call, query, {
+        open: (streaming) => call.api.watch({ ...query, ...streaming }).batches(),
+        encode: eventStreamText,
       });
-      if (first instanceof CairnError)
-        return { ...EVENT_STREAM, body: `retry: ${RETRY_MS}\n: ${first.message}\n\n` };
-      if (request.method === "HEAD" || first.done === true || closed.signal.aborted) {
-        closed.abort();
-        await batches.return?.();
-        return EVENT_STREAM;
-      }
-      disconnectWhenGone(response, Math.max(GONE_AFTER_MS, (query.heartbeatMs ?? 0) * GONE_AFTER_HEARTBEATS));
-      body = Readable.from(new EventStream(first.value, batches, connection), {
-        objectMode: false,
-        highWaterMark: 1,
+    },
+  }),
+  route({
+    method: "GET",
+    path: "/api/v1/follow",
+    right: "read",
+    concerns: { named: ({ query }) => query.bucket, all: "following without a bucket concerns" },
+    acceptsTicket: true,
+    id: "follow",
+    tag: "documents",
+    summary:
+      "Follow documents as server-sent events: all of them, and then the new states of those that change, whatever policies remove.",
+    query: WATCH_PARAMETERS,
+    requestHeaders: ["Last-Event-ID"],
+    answers: [{ status: 200, description: "The stream.", schema: TEXT, mediaType: "text/event-stream" }],
+    errors: ["NOT_READY", "OVERLOADED", "INDEX_CORRUPT"],
+    handle: (call) => {
+      const query = resumed(call.request, call.query);
+      return eventStream(call, query, {
+        open: (streaming) => call.api.follow({ ...query, ...streaming }),
+        encode: statesText,
       });
-      return { ...EVENT_STREAM, body };
     },
   }),
   route({
@@ -105,6 +93,61 @@ const EVENT_STREAM: HttpAnswer = {
   headers: { "cache-control": "no-store, no-transform", "x-accel-buffering": "no" },
 };
 
+interface Streamed<T> {
+  readonly open: (streaming: {
+    readonly signal: AbortSignal;
+    readonly connection: WatchConnection;
+  }) => AsyncIterable<T>;
+  readonly encode: (batch: T) => Buffer;
+}
+
+/** Returns a stream of events as the response. An error in the first step is the response instead. */
+async function eventStream<T>(
+  { permit, request, response, served }: Pick<Call, "permit" | "request" | "response" | "served">,
+  { heartbeatMs = 0 }: WatchQuery,
+  { open, encode }: Streamed<T>,
+): Promise<HttpAnswer> {
+  const closed = new AbortController();
+  const stopListening = permit.onRevoked(() => closed.abort());
+  let body: Readable | undefined;
+  const end = (): void => {
+    stopListening();
+    closed.abort();
+    // Otherwise, a watch whose last events were not written would wait forever for that.
+    body?.destroy();
+  };
+  response.once("close", end);
+  if (request.socket.destroyed) end();
+  const connection = new StreamConnection(request);
+  const batches = open({ signal: closed.signal, connection })[Symbol.asyncIterator]();
+  // An EventSource (WHATWG HTML, 9.2.3) accepts only event streams. It reconnects when one ends, but not on an error.
+  const isEventSource = request.headers.accept === "text/event-stream";
+  const begin = async (): Promise<IteratorResult<T>> => {
+    served.streams.begin(response);
+    return await batches.next();
+  };
+  const first = await begin().catch((error: unknown) => {
+    if (isEventSource && (isCairnError(error, "NOT_READY") || isCairnError(error, "OVERLOADED")))
+      return error;
+    if (!(error instanceof WatchCompactedError)) throw error;
+    const { code, message, floor, reason, hint } = error;
+    throw new RequestError(code, message, { hint, cause: error, details: { floor, reason } });
+  });
+  if (first instanceof CairnError)
+    return { ...EVENT_STREAM, body: `retry: ${RETRY_MS}\n: ${first.message}\n\n` };
+  if (request.method === "HEAD" || first.done === true || closed.signal.aborted) {
+    closed.abort();
+    await batches.return?.();
+    return EVENT_STREAM;
+  }
+  disconnectWhenGone(response, Math.max(GONE_AFTER_MS, heartbeatMs * GONE_AFTER_HEARTBEATS));
+  body = Readable.from(new EventStream(encode(first.value), batches, encode, connection), {
+    objectMode: false,
+    highWaterMark: 1,
+  });
+  return { ...EVENT_STREAM, body };
+}
+
 class StreamConnection implements WatchConnection {
   stalledSince: number | undefined;
   readonly #request: IncomingMessage;
@@ -122,20 +165,23 @@ class StreamConnection implements WatchConnection {
  * The bytes of a watch, in parts. A connection has a copy of only one at a time, and large batches are paced.
  * This is no generator, because the frame of a suspended one would keep a page that its client has taken.
  */
-class EventStream implements AsyncIterableIterator<Buffer, void> {
-  readonly #batches: AsyncIterator<readonly WatchEvent[]>;
+class EventStream<T> implements AsyncIterableIterator<Buffer, void> {
+  readonly #batches: AsyncIterator<T>;
+  readonly #encode: (batch: T) => Buffer;
   readonly #connection: StreamConnection;
   /** Shared by all watchers of these events. */
   #bytes: Buffer;
   #at = 0;
 
   constructor(
-    first: readonly WatchEvent[],
-    batches: AsyncIterator<readonly WatchEvent[]>,
+    first: Buffer,
+    batches: AsyncIterator<T>,
+    encode: (batch: T) => Buffer,
     connection: StreamConnection,
   ) {
-    this.#bytes = eventStreamText(first);
+    this.#bytes = first;
     this.#batches = batches;
+    this.#encode = encode;
     this.#connection = connection;
   }
 
@@ -160,9 +206,9 @@ class EventStream implements AsyncIterableIterator<Buffer, void> {
   async #readBatch(): Promise<boolean> {
     this.#bytes = NOTHING;
     this.#at = 0;
-    const { done, value } = await this.#batches.next();
-    if (done === true) return false;
-    this.#bytes = eventStreamText(value as readonly WatchEvent[]);
+    const next = await this.#batches.next();
+    if (next.done === true) return false;
+    this.#bytes = this.#encode(next.value);
     return true;
   }
 
@@ -176,7 +222,7 @@ class EventStream implements AsyncIterableIterator<Buffer, void> {
 const NOTHING = Buffer.alloc(0);
 
 /** A client that reconnects repeats its first URL, and the header Last-Event-ID specifies where to resume. */
-function watchQuery(request: IncomingMessage, query: Query<typeof WATCH_PARAMETERS>): WatchQuery {
+function resumed(request: IncomingMessage, query: Query<typeof WATCH_PARAMETERS>): WatchQuery {
   const last = request.headers["last-event-id"];
   const { ticket: _, ...asGiven } = query;
   if (typeof last !== "string" || last === "") return asGiven;
@@ -204,9 +250,15 @@ function eventText(event: WatchEvent): string {
   return `${mayResume ? `id: ${event.position}\n` : ""}event: ${type}\ndata: ${JSON.stringify(data)}\n\n`;
 }
 
+function statesText({ position, txId, txTime, complete, changes }: StatesBatch): Buffer {
+  const place = JSON.stringify({ position, txId, txTime, complete }).slice(0, -1);
+  const id = position === undefined ? "" : `id: ${position}\n`;
+  return Buffer.from(`${id}event: states\ndata: ${place},"changes":[${changes.map(changeJson).join(",")}]}\n\n`);
+}
+
 /** Built from the stored JSON without parsing it. The result has no line breaks, as messages of the log have none. */
-function changeJson({ op, bucket, namespace, name, revision, json }: WatchChange): string {
-  const key = `"namespace":${JSON.stringify(namespace)},"name":${JSON.stringify(name)}`;
-  const head = `{"op":"${op}","bucket":"${bucket}",${key},"revision":${revision}`;
-  return json === undefined ? `${head}}` : `${head},"document":${json}}`;
+function changeJson(change: WatchChange | StateChange): string {
+  if (!("json" in change)) return JSON.stringify(change);
+  const { json, ...others } = change;
+  return `${JSON.stringify(others).slice(0, -1)},"document":${json}}`;
 }

@@ -1,0 +1,206 @@
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import path from "node:path";
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import type { Policies, Position, TxOperation } from "@cairn/client";
+import type { CairnNode } from "../../src/node/node.ts";
+import type { StateChange } from "../../src/index/read/states.ts";
+import type { FollowQuery, StatesBatch } from "../../src/watch/follow-session.ts";
+import { runNode } from "@cairn/node";
+import { openEmbeddedTxLog } from "../../src/log/embedded/embedded-tx-log.ts";
+import { quietSystem } from "@cairn/test-support/nodes/quiet-system";
+import { submit } from "@cairn/test-support/nodes/watch-reader";
+import { type Picks, seededPicks } from "@cairn/test-support/seeded-random";
+
+let folder = "";
+let node: CairnNode;
+beforeEach(async () => {
+  folder = await mkdtemp(path.join(tmpdir(), "cairn-follow-"));
+  const openTxLog = async () => await openEmbeddedTxLog({ path: path.join(folder, "node-1-log") });
+  node = await runNode(quietSystem({ folder, nodeId: "node-1", openTxLog }));
+  await node.ready;
+});
+afterEach(async () => {
+  await node.close();
+  await rm(folder, { recursive: true, force: true });
+});
+
+/** A copy of documents that is kept by a follower. */
+class Copy {
+  readonly documents = new Map<string, string>();
+  position: Position | undefined;
+  txId = 0;
+  #stop = new AbortController();
+  #batches: AsyncIterator<StatesBatch> | undefined;
+
+  /** Applies batches until the copy is complete at `txId` or later. */
+  async reach(txId: number, query: FollowQuery = {}): Promise<void> {
+    for (;;) {
+      const batch = await this.next(query);
+      if (batch.complete && batch.txId >= txId) return;
+    }
+  }
+
+  async next(query: FollowQuery = {}): Promise<StatesBatch> {
+    const from = this.position === undefined ? {} : { from: this.position };
+    const { signal } = this.#stop;
+    this.#batches ??= node.follow({ ...query, ...from, signal })[Symbol.asyncIterator]();
+    const { done, value } = await this.#batches.next();
+    if (done === true) throw new Error("the batches ended");
+    for (const change of value.changes) this.#apply(change);
+    ({ position: this.position, txId: this.txId } = value);
+    return value;
+  }
+
+  #apply(change: StateChange): void {
+    if (change.op === "clear") {
+      const begin = change.bucket === undefined ? "" : `${change.bucket} ${change.namespace}/`;
+      for (const key of this.documents.keys()) if (key.startsWith(begin)) this.documents.delete(key);
+      return;
+    }
+    const key = `${change.bucket} ${change.namespace}/${change.name}`;
+    if (change.op === "put") this.documents.set(key, `${change.revision} ${change.json}`);
+    else this.documents.delete(key);
+  }
+
+  /** Stops following. The next batch continues from the position. */
+  async stop(): Promise<void> {
+    this.#stop.abort();
+    await this.#batches?.return?.();
+    this.#batches = undefined;
+    this.#stop = new AbortController();
+  }
+}
+
+async function documentsNow(buckets: readonly string[]): Promise<Map<string, string>> {
+  const found = new Map<string, string>();
+  for (const bucket of buckets) {
+    let cursor: string | undefined;
+    do {
+      const page = await node.list({ bucket, limit: 1_000, ...(cursor === undefined ? {} : { cursor }) });
+      for (const { namespace, name, revision, json } of page.documents)
+        found.set(`${bucket} ${namespace}/${name}`, `${revision} ${json}`);
+      ({ cursor } = page);
+    } while (cursor !== undefined);
+  }
+  return found;
+}
+
+function sorted(documents: ReadonlyMap<string, string>): readonly (readonly [string, string])[] {
+  return [...documents].toSorted(([a], [b]) => (a < b ? -1 : 1));
+}
+
+/** The entries of a retired shard are gone at once for followers, although lists still have them for a while. */
+async function followed(buckets: readonly string[]): Promise<Map<string, string>> {
+  const documents = await documentsNow(buckets);
+  const { queue } = await node.queue("mails");
+  for (const { shard, state } of queue.shards) {
+    if (state !== "retiring") continue;
+    for (const key of documents.keys()) if (key.startsWith(`mails ${shard}/`)) documents.delete(key);
+  }
+  return documents;
+}
+
+async function write(picks: Picks): Promise<void> {
+  const bucket = picks.of(["plain", "short"]);
+  const name = `${picks.of(["a", "b"])}/${picks.below(12)}`;
+  const kind = picks.below(10);
+  if (kind < 6) await node.await(await node.submit({ ops: [["put", bucket, name, picks.below(100)]] }));
+  else if (kind < 8) await node.await(await node.submit({ ops: [["delete", bucket, name]] }));
+  else await node.await(await node.submit({ ops: [["evict", bucket, name]] }));
+}
+
+/** Enqueues, finishes and evicts entries, and drains shards, which moves entries and retires the shards. */
+async function workOnQueue(picks: Picks, round: number): Promise<void> {
+  const run = async (...ops: TxOperation[]) => await node.await(await node.submit({ ops }));
+  for (let n = picks.below(9); n >= 0; n -= 1)
+    await run(["enqueue", "mails", `m${round}-${n}`, { state: "new" }]);
+  const { queue } = await node.queue("mails");
+  for (const { shard, state } of queue.shards) {
+    if (state !== "active" || picks.below(2) === 0) continue;
+    const drains = picks.below(3) === 0;
+    const taken = await run([drains ? "drain" : "claim", "mails", shard, { as: `worker-${round}` }]);
+    if (!taken.committed) continue;
+    const epoch = taken.txId;
+    const others = queue.shards.filter((one) => one.state === "active" && one.shard !== shard);
+    const { entries } = await node.openEntries({ queue: "mails", shard });
+    for (const { document } of entries) {
+      const key = `${shard}/${document.name}`;
+      const [other] = others;
+      if (drains && other !== undefined) await run(["move", "mails", key, other.shard, epoch]);
+      else if (picks.below(8) === 0) await run(["evict", "mails", key]);
+      else if (picks.below(2) === 0) await run(["put", "mails", key, { state: "done" }, { epoch }]);
+    }
+    if (drains) await run(["retire", "mails", shard, epoch]);
+    await run(["release", "mails", shard, epoch]);
+  }
+}
+
+describe("following", () => {
+  it("begins with all documents, and continues with the state of each changed key", async () => {
+    await submit(node, ["put", "pods", "a", 1], ["put", "pods", "b", 1], ["put", "other", "c", 1]);
+    const copy = new Copy();
+    const first = await copy.next({ bucket: "pods" });
+    expect(first.changes.map(({ op }) => op)).toEqual(["clear", "put", "put"]);
+    await copy.reach(2, { bucket: "pods" });
+    const txId = await submit(node, ["put", "pods", "a", 2], ["delete", "pods", "b"]);
+    await copy.reach(txId, { bucket: "pods" });
+    expect([...copy.documents]).toEqual([["pods default/a", "3 2"]]);
+    await copy.stop();
+  });
+
+  it("continues from a position, with each key once", async () => {
+    await submit(node, ["put", "pods", "a", 1], ["put", "pods", "b", 1]);
+    const copy = new Copy();
+    await copy.reach(2);
+    await copy.stop();
+    for (const n of [2, 3, 4]) await submit(node, ["put", "pods", "a", n]);
+    const batch = await copy.next();
+    expect(batch.changes).toEqual([
+      { op: "put", bucket: "pods", namespace: "default", name: "a", revision: 5, json: "4" },
+    ]);
+    await copy.stop();
+  });
+
+  it("begins again after a position that the log does not contain", async () => {
+    const txId = await submit(node, ["put", "pods", "a", 1]);
+    const copy = new Copy();
+    copy.position = `${txId}-${"0".repeat(12)}`;
+    copy.documents.set("pods default/lost", "2 1");
+    await copy.reach(txId);
+    expect([...copy.documents]).toEqual([["pods default/a", "2 1"]]);
+    await copy.stop();
+  });
+
+  it("begins again, within a heartbeat, after a position beyond the end of the log", async () => {
+    const txId = await submit(node, ["put", "pods", "a", 1]);
+    const copy = new Copy();
+    copy.position = `${txId + 100}-${"0".repeat(12)}`;
+    await copy.reach(txId, { heartbeatMs: 50 });
+    expect([...copy.documents]).toEqual([["pods default/a", "2 1"]]);
+    await copy.stop();
+  });
+
+  it.for([1, 2, 3, 4])("equals the lists at every complete position (seed %i)", { timeout: 60_000 }, async (seed) => {
+    const picks = seededPicks(seed);
+    const buckets = ["plain", "short", "mails"];
+    const policies: Policies = {
+      history: { "*": { keep: 0 } },
+      expire: { short: { after: "PT0.05S" } },
+      queues: { mails: { shards: 3, cap: 20, terminal: { state: ["done"] }, lease: "PT1H" } },
+    };
+    await submit(node, ["configure", policies]);
+    const copies = [new Copy(), new Copy()];
+    for (let round = 0; round < 40; round += 1) {
+      for (let n = picks.below(12); n >= 0; n -= 1) await write(picks);
+      await workOnQueue(picks, round);
+      for (const copy of copies) {
+        if (picks.below(4) === 0) await copy.stop();
+        if (picks.below(3) > 0) continue;
+        await copy.reach((await node.list({ bucket: "plain" })).txId);
+        expect(sorted(copy.documents)).toEqual(sorted(await followed(buckets)));
+      }
+    }
+    for (const copy of copies) await copy.stop();
+  });
+});
