@@ -181,6 +181,32 @@ describe("following", () => {
     await copy.stop();
   });
 
+  it("clears a shard with the transaction that retires it, although its rows are removed later", async () => {
+    const names = Array.from({ length: 600 }, (_, n) => `m${n}`);
+    const queue = { shards: 2, cap: 1_000, terminal: { state: ["done"] }, lease: "PT1H" };
+    await submit(node, ["configure", { queues: { mails: queue } }]);
+    await submit(node, ...names.map((name) => ["enqueue", "mails", name, {}] as const));
+    const [shard = 0] = (await node.queue("mails")).queue.shards.map((one) => one.shard);
+    const epoch = await submit(node, ["claim", "mails", shard, { as: "me" }]);
+    await submit(
+      node,
+      ...names.map((name) => ["put", "mails", `${shard}/${name}`, { state: "done" }, { epoch }] as const),
+    );
+    const copy = new Copy();
+    await copy.reach(epoch + 1);
+    expect(copy.documents.size).toBe(600);
+    await copy.stop();
+    const drain = await submit(node, ["drain", "mails", shard, { as: "me" }]);
+    const retired = await submit(node, ["retire", "mails", shard, drain]);
+    expect((await documentsNow(["mails"])).size).toBeGreaterThan(0);
+    await copy.reach(retired);
+    const newcomer = new Copy();
+    await newcomer.reach(retired);
+    expect([copy.documents.size, newcomer.documents.size]).toEqual([0, 0]);
+    await copy.stop();
+    await newcomer.stop();
+  });
+
   it.for([1, 2, 3, 4])("equals the lists at every complete position (seed %i)", { timeout: 60_000 }, async (seed) => {
     const picks = seededPicks(seed);
     const buckets = ["plain", "short", "mails"];
