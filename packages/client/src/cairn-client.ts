@@ -1,7 +1,8 @@
 import type { ClusterStatus } from "./types/cluster-status.ts";
 import type { LogOverview } from "./types/log-overview.ts";
 import type { NodeStatus } from "./types/node-status.ts";
-import type { OpenEntriesPage, PlacedEntry, QueueEntry, QueueStatus } from "./types/queues.ts";
+import type { BucketSummary, Policies, PolicyState } from "./types/policies.ts";
+import type { OpenEntriesPage, PlacedEntry, QueueStatus } from "./types/queues.ts";
 import type {
   AnyOperation,
   EventRecord,
@@ -12,71 +13,71 @@ import type {
   TxOutcome,
 } from "./types/transaction.ts";
 import { CairnClientError, hasCode } from "./types/client-error.ts";
+import type { Faithful } from "./types/faithful.ts";
+import type { Schema } from "./types/schema.ts";
+import { Bucket } from "./bucket.ts";
+import { httpAccess } from "./http-access.ts";
+import { deleteDocuments, loadDocuments } from "./bulk-writes.ts";
+import type { NodeAccess } from "./node-access.ts";
 import { type Director, directQueue } from "./queues/director.ts";
 import type { DirectorOptions } from "./queues/director-options.ts";
 import type { QueueAccess } from "./queues/queue-access.ts";
+import { splitKey } from "./request-parts.ts";
 import type {
   CallOptions,
   ClientDocument,
   ClientEvent,
+  ClientEventQuery,
+  ClientFollowQuery,
   ClientListQuery,
-  ClientOptions,
   ClientPage,
   ClientReadOptions,
+  ClientStates,
   ClientTransaction,
   ClientVersion,
   ClientWatchQuery,
+  HttpClientOptions,
+  LoadedDocument,
+  LoadOptions,
+  PageOptions,
   PointInTime,
+  Removed,
+  RemoveQuery,
   WaitOptions,
   WriteOptions,
   Written,
 } from "./types/client-types.ts";
-import { NodePool, type PoolRequest } from "./node-pool.ts";
-import { type JsonAnswer, readJsonAnswer } from "./node-request.ts";
-import {
-  bucketPath,
-  checkedUrl,
-  nextCursor,
-  pagePlace,
-  pointText,
-  qualified,
-  queuePath,
-  revisionOf,
-  splitKey,
-} from "./request-parts.ts";
-import { watchTransactions } from "./watch-transactions.ts";
+import { pause, retryPauseMs } from "./types/timing.ts";
 
-/** How long the node is asked to wait by default. */
-const WAIT_MS = 30_000;
+export type ClientOptions = (HttpClientOptions | { readonly access: NodeAccess }) & {
+  /** Whether reads wait until the node has indexed all that this client wrote or saw before. Defaults to true. */
+  readonly readYourWrites?: boolean;
+};
 
 /**
- * An HTTP client for the nodes of one log. Calls go to one node until it fails, and then to the next. Transient
- * failures are retried. Writes carry an idempotency id, so they are applied once. Unless `readYourWrites` is false,
- * reads never return a state that is older than the state that this client wrote or saw before. A key is
- * `namespace/name`, or just a name in the namespace `default`.
+ * A client of the nodes of one log, over HTTP or in the process of a node (`node.client()`). Over HTTP, calls go to one
+ * node until it fails, and then to the next. Transient failures are retried. Writes carry an idempotency id, so they are
+ * applied once. Unless `readYourWrites` is false, reads never return a state that is older than the state that this
+ * client wrote or saw before. A key is `namespace/name`, or just a name in the namespace `default`.
  */
 export class CairnClient {
-  readonly #pool: NodePool;
+  readonly #access: NodeAccess;
   readonly #readsItsWrites: boolean;
   #lastTx: TxId = 0;
 
   constructor(options: ClientOptions) {
-    const urls = (typeof options.urls === "string" ? [options.urls] : options.urls).map(checkedUrl);
-    if (urls.length === 0) throw new TypeError("A client must be given the address of at least one node.");
     this.#readsItsWrites = options.readYourWrites ?? true;
-    this.#pool = new NodePool({
-      urls,
-      token: options.token,
-      // A browser's fetch cannot be called as a method of another object.
-      fetch: options.fetch ?? ((input, init) => globalThis.fetch(input, init)),
-      retryForMs: options.retryForMs ?? 30_000,
-      attemptMs: options.attemptMs ?? 10_000,
-    });
+    this.#access = "access" in options ? options.access : httpAccess(options);
   }
 
   /** The last transaction that this client wrote or saw. With it as `minTx`, other clients see at least that state. */
   get lastTx(): TxId {
     return this.#lastTx;
+  }
+
+  /** Returns the documents of a bucket as `T`. With a schema, they are validated when they are written and read. */
+  bucket<T = Json>(name: string, schema?: Schema<T>): Bucket<T> {
+    return new Bucket<T>(this, name, schema);
   }
 
   /** Returns the document of a key, now or at a point in the past; undefined if there is none. */
@@ -85,12 +86,9 @@ export class CairnClient {
     key: string,
     options: ClientReadOptions & { readonly asOf?: PointInTime } = {},
   ): Promise<ClientDocument<T> | undefined> {
-    const query = { key: qualified(key), "as-of": pointText(options.asOf) };
-    const answer = await unlessNotFound(this.#read(bucketPath(bucket), query, options));
-    if (answer === undefined) return undefined;
-    const revision = revisionOf(answer.headers);
-    this.#saw(revision);
-    return { ...splitKey(key), revision, document: answer.body as T };
+    const found = await this.#access.get(bucket, key, this.#reading(options));
+    if (found !== undefined) this.#saw(found.revision);
+    return found as ClientDocument<T> | undefined;
   }
 
   /** Yields the documents of a list, all as of one transaction. Pages are fetched as they are consumed. */
@@ -108,30 +106,34 @@ export class CairnClient {
 
   /** Returns one page of a list; `cursor` is the `next` of the previous page. */
   async page<T = Json>(bucket: string, query: ClientListQuery = {}, cursor?: string): Promise<ClientPage<T>> {
-    const { namespace, prefix, asOf, where, order, pageSize: limit } = query;
-    const parameters = { namespace, prefix, where, order, limit, cursor, "as-of": pointText(asOf) };
-    const { items, ...page } = await this.#page<ClientDocument<T>>(bucketPath(bucket), parameters, query);
-    return { ...page, documents: items };
+    const page = await this.#access.page(bucket, this.#reading(query), cursor);
+    this.#saw(page.txId);
+    return page as ClientPage<T>;
   }
 
   /** Yields the versions of a document, newest first. Pages are fetched as they are consumed. */
   async *history<T = Json>(
     bucket: string,
     key: string,
-    options: ClientReadOptions & { readonly pageSize?: number } = {},
+    { pageSize, ...options }: ClientReadOptions & { readonly pageSize?: number } = {},
   ): AsyncGenerator<ClientVersion<T>, void, void> {
     let cursor: string | undefined;
     do {
-      const query = { key: qualified(key), history: true, limit: options.pageSize, cursor };
-      const answer = await this.#read(bucketPath(bucket), query, options);
-      cursor = nextCursor(answer);
-      yield* answer.body as ClientVersion<T>[];
+      const query = { ...this.#reading(options), limit: pageSize, cursor };
+      const page = await this.#access.versions(bucket, key, query);
+      cursor = page.next;
+      yield* page.versions as readonly ClientVersion<T>[];
     } while (cursor !== undefined);
   }
 
   /** Writes a document. If `ifRevision` is given, throws `CONFLICT` unless the document is at that revision. */
-  async put(bucket: string, key: string, document: Json, options: WriteOptions = {}): Promise<Written> {
-    return await this.#write(["put", bucket, key, document], options);
+  async put<T>(
+    bucket: string,
+    key: string,
+    document: T & Faithful<T>,
+    options: WriteOptions = {},
+  ): Promise<Written> {
+    return await this.#write(["put", bucket, key, document as Json], options);
   }
 
   /** Deletes a document if it exists. If `ifRevision` is given, throws `CONFLICT` unless it is at that revision. */
@@ -139,13 +141,59 @@ export class CairnClient {
     return await this.#write(["delete", bucket, key], options);
   }
 
+  /**
+   * Replaces a document by what `change` returns for it, and again if another write comes first. Nothing is written if
+   * `change` returns undefined or throws. Returns the document as it is then.
+   */
+  async update<T = Json>(
+    bucket: string,
+    key: string,
+    change: Change<T>,
+    options: WaitOptions = {},
+  ): Promise<ClientDocument<T> | undefined> {
+    for (let failures = 1; ; failures += 1) {
+      const found = await this.get<T>(bucket, key, { ...options, linearizable: failures > 1 });
+      const document = await change(found?.document);
+      if (document === undefined) return found;
+      try {
+        const { txId } = await this.put(bucket, key, document, {
+          ...options,
+          ifRevision: found?.revision ?? null,
+        });
+        return { ...splitKey(key), revision: txId, document: document as T };
+      } catch (error) {
+        if (!hasCode(error, "CONFLICT")) throw error;
+      }
+      await pause(retryPauseMs(failures), options.signal);
+      options.signal?.throwIfAborted();
+    }
+  }
+
+  /** Writes many documents, in transactions of bounded size, of which several are under way at once. */
+  async load<T = Json>(
+    bucket: string,
+    documents: Iterable<LoadedDocument<T>> | AsyncIterable<LoadedDocument<T>>,
+    options: LoadOptions = {},
+  ): Promise<{ readonly documents: number }> {
+    return await loadDocuments(this, bucket, documents, options);
+  }
+
+  /**
+   * Deletes the documents of a bucket that exist now, of a namespace or with a prefix, a page at a time. Not atomic:
+   * documents that are written meanwhile may stay.
+   */
+  async deleteAll(bucket: string, query: RemoveQuery = {}): Promise<Removed> {
+    return await deleteDocuments(this, bucket, query);
+  }
+
   /** Submits a transaction, waits until it is indexed, and returns its outcome. */
   async transact<Operation extends AnyOperation = TxOperation>(
     transaction: Transaction<NoInfer<Operation>>,
     options: WaitOptions = {},
   ): Promise<TxOutcome> {
-    const query = { await: true, timeout: options.timeoutMs };
-    return await this.#post<TxOutcome>(transaction, query, options);
+    const outcome = await this.#access.transact(withId(transaction), options);
+    this.#saw(outcome.txId);
+    return outcome;
   }
 
   /** Submits a transaction and returns its id once it is in the log. */
@@ -153,45 +201,75 @@ export class CairnClient {
     transaction: Transaction<NoInfer<Operation>>,
     options: CallOptions = {},
   ): Promise<{ readonly txId: TxId }> {
-    return await this.#post(transaction, {}, options);
+    const submitted = await this.#access.submit(withId(transaction), options);
+    this.#saw(submitted.txId);
+    return submitted;
   }
 
   /** Waits until the transaction is indexed. Throws `TX_TIMEOUT` after `timeoutMs` (default 30,000). */
-  async await(txId: TxId, { timeoutMs: timeout = WAIT_MS, signal }: WaitOptions = {}): Promise<TxOutcome> {
-    const path = `/api/v1/tx/${txId}`;
-    const outcome = await this.#json<TxOutcome>({ path, query: { timeout }, signal, waitMs: timeout });
+  async await(txId: TxId, options: WaitOptions = {}): Promise<TxOutcome> {
+    const outcome = await this.#access.await(txId, options);
     this.#saw(outcome.txId);
     return outcome;
   }
 
   /** Yields every transaction that changes watched documents, once and in order, across nodes and connections. */
-  watch<T = Json>(query: ClientWatchQuery = {}): AsyncGenerator<ClientTransaction<T>, void, void> {
-    return watchTransactions<T>(this.#pool, query);
+  async *watch<T = Json>(query: ClientWatchQuery = {}): AsyncGenerator<ClientTransaction<T>, void, void> {
+    for await (const transaction of this.#access.watch(query)) {
+      // Later reads include what was yielded, from whichever node they come.
+      this.#saw(transaction.txId);
+      yield transaction as ClientTransaction<T>;
+    }
+  }
+
+  /**
+   * Yields batches that keep a copy of documents exact, whatever policies remove: first all documents, unless the nodes
+   * can continue from the position `from`, and then the new states of those that change (docs/watch.md#following).
+   */
+  async *follow<T = Json>(query: ClientFollowQuery = {}): AsyncGenerator<ClientStates<T>, void, void> {
+    for await (const states of this.#access.follow(query)) {
+      this.#saw(states.txId);
+      yield states as ClientStates<T>;
+    }
+  }
+
+  /** Returns the buckets with their numbers of documents, and of each value of their indexed fields. */
+  async buckets(options: ClientReadOptions = {}): Promise<readonly BucketSummary[]> {
+    return await this.#access.buckets(this.#reading(options));
+  }
+
+  /** Returns the policies in force (docs/policies.md). */
+  async policies(options: ClientReadOptions = {}): Promise<PolicyState> {
+    return await this.#access.policies(this.#reading(options));
+  }
+
+  /** Sets the policies. If `ifRevision` is given, throws `CONFLICT` unless they are at that revision. */
+  async setPolicies(policies: Policies, { ifRevision, ...options }: WriteOptions = {}): Promise<Written> {
+    return await this.#write(
+      ifRevision === undefined ? ["configure", policies] : ["configure", policies, ifRevision],
+      options,
+    );
   }
 
   /** Returns the queues with their shards, ordered by name (docs/queues.md). */
-  async queues(options: ClientReadOptions = {}): Promise<QueueStatus[]> {
-    return (await this.#read("/api/v1/queues", {}, options)).body as QueueStatus[];
+  async queues(options: ClientReadOptions = {}): Promise<readonly QueueStatus[]> {
+    return await this.#access.queues(this.#reading(options));
   }
 
   /** Returns a queue with its shards. Throws `NOT_FOUND` if the bucket is not a queue. */
   async queue(name: string, options: ClientReadOptions = {}): Promise<QueueStatus> {
-    return (await this.#read(queuePath(name), {}, options)).body as QueueStatus;
+    return await this.#access.queue(name, this.#reading(options));
   }
 
   /** `cursor` is the `next` of the previous page. Each page is as of its own transaction. */
   async openEntries<T = Json>(
     queue: string,
     shard: number,
-    {
-      limit,
-      cursor,
-      ...options
-    }: ClientReadOptions & { readonly limit?: number; readonly cursor?: string | undefined } = {},
+    options: ClientReadOptions & PageOptions = {},
   ): Promise<OpenEntriesPage<T>> {
-    const path = `${queuePath(queue)}/shards/${shard}/open`;
-    const { items, ...page } = await this.#page<QueueEntry<T>>(path, { limit, cursor }, options);
-    return { ...page, entries: items };
+    const page = await this.#access.openEntries(queue, shard, this.#reading(options));
+    this.#saw(page.txId);
+    return page as OpenEntriesPage<T>;
   }
 
   /** Returns an entry of a queue, open or finished, in whichever shard it is; undefined if there is none. */
@@ -200,21 +278,18 @@ export class CairnClient {
     name: string,
     options: ClientReadOptions = {},
   ): Promise<PlacedEntry<T> | undefined> {
-    const answer = await unlessNotFound(this.#read(`${queuePath(queue)}/entry`, { name }, options));
-    // This throws if it is the queue that does not exist.
-    if (answer === undefined) await this.queue(queue, options);
-    return answer?.body as PlacedEntry<T> | undefined;
+    return (await this.#access.entry(queue, name, this.#reading(options))) as PlacedEntry<T> | undefined;
   }
 
   /** Enqueues an entry, and returns its shard. Throws `CONFLICT` if there is an entry of that name, or no room. */
-  async enqueue(
+  async enqueue<T>(
     queue: string,
     name: string,
-    document: Json,
+    document: T & Faithful<T>,
     options: Omit<WriteOptions, "ifRevision"> = {},
   ): Promise<Written & { readonly shard: number | undefined }> {
     const hint = `If there is an entry of that name, use another name. If no shard has room, directors make some as entries are finished; to make room at once, raise "shards" or "cap" of ${queue} in the policies.`;
-    const outcome = await this.#committed(["enqueue", queue, name, document], options, hint);
+    const outcome = await this.#committed(["enqueue", queue, name, document as Json], options, hint);
     const { txId, txTime, shards: [shard] = [] } = outcome;
     return { txId, txTime, shard };
   }
@@ -223,7 +298,9 @@ export class CairnClient {
    * Hands the open entries of a queue to `handle` until it is stopped, or fails in `done` (docs/queues.md#directors).
    */
   direct<T extends Json = Json>(queue: string, options: DirectorOptions<T>): Director {
-    return directQueue(this.#queueAccess(), queue, options);
+    const director = directQueue(this.#queueAccess(), queue, options);
+    this.#access.onDirector?.(director);
+    return director;
   }
 
   #queueAccess(): QueueAccess {
@@ -232,16 +309,8 @@ export class CairnClient {
       queue: async (name, signal) => await this.queue(name, { signal }),
       openEntries: async ({ queue, shard, ...query }, signal) =>
         await this.openEntries(queue, shard, { ...query, signal }),
-      watch: (bucket, from, signal) => this.#watchAndSee({ bucket, from, signal }),
+      watch: (bucket, from, signal) => this.watch({ bucket, from, signal }),
     };
-  }
-
-  /** Watches, and has later reads include what was yielded, from whichever node they come. */
-  async *#watchAndSee(query: ClientWatchQuery): AsyncGenerator<ClientTransaction, void, void> {
-    for await (const transaction of this.watch(query)) {
-      this.#saw(transaction.txId);
-      yield transaction;
-    }
   }
 
   async recordEvent(event: EventRecord, options: WriteOptions = {}): Promise<Written> {
@@ -249,40 +318,29 @@ export class CairnClient {
   }
 
   /** Returns the newest recorded events, newest first; with `before` (an event's id), only older ones. */
-  async events(
-    query: ClientReadOptions & {
-      readonly limit?: number;
-      readonly bucket?: string;
-      readonly object?: string;
-      readonly before?: string;
-    } = {},
-  ): Promise<ClientEvent[]> {
-    const { limit, bucket, object, before } = query;
-    const { body } = await this.#read("/api/v1/events", { limit, bucket, object, before }, query);
-    return body as ClientEvent[];
+  async events(query: ClientEventQuery = {}): Promise<readonly ClientEvent[]> {
+    return await this.#access.events(this.#reading(query));
   }
 
-  async status({ signal }: CallOptions = {}): Promise<NodeStatus> {
-    return await this.#json({ path: "/status", signal });
+  async status(options: CallOptions = {}): Promise<NodeStatus> {
+    return await this.#access.status(options);
   }
 
   /**
    * Returns the status of all nodes of the log, as the current node sees them. It waits at most `timeoutMs` (default
    * 1,000) for nodes that do not respond.
    */
-  async cluster({ timeoutMs: timeout, signal }: WaitOptions = {}): Promise<ClusterStatus> {
-    const waitMs = 4 * (timeout ?? 1_000);
-    return await this.#json({ path: "/status/cluster", query: { timeout }, signal, waitMs });
+  async cluster(options: WaitOptions = {}): Promise<ClusterStatus> {
+    return await this.#access.cluster(options);
   }
 
-  async log({ timeoutMs: timeout, signal }: WaitOptions = {}): Promise<LogOverview> {
-    const waitMs = timeout ?? WAIT_MS;
-    return await this.#json({ path: "/status/log", query: { timeout }, signal, waitMs });
+  async log(options: WaitOptions = {}): Promise<LogOverview> {
+    return await this.#access.log(options);
   }
 
   /** Returns the SHA-256 of the logical content of an index, and the transaction at which it was computed. */
-  async digest({ signal }: CallOptions = {}): Promise<{ readonly txId: TxId; readonly digest: string }> {
-    return await this.#json({ path: "/api/v1/digest", signal });
+  async digest(options: CallOptions = {}): Promise<{ readonly txId: TxId; readonly digest: string }> {
+    return await this.#access.digest(options);
   }
 
   async #write(operation: TxOperation, options: WriteOptions): Promise<Written> {
@@ -324,43 +382,10 @@ export class CairnClient {
     });
   }
 
-  async #post<T extends { readonly txId: TxId }>(
-    transaction: Transaction<AnyOperation>,
-    query: NonNullable<PoolRequest["query"]>,
-    { signal, timeoutMs: waitMs = WAIT_MS }: WaitOptions,
-  ): Promise<T> {
-    // A transaction with an id is applied once, no matter how often and through which nodes it is sent.
-    const body = { ...transaction, id: transaction.id ?? crypto.randomUUID() };
-    const answer = await this.#json<T>({ method: "POST", path: "/api/v1/tx", query, body, signal, waitMs });
-    this.#saw(answer.txId);
-    return answer;
-  }
-
-  async #read(
-    path: string,
-    query: NonNullable<PoolRequest["query"]>,
-    { minTx, timeoutMs: timeout, stale, linearizable, signal }: ClientReadOptions,
-  ): Promise<JsonAnswer> {
-    const minimum = minTx ?? (this.#readsItsWrites && this.#lastTx > 0 ? this.#lastTx : undefined);
-    const waitMs = minimum === undefined && linearizable !== true ? 0 : (timeout ?? WAIT_MS);
-    const wanted = { ...query, "min-tx": minimum, timeout, stale, linearizable };
-    return await this.#pool.send({ path, query: wanted, signal, waitMs }, readJsonAnswer);
-  }
-
-  /** Reads a page of a list as of one transaction. */
-  async #page<T>(
-    path: string,
-    query: NonNullable<PoolRequest["query"]>,
-    options: ClientReadOptions,
-  ): Promise<Omit<ClientPage, "documents"> & { readonly items: readonly T[] }> {
-    const answer = await this.#read(path, query, options);
-    const place = pagePlace(answer);
-    this.#saw(place.txId);
-    return { ...place, items: answer.body as T[] };
-  }
-
-  async #json<T>(request: PoolRequest): Promise<T> {
-    return (await this.#pool.send(request, readJsonAnswer)).body as T;
+  /** Has a read wait for what this client wrote or saw before. */
+  #reading<Options extends ClientReadOptions>(options: Options): Options {
+    if (options.minTx !== undefined || !this.#readsItsWrites || this.#lastTx === 0) return options;
+    return { ...options, minTx: this.#lastTx };
   }
 
   #saw(txId: TxId): void {
@@ -368,12 +393,11 @@ export class CairnClient {
   }
 }
 
-/** Resolves with undefined if there is nothing to read. */
-async function unlessNotFound<T>(read: Promise<T>): Promise<T | undefined> {
-  try {
-    return await read;
-  } catch (error) {
-    if (hasCode(error, "NOT_FOUND")) return undefined;
-    throw error;
-  }
+type Change<T> = (
+  document: T | undefined,
+) => (T & Faithful<T>) | undefined | Promise<(T & Faithful<T>) | undefined>;
+
+/** A transaction with an id is applied once, no matter how often and through which nodes it is sent. */
+function withId(transaction: Transaction<AnyOperation>): Transaction<AnyOperation> {
+  return transaction.id === undefined ? { ...transaction, id: crypto.randomUUID() } : transaction;
 }

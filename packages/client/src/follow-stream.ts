@@ -32,10 +32,48 @@ export class WatchEndedError extends Error {
   }
 }
 
-interface EventFields<T> extends ClientTransaction<T> {
+/** The fields of every event. A batch of states has no position until everything was sent. */
+interface EventFields {
+  readonly position?: Position;
   readonly ahead?: boolean;
   readonly reason?: string;
   readonly message?: string;
+}
+
+/** An event, parsed, and its JSON as it was received. */
+export interface FollowedEvent {
+  readonly event: string;
+  readonly fields: EventFields;
+  readonly json: string;
+}
+
+/**
+ * Yields the events of a stream. When one node's stream ends, the next node continues from exactly that position. Ends
+ * when the signal is aborted.
+ */
+export async function* followEvents(
+  nodes: WatchedNodes,
+  { from: begin, signal }: { readonly from?: Position | undefined; readonly signal?: AbortSignal | undefined },
+): AsyncGenerator<FollowedEvent, void, void> {
+  let from = begin;
+  for (let failures = 0; !isAborted(signal);) {
+    try {
+      for await (const { event, data } of readEventStream(await nodes.open(from))) {
+        const fields = JSON.parse(data) as EventFields;
+        if (event === "cutoff") throw new WatchEndedError(fields.message, fields.reason);
+        // Until the node reaches the beginning of the watch, it sends its own position, which is behind this one.
+        if (fields.ahead === true) continue;
+        failures = 0;
+        from = fields.position;
+        yield { event, fields, json: data };
+      }
+      throw new WatchEndedError();
+    } catch (error) {
+      if (isAborted(signal)) return;
+      failures += 1;
+      await nodes.onEnd(error, failures, from);
+    }
+  }
 }
 
 export interface FollowStreamOptions {
@@ -50,34 +88,15 @@ export interface FollowedTransaction<T> {
   readonly json: string;
 }
 
-/**
- * Yields every transaction after `from`, once and in log order. When one node's stream ends, the next node continues
- * from exactly that position. Ends when the signal is aborted.
- */
+/** Yields every transaction of a watch, once and in log order; see {@link followEvents}. */
 export async function* followStream<T>(
   nodes: WatchedNodes,
-  options: FollowStreamOptions,
+  { onPosition, ...options }: FollowStreamOptions,
 ): AsyncGenerator<FollowedTransaction<T>, void, void> {
-  const { signal, onPosition } = options;
-  let { from } = options;
-  for (let failures = 0; !isAborted(signal);) {
-    try {
-      for await (const { event, data } of readEventStream(await nodes.open(from))) {
-        const fields = JSON.parse(data) as EventFields<T>;
-        if (event === "cutoff") throw new WatchEndedError(fields.message, fields.reason);
-        // Until the node reaches the beginning of the watch, it sends its own position, which is behind this one.
-        if (fields.ahead === true) continue;
-        failures = 0;
-        from = fields.position;
-        if (event === "tx") yield { transaction: fields, json: data };
-        onPosition?.(from, fields.txId);
-      }
-      throw new WatchEndedError();
-    } catch (error) {
-      if (isAborted(signal)) return;
-      failures += 1;
-      await nodes.onEnd(error, failures, from);
-    }
+  for await (const { event, fields, json } of followEvents(nodes, options)) {
+    const transaction = fields as ClientTransaction<T>;
+    if (event === "tx") yield { transaction, json };
+    onPosition?.(transaction.position, transaction.txId);
   }
 }
 

@@ -1,6 +1,9 @@
-export { CairnClient } from "./cairn-client.ts";
+export { CairnClient, type ClientOptions } from "./cairn-client.ts";
+export { Bucket } from "./bucket.ts";
 export { CairnClientError } from "./types/client-error.ts";
 export type * from "./types/client-types.ts";
+export type * from "./types/faithful.ts";
+export type * from "./types/schema.ts";
 export type * from "./types/cluster-status.ts";
 export type * from "./types/log-overview.ts";
 export type * from "./types/node-status.ts";

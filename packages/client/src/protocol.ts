@@ -1,5 +1,6 @@
 /** Requests, responses and streams of nodes, for programs with their own transport or errors. */
 export * from "./queues/drain-shard.ts";
+export type { NodeAccess } from "./node-access.ts";
 export { directQueue } from "./queues/director.ts";
 export { durationMs } from "./queues/entry-rules.ts";
 export { type OpenEntriesQuestion, type QueueAccess, reasonWords } from "./queues/queue-access.ts";
@@ -23,8 +24,8 @@ export {
   sendRequest,
   type Transport,
 } from "./node-request.ts";
-export { bucketPath, nextCursor, pagePlace, queuePath, revisionOf, splitKey } from "./request-parts.ts";
+export { bucketPath, nextCursor, pagePlace, pointText, queuePath, revisionOf, splitKey } from "./request-parts.ts";
 export { LIST_FIRST } from "./watch-transactions.ts";
-export { timeoutSignal } from "./types/timing.ts";
+export { pause, retryPauseMs, timeoutSignal } from "./types/timing.ts";
 export { LIMITS, REMEMBERED_TRANSACTIONS } from "./types/limits.ts";
 export { ALL_RIGHTS, includesRight, type Right } from "./types/rights.ts";

@@ -1,8 +1,19 @@
 import { CairnClientError, unreachable } from "./types/client-error.ts";
-import type { ClientTransaction, ClientWatchQuery } from "./types/client-types.ts";
-import { followStream, SILENCE_MS, WatchEndedError } from "./follow-stream.ts";
-import type { Position } from "./types/transaction.ts";
-import { isTransient, type NodePool } from "./node-pool.ts";
+import type {
+  ClientFollowQuery,
+  ClientStates,
+  ClientTransaction,
+  ClientWatchQuery,
+} from "./types/client-types.ts";
+import {
+  followEvents,
+  followStream,
+  SILENCE_MS,
+  type WatchedNodes,
+  WatchEndedError,
+} from "./follow-stream.ts";
+import { isTransient, type NodePool, type PoolRequest } from "./node-pool.ts";
+import type { Json } from "./types/transaction.ts";
 import { pause, retryPauseMs, runAfter } from "./types/timing.ts";
 
 /**
@@ -10,21 +21,39 @@ import { pause, retryPauseMs, runAfter } from "./types/timing.ts";
  * moves its index aside, another node continues from exactly that point. Ends when the signal is aborted. Throws
  * `WATCH_COMPACTED` if the requested history has been pruned.
  */
-export async function* watchTransactions<T>(
+export async function* watchOverHttp(
   pool: NodePool,
   query: ClientWatchQuery,
-): AsyncGenerator<ClientTransaction<T>, void, void> {
-  const { signal, onReconnect } = query;
+): AsyncGenerator<ClientTransaction, void, void> {
+  const nodes = watchedNodes(pool, "/api/v1/watch", query);
+  for await (const { transaction } of followStream<Json>(nodes, query)) yield transaction;
+}
+
+/** Yields the states of documents, across nodes and connections. Ends when the signal is aborted. */
+export async function* followOverHttp(
+  pool: NodePool,
+  query: ClientFollowQuery,
+): AsyncGenerator<ClientStates, void, void> {
+  const nodes = watchedNodes(pool, "/api/v1/follow", query);
+  for await (const { event, fields } of followEvents(nodes, query))
+    if (event === "states") yield { ...(fields as ClientStates), position: fields.position };
+}
+
+function watchedNodes(
+  pool: NodePool,
+  path: string,
+  { bucket, namespace, signal, onReconnect }: Omit<ClientFollowQuery, "from">,
+): WatchedNodes {
   let at: number | undefined;
   let answered = false;
-  const nodes = {
-    open: async (from: Position | undefined): Promise<AsyncIterable<string>> => {
+  return {
+    open: async (from) => {
       at = undefined;
-      const text = await connect(pool, query, from);
+      const text = await connect(pool, { path, query: { bucket, namespace, from } }, signal);
       [at, answered] = [pool.current, true];
       return text;
     },
-    onEnd: async (reason: unknown, failures: number): Promise<void> => {
+    onEnd: async (reason, failures) => {
       const isEnded = reason instanceof WatchEndedError;
       if (isEnded && reason.regressed)
         throw new CairnClientError("WATCH_COMPACTED", reason.message, { hint: LIST_FIRST });
@@ -38,21 +67,18 @@ export async function* watchTransactions<T>(
       await pause(failures === 1 ? 0 : retryPauseMs(failures), signal);
     },
   };
-  for await (const { transaction } of followStream<T>(nodes, query)) yield transaction;
 }
 
-/** Opens a watch at the first node that responds, and returns the stream's text as it arrives. */
+/** Opens a stream at the first node that responds, and returns its text as it arrives. */
 async function connect(
   pool: NodePool,
-  { bucket, namespace, signal }: ClientWatchQuery,
-  from: Position | undefined,
+  request: Pick<PoolRequest, "path" | "query">,
+  signal: AbortSignal | undefined,
 ): Promise<AsyncIterable<string>> {
   const ending = new AbortController();
   const signals = signal === undefined ? [ending.signal] : [ending.signal, signal];
-  const query = { bucket, namespace, from };
-  const response = await pool.send(
-    { path: "/api/v1/watch", query, signal: AbortSignal.any(signals) },
-    (answer) => Promise.resolve(answer),
+  const response = await pool.send({ ...request, signal: AbortSignal.any(signals) }, (answer) =>
+    Promise.resolve(answer),
   );
   return chunks(response, ending);
 }

@@ -1,7 +1,6 @@
 /** What a program that embeds a node uses: `@cairn/node` exports all of it. */
 export type * from "./api/node-api.ts";
 export type { CommitResult } from "./index/apply/recent-outcomes.ts";
-export type { BucketSummary, FieldSummary } from "./index/read/bucket-reads.ts";
 export type * from "./index/read/documents.ts";
 export type { EventPage, RecordedEvent } from "./index/read/event-reads.ts";
 export type { Eviction } from "./index/read/eviction-reads.ts";

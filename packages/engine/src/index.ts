@@ -35,6 +35,7 @@ export { diffIndexes } from "./index/inspect/diff-indexes.ts";
 export { countBuckets, findState, listDocuments, measureRows } from "./index/inspect/list-rows.ts";
 export { fileReader, openIndex } from "./index/local-index.ts";
 export { digestIndex } from "./index/read/digest.ts";
+export { FIELD_CONDITION, parseFieldQuery } from "./index/read/field-query.ts";
 export { INDEX_VERSION } from "./index/rows/index-state.ts";
 export { rowName } from "./index/rows/row-names.ts";
 export { askHolders, type Holder } from "./join/log-holders.ts";

@@ -11,6 +11,7 @@ export type { ModuleContext } from "@cairn/config";
 export type {
   AnyOperation,
   BoundPolicy,
+  BucketSummary,
   CheckpointSummary,
   DocumentKey,
   EntryOptions,

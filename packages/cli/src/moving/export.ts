@@ -1,5 +1,4 @@
-import type { ClientDocument } from "@cairn/client";
-import type { BucketSummary } from "@cairn/engine";
+import type { BucketSummary, ClientDocument } from "@cairn/client";
 import { formatCount, formatNumberOf } from "@cairn/text";
 import { command } from "../options/command.ts";
 import { openNode, READ_OPTIONS, readQuery, type NodeReadOptions } from "../options/node-address.ts";

@@ -1,7 +1,7 @@
 import { randomBytes } from "node:crypto";
 import { reasonWords } from "@cairn/client/protocol";
 import { type CairnError, inParallel, unlessFailed } from "@cairn/kv";
-import type { BucketSummary } from "@cairn/engine";
+import type { BucketSummary } from "@cairn/client";
 import { documentRequest } from "../requests/documents.ts";
 import { CHUNK_BYTES, type NdjsonChunk } from "../requests/ndjson-chunks.ts";
 import type { NodeClient } from "../requests/node-client.ts";

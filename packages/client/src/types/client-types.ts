@@ -1,6 +1,7 @@
+import type { Faithful } from "./faithful.ts";
 import type { DocumentKey, EventRecord, Json, Position, Revision, TxId } from "./transaction.ts";
 
-export interface ClientOptions {
+export interface HttpClientOptions {
   /** Addresses of nodes that have the same log, such as `http://10.0.0.7:3000`. The first one that responds is used until it fails. */
   readonly urls: string | readonly string[];
   readonly token?: string;
@@ -8,14 +9,20 @@ export interface ClientOptions {
   readonly retryForMs?: number;
   /** The time that a node may take for a response, in addition to any requested waiting time. Defaults to 10,000 ms. */
   readonly attemptMs?: number;
-  /** Whether reads wait until the node has indexed all that this client wrote or saw before. Defaults to true. */
-  readonly readYourWrites?: boolean;
   readonly fetch?: typeof globalThis.fetch;
 }
 
+
 export interface CallOptions {
   /** A signal that aborts the call, which rejects with the signal's reason. A write that was sent may still have taken effect. */
-  readonly signal?: AbortSignal;
+  readonly signal?: AbortSignal | undefined;
+}
+
+export interface PageOptions {
+  /** The maximum number of items in a page: 1 to 1,000. Defaults to 100. */
+  readonly limit?: number | undefined;
+  /** The cursor of the previous page. */
+  readonly cursor?: string | undefined;
 }
 
 export interface WaitOptions extends CallOptions {
@@ -42,13 +49,11 @@ export interface ClientDocument<T = Json> {
   readonly document: T;
 }
 
-/** One version of a document. A deletion has no document. */
-export interface ClientVersion<T = Json> {
-  readonly revision: Revision;
-  readonly txTime: string;
-  readonly deleted: boolean;
-  readonly document?: T;
-}
+/** One version of a document, or its deletion. */
+export type ClientVersion<T = Json> = { readonly revision: Revision; readonly txTime: string } & (
+  | { readonly deleted: false; readonly document: T }
+  | { readonly deleted: true; readonly document?: undefined }
+);
 
 export interface ClientListQuery extends ClientReadOptions {
   readonly namespace?: string;
@@ -84,24 +89,46 @@ export interface Written {
   readonly txTime: string;
 }
 
+export interface LoadedDocument<T> {
+  /** `namespace/name`, or a name in the namespace `default`. */
+  readonly key: string;
+  readonly document: T & Faithful<T>;
+}
+
+export interface LoadOptions extends WaitOptions {
+  /** Called with the number of documents that were written so far. */
+  readonly onProgress?: (documents: number) => void;
+}
+
+/** The documents to delete. Defaults to the whole bucket. */
+export interface RemoveQuery extends WaitOptions {
+  readonly namespace?: string;
+  readonly prefix?: string;
+  /** Called with the number of documents that were deleted so far. */
+  readonly onProgress?: (documents: number) => void;
+}
+
+export interface Removed {
+  readonly documents: number;
+}
+
 /** The changes to watch, and the position at which to begin. */
 export interface ClientWatchQuery extends CallOptions {
-  readonly bucket?: string;
-  readonly namespace?: string;
+  readonly bucket?: string | undefined;
+  readonly namespace?: string | undefined;
   /** The position at which the watch begins; `"0"` is the beginning of the log. Defaults to the current one. */
-  readonly from?: Position;
+  readonly from?: Position | undefined;
   /** Called between transactions with the position, after `txId`, up to which nothing was missed. */
   readonly onPosition?: (position: Position, txId: TxId) => void;
   /** Called with the reason each time a node is abandoned, before the next one is tried. */
-  readonly onReconnect?: (error: Error) => void;
+  readonly onReconnect?: ((error: Error) => void) | undefined;
 }
 
-/** A transaction's change to one key. Only a put contains the document. */
-export interface ClientChange<T = Json> extends DocumentKey {
-  readonly op: "put" | "delete" | "evict";
-  readonly revision: Revision;
-  readonly document?: T;
-}
+/** A transaction's change to one key. */
+export type ClientChange<T = Json> = DocumentKey & { readonly revision: Revision } & (
+    | { readonly op: "put"; readonly document: T }
+    | { readonly op: "delete" | "evict"; readonly document?: undefined }
+  );
 
 /** A transaction with all its changes to watched keys. A watch from `position` continues after it. */
 export interface ClientTransaction<T = Json> {
@@ -109,6 +136,50 @@ export interface ClientTransaction<T = Json> {
   readonly txTime: string;
   readonly position: Position;
   readonly changes: readonly ClientChange<T>[];
+}
+
+/** The documents to follow, and the position from which to continue. */
+export interface ClientFollowQuery extends CallOptions {
+  readonly bucket?: string | undefined;
+  readonly namespace?: string | undefined;
+  /** The position that was stored with what was followed before. By default, everything is sent first. */
+  readonly from?: Position | undefined;
+  /** Called with the reason each time a node is abandoned, before the next one is tried. */
+  readonly onReconnect?: ((error: Error) => void) | undefined;
+}
+
+/**
+ * The new state of a key or, for `clear`, of all keys of a namespace or, without one, of everything that is followed.
+ */
+export type ClientStateChange<T = Json> =
+  | (DocumentKey & { readonly op: "put"; readonly revision: Revision; readonly document: T })
+  | (DocumentKey & { readonly op: "delete"; readonly document?: undefined })
+  | {
+      readonly op: "clear";
+      readonly bucket?: string;
+      readonly namespace?: string;
+      readonly document?: undefined;
+    };
+
+/**
+ * New states of followed documents, each key at most once. `position` is what to store with the content, to continue
+ * from it later; undefined until everything was sent. If `complete` is true, the content is now exactly that of the
+ * position; otherwise, it may already contain later changes, which are sent again.
+ */
+export interface ClientStates<T = Json> {
+  readonly position: Position | undefined;
+  readonly txId: TxId;
+  readonly txTime: string | null;
+  readonly complete: boolean;
+  readonly changes: readonly ClientStateChange<T>[];
+}
+
+export interface ClientEventQuery extends ClientReadOptions {
+  readonly limit?: number;
+  readonly bucket?: string;
+  readonly object?: string;
+  /** The id of an event. Only older ones are returned. */
+  readonly before?: string;
 }
 
 export interface ClientEvent extends EventRecord {

@@ -64,3 +64,18 @@ export interface PolicyState {
   readonly revision: number | null;
   readonly policies: Policies;
 }
+
+/** The values of an indexed field, each with the number of documents that have it. */
+export interface FieldSummary {
+  /** The counts by value; null while the field is being built. */
+  readonly counts: Readonly<Record<string, number>> | null;
+  /** True if there are more values than those listed. */
+  readonly more: boolean;
+}
+
+/** A bucket as listed by GET /api/v1/buckets. */
+export interface BucketSummary {
+  readonly name: string;
+  readonly documents: number;
+  readonly fields: Readonly<Record<string, FieldSummary>>;
+}

@@ -1,6 +1,7 @@
 import type { HeldLease } from "@cairn/checkpoint";
 import type {
   AnyOperation,
+  BucketSummary,
   CheckpointSummary,
   ClusterStatus,
   DocumentKey,
@@ -20,7 +21,6 @@ import type { Watch, WatchQuery } from "../watch/watch-event.ts";
 import type { EventPage } from "../index/read/event-reads.ts";
 import type { AsOf, DocumentPage, HistoryPage, StoredDocument } from "../index/read/documents.ts";
 import type { CommitResult } from "../index/apply/recent-outcomes.ts";
-import type { BucketSummary } from "../index/read/bucket-reads.ts";
 import type { Eviction } from "../index/read/eviction-reads.ts";
 import type { FieldQuery } from "../index/read/field-query.ts";
 import type { FoundEntry, OpenEntriesFound } from "../index/read/queue-reads.ts";

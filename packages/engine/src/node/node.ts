@@ -1,19 +1,18 @@
 import { completeCommands, namedCommand, VERSION, withCommands } from "@cairn/text";
-import { randomUUID } from "node:crypto";
 import { listRetained } from "@cairn/checkpoint";
 import { systemClock, CairnError, hintToStart, isCairnError, startTimer, wait } from "@cairn/kv";
 import { requireThreadFiles } from "@cairn/kv/threads";
 import { type Logger, pino } from "pino";
-import type {
-  Director,
-  DirectorOptions,
-  Json,
-  ListedCheckpoint,
-  NodeStatus,
-  Phase,
-  VerifiedSummary,
+import {
+  CairnClient,
+  type ClientOptions,
+  type Director,
+  type ListedCheckpoint,
+  type NodeStatus,
+  type Phase,
+  type VerifiedSummary,
 } from "@cairn/client";
-import { directQueue, LIMITS } from "@cairn/client/protocol";
+import { LIMITS } from "@cairn/client/protocol";
 import type { NodeEventListener } from "../observe/node-event.ts";
 import { IndexDirectory } from "../db-dir/index-directory.ts";
 import type { CheckpointResult, NodeApi } from "../api/node-api.ts";
@@ -22,7 +21,7 @@ import { type AnsweredRequest, resourceUse } from "../observe/resource-use.ts";
 import { INDEX_VERSION } from "../index/rows/index-state.ts";
 import { type NodeLife, nodeLife } from "./node-life.ts";
 import { NodeAppends } from "./node-appends.ts";
-import { queueAccess } from "./direct-queue.ts";
+import { LocalAccess } from "./local-access.ts";
 import { type NodeMetrics, NodeObservation } from "./node-observation.ts";
 import { NodeReporting, type ReportingParts } from "./node-reporting.ts";
 import { NodeReads } from "./node-reads.ts";
@@ -50,11 +49,8 @@ export interface RunOptions {
 }
 
 export interface CairnNode extends NodeApi {
-  /**
-   * Starts a director of a queue, which hands its open entries to `handle` (docs/queues.md#directors). It ends when it or
-   * the node is stopped, or with an error in `done`.
-   */
-  direct<T extends Json = Json>(queue: string, options: DirectorOptions<T>): Director;
+  /** Returns a client of this node alone, without HTTP. The node stops its directors before itself. */
+  client(options?: Pick<ClientOptions, "readYourWrites">): CairnClient;
   /** Resolves when the node is ready for the first time. Rejects if it stops before that. */
   readonly ready: Promise<void>;
   readonly url: string | undefined;
@@ -290,14 +286,17 @@ class RunningNode implements Omit<CairnNode, keyof NodeReads | "submit"> {
     return await upkeep.verify(store, name);
   }
 
-  direct<T extends Json = Json>(queue: string, options: DirectorOptions<T>): Director {
-    if (this.#closing !== undefined) throw notReady(this.#life);
-    const as = `${this.id}-${randomUUID()}`;
-    const director = directQueue(queueAccess(this.api), queue, { as, ...options });
-    this.#directors.add(director);
-    const forget = (): boolean => this.#directors.delete(director);
-    director.done.then(forget, forget);
-    return director;
+  client(options: Pick<ClientOptions, "readYourWrites"> = {}): CairnClient {
+    const onDirector = (director: Director): void => {
+      if (this.#closing !== undefined) {
+        void director.stop();
+        throw notReady(this.#life);
+      }
+      this.#directors.add(director);
+      const forget = (): boolean => this.#directors.delete(director);
+      director.done.then(forget, forget);
+    };
+    return new CairnClient({ ...options, access: new LocalAccess(this.api, onDirector) });
   }
 
   #becomeReady(): void {

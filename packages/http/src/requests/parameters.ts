@@ -1,7 +1,7 @@
 import type { Position } from "@cairn/client";
 import { LIMITS } from "@cairn/client/protocol";
 import { Duration } from "luxon";
-import type { FieldQuery } from "@cairn/engine";
+import { FIELD_CONDITION, type FieldQuery, parseFieldQuery } from "@cairn/engine";
 import {
   BUCKET_PATTERN,
   MAX_BUCKET,
@@ -12,7 +12,6 @@ import {
   parsePosition,
   formatPosition,
   parseTxId,
-  parsedJson,
 } from "@cairn/text";
 import { badRequest } from "../answers/request-error.ts";
 import { array, boundedText, FLAG, type OpenApiObject, POSITION, ref, TEXT, TX_ID } from "./schema-parts.ts";
@@ -57,16 +56,11 @@ function parseLimit(text: string, name: string): number {
 }
 
 function parseWhere(text: string, name: string): readonly FieldQuery[] {
-  const [, field, is, rest] = CONDITION.exec(text) ?? [];
-  if (field === undefined || rest === undefined) {
-    throw badRequest(
-      `${name} must be field:value, such as state:running, or a range, such as age>=18, not ${JSON.stringify(text)}.`,
-    );
-  }
-  if (is === ":") return [{ field, value: rest }];
-  const bound = parsedJson(rest);
-  const value = typeof bound === "number" || typeof bound === "string" ? bound : rest;
-  return [{ field, is: is as NonNullable<FieldQuery["is"]>, value }];
+  const query = parseFieldQuery(text);
+  if (query !== undefined) return [query];
+  throw badRequest(
+    `${name} must be field:value, such as state:running, or a range, such as age>=18, not ${JSON.stringify(text)}.`,
+  );
 }
 
 // Clients must also be able to use the patterns. RE2 and Rust's engine have no lookahead, and RE2 supports repetition
@@ -121,8 +115,7 @@ const AS_OF = {
 };
 /** The formats of values that only nodes generate, or that only policies define. */
 const CURSOR = { ...TEXT, format: "cursor" };
-const CONDITION = /^([^:<>]+)(:|[<>]=?)([\s\S]*)$/;
-const WHERE = { ...TEXT, format: "indexed-field", pattern: CONDITION.source };
+const WHERE = { ...TEXT, format: "indexed-field", pattern: FIELD_CONDITION.source };
 const EVENT_PLACE = { ...TEXT, pattern: "^[0-9]{1,19}(-[0-9]{1,16}-[0-9]{1,9})?$" };
 
 const upToMaxName = (one: string): string => `${one}{1,1000}${one}{0,${MAX_NAME - 1_000}}`;

@@ -11,11 +11,11 @@ import { instant, localTime } from "../text/times.ts";
 const MAX_CHANGES = 200;
 const MAX_CHARACTERS = 300;
 
-interface ShownChange extends ClientChange {
+type ShownChange = ClientChange & {
   readonly id: string;
   readonly txId: number;
   readonly txTime: string;
-}
+};
 
 const FIELDS = [
   { name: "bucket", label: "Bucket", placeholder: "all" },

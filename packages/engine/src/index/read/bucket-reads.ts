@@ -1,26 +1,11 @@
 import type { KvReader } from "@cairn/kv";
-import type { TxId } from "@cairn/client";
+import type { BucketSummary, FieldSummary, TxId } from "@cairn/client";
 import { activePolicies, type FieldIndex } from "../policies/active-policies.ts";
 import type { IndexState } from "../rows/index-state.ts";
 import { fieldKey, fieldKeyRest, textOfIndexed } from "../rows/field-row-keys.ts";
 import { allRows } from "../rows/row-cursor.ts";
 import { ROW, rowsOfKind } from "../rows/row-keys.ts";
 import { decodeCounters, decodeNumber } from "../rows/row-values.ts";
-
-/** The values of an indexed field, each with the number of documents that have it. */
-export interface FieldSummary {
-  /** The counts by value; null while the field is being built. */
-  readonly counts: Readonly<Record<string, number>> | null;
-  /** True if there are more values than those listed. */
-  readonly more: boolean;
-}
-
-/** A bucket as listed by GET /api/v1/buckets. */
-export interface BucketSummary {
-  readonly name: string;
-  readonly documents: number;
-  readonly fields: Readonly<Record<string, FieldSummary>>;
-}
 
 type BucketsFound = { readonly txId: TxId; readonly buckets: readonly BucketSummary[] };
 

@@ -1,6 +1,6 @@
 import { CairnError, type KvReader } from "@cairn/kv";
 import type { Json } from "@cairn/client";
-import { madeOnce } from "@cairn/text";
+import { madeOnce, parsedJson } from "@cairn/text";
 import { comparableText, MAX_FIELD_VALUE_BYTES } from "../../policies/field-values.ts";
 import { fieldTexts } from "../fields/field-texts.ts";
 import { activePolicies, type FieldIndex } from "../policies/active-policies.ts";
@@ -192,4 +192,17 @@ export async function rarestOf(
     return { field, count };
   });
   return counted.toSorted((a, b) => a.count - b.count)[0];
+}
+
+/** The form of a condition. Clients may use it too. */
+export const FIELD_CONDITION = /^([^:<>]+)(:|[<>]=?)([\s\S]*)$/;
+
+/** Parses a condition such as `state:running` or `age>=18`. Returns undefined for any other text. */
+export function parseFieldQuery(text: string): FieldQuery | undefined {
+  const [, field, is, rest] = FIELD_CONDITION.exec(text) ?? [];
+  if (field === undefined || rest === undefined) return undefined;
+  if (is === ":") return { field, value: rest };
+  const bound = parsedJson(rest);
+  const value = typeof bound === "number" || typeof bound === "string" ? bound : rest;
+  return { field, is: is as NonNullable<FieldQuery["is"]>, value };
 }

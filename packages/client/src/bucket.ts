@@ -1,0 +1,147 @@
+import type { CairnClient } from "./cairn-client.ts";
+import { CairnClientError } from "./types/client-error.ts";
+import type {
+  ClientDocument,
+  ClientFollowQuery,
+  ClientListQuery,
+  ClientPage,
+  ClientReadOptions,
+  ClientStates,
+  ClientTransaction,
+  ClientVersion,
+  ClientWatchQuery,
+  LoadedDocument,
+  LoadOptions,
+  PointInTime,
+  Removed,
+  RemoveQuery,
+  WaitOptions,
+  WriteOptions,
+  Written,
+} from "./types/client-types.ts";
+import type { Faithful } from "./types/faithful.ts";
+import type { Schema, SchemaIssue } from "./types/schema.ts";
+
+/**
+ * A bucket whose documents have one type; its methods are those of the client. With a schema, a document that does not
+ * match it is refused with `DOCUMENT_INVALID` when it is written, and also when it is read.
+ */
+export class Bucket<T> {
+  readonly name: string;
+  readonly #client: CairnClient;
+  readonly #schema: Schema<T> | undefined;
+
+  constructor(client: CairnClient, name: string, schema: Schema<T> | undefined) {
+    this.name = name;
+    this.#client = client;
+    this.#schema = schema;
+  }
+
+  async get(
+    key: string,
+    options?: ClientReadOptions & { readonly asOf?: PointInTime },
+  ): Promise<ClientDocument<T> | undefined> {
+    const found = await this.#client.get<T>(this.name, key, options);
+    return found && (await this.#checked(found));
+  }
+
+  async *list(query?: ClientListQuery): AsyncGenerator<ClientDocument<T>, void, void> {
+    for await (const found of this.#client.list<T>(this.name, query)) yield await this.#checked(found);
+  }
+
+  async page(query?: ClientListQuery, cursor?: string): Promise<ClientPage<T>> {
+    const page = await this.#client.page<T>(this.name, query, cursor);
+    return { ...page, documents: await this.#allChecked(page.documents) };
+  }
+
+  async *history(
+    key: string,
+    options?: ClientReadOptions & { readonly pageSize?: number },
+  ): AsyncGenerator<ClientVersion<T>, void, void> {
+    for await (const version of this.#client.history<T>(this.name, key, options))
+      yield version.deleted ? version : { ...version, document: await this.#valid(key, version.document) };
+  }
+
+  async put(key: string, document: T & Faithful<T>, options?: WriteOptions): Promise<Written> {
+    return await this.#client.put(this.name, key, (await this.#valid(key, document)) as T & Faithful<T>, options);
+  }
+
+  async delete(key: string, options?: WriteOptions): Promise<Written> {
+    return await this.#client.delete(this.name, key, options);
+  }
+
+  async update(
+    key: string,
+    change: (document: T | undefined) => (T & Faithful<T>) | undefined,
+    options?: WaitOptions,
+  ): Promise<ClientDocument<T> | undefined> {
+    return await this.#client.update<T>(
+      this.name,
+      key,
+      async (document) => {
+        const changed = change(document === undefined ? undefined : await this.#valid(key, document));
+        return changed && ((await this.#valid(key, changed)) as T & Faithful<T>);
+      },
+      options,
+    );
+  }
+
+  async load(
+    documents: Iterable<LoadedDocument<T>> | AsyncIterable<LoadedDocument<T>>,
+    options?: LoadOptions,
+  ): Promise<{ readonly documents: number }> {
+    const valid = async function* (this: Bucket<T>): AsyncGenerator<LoadedDocument<T>, void, void> {
+      for await (const { key, document } of documents)
+        yield { key, document: (await this.#valid(key, document)) as T & Faithful<T> };
+    };
+    return await this.#client.load<T>(this.name, valid.call(this), options);
+  }
+
+  async deleteAll(query?: RemoveQuery): Promise<Removed> {
+    return await this.#client.deleteAll(this.name, query);
+  }
+
+  async *watch(query?: Omit<ClientWatchQuery, "bucket">): AsyncGenerator<ClientTransaction<T>, void, void> {
+    for await (const transaction of this.#client.watch<T>({ ...query, bucket: this.name }))
+      yield { ...transaction, changes: await this.#allChecked(transaction.changes) };
+  }
+
+  async *follow(query?: Omit<ClientFollowQuery, "bucket">): AsyncGenerator<ClientStates<T>, void, void> {
+    for await (const states of this.#client.follow<T>({ ...query, bucket: this.name }))
+      yield { ...states, changes: await this.#allChecked(states.changes) };
+  }
+
+  async #allChecked<One extends { readonly document?: T | undefined }>(
+    given: readonly One[],
+  ): Promise<readonly One[]> {
+    if (this.#schema === undefined) return given;
+    return await Promise.all(given.map(async (one) => await this.#checked(one)));
+  }
+
+  async #checked<One extends { readonly document?: T | undefined; readonly name?: string }>(
+    one: One,
+  ): Promise<One> {
+    if (this.#schema === undefined || one.document === undefined) return one;
+    return { ...one, document: await this.#valid(one.name ?? "", one.document) };
+  }
+
+  async #valid(key: string, document: T): Promise<T> {
+    if (this.#schema === undefined) return document;
+    const result = await this.#schema["~standard"].validate(document);
+    if (result.issues === undefined) return result.value;
+    const issues = result.issues.map(formatIssue);
+    throw new CairnClientError(
+      "DOCUMENT_INVALID",
+      `The document ${JSON.stringify(key)} of ${this.name} does not match its schema: ${issues.join("; ")}.`,
+      {
+        hint: "Correct the document that is written, or the schema if it is the stored document that is right.",
+        details: { key, issues },
+      },
+    );
+  }
+}
+
+function formatIssue({ message, path = [] }: SchemaIssue): string {
+  const at = path.map((part) => String(typeof part === "object" ? part.key : part)).join(".");
+  return at === "" ? message : `${at}: ${message}`;
+}

@@ -1,0 +1,68 @@
+import type { ClusterStatus } from "./types/cluster-status.ts";
+import type {
+  CallOptions,
+  ClientDocument,
+  ClientEvent,
+  ClientEventQuery,
+  ClientFollowQuery,
+  ClientListQuery,
+  ClientPage,
+  ClientReadOptions,
+  ClientStates,
+  ClientTransaction,
+  ClientVersion,
+  ClientWatchQuery,
+  PageOptions,
+  PointInTime,
+  WaitOptions,
+} from "./types/client-types.ts";
+import type { Director } from "./queues/director.ts";
+import type { LogOverview } from "./types/log-overview.ts";
+import type { NodeStatus } from "./types/node-status.ts";
+import type { BucketSummary, PolicyState } from "./types/policies.ts";
+import type { OpenEntriesPage, PlacedEntry, QueueStatus } from "./types/queues.ts";
+import type { AnyOperation, Transaction, TxId, TxOutcome } from "./types/transaction.ts";
+
+/**
+ * Nodes as a client uses them: over HTTP, or one in the same process. Every failure is a `CairnClientError`. Failures
+ * that may pass are retried for a while. Reads wait until `minTx` is indexed. Documents are parsed.
+ */
+export interface NodeAccess {
+  get(
+    bucket: string,
+    key: string,
+    options: ClientReadOptions & { readonly asOf?: PointInTime | undefined },
+  ): Promise<ClientDocument | undefined>;
+  page(bucket: string, query: ClientListQuery, cursor: string | undefined): Promise<ClientPage>;
+  versions(
+    bucket: string,
+    key: string,
+    options: ClientReadOptions & PageOptions,
+  ): Promise<{ readonly versions: readonly ClientVersion[]; readonly next: string | undefined }>;
+  /** Resolves once the transaction, which has an id, is indexed. */
+  transact(transaction: Transaction<AnyOperation>, options: WaitOptions): Promise<TxOutcome>;
+  /** Resolves once the transaction, which has an id, is in the log. */
+  submit(transaction: Transaction<AnyOperation>, options: CallOptions): Promise<{ readonly txId: TxId }>;
+  await(txId: TxId, options: WaitOptions): Promise<TxOutcome>;
+  buckets(options: ClientReadOptions): Promise<readonly BucketSummary[]>;
+  policies(options: ClientReadOptions): Promise<PolicyState>;
+  queues(options: ClientReadOptions): Promise<readonly QueueStatus[]>;
+  queue(name: string, options: ClientReadOptions): Promise<QueueStatus>;
+  openEntries(
+    queue: string,
+    shard: number,
+    options: ClientReadOptions & PageOptions,
+  ): Promise<OpenEntriesPage>;
+  entry(queue: string, name: string, options: ClientReadOptions): Promise<PlacedEntry | undefined>;
+  events(query: ClientEventQuery): Promise<readonly ClientEvent[]>;
+  /** Continues at another node, or when this one is ready again. */
+  watch(query: ClientWatchQuery): AsyncIterable<ClientTransaction>;
+  /** Like {@link watch}. */
+  follow(query: ClientFollowQuery): AsyncIterable<ClientStates>;
+  status(options: CallOptions): Promise<NodeStatus>;
+  cluster(options: WaitOptions): Promise<ClusterStatus>;
+  log(options: WaitOptions): Promise<LogOverview>;
+  /** Called with each director. A node in the same process stops it before itself. */
+  onDirector?(director: Director): void;
+  digest(options: CallOptions): Promise<{ readonly txId: TxId; readonly digest: string }>;
+}

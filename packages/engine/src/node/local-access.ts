@@ -1,0 +1,267 @@
+import {
+  type ClientChange,
+  CairnClientError,
+  type ClientDocument,
+  type ClientFollowQuery,
+  type ClientReadOptions,
+  type ClientStateChange,
+  type ClientStates,
+  type ClientTransaction,
+  type ClientVersion,
+  type ClientWatchQuery,
+  type Director,
+  type Json,
+  type PointInTime,
+  type QueueEntry,
+} from "@cairn/client";
+import { LIST_FIRST, type NodeAccess, pause, pointText, retryPauseMs } from "@cairn/client/protocol";
+import { type CairnError, isCairnError } from "@cairn/kv";
+import { badValue, omitUndefined, parseAsOf, parseDocumentKey } from "@cairn/text";
+import type { NodeApi, ReadOptions } from "../api/node-api.ts";
+import { notReady } from "../api/not-ready.ts";
+import type { AsOf, DocumentVersion, StoredDocument } from "../index/read/documents.ts";
+import { type FieldQuery, parseFieldQuery } from "../index/read/field-query.ts";
+import type { StateChange } from "../index/read/states.ts";
+import type { WatchChange } from "../index/read/transaction-event.ts";
+import { WatchCompactedError } from "../index/read/watch-compacted.ts";
+
+/** How long a call is repeated while the node is not ready, as over HTTP (ms). */
+const RETRY_MS = 30_000;
+
+interface Aborted {
+  readonly signal?: AbortSignal | undefined;
+}
+
+/** A node, as clients in its process use it. `onDirector` is called with each director that they start. */
+export class LocalAccess implements NodeAccess {
+  readonly onDirector: (director: Director) => void;
+  readonly #node: NodeApi;
+
+  constructor(node: NodeApi, onDirector: (director: Director) => void) {
+    this.#node = node;
+    this.onDirector = onDirector;
+  }
+
+  readonly get: NodeAccess["get"] = (bucket, key, { asOf, ...options }) =>
+    this.#call(options, async (node) => {
+      const query = { ...reading(options), ...pointOf(asOf) };
+      const found = await node.get(parseDocumentKey(bucket, key), query);
+      return found && clientDocument(found);
+    });
+
+  readonly page: NodeAccess["page"] = (bucket, query, cursor) =>
+    this.#call(query, async (node) => {
+      const { asOf, where = [], order, pageSize: limit, namespace, prefix } = query;
+      const page = await node.list({
+        bucket,
+        ...reading(query),
+        ...pointOf(asOf),
+        ...omitUndefined({ limit, namespace, prefix, order, cursor }),
+        where: [where].flat().map(fieldQuery),
+      });
+      const { txId, position, documents, cursor: next } = page;
+      return { txId, position, documents: documents.map(clientDocument), next };
+    });
+
+  readonly versions: NodeAccess["versions"] = (bucket, key, { limit, cursor, ...options }) =>
+    this.#call(options, async (node) => {
+      const query = { ...reading(options), ...omitUndefined({ limit, cursor }) };
+      const page = await node.history(parseDocumentKey(bucket, key), query);
+      return { versions: page.versions.map(clientVersion), next: page.cursor };
+    });
+
+  readonly transact: NodeAccess["transact"] = (transaction, options) =>
+    this.#call(options, async (node) => {
+      const time = omitUndefined({ timeoutMs: options.timeoutMs });
+      return await node.await(await node.submit(transaction, time), time);
+    });
+
+  readonly submit: NodeAccess["submit"] = (transaction, options) =>
+    this.#call(options, async (node) => ({ txId: (await node.submit(transaction)).txId }));
+
+  readonly await: NodeAccess["await"] = (txId, { timeoutMs, ...options }) =>
+    this.#call(options, (node) => node.await(txId, omitUndefined({ timeoutMs })));
+
+  readonly buckets: NodeAccess["buckets"] = (options) =>
+    this.#call(options, async (node) => (await node.buckets(reading(options))).buckets);
+
+  readonly policies: NodeAccess["policies"] = (options) =>
+    this.#call(options, async (node) => {
+      const { revision, policies } = await node.policies(reading(options));
+      return { revision, policies };
+    });
+
+  readonly queues: NodeAccess["queues"] = (options) =>
+    this.#call(options, async (node) => (await node.queues(reading(options))).queues);
+
+  readonly queue: NodeAccess["queue"] = (name, options) =>
+    this.#call(options, async (node) => (await node.queue(name, reading(options))).queue);
+
+  readonly openEntries: NodeAccess["openEntries"] = (queue, shard, { limit, cursor, ...options }) =>
+    this.#call(options, async (node) => {
+      const query = { queue, shard, ...reading(options), ...omitUndefined({ limit, cursor }) };
+      const { txId, position, entries, cursor: next } = await node.openEntries(query);
+      const found = entries.map(({ document, origin }) => queueEntry(document, origin.txId));
+      return { txId, position, entries: found, next };
+    });
+
+  readonly entry: NodeAccess["entry"] = (queue, name, options) =>
+    this.#call(options, async (node) => {
+      const { entry } = await node.entry(queue, name, reading(options));
+      if (entry === undefined) return undefined;
+      const { document, place } = entry;
+      return { ...queueEntry(document, place.txId), open: place.isOpen, moved: place.moved ?? null };
+    });
+
+  readonly events: NodeAccess["events"] = ({ limit, bucket, object, before, ...options }) =>
+    this.#call(options, async (node) => {
+      const query = { ...reading(options), ...omitUndefined({ limit, bucket, object, before }) };
+      return (await node.events(query)).events;
+    });
+
+  async *watch({
+    from: begin,
+    onPosition,
+    onReconnect,
+    ...query
+  }: ClientWatchQuery): AsyncGenerator<ClientTransaction, void, void> {
+    let from = begin;
+    const open = () => this.#node.watch(omitUndefined({ ...query, from }));
+    for await (const event of this.#reopened({ ...query, onReconnect }, open)) {
+      if (event.type === "cutoff" && event.reason === "regressed")
+        throw new CairnClientError("WATCH_COMPACTED", event.message, { hint: LIST_FIRST });
+      if ("ahead" in event) continue;
+      from = event.position;
+      if (event.type === "tx") yield { ...event, changes: event.changes.map(clientChange) };
+      onPosition?.(event.position, event.txId);
+    }
+  }
+
+  async *follow({
+    from: begin,
+    onReconnect,
+    ...query
+  }: ClientFollowQuery): AsyncGenerator<ClientStates, void, void> {
+    let from = begin;
+    const open = () => this.#node.follow(omitUndefined({ ...query, from }));
+    for await (const batch of this.#reopened({ ...query, onReconnect }, open)) {
+      from = batch.position;
+      yield { ...batch, changes: batch.changes.map(clientState) };
+    }
+  }
+
+  readonly status: NodeAccess["status"] = (options) => this.#call(options, (node) => node.status());
+
+  readonly cluster: NodeAccess["cluster"] = ({ timeoutMs, ...options }) =>
+    this.#call(options, (node) => node.cluster(omitUndefined({ timeoutMs })));
+
+  readonly log: NodeAccess["log"] = (options) => this.#call(options, (node) => node.log());
+
+  readonly digest: NodeAccess["digest"] = (options) => this.#call(options, (node) => node.digest());
+
+  /** Repeats a call while the node is not ready. */
+  async #call<T>({ signal }: Aborted, work: (node: NodeApi) => Promise<T>): Promise<T> {
+    const until = performance.now() + RETRY_MS;
+    for (let failures = 1; ; failures += 1) {
+      signal?.throwIfAborted();
+      try {
+        return await abortable(work(this.#node), signal);
+      } catch (error) {
+        if (!isCairnError(error)) throw error;
+        if (!this.#mayPass(error) || performance.now() >= until) throw clientError(error);
+      }
+      await pause(retryPauseMs(failures), signal);
+    }
+  }
+
+  /** Opens a stream, and again after it ended or while the node is not ready. */
+  async *#reopened<T>(
+    { signal, onReconnect }: Aborted & Pick<ClientWatchQuery, "onReconnect">,
+    open: () => AsyncIterable<T>,
+  ): AsyncGenerator<T, void, void> {
+    for (let failures = 0; ; failures += 1) {
+      let end = notReady({ phase: this.#node.phase, failure: undefined, index: undefined });
+      try {
+        for await (const one of open()) {
+          failures = 0;
+          yield one;
+        }
+      } catch (error) {
+        if (!isCairnError(error)) throw error;
+        end = error;
+      }
+      if (signal?.aborted === true) return;
+      if (!this.#mayPass(end)) throw clientError(end);
+      onReconnect?.(clientError(end));
+      await pause(retryPauseMs(failures), signal);
+    }
+  }
+
+  #mayPass({ code }: CairnError): boolean {
+    return code === "NOT_READY" && this.#node.phase !== "stopping";
+  }
+}
+
+async function abortable<T>(work: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
+  if (signal === undefined) return await work;
+  let abort = (): void => {};
+  const aborted = new Promise<never>((_, reject) => {
+    abort = () => reject(signal.reason as Error);
+    signal.addEventListener("abort", abort, { once: true });
+  });
+  try {
+    return await Promise.race([work, aborted]);
+  } finally {
+    signal.removeEventListener("abort", abort);
+  }
+}
+
+/** Failures are those that a client has over HTTP, without a status. */
+function clientError(error: CairnError): CairnClientError {
+  const { code, message, hint } = error;
+  const details =
+    error instanceof WatchCompactedError ? { floor: error.floor, reason: error.reason } : {};
+  return new CairnClientError(code, message, { hint, details, cause: error });
+}
+
+function reading({ minTx, timeoutMs, stale, linearizable }: ClientReadOptions): ReadOptions {
+  return omitUndefined({ minTx, timeoutMs, stale, linearizable });
+}
+
+function pointOf(asOf: PointInTime | undefined): { readonly asOf?: AsOf } {
+  const text = pointText(asOf);
+  return text === undefined ? {} : { asOf: parseAsOf(String(text), "asOf") };
+}
+
+function fieldQuery(text: string): FieldQuery {
+  const query = parseFieldQuery(text);
+  if (query !== undefined) return query;
+  throw badValue(`where must be field:value or a range, such as age>=18, not ${JSON.stringify(text)}.`);
+}
+
+function parsed(json: string): Json {
+  return JSON.parse(json) as Json;
+}
+
+function clientDocument({ bucket: _, json, ...document }: StoredDocument): ClientDocument {
+  return { ...document, document: parsed(json) };
+}
+
+function clientVersion({ revision, txTime, json }: DocumentVersion): ClientVersion {
+  const head = { revision, txTime };
+  return json === undefined ? { ...head, deleted: true } : { ...head, deleted: false, document: parsed(json) };
+}
+
+function queueEntry({ namespace, name, revision, json }: StoredDocument, createdTx: number): QueueEntry {
+  return { shard: Number(namespace), name, revision, createdTx, document: parsed(json) };
+}
+
+function clientChange({ op, json, ...key }: WatchChange): ClientChange {
+  return op === "put" ? { op, ...key, document: parsed(json ?? "null") } : { op, ...key };
+}
+
+function clientState(change: StateChange): ClientStateChange {
+  if (change.op !== "put") return change;
+  const { json, ...key } = change;
+  return { ...key, document: parsed(json) };
+}
