@@ -7,6 +7,7 @@ export const RESERVED_BUCKETS: ReadonlySet<string> = new Set([
   "tx",
   "events",
   "watch",
+  "follow",
   "buckets",
   "checkpoints",
   "digest",

@@ -77,6 +77,8 @@ class FollowSession implements FairReader {
   readonly #feed: WatchFeed;
   readonly #query: FollowQuery;
   readonly #heartbeatMs: number;
+  /** Whether the last batch was complete. */
+  #isComplete = false;
 
   constructor(feed: WatchFeed, query: FollowQuery) {
     this.#feed = feed;
@@ -144,7 +146,8 @@ class FollowSession implements FairReader {
       after = page.after;
       changes = [...changes, ...page.changes];
       const position = after === undefined ? begun.position : undefined;
-      yield { ...batchAt(begun), position, complete: false, changes };
+      this.#isComplete = changes[0]?.op === "clear" && after === undefined;
+      yield { ...batchAt(begun), position, complete: this.#isComplete, changes };
       changes = [];
     } while (after !== undefined);
     return begun;
@@ -173,11 +176,10 @@ class FollowSession implements FairReader {
   async *#changes(begin: WatchedPosition): AsyncGenerator<StatesBatch, void> {
     const { source } = this.#feed;
     let place = begin;
-    let isComplete = false;
     let sentAt = performance.now();
     while (!this.isGone) {
       const waitMs = sentAt + this.#heartbeatMs - performance.now();
-      if (isComplete && source.position.txId === place.txId && waitMs > 0) {
+      if (this.#isComplete && source.position.txId === place.txId && waitMs > 0) {
         await this.#feed.arrival(place.txId + 1, waitMs, this.#query.signal);
         continue;
       }
@@ -191,11 +193,11 @@ class FollowSession implements FairReader {
       if (read === undefined || part === undefined || this.isGone) return;
       place = read.end ?? place;
       const { changes } = part;
-      if (changes.length > 0 || isWhole !== isComplete || waitMs <= 0) {
+      if (changes.length > 0 || isWhole !== this.#isComplete || waitMs <= 0) {
         yield { ...batchAt(place), complete: isWhole, changes };
         sentAt = performance.now();
       }
-      isComplete = isWhole;
+      this.#isComplete = isWhole;
     }
   }
 }
