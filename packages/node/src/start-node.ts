@@ -1,4 +1,4 @@
-import type { Logger } from "pino";
+import { type Logger, pino } from "pino";
 import { type CairnNode, closeStores, type NodeEventListener, runEngine, type System } from "@cairn/engine";
 import { createSystem, tellOlderData, readConfig, requireConfig } from "@cairn/config";
 import { openHttpFiles, prometheusMetrics, startHttpServer } from "@cairn/http";
@@ -25,7 +25,10 @@ export async function readFilesOf(
 }
 
 export interface StartNodeOptions {
-  /** A pino logger, which also receives notices about the configuration. Defaults to a silent logger. */
+  /**
+   * A pino logger, which also receives notices about the configuration. By default, warnings and failures are written to
+   * stderr, as lines of JSON.
+   */
   readonly logger?: Logger;
   /**
    * Called at the beginning and the end of each task, such as a checkpoint round or a trim; at the end with the
@@ -49,14 +52,18 @@ export interface StartNodeOptions {
  * the db-dir or the port is in use.
  */
 export async function startNode(config: object, options: StartNodeOptions = {}): Promise<CairnNode> {
-  const { logger, onEvent, env = process.env, cwd = process.cwd() } = options;
+  const { logger = warnings(), onEvent, env = process.env, cwd = process.cwd() } = options;
   const resolved = requireConfig(await readConfig({ object: config, env, cwd, isForNode: true }));
-  const onNotice = (notice: string): void => logger?.warn(notice);
+  const onNotice = (notice: string): void => logger.warn(notice);
   for (const notice of resolved.notices) onNotice(notice);
   void tellOlderData(resolved, onNotice);
   const system = await createSystem(resolved, { onNotice });
   return await runNode(system, {
-    ...(logger === undefined ? {} : { logger }),
+    logger,
     ...(onEvent === undefined ? {} : { onEvent }),
   });
+}
+
+function warnings(): Logger {
+  return pino({ level: "warn" }, pino.destination(2));
 }

@@ -29,7 +29,7 @@ import {
 import { shareOf } from "./shares.ts";
 
 /** A program's part in finishing the entries of a queue. */
-export interface Director {
+export interface Director extends AsyncDisposable {
   readonly as: string;
   /** The shards that the director holds, in the order of their numbers. */
   readonly shards: readonly number[];
@@ -122,6 +122,10 @@ class QueueDirector implements Director {
     this.#stopping.abort();
     this.#queue.bell.ring();
     await this.done;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.stop();
   }
 
   async #run(): Promise<void> {

@@ -48,6 +48,8 @@ export interface LifeParts {
   readonly otherLooks: ServiceParts["otherLooks"];
   readonly onOpened: (log: TxLog) => void;
   readonly onReady: () => void;
+  /** Called with a failure after which the node tries nothing again. */
+  readonly onHalt: (failure: CairnError) => void;
 }
 
 /**
@@ -334,6 +336,7 @@ class Life implements ComparedNode {
     else this.report = new JoinReport();
     await following?.stopServices({ save: false });
     if (!isFailed) await this.#closeIndex();
+    if (this.#isHalted) this.#parts.onHalt(error);
   }
 
   #use(index: IndexStore | undefined): void {

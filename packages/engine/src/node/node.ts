@@ -48,10 +48,13 @@ export interface RunOptions {
   readonly stall?: ReportingParts["stall"];
 }
 
-export interface CairnNode extends NodeApi {
+export interface CairnNode extends NodeApi, AsyncDisposable {
   /** Returns a client of this node alone, without HTTP. The node stops its directors before itself. */
   client(options?: Pick<ClientOptions, "readYourWrites">): CairnClient;
-  /** Resolves when the node is ready for the first time. Rejects if it stops before that. */
+  /**
+   * Resolves when the node is ready for the first time. Rejects if it is closed before that, or has failed and will not
+   * try again; the error is the failure, if there is one.
+   */
   readonly ready: Promise<void>;
   readonly url: string | undefined;
 }
@@ -181,6 +184,7 @@ class RunningNode implements Omit<CairnNode, keyof NodeReads | "submit"> {
       otherLooks: async () => await this.#reporting.otherLooks(),
       onOpened: (log) => this.#reporting.opened(log),
       onReady: () => this.#becomeReady(),
+      onHalt: (failure) => this.#rejectReady(failure),
     });
     this.#lag = new ReadyLag(this.#life, system.http?.readyMaxLagMs);
     this.#appends = new NodeAppends(this.#life, system.http?.maxBody ?? Number.POSITIVE_INFINITY);
@@ -312,6 +316,10 @@ class RunningNode implements Omit<CairnNode, keyof NodeReads | "submit"> {
     await this.#closing;
   }
 
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close();
+  }
+
   /** Continues to serve for a while, so that load balancers stop using the node before it disappears. */
   async #drain(): Promise<void> {
     const { drainMs = 0 } = this.#system.http ?? {};
@@ -327,7 +335,7 @@ class RunningNode implements Omit<CairnNode, keyof NodeReads | "submit"> {
     await Promise.allSettled([...this.#directors].map((director) => director.stop()));
     await this.#drain();
     const stopped = new CairnError("NOT_READY", "The node is stopping.", "Send the request to another node.");
-    this.#rejectReady(stopped);
+    this.#rejectReady(this.#life.failure ?? stopped);
     // This must happen before the HTTP server closes, because closing waits for responses in progress, and the response
     // to a watch never ends by itself.
     this.#life.beginStop(stopped);
