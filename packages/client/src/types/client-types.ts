@@ -152,7 +152,13 @@ export interface ClientFollowQuery extends CallOptions {
  * The new state of a key or, for `clear`, of all keys of a namespace or, without one, of everything that is followed.
  */
 export type ClientStateChange<T = Json> =
-  | (DocumentKey & { readonly op: "put"; readonly revision: Revision; readonly document: T })
+  | (DocumentKey & {
+      readonly op: "put";
+      readonly revision: Revision;
+      /** The time of the transaction that wrote the document. */
+      readonly txTime: string;
+      readonly document: T;
+    })
   | (DocumentKey & { readonly op: "delete"; readonly document?: undefined })
   | {
       readonly op: "clear";

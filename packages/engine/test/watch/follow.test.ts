@@ -30,15 +30,13 @@ class Copy {
   readonly documents = new Map<string, string>();
   position: Position | undefined;
   txId = 0;
+  complete = false;
   #stop = new AbortController();
   #batches: AsyncIterator<StatesBatch> | undefined;
 
   /** Applies batches until the copy is complete at `txId` or later. */
   async reach(txId: number, query: FollowQuery = {}): Promise<void> {
-    for (;;) {
-      const batch = await this.next(query);
-      if (batch.complete && batch.txId >= txId) return;
-    }
+    while (!this.complete || this.txId < txId) await this.next(query);
   }
 
   async next(query: FollowQuery = {}): Promise<StatesBatch> {
@@ -48,7 +46,7 @@ class Copy {
     const { done, value } = await this.#batches.next();
     if (done === true) throw new Error("the batches ended");
     for (const change of value.changes) this.#apply(change);
-    ({ position: this.position, txId: this.txId } = value);
+    ({ position: this.position, txId: this.txId, complete: this.complete } = value);
     return value;
   }
 
@@ -68,6 +66,7 @@ class Copy {
     this.#stop.abort();
     await this.#batches?.return?.();
     this.#batches = undefined;
+    this.complete = false;
     this.#stop = new AbortController();
   }
 }
@@ -156,8 +155,9 @@ describe("following", () => {
     await copy.stop();
     for (const n of [2, 3, 4]) await submit(node, ["put", "pods", "a", n]);
     const batch = await copy.next();
+    const { txTime } = await node.await(5);
     expect(batch.changes).toEqual([
-      { op: "put", bucket: "pods", namespace: "default", name: "a", revision: 5, json: "4" },
+      { op: "put", bucket: "pods", namespace: "default", name: "a", revision: 5, txTime, json: "4" },
     ]);
     await copy.stop();
   });

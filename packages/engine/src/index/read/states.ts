@@ -11,6 +11,7 @@ import {
   rowsOfKind,
 } from "../rows/row-keys.ts";
 import { checkedVersion, decodeVersion, type VersionValue } from "../rows/version-values.ts";
+import { isoTime } from "@cairn/text";
 import { type ReadTransaction, wantedTransactions } from "./transaction-changes.ts";
 
 /*
@@ -21,7 +22,13 @@ import { type ReadTransaction, wantedTransactions } from "./transaction-changes.
 
 /** The new state of a key or, for `clear`, of all keys of a bucket's namespace, or of everything that is followed. */
 export type StateChange =
-  | (DocumentKey & { readonly op: "put"; readonly revision: Revision; readonly json: string })
+  | (DocumentKey & {
+      readonly op: "put";
+      readonly revision: Revision;
+      /** The time of the transaction that wrote the document. */
+      readonly txTime: string;
+      readonly json: string;
+    })
   | (DocumentKey & { readonly op: "delete" })
   | { readonly op: "clear"; readonly bucket?: string; readonly namespace?: string };
 
@@ -138,8 +145,8 @@ export async function keyStates(
 }
 
 function stateOf(key: DocumentKey, value: VersionValue): StateChange {
-  const { revision, json = "null" } = decodeVersion(value);
-  return { op: "put", ...key, revision, json };
+  const { revision, time, json = "null" } = decodeVersion(value);
+  return { op: "put", ...key, revision, txTime: isoTime(time), json };
 }
 
 /** Returns whether a key belongs to a retired shard whose rows are being removed. */
