@@ -26,8 +26,8 @@ export async function loadDocuments<T>(
     const sent = ops;
     const transaction = (async () => {
       try {
-        const { committed, reason = "" } = await client.transact({ ops: sent }, options);
-        if (!committed) throw new CairnClientError("CONFLICT", `The log refused documents: ${reason}`);
+        const { committed, reason } = await client.transact({ ops: sent }, options);
+        if (!committed) throw new CairnClientError("CONFLICT", `Documents were refused: ${reason}.`);
         loaded += sent.length;
         onProgress?.(loaded);
       } catch (error) {

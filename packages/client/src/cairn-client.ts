@@ -290,8 +290,8 @@ export class CairnClient {
   ): Promise<Written & { readonly shard: number | undefined }> {
     const hint = `If there is an entry of that name, use another name. If no shard has room, directors make some as entries are finished; to make room at once, raise "shards" or "cap" of ${queue} in the policies.`;
     const outcome = await this.#committed(["enqueue", queue, name, document as Json], options, hint);
-    const { txId, txTime, shards: [shard] = [] } = outcome;
-    return { txId, txTime, shard };
+    const { txId, txTime, position, shards: [shard] = [] } = outcome;
+    return { txId, txTime, position, shard };
   }
 
   /**
@@ -345,8 +345,8 @@ export class CairnClient {
 
   async #write(operation: TxOperation, options: WriteOptions): Promise<Written> {
     const hint = "Read the document again before you write it.";
-    const { txId, txTime } = await this.#committed(operation, options, hint);
-    return { txId, txTime };
+    const { txId, txTime, position } = await this.#committed(operation, options, hint);
+    return { txId, txTime, position };
   }
 
   /**
@@ -374,7 +374,7 @@ export class CairnClient {
     const transaction = id === undefined ? { ops } : { ops, id };
     const outcome = await this.transact(transaction, rest);
     if (outcome.committed) return await this.#first(outcome, rest);
-    const reason = outcome.reason ?? "another write came first";
+    const reason = outcome.reason;
     throw new CairnClientError("CONFLICT", `Nothing was written: ${reason.replace(/^CONFLICT: /, "")}.`, {
       status: 412,
       hint,

@@ -1,6 +1,6 @@
 export { CairnClient, type ClientOptions } from "./cairn-client.ts";
 export { Bucket } from "./bucket.ts";
-export { CairnClientError } from "./types/client-error.ts";
+export { CairnClientError, type ErrorDetails, hasCode } from "./types/client-error.ts";
 export type * from "./types/client-types.ts";
 export type * from "./types/faithful.ts";
 export type * from "./types/schema.ts";

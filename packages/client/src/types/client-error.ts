@@ -1,3 +1,5 @@
+import type { Position, TxId } from "./transaction.ts";
+
 /**
  * The error of a failed call. If a node returned it, it has the HTTP `status` and the node's `code`, which
  * docs/errors.md explains; a later version may have others. If no node responded, its `code` is `UNREACHABLE` and its
@@ -28,9 +30,28 @@ export class CairnClientError extends Error {
   }
 }
 
-export function hasCode(error: unknown, ...codes: readonly string[]): boolean {
-  return error instanceof CairnClientError && codes.includes(error.code);
+/** The details of the errors with these codes. */
+export interface ErrorDetails {
+  /** `floor` is the earliest position at which a watch can begin. */
+  readonly WATCH_COMPACTED: { readonly floor?: Position; readonly reason?: "compacted" | "regressed" };
+  /** The transaction that was refused. */
+  readonly CONFLICT: { readonly txId?: TxId };
+  /** The transaction, if the log has stored it. Otherwise, the outcome is unknown. */
+  readonly TX_TIMEOUT: { readonly txId?: TxId };
+  readonly TX_TOO_LARGE: { readonly limit?: number };
+  /** The key of the document, and what its schema says about it. */
+  readonly DOCUMENT_INVALID: { readonly key: string; readonly issues: readonly string[] };
 }
+
+/** Returns whether an error is a client's with one of these codes, and narrows the type of its details to theirs. */
+export function hasCode<Code extends string>(
+  error: unknown,
+  ...codes: readonly Code[]
+): error is CairnClientError & { readonly code: Code; readonly details: DetailsOf<Code> } {
+  return error instanceof CairnClientError && (codes as readonly string[]).includes(error.code);
+}
+
+type DetailsOf<Code> = Code extends keyof ErrorDetails ? ErrorDetails[Code] : unknown;
 
 /** Returns the error `UNREACHABLE`, which means that no node responded. `url` is the last address that was tried. */
 export function unreachable(url: string, cause: unknown): CairnClientError {

@@ -87,6 +87,7 @@ export interface WriteOptions extends WaitOptions {
 export interface Written {
   readonly txId: TxId;
   readonly txTime: string;
+  readonly position: Position;
 }
 
 export interface LoadedDocument<T> {

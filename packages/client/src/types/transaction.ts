@@ -88,14 +88,19 @@ export interface Transaction<Operation extends AnyOperation = TxOperation> {
   readonly id?: string;
 }
 
-/** The outcome of a transaction. `txTime` is in ISO 8601 and UTC, with milliseconds. */
-export interface TxOutcome {
+/** The outcome of a transaction: it was committed, or aborted for a reason. */
+export type TxOutcome = AnyOutcome &
+  (
+    | { readonly committed: true; readonly reason?: undefined }
+    | { readonly committed: false; readonly reason: string }
+  );
+
+/** What every outcome has. `txTime` is in ISO 8601 and UTC, with milliseconds. */
+interface AnyOutcome {
   readonly txId: TxId;
   readonly txTime: string;
   /** The position after the transaction, from which a watch can begin. */
   readonly position: Position;
-  readonly committed: boolean;
-  readonly reason?: string;
   /** The earlier transaction with the same idempotency id and content, to which `committed` refers. */
   readonly duplicateOf?: TxId;
   /** The shards into which the transaction's enqueued entries went, in the order of its operations. */

@@ -42,13 +42,10 @@ export class RecentOutcomes {
     const found = this.#ring[txId % REMEMBERED_OUTCOMES];
     if (found?.txId !== txId) return undefined;
     const { time, mark, reason, replaced, shards = [] } = found;
-    const head = {
-      txId,
-      txTime: isoTime(time),
-      position: formatPosition({ txId, mark }),
-      committed: reason === undefined,
-    };
-    const outcome = shards.length === 0 ? head : { ...head, shards };
-    return { outcome: reason === undefined ? outcome : { ...outcome, reason }, replaced };
+    const place = { txId, txTime: isoTime(time), position: formatPosition({ txId, mark }) };
+    const head = shards.length === 0 ? place : { ...place, shards };
+    const outcome: TxOutcome =
+      reason === undefined ? { ...head, committed: true } : { ...head, committed: false, reason };
+    return { outcome, replaced };
   }
 }

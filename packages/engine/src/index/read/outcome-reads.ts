@@ -1,8 +1,10 @@
 import { CairnError, isCairnError, type KvReader } from "@cairn/kv";
 import type { TxId, TxOutcome } from "@cairn/client";
-import { isoTime, omitUndefined, formatPosition } from "@cairn/text";
+import { isoTime, formatPosition } from "@cairn/text";
 import { firstKept, readState } from "../rows/index-state.ts";
 import { readOutcome } from "../rows/outcome-rows.ts";
+import { damagedRow } from "../rows/row-checksum.ts";
+import { transactionRowKey } from "../rows/row-keys.ts";
 
 /** Undefined if the index lacks it. Throws `OUTCOME_REMOVED` if a policy removed it, or the one that it repeats. */
 export async function readTxOutcome(reader: KvReader, txId: TxId): Promise<TxOutcome | undefined> {
@@ -13,18 +15,14 @@ export async function readTxOutcome(reader: KvReader, txId: TxId): Promise<TxOut
     return undefined;
   }
   const { time, mark, kind, text, shards } = found;
-  const head = {
-    txId,
-    txTime: isoTime(time),
-    position: formatPosition({ txId, mark }),
-    committed: kind === "committed",
-  };
-  const outcome = shards === undefined ? head : { ...head, shards };
-  if (kind === "committed") return outcome;
-  if (kind === "aborted") return { ...outcome, reason: text };
+  const place = { txId, txTime: isoTime(time), position: formatPosition({ txId, mark }) };
+  const head = shards === undefined ? place : { ...place, shards };
+  if (kind === "committed") return { ...head, committed: true };
+  if (kind === "aborted") return { ...head, committed: false, reason: text };
   const first = Number(text);
-  const { committed = false, reason, shards: places } = (await readRepeated(reader, txId, first)) ?? {};
-  return { ...outcome, committed, duplicateOf: first, ...omitUndefined({ reason, shards: places }) };
+  const repeated = await readRepeated(reader, txId, first);
+  if (repeated === undefined) throw damagedRow(transactionRowKey(txId));
+  return { ...repeated, ...place, duplicateOf: first };
 }
 
 async function readRepeated(reader: KvReader, txId: TxId, first: TxId): Promise<TxOutcome | undefined> {
