@@ -7,35 +7,6 @@ export { readFilesOf, runNode, startNode, type StartNodeOptions } from "./start-
 export { ConfigError, type ConfigProblem, formatProblems } from "@cairn/config";
 /** The context passed to a module of your own. */
 export type { ModuleContext } from "@cairn/config";
-/** Transactions and their outcomes, policies and the status. They are the same as over HTTP. */
-export type {
-  AnyOperation,
-  BoundPolicy,
-  BucketSummary,
-  CheckpointSummary,
-  DocumentKey,
-  EntryOptions,
-  EventRecord,
-  ExpirePolicy,
-  FieldValue,
-  FieldValues,
-  Json,
-  NodeStatus,
-  Phase,
-  Policies,
-  PolicyDuration,
-  PolicyState,
-  Position,
-  QueueHolder,
-  QueuePolicy,
-  QueueShard,
-  QueueStatus,
-  Revision,
-  Transaction,
-  TxId,
-  TxOperation,
-  TxOutcome,
-  VerifiedSummary,
-} from "@cairn/client";
-export { type Director, type DirectorOptions, type EntryHandler, GiveUp } from "@cairn/client";
+/** The client, which a node provides as well (`node.client()`), and the types that both have. */
+export * from "@cairn/client";
 export { type CheckpointStore, filesystemStore } from "@cairn/checkpoint";
