@@ -24,7 +24,7 @@ export async function queueInCairn({
   const node = await startQueue(config);
   try {
     let finished = 0;
-    const director = node.direct(QUEUE, {
+    const director = node.client().direct(QUEUE, {
       concurrency: atOnce,
       drainAt: false,
       handle: () => void (finished += 1),
@@ -76,7 +76,7 @@ export async function startDirector({ config }: { readonly config: object }): Pr
       const begin = performance.now();
       const director = await new Promise<Director>((resolve) => {
         const seen = new Set<string>();
-        const started: Director = node.direct(QUEUE, {
+        const started: Director = node.client().direct(QUEUE, {
           concurrency: 100,
           stopMs: 1,
           handle: async ({ name }, signal) => {

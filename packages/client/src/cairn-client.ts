@@ -21,7 +21,7 @@ import { deleteDocuments, loadDocuments } from "./bulk-writes.ts";
 import type { NodeAccess } from "./node-access.ts";
 import { type Director, directQueue } from "./queues/director.ts";
 import type { DirectorOptions } from "./queues/director-options.ts";
-import type { QueueAccess } from "./queues/queue-access.ts";
+import { queueAccess } from "./client-queue-access.ts";
 import { splitKey } from "./request-parts.ts";
 import type {
   CallOptions,
@@ -298,19 +298,9 @@ export class CairnClient {
    * Hands the open entries of a queue to `handle` until it is stopped, or fails in `done` (docs/queues.md#directors).
    */
   direct<T extends Json = Json>(queue: string, options: DirectorOptions<T>): Director {
-    const director = directQueue(this.#queueAccess(), queue, options);
+    const director = directQueue(queueAccess(this), queue, options);
     this.#access.onDirector?.(director);
     return director;
-  }
-
-  #queueAccess(): QueueAccess {
-    return {
-      transact: async (transaction, signal) => await this.transact<AnyOperation>(transaction, { signal }),
-      queue: async (name, signal) => await this.queue(name, { signal }),
-      openEntries: async ({ queue, shard, ...query }, signal) =>
-        await this.openEntries(queue, shard, { ...query, signal }),
-      watch: (bucket, from, signal) => this.watch({ bucket, from, signal }),
-    };
   }
 
   async recordEvent(event: EventRecord, options: WriteOptions = {}): Promise<Written> {

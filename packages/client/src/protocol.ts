@@ -1,5 +1,6 @@
 /** Requests, responses and streams of nodes, for programs with their own transport or errors. */
 export * from "./queues/drain-shard.ts";
+export { queueAccess } from "./client-queue-access.ts";
 export type { NodeAccess } from "./node-access.ts";
 export { directQueue } from "./queues/director.ts";
 export { durationMs } from "./queues/entry-rules.ts";

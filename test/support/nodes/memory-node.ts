@@ -15,6 +15,7 @@ import {
   type NodeApi,
   type ReadOptions,
   type DocumentVersion,
+  type StatesBatch,
   type Watch,
   type WatchEvent,
   type WatchQuery,
@@ -252,6 +253,8 @@ export class MemoryNode implements NodeApi {
       },
     };
   }
+
+  async *follow(): AsyncGenerator<StatesBatch, void> {}
 
   buckets(): ReturnType<NodeApi["buckets"]> {
     return Promise.resolve({ txId: this.#txId, buckets: [] });

@@ -1,5 +1,5 @@
 import type { QueueAccess } from "@cairn/client/protocol";
-import { queueAccess } from "@cairn/engine/src/node/direct-queue";
+import { queueAccess } from "@cairn/client/protocol";
 import { DirectorScene, OPEN, sharedNode } from "@cairn/test-support/nodes/director-scene";
 import { expect, it } from "vitest";
 import { JointTransactions } from "../../src/queues/joint-transactions.ts";
@@ -16,7 +16,7 @@ async function claimed(scene: DirectorScene) {
   );
   const renewals = [0, 1].map((shard): AnyOperation => ["renew", scene.name, shard, epoch]);
   const sent: number[] = [];
-  const { transact } = queueAccess(scene.node);
+  const { transact } = queueAccess(scene.node.client());
   const access: Pick<QueueAccess, "transact"> = {
     transact: async (transaction: Transaction<AnyOperation>, aborted) => {
       sent.push(transaction.ops.length);

@@ -14,7 +14,7 @@ it("a shard whose director died while the clock was ahead is reported, and freed
   await scene.transact(["claim", scene.name, 0, { as: "dead" }]);
   clock.mockRestore();
 
-  const director = scene.node.direct(scene.name, { handle: () => undefined });
+  const director = scene.node.client().direct(scene.name, { handle: () => undefined });
   const { reason } = await scene.transact(["claim", scene.name, 0, { as: "other" }]);
   expect(reason).toContain('directed by "dead"');
   const { findings } = await scene.node.status();

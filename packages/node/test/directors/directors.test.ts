@@ -6,11 +6,10 @@ import {
   type QueuePolicy,
   CairnClient,
 } from "@cairn/client";
-import { directQueue, drainShard, type QueueAccess } from "@cairn/client/protocol";
+import { directQueue, drainShard, type QueueAccess, queueAccess } from "@cairn/client/protocol";
 import { describe, expect, it, onTestFinished, vi } from "vitest";
 import { GiveUp } from "../../src/index.ts";
 import { resolvable } from "@cairn/kv";
-import { queueAccess } from "@cairn/engine/src/node/direct-queue";
 import { DirectorScene, names, OPEN, sharedNode } from "@cairn/test-support/nodes/director-scene";
 
 const shared = sharedNode();
@@ -42,7 +41,7 @@ function byName(calls: ReadonlyMap<string, number>): Map<string, number> {
 
 /** Returns an access to a scene's node which does not answer while it is cut. */
 function breakable(scene: DirectorScene) {
-  const access = queueAccess(scene.node);
+  const access = queueAccess(scene.node.client());
   let gate = { promise: Promise.resolve(), resolve: (): void => {} };
   const answer = async <T>(ask: () => Promise<T>, signal: AbortSignal): Promise<T> => {
     const aborted = resolvable();
@@ -75,7 +74,7 @@ async function inOrder(count: number): Promise<void> {
   };
   await more(300);
   const { calls, handle } = counting(() => more(2));
-  const director = scene.node.direct(scene.name, { concurrency: 1, handle });
+  const director = scene.node.client().direct(scene.name, { concurrency: 1, handle });
   await allFinished(scene);
   expect(calls.size).toBe(all.length);
   expect([...calls.keys()]).toEqual(all);
@@ -103,7 +102,7 @@ describe("a director", () => {
     const before = names(300);
     await scene.enqueue(before);
     const { calls, handle } = counting();
-    const director = scene.node.direct(scene.name, { concurrency: 1, handle });
+    const director = scene.node.client().direct(scene.name, { concurrency: 1, handle });
     await vi.waitFor(() => expect(calls.size).toBeGreaterThan(10), PATIENT);
     const after = names(300).map((name) => `e3${name.slice(1).padStart(3, "0")}`);
     await scene.enqueue(after);
@@ -138,14 +137,14 @@ describe("a director", () => {
     const drain = async (): Promise<unknown> => {
       const { signal } = new AbortController();
       const drained = { queue: scene.name, shard: 0, as: "test", leaseMs: 60_000, signal };
-      return await drainShard(queueAccess(scene.node), drained);
+      return await drainShard(queueAccess(scene.node.client()), drained);
     };
     const { calls, handle } = counting(async () => {
       if (calls.size === 200) draining = drain();
       // On a busy machine, the drain could take longer than all other entries.
       if (calls.size > 400) await draining;
     });
-    const director = scene.node.direct(scene.name, { shards: 1, drainAt: false, handle });
+    const director = scene.node.client().direct(scene.name, { shards: 1, drainAt: false, handle });
     await allFinished(scene);
     await expect(draining).resolves.toMatchObject({ retired: true, moved: 10 });
     expect(byName(calls)).toEqual(byName(once([...older, ...newer])));
@@ -167,14 +166,14 @@ describe("a director", () => {
       const director =
         where === "over HTTP"
           ? new CairnClient({ urls: scene.node.url ?? "" }).direct(scene.name, options)
-          : scene.node.direct(scene.name, options);
+          : scene.node.client().direct(scene.name, options);
       await vi.waitFor(() => expect(director.shards).toEqual([1]), PATIENT);
       const { txId: newer } = await scene.transact(["put", scene.name, "1/f1", OPEN]);
       // Once it is finished, the director has nothing more to read, and learns of entries by its watch.
       await vi.waitFor(async () => expect(await scene.document("f1")).toEqual({ state: "done" }), PATIENT);
       const { signal } = new AbortController();
       const drained = { queue: scene.name, shard: 0, as: "test", leaseMs: 60_000, signal };
-      await drainShard(queueAccess(scene.node), drained);
+      await drainShard(queueAccess(scene.node.client()), drained);
       await allFinished(scene);
       expect(Object.fromEntries(created)).toEqual({ e1: older, f1: newer });
       await director.stop();
@@ -205,7 +204,7 @@ describe("a director", () => {
     await vi.waitFor(async () => expect(await scene.document("f1")).toEqual({ state: "done" }), PATIENT);
     const { signal } = new AbortController();
     const drained = { queue: scene.name, shard: 0, as: "test", leaseMs: 60_000, signal };
-    await drainShard(queueAccess(scene.node), drained);
+    await drainShard(queueAccess(scene.node.client()), drained);
     await allFinished(scene);
     expect(seen.get("e1")).toBe(true);
     await director.stop();
@@ -256,7 +255,7 @@ describe("a director", () => {
     await using scene = await shared.scene();
     await scene.enqueue(["e1"], { state: "new", n: 1 });
     const { calls, handle } = counting(handler);
-    const director = scene.node.direct(scene.name, { handle });
+    const director = scene.node.client().direct(scene.name, { handle });
     await allFinished(scene);
     expect(await scene.document("e1")).toEqual(document);
     expect(calls.get("e1")).toBe(attempts);
@@ -270,7 +269,7 @@ describe("a director", () => {
       await using scene = await shared.scene({ retry: { first: 1_500, max: "PT1M" } });
       await scene.enqueue(["e1", "e2"]);
       let failed = 0;
-      const first = scene.node.direct(scene.name, {
+      const first = scene.node.client().direct(scene.name, {
         handle: ({ name }) => {
           if (name === "e2") return;
           failed += 1;
@@ -282,7 +281,7 @@ describe("a director", () => {
       await first.stop();
       expect(failed).toBe(1);
       let handledAt = 0;
-      const second = scene.node.direct(scene.name, { handle: () => void (handledAt = Date.now()) });
+      const second = scene.node.client().direct(scene.name, { handle: () => void (handledAt = Date.now()) });
       await allFinished(scene);
       expect(handledAt).toBeGreaterThanOrEqual(Date.parse(at));
       expect(await scene.document("e1")).toEqual({
@@ -299,7 +298,7 @@ describe("a director", () => {
       await using scene = await shared.scene({ lease });
       const { txId } = await scene.enqueue(names(3));
       const { calls, handle } = counting();
-      const director = scene.node.direct(scene.name, { handle });
+      const director = scene.node.client().direct(scene.name, { handle });
       await allFinished(scene);
       const [shard] = (await scene.queue()).shards;
       // It was claimed once, and not over and over.
@@ -312,7 +311,7 @@ describe("a director", () => {
     await using scene = await shared.scene({ retry: { first: "PT1,5H", max: "pt2h" } });
     await scene.enqueue(["e1"]);
     let failedAt = NaN;
-    const director = scene.node.direct(scene.name, {
+    const director = scene.node.client().direct(scene.name, {
       handle: () => {
         failedAt = Date.now();
         throw new Error("busy");
@@ -331,7 +330,7 @@ describe("a director", () => {
     await using scene = await shared.scene({ retry, lease: "PT1M" });
     await scene.enqueue(["e1"]);
     const begunAt = performance.now();
-    const director = scene.node.direct(scene.name, {
+    const director = scene.node.client().direct(scene.name, {
       handle: () => {
         throw new Error("busy");
       },
@@ -347,7 +346,7 @@ describe("a director", () => {
     await using scene = await shared.scene({ lease: "PT1M" });
     await scene.enqueue(["e1"]);
     const times: number[] = [];
-    const director = scene.node.direct(scene.name, {
+    const director = scene.node.client().direct(scene.name, {
       handle: ({ document }) => {
         times.push(performance.now());
         if (times.length === 1) throw new Error("busy");
@@ -369,7 +368,7 @@ describe("a director", () => {
     async (unreadable) => {
       await using scene = await shared.scene();
       await scene.enqueue(["e1"]);
-      const access = queueAccess(scene.node);
+      const access = queueAccess(scene.node.client());
       let isNewer = true;
       const newer: QueueAccess = {
         ...access,
@@ -399,7 +398,7 @@ describe("a director", () => {
     await using scene = await shared.scene({ shards: 4 });
     await scene.enqueue(names(40));
     let inHand = 0;
-    const first = scene.node.direct(scene.name, {
+    const first = scene.node.client().direct(scene.name, {
       stopMs: 1,
       concurrency: 3,
       handle: () => {
@@ -408,7 +407,7 @@ describe("a director", () => {
       },
     });
     await vi.waitFor(() => expect([first.shards, inHand]).toEqual([[0, 1, 2], 3]), PATIENT);
-    const second = scene.node.direct(scene.name, { handle: () => undefined });
+    const second = scene.node.client().direct(scene.name, { handle: () => undefined });
     await vi.waitFor(() => expect(second.shards).toEqual([3]), PATIENT);
     await first.stop();
     await allFinished(scene);
@@ -418,7 +417,7 @@ describe("a director", () => {
   it("gives idle shards back until each director has its share", async () => {
     await using scene = await shared.scene({ shards: 8 });
     await scene.enqueue(names(40));
-    const start = () => scene.node.direct(scene.name, { handle: () => undefined, drainAt: false });
+    const start = () => scene.node.client().direct(scene.name, { handle: () => undefined, drainAt: false });
     const first = start();
     await vi.waitFor(() => expect(first.shards).toHaveLength(7), PATIENT);
     const second = start();
@@ -438,7 +437,7 @@ describe("a director", () => {
     const handled = new Map<number, Set<string>>();
     const start = (number: number) => {
       handled.set(number, new Set());
-      return scene.node.direct(scene.name, {
+      return scene.node.client().direct(scene.name, {
         concurrency: 1,
         // No director handles much before each of them has begun.
         handle: async ({ name }) => {
@@ -483,7 +482,7 @@ describe("a director", () => {
     // On a busy machine, the other director's lease could end as well.
     await scene.configure({ lease: "PT1M" });
     const { calls, handle } = counting();
-    const other = scene.node.direct(scene.name, { handle });
+    const other = scene.node.client().direct(scene.name, { handle });
     await vi.waitFor(() => expect(calls.get("e1")).toBe(1), PATIENT);
     held.resolve();
     await vi.waitFor(() => expect(dropped).toEqual([["END_DROPPED", "e1"]]), PATIENT);
@@ -518,7 +517,7 @@ describe("a director", () => {
   it("drains a full shard once enough of it is finished, and moves what is open", async () => {
     await using scene = await shared.scene({ cap: 20, retry: { first: "PT1H", max: "PT1H" } });
     await scene.enqueue(names(20));
-    const director = scene.node.direct(scene.name, {
+    const director = scene.node.client().direct(scene.name, {
       handle: ({ name }) => {
         if (Number(name.slice(1)) % 4 === 0) throw new Error("later");
       },
@@ -542,7 +541,7 @@ describe("a director", () => {
     await using scene = await shared.scene();
     await scene.enqueue(names(10));
     let isEvicted = false;
-    const director = scene.node.direct(scene.name, {
+    const director = scene.node.client().direct(scene.name, {
       handle: async () => {
         if (!isEvicted) {
           isEvicted = true;
@@ -562,7 +561,7 @@ describe("a director", () => {
     await scene.enqueue(names(3));
     let started = 0;
     const aborted: boolean[] = [];
-    const director = scene.node.direct(scene.name, {
+    const director = scene.node.client().direct(scene.name, {
       stopMs: 200,
       handle: async (_entry, signal) => {
         started += 1;
@@ -576,10 +575,10 @@ describe("a director", () => {
     await director.stop();
     await vi.waitFor(() => expect(aborted).toEqual([true, true, true]), PATIENT);
     expect(await scene.queue()).toMatchObject({ open: 3, shards: [{ holder: null }] });
-    const last = scene.node.direct(scene.name, { handle: () => undefined });
+    const last = scene.node.client().direct(scene.name, { handle: () => undefined });
     await scene.node.close();
     await last.done;
-    expect(() => scene.node.direct(scene.name, { handle: () => undefined })).toThrow(/not ready|stopping/);
+    expect(() => scene.node.client().direct(scene.name, { handle: () => undefined })).toThrow(/not ready|stopping/);
   });
 
   it(
@@ -591,7 +590,7 @@ describe("a director", () => {
       const [taken, released] = [resolvable(), resolvable()];
       let seen: AbortSignal | undefined;
       const calls: string[] = [];
-      const director = scene.node.direct(scene.name, {
+      const director = scene.node.client().direct(scene.name, {
         stopMs: 60_000,
         handle: async ({ name }, signal) => {
           calls.push(name);
@@ -639,7 +638,7 @@ describe("a director", () => {
     const all = names(3_000);
     await scene.enqueue(all, { ...OPEN, text: "x".repeat(2_000) });
     const { calls, handle } = counting();
-    const director = scene.node.direct(scene.name, { concurrency: 2, handle });
+    const director = scene.node.client().direct(scene.name, { concurrency: 2, handle });
     await allFinished(scene);
     expect(byName(calls)).toEqual(byName(once(all)));
     await director.stop();
@@ -664,7 +663,7 @@ describe("after a director has ended without giving its shard back", () => {
   it("the next one notes that an attempt begins, and takes that back with the answer", async () => {
     await using scene = await abandoned();
     const answered = resolvable();
-    const director = scene.node.direct(scene.name, { handle: () => answered.promise });
+    const director = scene.node.client().direct(scene.name, { handle: () => answered.promise });
     await noted(scene);
     answered.resolve();
     await allFinished(scene);
@@ -674,7 +673,7 @@ describe("after a director has ended without giving its shard back", () => {
 
   it("the next one takes the note back when it is stopped before the handler ends", async () => {
     await using scene = await abandoned();
-    const director = scene.node.direct(scene.name, { stopMs: 1, handle: () => new Promise<void>(() => {}) });
+    const director = scene.node.client().direct(scene.name, { stopMs: 1, handle: () => new Promise<void>(() => {}) });
     await noted(scene);
     await director.stop();
     expect(await scene.document("e1")).toEqual(OPEN);
@@ -683,7 +682,7 @@ describe("after a director has ended without giving its shard back", () => {
   it("the next one counts failures, and an answer ends the suspicion", async () => {
     await using scene = await abandoned();
     const seen: Json[] = [];
-    const director = scene.node.direct(scene.name, {
+    const director = scene.node.client().direct(scene.name, {
       handle: ({ document }) => {
         seen.push(document);
         throw new Error("busy");
@@ -710,7 +709,7 @@ describe("after a director has ended without giving its shard back", () => {
     await scene.enqueue(["f4", "f5"]);
     const answered = resolvable();
     const { calls, handle } = counting(() => answered.promise);
-    const director = scene.node.direct(scene.name, { handle });
+    const director = scene.node.client().direct(scene.name, { handle });
     await vi.waitFor(() => expect(byName(calls)).toEqual(once(["e1", "f4", "f5"])), PATIENT);
     expect(await scene.document("e1")).toMatchObject({ retry: { attempts: 1 } });
     answered.resolve();
@@ -726,7 +725,7 @@ it("a handler that never ends keeps neither the other entries of its shard from 
   await using scene = await shared.scene({ cap: 10, lease: 400, retry });
   await scene.enqueue(names(10));
   const failed = new Set<string>();
-  const director = scene.node.direct(scene.name, {
+  const director = scene.node.client().direct(scene.name, {
     stopMs: 1,
     handle: async ({ name }, signal) => {
       if (name === "e3") {
@@ -747,7 +746,7 @@ it("a handler that never ends keeps neither the other entries of its shard from 
     new Set(["e5", "once"]),
   ]);
   await director.stop();
-  const next = scene.node.direct(scene.name, { handle: () => undefined });
+  const next = scene.node.client().direct(scene.name, { handle: () => undefined });
   await vi.waitFor(async () => {
     const { open, shards } = await scene.queue();
     expect([open, shards.some(({ shard, state }) => shard === 0 && state === "active")]).toEqual([0, false]);
@@ -762,7 +761,7 @@ it(
     await using scene = await shared.scene();
     await scene.enqueue(["e1"], "text");
     const times: number[] = [];
-    const director = scene.node.direct(scene.name, {
+    const director = scene.node.client().direct(scene.name, {
       handle: () => {
         times.push(performance.now());
         if (times.length < 3) throw new Error("not yet");
@@ -780,7 +779,7 @@ it(
 async function goThrough(count: number): Promise<void> {
   await using scene = await shared.scene({ shards: 4, cap: 20, lease: "PT2S" });
   const { calls, handle } = counting();
-  const directors = [1, 2, 3].map(() => scene.node.direct(scene.name, { handle }));
+  const directors = [1, 2, 3].map(() => scene.node.client().direct(scene.name, { handle }));
   const all = names(count);
   let next = 0;
   const produce = async (): Promise<void> => {
@@ -812,7 +811,7 @@ it("handlers may listen to their signals, however many there are", async () => {
   onTestFinished(() => void process.off("warning", listen));
   let listening = 0;
   const all = resolvable();
-  const director = scene.node.direct(scene.name, {
+  const director = scene.node.client().direct(scene.name, {
     concurrency: 40,
     handle: async (_entry, signal) => {
       signal.addEventListener("abort", () => {});
@@ -829,7 +828,7 @@ it("handlers may listen to their signals, however many there are", async () => {
 it("an entry whose end a node refuses for good is handed out again", async () => {
   await using scene = await shared.scene();
   await scene.enqueue(["e1"]);
-  const access = queueAccess(scene.node);
+  const access = queueAccess(scene.node.client());
   let refusals = 0;
   const strict: QueueAccess = {
     ...access,
@@ -865,7 +864,7 @@ it("an entry whose end a node refuses for good is handed out again", async () =>
 
 it.each(["WATCH_COMPACTED", "CONFLICT"])("a watch that is refused with %s is begun anew", async (code) => {
   await using scene = await shared.scene();
-  const access = queueAccess(scene.node);
+  const access = queueAccess(scene.node.client());
   let refusals = 0;
   const refusing: QueueAccess = {
     ...access,
@@ -893,7 +892,7 @@ describe("while a director reads pages of open entries", () => {
 
   /** Starts a director, and calls `beside` after each page, before the director gets it. */
   function readingBeside(scene: DirectorScene, beside: (page: number, watched: Watched) => Promise<void>) {
-    const access = queueAccess(scene.node);
+    const access = queueAccess(scene.node.client());
     let pages = 0;
     let seen = 0;
     let held = Promise.resolve();

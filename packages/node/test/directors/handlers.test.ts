@@ -57,7 +57,7 @@ describe.concurrent("an attempt fails, and the director goes on, when a handler 
     await using scene = await shared.scene({ lease: "PT1M" });
     await scene.enqueue(["e1", "e2"]);
     const errors: string[] = [];
-    const director = scene.node.direct(scene.name, {
+    const director = scene.node.client().direct(scene.name, {
       handle: (entry) => (entry.name === "e1" ? (FAILING[kind]?.(entry as never) as Json) : undefined),
       onError: (_error, entry) => {
         errors.push(entry?.name ?? "none");
@@ -79,7 +79,7 @@ it("a director goes on when a handler throws an error that cannot be read twice"
   await using scene = await shared.scene();
   await scene.enqueue(["e1", "e2"]);
   let attempts = 0;
-  const director = scene.node.direct(scene.name, {
+  const director = scene.node.client().direct(scene.name, {
     handle: ({ name }) => {
       attempts += 1;
       if (name === "e2" || attempts > 2) return;
@@ -96,7 +96,7 @@ it("a director goes on when a handler throws an error that cannot be read twice"
 it.concurrent("what an onError changes in the entry that it gets is not stored", async () => {
   await using scene = await shared.scene({ lease: "PT1M" });
   await scene.enqueue(["e1"], { state: "new", input: { n: 1 } });
-  const director = scene.node.direct<{ input: { n: number } }>(scene.name, {
+  const director = scene.node.client().direct<{ input: { n: number } }>(scene.name, {
     handle: thrower(new Error("no")),
     onError: (_error, entry) => void (entry !== undefined && (entry.document.input.n += 1)),
   });
@@ -111,7 +111,7 @@ it.concurrent.each([
 ])("a director goes on when its onError %s", async (_name, onError: () => unknown) => {
   await using scene = await shared.scene();
   await scene.enqueue(["e1"]);
-  const director = scene.node.direct(scene.name, {
+  const director = scene.node.client().direct(scene.name, {
     handle: thrower(new Error("no")),
     onError: onError as NonNullable<DirectorOptions["onError"]>,
   });
@@ -127,7 +127,7 @@ it(
     await using scene = await shared.scene();
     await scene.enqueue(["e1"]);
     const times: number[] = [];
-    const director = scene.node.direct(scene.name, {
+    const director = scene.node.client().direct(scene.name, {
       handle: ({ document }) => {
         times.push(performance.now());
         return times.length < 3 ? document : { state: "done" };
@@ -147,7 +147,7 @@ it.each<[string, Json]>([
 ])("%s as an entry is kept in a field when it is finished or given up", async (_kind, document) => {
   await using scene = await shared.scene();
   await scene.enqueue(["done", "dead"], document);
-  const director = scene.node.direct(scene.name, {
+  const director = scene.node.client().direct(scene.name, {
     handle: ({ name }: QueueEntry) => {
       if (name === "dead") throw new GiveUp("never");
     },
@@ -196,7 +196,7 @@ describe("a director is refused", () => {
     ["with an unknown option", { handle, concurency: 4 }, 'no option "concurency". Known are handle, as, '],
   ])("%s", async (_name, options, message) => {
     await using scene = await shared.scene();
-    expect(() => scene.node.direct(scene.name, options as DirectorOptions)).toThrow(message);
+    expect(() => scene.node.client().direct(scene.name, options as DirectorOptions)).toThrow(message);
     expect((await scene.queue()).shards).toEqual([]);
   });
 
@@ -204,7 +204,7 @@ describe("a director is refused", () => {
     await using scene = await shared.scene();
     await scene.enqueue(names(2), OPEN);
     const optional = { concurrency: undefined, as: undefined } as unknown as Partial<DirectorOptions>;
-    const director = scene.node.direct(scene.name, { handle, ...optional });
+    const director = scene.node.client().direct(scene.name, { handle, ...optional });
     await allFinished(scene);
     await director.stop();
   });

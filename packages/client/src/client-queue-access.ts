@@ -1,0 +1,14 @@
+import type { AnyOperation } from "./types/transaction.ts";
+import type { CairnClient } from "./cairn-client.ts";
+import type { QueueAccess } from "./queues/queue-access.ts";
+
+/** The nodes of a queue, as a client reaches them. */
+export function queueAccess(client: Pick<CairnClient, "transact" | "queue" | "openEntries" | "watch">): QueueAccess {
+  return {
+    transact: async (transaction, signal) => await client.transact<AnyOperation>(transaction, { signal }),
+    queue: async (name, signal) => await client.queue(name, { signal }),
+    openEntries: async ({ queue, shard, ...query }, signal) =>
+      await client.openEntries(queue, shard, { ...query, signal }),
+    watch: (bucket, from, signal) => client.watch({ bucket, from, signal }),
+  };
+}
