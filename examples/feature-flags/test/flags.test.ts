@@ -35,7 +35,8 @@ describe("feature flags", () => {
       remote.set("dark", (old) => ({ enabled: false, ...old, tenants: ["acme"] })),
     ]);
     await vi.waitFor(() => {
-      for (const flags of [local, remote]) expect([flags.isOn("dark", "acme"), flags.isOn("dark", "b")]).toEqual([true, false]);
+      for (const flags of [local, remote])
+        expect([flags.isOn("dark", "acme"), flags.isOn("dark", "b")]).toEqual([true, false]);
     });
     const port = Number(new URL(node.url ?? "").port);
     await local[Symbol.asyncDispose]();

@@ -11,7 +11,8 @@ export interface Database {
 
 /** Opens a database with Node's own SQLite or, before Node 22, with a package that has the same API. */
 export async function openDatabase(file: string): Promise<Database> {
-  const name = process.getBuiltinModule?.("node:sqlite") === undefined ? "@photostructure/sqlite" : "node:sqlite";
+  const name =
+    process.getBuiltinModule?.("node:sqlite") === undefined ? "@photostructure/sqlite" : "node:sqlite";
   const { DatabaseSync } = (await import(name)) as { DatabaseSync: new (path: string) => Database };
   return new DatabaseSync(file);
 }

@@ -39,7 +39,9 @@ describe("a view in SQLite", () => {
     const client = node.client();
     await client.setPolicies({ history: { "*": { keep: 0 } } });
     const notes = client.bucket<{ text: string }>("notes");
-    await notes.load(Array.from({ length: 500 }, (_, n) => ({ key: `n${n}`, document: { text: `cairn ${n}` } })));
+    await notes.load(
+      Array.from({ length: 500 }, (_, n) => ({ key: `n${n}`, document: { text: `cairn ${n}` } })),
+    );
     {
       await using first = await view(node);
       await first.reached(client.lastTx);

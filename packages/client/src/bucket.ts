@@ -1,4 +1,4 @@
-import type { CairnClient } from "./cairn-client.ts";
+import type { ClientCalls } from "./types/client-calls.ts";
 import { CairnClientError } from "./types/client-error.ts";
 import type {
   ClientDocument,
@@ -28,10 +28,10 @@ import type { Schema, SchemaIssue } from "./types/schema.ts";
  */
 export class Bucket<T> {
   readonly name: string;
-  readonly #client: CairnClient;
+  readonly #client: ClientCalls;
   readonly #schema: Schema<T> | undefined;
 
-  constructor(client: CairnClient, name: string, schema: Schema<T> | undefined) {
+  constructor(client: ClientCalls, name: string, schema: Schema<T> | undefined) {
     this.name = name;
     this.#client = client;
     this.#schema = schema;
@@ -63,7 +63,12 @@ export class Bucket<T> {
   }
 
   async put(key: string, document: T & Faithful<T>, options?: WriteOptions): Promise<Written> {
-    return await this.#client.put(this.name, key, (await this.#valid(key, document)) as T & Faithful<T>, options);
+    return await this.#client.put(
+      this.name,
+      key,
+      (await this.#valid(key, document)) as T & Faithful<T>,
+      options,
+    );
   }
 
   async delete(key: string, options?: WriteOptions): Promise<Written> {

@@ -1,4 +1,4 @@
-import type { CairnClient } from "./cairn-client.ts";
+import type { ClientCalls } from "./types/client-calls.ts";
 import { CairnClientError } from "./types/client-error.ts";
 import type { ClientPage, LoadedDocument, LoadOptions, Removed, RemoveQuery } from "./types/client-types.ts";
 import type { Json, TxOperation } from "./types/transaction.ts";
@@ -11,7 +11,7 @@ const MAX_PENDING = 8;
 
 /** Writes documents in transactions of bounded size. If a key occurs more than once, the last document stays. */
 export async function loadDocuments<T>(
-  client: Pick<CairnClient, "transact">,
+  client: Pick<ClientCalls, "transact">,
   bucket: string,
   documents: Iterable<LoadedDocument<T>> | AsyncIterable<LoadedDocument<T>>,
   { onProgress, ...options }: LoadOptions,
@@ -57,7 +57,7 @@ export async function loadDocuments<T>(
 
 /** Deletes the documents of a list, a page at a time. */
 export async function deleteDocuments(
-  client: Pick<CairnClient, "page" | "transact">,
+  client: Pick<ClientCalls, "page" | "transact">,
   bucket: string,
   { onProgress, ...query }: RemoveQuery,
 ): Promise<Removed> {
@@ -66,9 +66,11 @@ export async function deleteDocuments(
   do {
     const page: ClientPage = await client.page(bucket, { ...query, pageSize: 1_000 }, cursor);
     cursor = page.next;
-    const ops = page.documents.map(
-      ({ namespace, name }): TxOperation => ["delete", bucket, `${namespace}/${name}`],
-    );
+    const ops = page.documents.map(({ namespace, name }): TxOperation => [
+      "delete",
+      bucket,
+      `${namespace}/${name}`,
+    ]);
     if (ops.length > 0) await client.transact({ ops }, query);
     documents += ops.length;
     onProgress?.(documents);

@@ -13,6 +13,7 @@ import type {
   TxOutcome,
 } from "./types/transaction.ts";
 import { CairnClientError, hasCode } from "./types/client-error.ts";
+import type { ClientCalls, DocumentChange } from "./types/client-calls.ts";
 import type { Faithful } from "./types/faithful.ts";
 import type { Schema } from "./types/schema.ts";
 import { Bucket } from "./bucket.ts";
@@ -60,7 +61,7 @@ export type ClientOptions = (HttpClientOptions | { readonly access: NodeAccess }
  * applied once. Unless `readYourWrites` is false, reads never return a state that is older than the state that this
  * client wrote or saw before. A key is `namespace/name`, or just a name in the namespace `default`.
  */
-export class CairnClient {
+export class CairnClient implements ClientCalls {
   readonly #access: NodeAccess;
   readonly #readsItsWrites: boolean;
   #lastTx: TxId = 0;
@@ -148,7 +149,7 @@ export class CairnClient {
   async update<T = Json>(
     bucket: string,
     key: string,
-    change: Change<T>,
+    change: DocumentChange<T>,
     options: WaitOptions = {},
   ): Promise<ClientDocument<T> | undefined> {
     for (let failures = 1; ; failures += 1) {
@@ -382,10 +383,6 @@ export class CairnClient {
     if (txId > this.#lastTx) this.#lastTx = txId;
   }
 }
-
-type Change<T> = (
-  document: T | undefined,
-) => (T & Faithful<T>) | undefined | Promise<(T & Faithful<T>) | undefined>;
 
 /** A transaction with an id is applied once, no matter how often and through which nodes it is sent. */
 function withId(transaction: Transaction<AnyOperation>): Transaction<AnyOperation> {

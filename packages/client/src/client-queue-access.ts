@@ -1,9 +1,11 @@
-import type { AnyOperation } from "./types/transaction.ts";
-import type { CairnClient } from "./cairn-client.ts";
 import type { QueueAccess } from "./queues/queue-access.ts";
+import type { ClientCalls } from "./types/client-calls.ts";
+import type { AnyOperation } from "./types/transaction.ts";
 
 /** The nodes of a queue, as a client reaches them. */
-export function queueAccess(client: Pick<CairnClient, "transact" | "queue" | "openEntries" | "watch">): QueueAccess {
+export function queueAccess(
+  client: Pick<ClientCalls, "transact" | "queue" | "openEntries" | "watch">,
+): QueueAccess {
   return {
     transact: async (transaction, signal) => await client.transact<AnyOperation>(transaction, { signal }),
     queue: async (name, signal) => await client.queue(name, { signal }),

@@ -53,7 +53,10 @@ export interface FollowedEvent {
  */
 export async function* followEvents(
   nodes: WatchedNodes,
-  { from: begin, signal }: { readonly from?: Position | undefined; readonly signal?: AbortSignal | undefined },
+  {
+    from: begin,
+    signal,
+  }: { readonly from?: Position | undefined; readonly signal?: AbortSignal | undefined },
 ): AsyncGenerator<FollowedEvent, void, void> {
   let from = begin;
   for (let failures = 0; !isAborted(signal);) {

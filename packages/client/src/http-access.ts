@@ -179,7 +179,13 @@ class HttpAccess implements NodeAccess {
 }
 
 /** Throws a TypeError for a wrong address, or none. */
-export function httpAccess({ urls: given, token, fetch, retryForMs, attemptMs }: HttpClientOptions): NodeAccess {
+export function httpAccess({
+  urls: given,
+  token,
+  fetch,
+  retryForMs,
+  attemptMs,
+}: HttpClientOptions): NodeAccess {
   const urls = (typeof given === "string" ? [given] : given).map(checkedUrl);
   if (urls.length === 0) throw new TypeError("A client must be given the address of at least one node.");
   return new HttpAccess(

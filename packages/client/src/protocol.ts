@@ -25,7 +25,15 @@ export {
   sendRequest,
   type Transport,
 } from "./node-request.ts";
-export { bucketPath, nextCursor, pagePlace, pointText, queuePath, revisionOf, splitKey } from "./request-parts.ts";
+export {
+  bucketPath,
+  nextCursor,
+  pagePlace,
+  pointText,
+  queuePath,
+  revisionOf,
+  splitKey,
+} from "./request-parts.ts";
 export { LIST_FIRST } from "./watch-transactions.ts";
 export { pause, retryPauseMs, timeoutSignal } from "./types/timing.ts";
 export { LIMITS, REMEMBERED_TRANSACTIONS } from "./types/limits.ts";

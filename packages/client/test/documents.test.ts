@@ -29,7 +29,10 @@ describe("a document", () => {
   });
 
   it.for([
-    [{ deep: { list: [1, { u: undefined }] } }, "the document at deep.list[1].u must be a JSON value, not undefined"],
+    [
+      { deep: { list: [1, { u: undefined }] } },
+      "the document at deep.list[1].u must be a JSON value, not undefined",
+    ],
     [{ a: new Map([[1, 2]]) }, "the document at a must be a JSON value, not an instance of Map"],
     [new Date(0), "the document must be a JSON value, not an instance of Date"],
     [[1n], "the document at [0] must be a JSON value, not bigint"],
@@ -49,7 +52,11 @@ describe("a document", () => {
     const accepted = (): unknown[] => {
       const flag: Flag = { enabled: true };
       const json: Json = { any: ["thing"] };
-      return [client.put("flags", "a", flag), client.put("flags", "a", new Point(1, 2)), client.put("x", "a", json)];
+      return [
+        client.put("flags", "a", flag),
+        client.put("flags", "a", new Point(1, 2)),
+        client.put("x", "a", json),
+      ];
     };
     const rejected = (): unknown[] => [
       // @ts-expect-error A Date becomes a string.

@@ -12,7 +12,6 @@ export interface HttpClientOptions {
   readonly fetch?: typeof globalThis.fetch;
 }
 
-
 export interface CallOptions {
   /** A signal that aborts the call, which rejects with the signal's reason. A write that was sent may still have taken effect. */
   readonly signal?: AbortSignal | undefined;

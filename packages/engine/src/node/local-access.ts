@@ -204,23 +204,22 @@ export class LocalAccess implements NodeAccess {
 
 async function abortable<T>(work: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
   if (signal === undefined) return await work;
-  let abort = (): void => {};
+  const done = new AbortController();
   const aborted = new Promise<never>((_, reject) => {
-    abort = () => reject(signal.reason as Error);
-    signal.addEventListener("abort", abort, { once: true });
+    const abort = (): void => reject(signal.reason as Error);
+    signal.addEventListener("abort", abort, { once: true, signal: done.signal });
   });
   try {
     return await Promise.race([work, aborted]);
   } finally {
-    signal.removeEventListener("abort", abort);
+    done.abort();
   }
 }
 
 /** Failures are those that a client has over HTTP, without a status. */
 function clientError(error: CairnError): CairnClientError {
   const { code, message, hint } = error;
-  const details =
-    error instanceof WatchCompactedError ? { floor: error.floor, reason: error.reason } : {};
+  const details = error instanceof WatchCompactedError ? { floor: error.floor, reason: error.reason } : {};
   return new CairnClientError(code, message, { hint, details, cause: error });
 }
 
@@ -243,13 +242,15 @@ function parsed(json: string): Json {
   return JSON.parse(json) as Json;
 }
 
-function clientDocument({ bucket: _, json, ...document }: StoredDocument): ClientDocument {
-  return { ...document, document: parsed(json) };
+function clientDocument({ namespace, name, revision, json }: StoredDocument): ClientDocument {
+  return { namespace, name, revision, document: parsed(json) };
 }
 
 function clientVersion({ revision, txTime, json }: DocumentVersion): ClientVersion {
   const head = { revision, txTime };
-  return json === undefined ? { ...head, deleted: true } : { ...head, deleted: false, document: parsed(json) };
+  return json === undefined
+    ? { ...head, deleted: true }
+    : { ...head, deleted: false, document: parsed(json) };
 }
 
 function queueEntry({ namespace, name, revision, json }: StoredDocument, createdTx: number): QueueEntry {

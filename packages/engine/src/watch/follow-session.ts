@@ -4,7 +4,7 @@ import { type MarkedPlace, formatPosition } from "@cairn/text";
 import {
   type ChangedStates,
   changedStates,
-  type KeyStates,
+  type StatesOfKeys,
   keyStates,
   type ScannedStates,
   scanStates,
@@ -167,7 +167,7 @@ class FollowSession implements FairReader {
     );
   }
 
-  async #rest(rowKeys: readonly Buffer[]): Promise<KeyStates | undefined> {
+  async #rest(rowKeys: readonly Buffer[]): Promise<StatesOfKeys | undefined> {
     const key = `rest ${randomUUID()}`;
     return await this.#feed.source.states(this, key, (rows, state) => keyStates(rows, state, rowKeys));
   }
@@ -184,7 +184,7 @@ class FollowSession implements FairReader {
         continue;
       }
       const read = await this.#changed(place.txId);
-      let [part, isWhole]: [KeyStates | undefined, boolean] = [read, read?.isEnd === true];
+      let [part, isWhole]: [StatesOfKeys | undefined, boolean] = [read, read?.isEnd === true];
       for (; part !== undefined && part.rest.length > 0; isWhole = false) {
         yield { ...batchAt(place), complete: false, changes: part.changes };
         // What follows is read later, so it may be newer than what was sent.

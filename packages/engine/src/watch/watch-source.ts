@@ -13,7 +13,7 @@ import {
 import type { MarkedPlace } from "@cairn/text";
 import type { WatchedPosition } from "./watch-event.ts";
 import { type FairRead, type FairReader, FairReads, pauseAfter } from "./fair-reads.ts";
-import type { KeyStates } from "../index/read/states.ts";
+import type { StatesOfKeys } from "../index/read/states.ts";
 import { PAGE_MEMORY, type PageMemory } from "./page-memory.ts";
 
 /** A transaction (undefined if there is none), and the earliest one after which a watch (of a bucket) can begin. */
@@ -38,16 +38,12 @@ export interface WatchSource {
    */
   past(query: Omit<ChangesQuery, "upTo">, reader: FairReader): Promise<ChangesPage | undefined>;
   /** Reads the index for followers, like {@link past}. Reads with the same `key` are interchangeable. */
-  states<T extends StatesPage>(
-    reader: FairReader,
-    key: string,
-    read: StatesRead<T>,
-  ): Promise<T | undefined>;
+  states<T extends StatesPage>(reader: FairReader, key: string, read: StatesRead<T>): Promise<T | undefined>;
   /** Returns where a watch after `txId` would begin, ahead of reads of the past; undefined if the reader is gone. */
   place(txId: TxId, bucket: string | undefined, reader: FairReader): Promise<WatchPlace | undefined>;
 }
 
-type StatesPage = Pick<KeyStates, "changes">;
+type StatesPage = Pick<StatesOfKeys, "changes">;
 export type StatesRead<T> = (rows: KvReader, state: IndexState) => Promise<T>;
 
 /** The maximum number of concurrent reads for lagging watchers. More reads would only delay indexing. */

@@ -207,26 +207,30 @@ describe("following", () => {
     await newcomer.stop();
   });
 
-  it.for([1, 2, 3, 4])("equals the lists at every complete position (seed %i)", { timeout: 60_000 }, async (seed) => {
-    const picks = seededPicks(seed);
-    const buckets = ["plain", "short", "mails"];
-    const policies: Policies = {
-      history: { "*": { keep: 0 } },
-      expire: { short: { after: "PT0.05S" } },
-      queues: { mails: { shards: 3, cap: 20, terminal: { state: ["done"] }, lease: "PT1H" } },
-    };
-    await submit(node, ["configure", policies]);
-    const copies = [new Copy(), new Copy()];
-    for (let round = 0; round < 40; round += 1) {
-      for (let n = picks.below(12); n >= 0; n -= 1) await write(picks);
-      await workOnQueue(picks, round);
-      for (const copy of copies) {
-        if (picks.below(4) === 0) await copy.stop();
-        if (picks.below(3) > 0) continue;
-        await copy.reach((await node.list({ bucket: "plain" })).txId);
-        expect(sorted(copy.documents)).toEqual(sorted(await followed(buckets)));
+  it.for([1, 2, 3, 4])(
+    "equals the lists at every complete position (seed %i)",
+    { timeout: 60_000 },
+    async (seed) => {
+      const picks = seededPicks(seed);
+      const buckets = ["plain", "short", "mails"];
+      const policies: Policies = {
+        history: { "*": { keep: 0 } },
+        expire: { short: { after: "PT0.05S" } },
+        queues: { mails: { shards: 3, cap: 20, terminal: { state: ["done"] }, lease: "PT1H" } },
+      };
+      await submit(node, ["configure", policies]);
+      const copies = [new Copy(), new Copy()];
+      for (let round = 0; round < 40; round += 1) {
+        for (let n = picks.below(12); n >= 0; n -= 1) await write(picks);
+        await workOnQueue(picks, round);
+        for (const copy of copies) {
+          if (picks.below(4) === 0) await copy.stop();
+          if (picks.below(3) > 0) continue;
+          await copy.reach((await node.list({ bucket: "plain" })).txId);
+          expect(sorted(copy.documents)).toEqual(sorted(await followed(buckets)));
+        }
       }
-    }
-    for (const copy of copies) await copy.stop();
-  });
+      for (const copy of copies) await copy.stop();
+    },
+  );
 });

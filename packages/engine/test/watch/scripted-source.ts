@@ -68,6 +68,10 @@ export class ScriptedSource implements WatchSource {
     return await this.#fair.read(reader, JSON.stringify(query), read);
   }
 
+  states(): Promise<never> {
+    return Promise.reject(new Error("a script has no states"));
+  }
+
   async newest({
     after,
     bucket,

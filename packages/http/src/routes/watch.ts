@@ -253,7 +253,9 @@ function eventText(event: WatchEvent): string {
 function statesText({ position, txId, txTime, complete, changes }: StatesBatch): Buffer {
   const place = JSON.stringify({ position, txId, txTime, complete }).slice(0, -1);
   const id = position === undefined ? "" : `id: ${position}\n`;
-  return Buffer.from(`${id}event: states\ndata: ${place},"changes":[${changes.map(changeJson).join(",")}]}\n\n`);
+  return Buffer.from(
+    `${id}event: states\ndata: ${place},"changes":[${changes.map(changeJson).join(",")}]}\n\n`,
+  );
 }
 
 /** Built from the stored JSON without parsing it. The result has no line breaks, as messages of the log have none. */

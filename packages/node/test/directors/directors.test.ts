@@ -578,7 +578,9 @@ describe("a director", () => {
     const last = scene.node.client().direct(scene.name, { handle: () => undefined });
     await scene.node.close();
     await last.done;
-    expect(() => scene.node.client().direct(scene.name, { handle: () => undefined })).toThrow(/not ready|stopping/);
+    expect(() => scene.node.client().direct(scene.name, { handle: () => undefined })).toThrow(
+      /not ready|stopping/,
+    );
   });
 
   it(
@@ -673,7 +675,9 @@ describe("after a director has ended without giving its shard back", () => {
 
   it("the next one takes the note back when it is stopped before the handler ends", async () => {
     await using scene = await abandoned();
-    const director = scene.node.client().direct(scene.name, { stopMs: 1, handle: () => new Promise<void>(() => {}) });
+    const director = scene.node
+      .client()
+      .direct(scene.name, { stopMs: 1, handle: () => new Promise<void>(() => {}) });
     await noted(scene);
     await director.stop();
     expect(await scene.document("e1")).toEqual(OPEN);

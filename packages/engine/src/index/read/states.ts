@@ -46,14 +46,14 @@ export interface ScannedStates {
 }
 
 /** The states of keys, as of the index that was read. */
-export interface KeyStates {
+export interface StatesOfKeys {
   readonly changes: readonly StateChange[];
   /** The row keys that were not read, because the page is full. */
   readonly rest: readonly Buffer[];
 }
 
 /** The states of the keys that the transactions up to `end` changed. */
-export interface ChangedStates extends KeyStates {
+export interface ChangedStates extends StatesOfKeys {
   /** Undefined if there was no transaction. */
   readonly end: ReadTransaction | undefined;
   /** Whether `end` is the last transaction of the index that was read. */
@@ -76,7 +76,8 @@ export async function scanStates(
 ): Promise<ScannedStates> {
   const { bucket, namespace } = filter;
   const prefix = bucket === undefined ? undefined : documentRowPrefix(bucket, namespace);
-  const { gte, lt } = prefix === undefined ? rowsOfKind(ROW.document) : { gte: prefix, lt: prefixEnd(prefix) };
+  const { gte, lt } =
+    prefix === undefined ? rowsOfKind(ROW.document) : { gte: prefix, lt: prefixEnd(prefix) };
   const isGone = retiringIn(state);
   const changes: StateChange[] = [];
   let bytes = 0;
@@ -125,7 +126,7 @@ export async function keyStates(
   reader: KvReader,
   state: IndexState,
   rowKeys: readonly Buffer[],
-): Promise<KeyStates> {
+): Promise<StatesOfKeys> {
   const isGone = retiringIn(state);
   const perRead = Math.min(128, keysPerRead(state.largest));
   const changes: StateChange[] = [];

@@ -26,7 +26,9 @@ const CHANGE_MEMORY = 512;
 
 /** Returns the approximate memory of events, and of the same events encoded as UTF-8 for connections. */
 export function eventsMemory(
-  events: readonly { readonly changes: readonly Partial<Pick<WatchChange, "namespace" | "name" | "json">>[] }[],
+  events: readonly {
+    readonly changes: readonly Partial<Pick<WatchChange, "namespace" | "name" | "json">>[];
+  }[],
 ): number {
   let bytes = 0;
   for (const { changes } of events)
