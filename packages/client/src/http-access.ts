@@ -84,7 +84,10 @@ class HttpAccess implements NodeAccess {
     return await this.#post(transaction, { await: true, timeout: options.timeoutMs }, options);
   }
 
-  async submit(transaction: Transaction<AnyOperation>, options: CallOptions): Promise<{ readonly txId: TxId }> {
+  async submit(
+    transaction: Transaction<AnyOperation>,
+    options: CallOptions,
+  ): Promise<{ readonly txId: TxId }> {
     return await this.#post(transaction, {}, options);
   }
 

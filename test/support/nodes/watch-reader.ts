@@ -1,4 +1,4 @@
-import type { TxOperation } from "@cairn/client";
+import type { AnyOperation } from "@cairn/client";
 import type { CairnNode, Watch, WatchEvent, WatchQuery } from "@cairn/engine";
 
 /** A watch that is read step by step. It is closed with `await using`. */
@@ -76,7 +76,7 @@ export function describeEvent({ txId, changes }: Extract<WatchEvent, { type: "tx
 }
 
 /** Submits a transaction and waits until the node has it. */
-export async function submit(node: CairnNode, ...ops: readonly TxOperation[]): Promise<number> {
+export async function submit(node: CairnNode, ...ops: readonly AnyOperation[]): Promise<number> {
   const { txId } = await node.submit({ ops });
   await node.await(txId);
   return txId;

@@ -20,7 +20,7 @@ import type {
 } from "./client-types.ts";
 import type { Faithful } from "./faithful.ts";
 import type { OpenEntriesPage, QueueStatus } from "./queues.ts";
-import type { AnyOperation, Json, Transaction, TxOperation, TxOutcome } from "./transaction.ts";
+import type { AnyOperation, Json, Transaction, TxOutcome } from "./transaction.ts";
 
 /** Returns what replaces a document, or undefined to leave it as it is. */
 export type DocumentChange<T> = (
@@ -57,10 +57,7 @@ export interface ClientCalls {
   deleteAll(bucket: string, query?: RemoveQuery): Promise<Removed>;
   watch<T = Json>(query?: ClientWatchQuery): AsyncIterable<ClientTransaction<T>>;
   follow<T>(query?: ClientFollowQuery): AsyncIterable<ClientStates<T>>;
-  transact<Operation extends AnyOperation = TxOperation>(
-    transaction: Transaction<NoInfer<Operation>>,
-    options?: WaitOptions,
-  ): Promise<TxOutcome>;
+  transact(transaction: Transaction<AnyOperation>, options?: WaitOptions): Promise<TxOutcome>;
   queue(name: string, options?: ClientReadOptions): Promise<QueueStatus>;
   openEntries(
     queue: string,

@@ -2,7 +2,7 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import type { Policies, Position, TxOperation } from "@cairn/client";
+import type { AnyOperation, Policies, Position } from "@cairn/client";
 import type { CairnNode } from "../../src/node/node.ts";
 import type { StateChange } from "../../src/index/read/states.ts";
 import type { FollowQuery, StatesBatch } from "../../src/watch/follow-session.ts";
@@ -111,7 +111,7 @@ async function write(picks: Picks): Promise<void> {
 
 /** Enqueues, finishes and evicts entries, and drains shards, which moves entries and retires the shards. */
 async function workOnQueue(picks: Picks, round: number): Promise<void> {
-  const run = async (...ops: TxOperation[]) => await node.await(await node.submit({ ops }));
+  const run = async (...ops: AnyOperation[]) => await node.await(await node.submit({ ops }));
   for (let n = picks.below(9); n >= 0; n -= 1)
     await run(["enqueue", "mails", `m${round}-${n}`, { state: "new" }]);
   const { queue } = await node.queue("mails");

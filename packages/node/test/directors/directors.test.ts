@@ -626,7 +626,7 @@ describe("a director", () => {
 
   it("says once that a bucket is no queue, to onError as well", async () => {
     await using scene = await shared.scene();
-    for (const from of [scene.node, new CairnClient({ urls: scene.node.url ?? "" })]) {
+    for (const from of [scene.node.client(), new CairnClient({ urls: scene.node.url ?? "" })]) {
       const onError = vi.fn<(error: Error, entry?: unknown) => void>();
       const { done } = from.direct("pods", { handle: () => undefined, onError });
       const error: unknown = await done.catch((thrown: unknown) => thrown);
