@@ -12,7 +12,8 @@ describe("POST /api/v1/tx", () => {
     expect(served.node.submitted).toEqual([{ ops: [PUT], id: "once" }]);
     const indexed = await served.post("/api/v1/tx?await=true", { ops: [PUT] });
     expect(indexed.status).toBe(200);
-    expect(await indexed.json()).toEqual({ txId: 3, txTime: expect.any(String), committed: true });
+    const position = expect.any(String) as string;
+    expect(await indexed.json()).toEqual({ txId: 3, txTime: position, position, committed: true });
   });
 
   test("returns the reason why a transaction was aborted", async () => {

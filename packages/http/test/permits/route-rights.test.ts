@@ -12,6 +12,7 @@ const EXPECTED: Readonly<Record<string, readonly string[]>> = {
     "GET /api/v1/buckets",
     "GET /api/v1/events",
     "GET /api/v1/watch",
+    "GET /api/v1/follow",
     "POST /api/v1/watch/tickets",
     "GET /api/v1/queues",
     "GET /api/v1/queues/:queue",
