@@ -42,20 +42,16 @@ async function* createdExecutions(
   store: ExecutionStore,
   signal: AbortSignal,
 ): AsyncGenerator<SeenExecution, void, void> {
-  while (!signal.aborted) {
-    let from: Position | undefined;
-    for await (const { position, found } of store.inState("created")) {
-      from = position;
-      for (const created of found) {
-        if (signal.aborted) return;
-        yield created;
-      }
+  let from: Position | undefined;
+  for await (const { position, found } of store.inState("created")) {
+    from = position;
+    for (const created of found) {
+      if (signal.aborted) return;
+      yield created;
     }
-    // If all slots stay busy for a long time, the watch is cut off as too slow, and the loop lists all waiting
-    // executions again. An execution that is found twice runs once, because it is claimed at the revision at which it
-    // was seen.
-    yield* store.createdAfter(from ?? "0", signal);
   }
+  // An execution that is found twice runs once, because it is claimed at the revision at which it was seen.
+  yield* store.createdAfter(from ?? "0", signal);
 }
 
 async function runOne(store: ExecutionStore, created: SeenExecution): Promise<void> {

@@ -1,5 +1,13 @@
 import { setTimeout as delay } from "node:timers/promises";
-import type { CairnNode, Position, StoredDocument, TxId } from "@cairn/node";
+import {
+  type Bucket,
+  type CairnClient,
+  type CairnNode,
+  type ClientDocument,
+  hasCode,
+  type Position,
+  type TxId,
+} from "@cairn/node";
 import { BUCKET, type Counters, type Execution, type ExecutionState } from "./executions.ts";
 
 /** An execution with its key and the revision at which it was seen. */
@@ -13,16 +21,18 @@ const POLL_MS = 20;
 
 /** The executions in an embedded node. */
 export class ExecutionStore {
-  readonly #node: CairnNode;
+  readonly #client: CairnClient;
+  readonly #executions: Bucket<Execution>;
 
-  private constructor(node: CairnNode) {
-    this.#node = node;
+  private constructor(client: CairnClient) {
+    this.#client = client;
+    this.#executions = client.bucket<Execution>(BUCKET);
   }
 
   /** Waits until the node is ready and has indexed the states of its executions, which takes time only at the first start. */
   static async open(node: CairnNode): Promise<ExecutionStore> {
     await node.ready;
-    const store = new ExecutionStore(node);
+    const store = new ExecutionStore(node.client());
     while ((await store.counters()) === undefined) await delay(POLL_MS);
     return store;
   }
@@ -32,7 +42,7 @@ export class ExecutionStore {
    * executions there are. Returns undefined until the states are indexed.
    */
   async counters(): Promise<{ readonly txId: TxId; readonly counters: Counters } | undefined> {
-    const { txId, buckets } = await this.#node.buckets();
+    const { txId, buckets } = await this.#client.buckets();
     const counters = buckets.find(({ name }) => name === BUCKET)?.fields["state"]?.counts ?? undefined;
     return counters === undefined ? undefined : { txId, counters };
   }
@@ -41,38 +51,30 @@ export class ExecutionStore {
   async *inState(
     state: ExecutionState,
   ): AsyncGenerator<{ readonly position: Position; readonly found: readonly SeenExecution[] }, void, void> {
-    const query = { bucket: BUCKET, where: { field: "state", value: state }, limit: 1_000 };
+    const query = { where: `state:${state}`, pageSize: 1_000 };
     let cursor: string | undefined;
     do {
-      const page = await this.#node.list(cursor === undefined ? query : { ...query, cursor });
+      const page = await this.#executions.page(query, cursor);
       yield { position: page.position, found: page.documents.map(seen) };
-      ({ cursor } = page);
+      cursor = page.next;
     } while (cursor !== undefined);
   }
 
-  /** Yields every execution that is created from this position on, until the watch ends. */
+  /** Yields every execution that is created from this position on, until the signal is aborted. */
   async *createdAfter(from: Position, signal: AbortSignal): AsyncGenerator<SeenExecution, void, void> {
-    for await (const event of this.#node.watch({ bucket: BUCKET, from, signal })) {
-      if (event.type === "cutoff") return;
-      if (event.type !== "tx") continue;
-      for (const { json, ...change } of event.changes) {
-        if (json === undefined) continue;
-        const written = seen({ ...change, json });
-        if (isCreated(written.execution)) yield written;
-      }
-    }
+    for await (const { changes } of this.#executions.watch({ from, signal }))
+      for (const change of changes) if (change.op === "put" && isCreated(change.document)) yield seen(change);
   }
 
   /** Replaces an execution. Returns undefined, and writes nothing, if it has changed since it was seen. */
   async replace({ key, revision }: SeenExecution, execution: Execution): Promise<SeenExecution | undefined> {
-    const { txId } = await this.#node.submit({
-      ops: [
-        ["match", BUCKET, key, revision],
-        ["put", BUCKET, key, execution],
-      ],
-    });
-    const { committed } = await this.#node.await(txId);
-    return committed ? { key, revision: txId, execution } : undefined;
+    try {
+      const { txId } = await this.#executions.put(key, execution, { ifRevision: revision });
+      return { key, revision: txId, execution };
+    } catch (error) {
+      if (hasCode(error, "CONFLICT")) return undefined;
+      throw error;
+    }
   }
 }
 
@@ -81,6 +83,6 @@ function isCreated(execution: Partial<Execution> | null): boolean {
   return execution?.state === "created";
 }
 
-function seen({ namespace, name, revision, json }: StoredDocument): SeenExecution {
-  return { key: `${namespace}/${name}`, revision, execution: JSON.parse(json) as Execution };
+function seen({ namespace, name, revision, document }: ClientDocument<Execution>): SeenExecution {
+  return { key: `${namespace}/${name}`, revision, execution: document };
 }

@@ -5,7 +5,9 @@ import { checkpointStoreSuite } from "@cairn/checkpoint/testing";
 import { kvStoreSuite } from "@cairn/kv/testing";
 import { describeTxLog } from "@cairn/engine/testing";
 import { onTestFinished } from "vitest";
+import { createHttpStore } from "../src/http-store.ts";
 import { createKv, createStore, openLog } from "../src/index.ts";
+import { startObjectServer } from "./object-server.ts";
 
 async function newFolder(): Promise<{ path: string; remove: () => Promise<void> }> {
   const path = await mkdtemp(join(tmpdir(), "cairn-own-"));
@@ -21,6 +23,15 @@ checkpointStoreSuite("the folder of lives", {
     return createStore({ path });
   },
   reopen: async ({ location }) => createStore({ path: new URL(location).pathname }),
+});
+
+checkpointStoreSuite("the store behind an HTTP server", {
+  open: async () => {
+    const { url, close } = await startObjectServer();
+    onTestFinished(close);
+    return createHttpStore({ url });
+  },
+  reopen: ({ location }) => Promise.resolve(createHttpStore({ url: location })),
 });
 
 describeTxLog("the log in one file", async () => {

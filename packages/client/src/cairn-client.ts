@@ -1,7 +1,7 @@
 import type { ClusterStatus } from "./types/cluster-status.ts";
 import type { LogOverview } from "./types/log-overview.ts";
 import type { NodeStatus } from "./types/node-status.ts";
-import type { BucketSummary, Policies, PolicyState } from "./types/policies.ts";
+import type { Policies, PolicyState } from "./types/policies.ts";
 import type { OpenEntriesPage, PlacedEntry, QueueStatus } from "./types/queues.ts";
 import type {
   AnyOperation,
@@ -26,6 +26,7 @@ import { queueAccess } from "./client-queue-access.ts";
 import { splitKey } from "./request-parts.ts";
 import type {
   CallOptions,
+  ClientBuckets,
   ClientDocument,
   ClientEvent,
   ClientEventQuery,
@@ -235,8 +236,10 @@ export class CairnClient implements ClientCalls {
   }
 
   /** Returns the buckets with their numbers of documents, and of each value of their indexed fields. */
-  async buckets(options: ClientReadOptions = {}): Promise<readonly BucketSummary[]> {
-    return await this.#access.buckets(this.#reading(options));
+  async buckets(options: ClientReadOptions = {}): Promise<ClientBuckets> {
+    const found = await this.#access.buckets(this.#reading(options));
+    this.#saw(found.txId);
+    return found;
   }
 
   /** Returns the policies in force (docs/policies.md). */

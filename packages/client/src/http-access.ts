@@ -1,6 +1,7 @@
 import { hasCode } from "./types/client-error.ts";
 import type {
   CallOptions,
+  ClientBuckets,
   ClientDocument,
   ClientEvent,
   ClientEventQuery,
@@ -95,8 +96,9 @@ class HttpAccess implements NodeAccess {
     return await this.#json({ path: `/api/v1/tx/${txId}`, query: { timeout }, signal, waitMs: timeout });
   }
 
-  async buckets(options: ClientReadOptions): Promise<readonly BucketSummary[]> {
-    return (await this.#read("/api/v1/buckets", {}, options)).body as BucketSummary[];
+  async buckets(options: ClientReadOptions): Promise<ClientBuckets> {
+    const answer = await this.#read("/api/v1/buckets", {}, options);
+    return { txId: pagePlace(answer).txId, buckets: answer.body as BucketSummary[] };
   }
 
   async policies(options: ClientReadOptions): Promise<PolicyState> {

@@ -1,6 +1,7 @@
 import type { ClusterStatus } from "./types/cluster-status.ts";
 import type {
   CallOptions,
+  ClientBuckets,
   ClientDocument,
   ClientEvent,
   ClientEventQuery,
@@ -19,7 +20,7 @@ import type {
 import type { Director } from "./queues/director.ts";
 import type { LogOverview } from "./types/log-overview.ts";
 import type { NodeStatus } from "./types/node-status.ts";
-import type { BucketSummary, PolicyState } from "./types/policies.ts";
+import type { PolicyState } from "./types/policies.ts";
 import type { OpenEntriesPage, PlacedEntry, QueueStatus } from "./types/queues.ts";
 import type { AnyOperation, Transaction, TxId, TxOutcome } from "./types/transaction.ts";
 
@@ -44,7 +45,7 @@ export interface NodeAccess {
   /** Resolves once the transaction, which has an id, is in the log. */
   submit(transaction: Transaction<AnyOperation>, options: CallOptions): Promise<{ readonly txId: TxId }>;
   await(txId: TxId, options: WaitOptions): Promise<TxOutcome>;
-  buckets(options: ClientReadOptions): Promise<readonly BucketSummary[]>;
+  buckets(options: ClientReadOptions): Promise<ClientBuckets>;
   policies(options: ClientReadOptions): Promise<PolicyState>;
   queues(options: ClientReadOptions): Promise<readonly QueueStatus[]>;
   queue(name: string, options: ClientReadOptions): Promise<QueueStatus>;

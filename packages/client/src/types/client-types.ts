@@ -1,3 +1,4 @@
+import type { BucketSummary } from "./policies.ts";
 import type { Faithful } from "./faithful.ts";
 import type { DocumentKey, EventRecord, Json, Position, Revision, TxId } from "./transaction.ts";
 
@@ -64,6 +65,12 @@ export interface ClientListQuery extends ClientReadOptions {
   readonly order?: string;
   /** The number of documents per page, from 1 to 1,000. Defaults to 100. */
   readonly pageSize?: number;
+}
+
+/** All buckets, as of `txId`. */
+export interface ClientBuckets {
+  readonly txId: TxId;
+  readonly buckets: readonly BucketSummary[];
 }
 
 /** A page as of `txId`. A watch from `position` continues it without a gap. `next` is undefined on the last page. */

@@ -83,7 +83,7 @@ export class LocalAccess implements NodeAccess {
     this.#call(options, (node) => node.await(txId, omitUndefined({ timeoutMs })));
 
   readonly buckets: NodeAccess["buckets"] = (options) =>
-    this.#call(options, async (node) => (await node.buckets(reading(options))).buckets);
+    this.#call(options, (node) => node.buckets(reading(options)));
 
   readonly policies: NodeAccess["policies"] = (options) =>
     this.#call(options, async (node) => {
