@@ -170,6 +170,7 @@ async function everyChange(): Promise<unknown> {
       type: "tx",
       txId: revision,
       txTime,
+      position: expect.stringContaining(`${revision}-`) as string,
       changes: [{ op: "put", ...key(names[n] ?? ""), revision, json }],
     })),
   );

@@ -152,7 +152,7 @@ it.each([
   ["1e400", /at x is larger than any number that can be stored\. .*Write it as a string/],
   [
     "9007199254740992",
-    /^The document cannot be stored: the integer 9007199254740992 .* Store it as a string\./,
+    /^The document cannot be stored: a document at x contains the integer 9007199254740992, .* Store it as a string\./,
   ],
 ])(
   "a node stores the refused number %s if it is sent as a string, as the error says",

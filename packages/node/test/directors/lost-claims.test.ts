@@ -1,8 +1,7 @@
 // @module-tag nats
-import { directQueue, type QueueAccess } from "@cairn/client/protocol";
+import { directQueue, type QueueAccess, queueAccess } from "@cairn/client/protocol";
 import { expect, it, vi } from "vitest";
 import { resolvable } from "@cairn/kv";
-import { queueAccess } from "@cairn/engine/src/node/direct-queue";
 import { ClusterScene } from "@cairn/test-support/nodes/cluster-scene";
 import { DirectorScene, OPEN, POLICY, QUEUE } from "@cairn/test-support/nodes/director-scene";
 
@@ -22,7 +21,7 @@ it(
       await vi.waitFor(() => expect(node.phase).toBe("ready"), PATIENT);
 
       let gate = Promise.resolve();
-      const real = queueAccess(node);
+      const real = queueAccess(node.client());
       const access: QueueAccess = {
         ...real,
         transact: async (...call) => await gate.then(() => real.transact(...call)),
@@ -79,7 +78,7 @@ it(
 
 it("a claim that is on its way when its director is stopped is given back", async () => {
   await using scene = await DirectorScene.start({ lease: "PT10M" });
-  const real = queueAccess(scene.node);
+  const real = queueAccess(scene.node.client());
   const [sent, stopped] = [resolvable(), resolvable()];
   const access: QueueAccess = {
     ...real,

@@ -90,7 +90,8 @@ describe("the memory of idempotency ids", () => {
       const index = await IndexStore.open(kv, empty);
       // The last transaction of the window, and the one after it.
       expect(await index.outcome(5)).toMatchObject({ committed: true, duplicateOf: 2 });
-      expect(await index.outcome(6)).toEqual({ txId: 6, txTime: expect.any(String), committed: true });
+      expect(await index.outcome(6)).toMatchObject({ txId: 6, committed: true });
+      expect(await index.outcome(6)).not.toHaveProperty("duplicateOf");
       const { versions } = await index.history({ bucket: "pods", namespace: "default", name: "a" }, 10);
       expect(versions.map(({ revision }) => revision)).toEqual([6, 2]);
       await index.close();
