@@ -64,6 +64,11 @@ function edit(flag: string, more = ""): (stream: string) => string {
   return (stream) => `nats stream edit ${stream} ${flag.replace("STREAM", stream)}${more}.`;
 }
 
+/** A full stream then loses messages. Otherwise it refuses new ones, so its limits are a choice. */
+function discardsOld({ discard }: StreamConfig): boolean {
+  return discard !== DiscardPolicy.New;
+}
+
 /** docs/nats.md lists them. */
 export const FLAWS: readonly Flaw[] = [
   {
@@ -110,7 +115,7 @@ export const FLAWS: readonly Flaw[] = [
   },
   {
     setting: "discard",
-    isSet: ({ discard }) => discard !== DiscardPolicy.New,
+    isSet: discardsOld,
     does: "discards its oldest messages when it is full",
     cure: edit("--discard=new", ", after which a full log refuses new messages and discards none"),
   },
@@ -125,13 +130,13 @@ export const FLAWS: readonly Flaw[] = [
   },
   {
     setting: "max_msgs",
-    isSet: ({ max_msgs }) => max_msgs > 0,
+    isSet: (config) => config.max_msgs > 0 && discardsOld(config),
     does: ({ max_msgs }) => `holds at most ${max_msgs} messages`,
     cure: edit("--max-msgs=-1"),
   },
   {
     setting: "max_bytes",
-    isSet: ({ max_bytes }) => max_bytes > 0,
+    isSet: (config) => config.max_bytes > 0 && discardsOld(config),
     does: ({ max_bytes }) => `holds at most ${max_bytes} bytes`,
     cure: edit("--max-bytes=-1", ", and watch the disk of the servers"),
   },

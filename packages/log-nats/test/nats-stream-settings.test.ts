@@ -43,8 +43,6 @@ describe("the settings of a log's stream", () => {
   it.each([
     { discard: DiscardPolicy.Old },
     { max_age: nanos(1_000) },
-    { max_msgs: 10 },
-    { max_bytes: 10 },
     { max_msgs_per_subject: 10 },
     { deny_delete: false },
     { allow_rollup_hdrs: true },
@@ -58,6 +56,19 @@ describe("the settings of a log's stream", () => {
     expect(stream).toBe(streamWith({}).name);
     expect(unsafeSettings(streamWith({ ...settings, ...cured }))).toEqual([]);
   });
+
+  it.each([{ max_msgs: 10 }, { max_bytes: 10 }])(
+    "are reported if they limit a stream that discards old messages, but not if it refuses new ones: %j",
+    (limit) => {
+      const told = unsafeSettings(streamWith({ ...limit, discard: DiscardPolicy.Old }));
+      expect(told).toMatchObject([{ message: /discards its oldest/ }, { message: /holds at most 10/ }]);
+      const { settings } = namedEdit(told[1]?.hint ?? "");
+      expect(unsafeSettings(streamWith({ discard: DiscardPolicy.Old, ...limit, ...settings }))).toHaveLength(
+        1,
+      );
+      expect(unsafeSettings(streamWith({ ...limit, discard: DiscardPolicy.New }))).toEqual([]);
+    },
+  );
 
   it("cause a warning for storage in memory, which only a different stream can correct", () => {
     const told = unsafeSettings({ ...streamWith({}), storage: StorageType.Memory });

@@ -56,7 +56,7 @@ const MEANWHILE: Readonly<Record<keyof typeof ALL, string>> = {
   "histories-differ": "nodes may answer the same question differently.",
   "certificate-ended": "clients that check the certificate do not reach this node.",
   "node-interrupted": "this node does not become ready, or what it serves gets no newer.",
-  "log-at-risk": "acknowledged transactions may be lost with a server or a disk of the log.",
+  "log-at-risk": "acknowledged transactions may be lost, or a node without an index may be unable to join.",
   "transactions-lost": "nobody can read these transactions; they stay in quarantine.",
   "index-uncompared": "nothing else may hold these transactions; the index stays in quarantine.",
   "clock-wrong":
@@ -75,7 +75,7 @@ const MEANWHILE: Readonly<Record<keyof typeof ALL, string>> = {
     "each store has its own checkpoints and backup, and the log may be trimmed because of what only one of them holds.",
   "log-backup-failing": "the transactions that are not in the backup would be lost with the log's servers.",
   "log-backup-behind": "the transactions that are not in the backup would be lost with the log's servers.",
-  "log-backup-damaged": "what only the damaged segments hold cannot be restored.",
+  "log-backup-damaged": "what only the damaged or missing segments hold cannot be restored.",
   "checkpoint-skipped": "a node that joins uses an older checkpoint.",
   "index-moved-aside": "nothing is missing, unless another finding says so.",
   "different-log-accepted": "this node moves a good index aside if the log is lost.",

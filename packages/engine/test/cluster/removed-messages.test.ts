@@ -44,11 +44,11 @@ async function watching(id: string): Promise<CairnNode> {
 
 /** Waits until the node has begun and ended an examination of the log. */
 async function examined(node: CairnNode): Promise<void> {
-  for (const limit of [1_000, -1]) {
-    await operator(async (nats) => await nats.edit({ max_msgs: limit }));
+  for (const age of [86_400e9, 0]) {
+    await operator(async (nats) => await nats.edit({ max_age: age }));
     await vi.waitFor(async () => {
       const isUnsafe = (await allWarnings(node)).some(({ code }) => code === "LOG_UNSAFE");
-      expect(isUnsafe).toBe(limit > 0);
+      expect(isUnsafe).toBe(age > 0);
     });
   }
 }
