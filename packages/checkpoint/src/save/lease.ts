@@ -65,6 +65,8 @@ export class Lease {
   #since: string | undefined;
   /** The time until which the lease is held, by this machine's clock. */
   #heldUntil = 0;
+  /** How long the last renewal took, and when the one in progress began, by this machine's clock. */
+  #renewal: { readonly tookMs: number; readonly since?: number } = { tookMs: 0 };
   /** The error of the last renewal, if it failed. It is reported if the lease expires. */
   #renewalError: unknown;
   #queue: Promise<void> = Promise.resolve();
@@ -105,8 +107,7 @@ export class Lease {
     // The lease is read back for its tag. If creation is not exclusive, only the last writer finds its own lease.
     const mine = await this.#store.read(this.#file);
     if (mine === undefined || parseStoredRecord(LeaseSchema, mine.text)?.nonce !== this.#nonce) return false;
-    this.#tag = mine.tag;
-    this.#heldUntil = own.until;
+    this.#hold(mine.tag, own.until);
     const over = signal === undefined ? this.#ended.signal : AbortSignal.any([this.#ended.signal, signal]);
     this.#renewing = Promise.all([this.#keepRenewing(clock, over), this.#noticeExpiry(clock, over)]);
     return true;
@@ -157,7 +158,9 @@ export class Lease {
 
   /** The expiry by this machine's clock counts from before the request, so it is never later than the store's. */
   async #renewed(): Promise<{ readonly text: string; readonly until: number }> {
-    const until = this.#options.clock.now() + this.#ttlMs;
+    const at = this.#options.clock.now();
+    this.#renewal = { ...this.#renewal, since: at };
+    const until = at + this.#ttlMs;
     const now = await this.#store.now();
     const renewedAt = new Date(now).toISOString();
     const since = (this.#since ??= renewedAt);
@@ -190,8 +193,7 @@ export class Lease {
     const renewed = await this.#store.replace(this.#file, text, this.#tag);
     if (renewed === false) this.#lost.abort(lost("Another node has taken over the lease of this upload."));
     else {
-      this.#tag = renewed.tag;
-      this.#heldUntil = until;
+      this.#hold(renewed.tag, until);
       this.#renewalError = undefined;
     }
     this.#requireHeld();
@@ -199,9 +201,24 @@ export class Lease {
 
   /** Consults the clock, because a process that was suspended or waiting must notice before it continues. */
   #requireHeld(): void {
-    if (this.#isOver())
-      this.#lost.abort(this.#renewalError ?? lost("The lease of this upload expired before it was renewed."));
+    if (this.#isOver()) this.#lost.abort(this.#renewalError ?? lost(this.#expiry()));
     this.lost.throwIfAborted();
+  }
+
+  #hold(tag: string, until: number): void {
+    this.#tag = tag;
+    this.#heldUntil = until;
+    this.#renewal = { tookMs: this.#options.clock.now() - (until - this.#ttlMs) };
+  }
+
+  /** A renewal that takes longer than until the next one is due leaves too little time. */
+  #expiry(): string {
+    const now = this.#options.clock.now();
+    const { tookMs, since = now } = this.#renewal;
+    const slowest = Math.max(tookMs, now - since);
+    const isSlow = slowest > this.#ttlMs / 3;
+    const because = isSlow ? `, which took the store ${Math.round(slowest / 1000)} s` : "";
+    return `The lease of this upload expired before it was renewed${because}.`;
   }
 
   #isOver(): boolean {
@@ -247,6 +264,6 @@ export class Lease {
 
 function lost(message: string): CairnError {
   const hint =
-    "Check why this process was suspended, or could not reach the store, for longer than the lease. Nothing was published.";
+    "Check why the store responds slowly or not at all, or why this process was suspended. Nothing was published.";
   return new CairnError("CONFLICT", message, hint);
 }

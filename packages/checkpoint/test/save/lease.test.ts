@@ -40,7 +40,8 @@ test("a process that was suspended for longer than its lease detects this before
   const lease = await held(store, { now: () => now, wait });
   const before = await store.read(LEASE);
   now = 60_000;
-  await expect(lease.confirm()).rejects.toMatchObject({ code: "CONFLICT" });
+  const message = "The lease of this upload expired before it was renewed.";
+  await expect(lease.confirm()).rejects.toMatchObject({ code: "CONFLICT", message });
   expect(lease.lost.aborted).toBe(true);
   expect(await store.read(LEASE)).toEqual(before);
 });
@@ -65,6 +66,8 @@ test("a slowly renewed lease is valid from the request, not from the store's res
   expect(lease?.lost.aborted).toBe(false);
   clock.advance(1_000);
   await vi.waitFor(() => expect(lease?.lost.aborted).toBe(true));
+  const message = "The lease of this upload expired before it was renewed, which took the store 39 s.";
+  expect(lease?.lost.reason).toMatchObject({ code: "CONFLICT", message, hint: /the store responds slowly/ });
 });
 
 test("a lease that is being confirmed is renewed again if the response comes so late that little time is left", async () => {
