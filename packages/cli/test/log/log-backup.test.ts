@@ -4,7 +4,7 @@ import path from "node:path";
 import { systemClock } from "@cairn/kv";
 import { describe, expect, it, onTestFinished } from "vitest";
 import { lookAtBackup } from "@cairn/engine/src/backup/write/backup-look";
-import { listBackup } from "@cairn/engine/src/backup/segments/segment-name";
+import { beginFile, listBackup } from "@cairn/engine/src/backup/segments/segment-name";
 import { damageSegment, ofOtherVersion, runs, writeRuns } from "@cairn/test-support/nodes/trimmed-backup";
 import { put, type TrimScene } from "@cairn/test-support/nodes/trim-scene";
 import { cairn, CapturedTerminal, type CommandResult } from "@cairn/test-support/nodes/captured-terminal";
@@ -203,7 +203,8 @@ describe("cairn log backup", () => {
   });
 
   it("verify rebuilds from another checkpoint if the backup begins later", async () => {
-    const { store, run, older, newer } = await backupCommands(11, 15, 32);
+    const { scene, id, store, run, older, newer } = await backupCommands(11, 15, 32);
+    await scene.store.create(beginFile(id, 11), "{}");
     const rebuilt = await run("verify", store, "--rebuild");
     expect(rebuilt.stdout).toContain(`an index built from it has the digest of ${newer}`);
     expect(JSON.parse((await run("verify", store, "--rebuild", "--json")).stdout)).toMatchObject({

@@ -1,11 +1,10 @@
 import type { CheckpointListing, CheckpointStore } from "@cairn/checkpoint";
 import type { TxId } from "@cairn/client";
 import { CairnError } from "@cairn/kv";
-import type { TxLog } from "../log/tx-log.ts";
 import type { BirthRecord } from "../transactions/birth-record.ts";
 import { BackupLog } from "./backup-log.ts";
 import { EarlierLogs } from "./earlier-logs.ts";
-import { listBackup, missingThere, type TxRange } from "./segments/segment-name.ts";
+import { listBackup, type TxRange } from "./segments/segment-name.ts";
 import {
   type BackupProblem,
   type VerifiedSegments,
@@ -16,8 +15,6 @@ import {
 interface BeginningOptions {
   readonly store: CheckpointStore;
   readonly logId: string;
-  /** The log itself, if it is accessible. */
-  readonly log: Pick<TxLog, "bounds"> | undefined;
   /** The runs of transactions in the backup's intact segments. There is at least one. */
   readonly covered: readonly TxRange[];
   /** The checkpoints in the store, whichever log they belong to, newest first. */
@@ -29,8 +26,8 @@ interface BeginningOptions {
 /** The beginning of a backup and the beginning of an index built from it. */
 interface BackupBeginning {
   readonly first: TxId;
-  /** Why it begins with `first`: `log` if the log does too, `removed` if a file records a removal, else `unknown`. */
-  readonly because: "log" | "removed" | "unknown";
+  /** Why it begins with `first`: because the log does, or because what precedes was removed, as a file records. */
+  readonly because: "log" | "removed";
   /** The id of the log that this one continues, if the backup of that earlier log does not go back to its beginning. */
   readonly lacksEarlier: string | null;
   /** Null if the index begins empty, or if no checkpoint leads into the backup (see `problems`). */
@@ -48,21 +45,18 @@ export async function verifyBackup(
   options: Omit<VerifySegmentsOptions, "checkpoints"> & Pick<BeginningOptions, "checkpoints">,
   onProblem: (problem: BackupProblem) => Promise<void>,
 ): Promise<VerifiedBackup> {
-  const { store, logId, log, checkpoints } = options;
+  const { store, logId, checkpoints } = options;
   const ofLog = checkpoints.filter((one) => one.log.id === logId);
   const found = await verifySegments({ ...options, checkpoints: ofLog }, onProblem);
   if (found.covered.length === 0) return { ...found, beginning: null };
-  const { problems, ...beginning } = await findBeginning({ store, logId, log, checkpoints, ...found });
+  const { problems, ...beginning } = await findBeginning({ store, logId, checkpoints, ...found });
   for (const error of problems) await onProblem({ file: null, error });
   return { ...found, beginning };
 }
 
-/**
- * Determines how a backup begins. If it lacks the log's beginning, a checkpoint must lead into it. Unless a file
- * records a removal, nodes write the segments again while the log holds their messages.
- */
+/** Determines how a backup begins. If it lacks the log's beginning, a checkpoint must lead into it. */
 async function findBeginning(options: BeginningOptions): Promise<BackupBeginning> {
-  const { store, logId, log, covered } = options;
+  const { store, logId, covered } = options;
   const first = covered[0]?.first ?? 1;
   const backup = new BackupLog({ store, logId });
   const offset = (await backup.offset()) ?? 0;
@@ -75,7 +69,6 @@ async function findBeginning(options: BeginningOptions): Promise<BackupBeginning
       const hint = "Remove the file, or restore its name if it was renamed.";
       return new CairnError("SEGMENT_CORRUPT", message, hint);
     });
-  const isNoted = begins.length > problems.length;
   const birth = first === offset + 1 ? await backup.birth() : undefined;
   const earlier = new EarlierLogs([store]);
   const isWhole = (await earlier.all(birth)) !== undefined;
@@ -87,13 +80,7 @@ async function findBeginning(options: BeginningOptions): Promise<BackupBeginning
       "Save a checkpoint on a ready node: cairn checkpoint create --url URL (the address of that node).";
     problems.push(new CairnError("LOG_GAP", message, hint));
   }
-  const because = first === offset + 1 ? "log" : isNoted ? "removed" : "unknown";
-  const inLog = log === undefined ? first : (await log.bounds()).first + offset;
-  if (because === "unknown" && inLog < first) {
-    const place = `at the beginning of the log backup in ${store.location}, and no .begin file records that they were removed on purpose`;
-    const hint = `The log still holds them, so a node writes them again within six hours. If they were removed on purpose, then remove them again: cairn log backup prune --through ${first - 1}.`;
-    problems.push(missingThere({ first: inLog, last: first - 1 }, place, hint));
-  }
+  const because = first === offset + 1 ? "log" : "removed";
   return { first, because, lacksEarlier, checkpoint, problems };
 }
 

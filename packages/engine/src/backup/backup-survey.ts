@@ -25,9 +25,10 @@ interface BackupSurvey extends Pick<BackupListing, "segments" | "foreign"> {
   readonly compared: ComparedLog | undefined;
 }
 
-/** `first` is the first transaction of the log. `failure` is the reason why the backup is not continued. */
+/** `first` is the first transaction of the log, `begin` that of a complete backup. `failure` is the reason why the backup is not continued. */
 interface ComparedLog {
   readonly first: TxId;
+  readonly begin: TxId;
   readonly exposed: LogBackupStatus["exposed"];
   readonly failure: Failure | null;
 }
@@ -39,16 +40,19 @@ export async function surveyBackup(
   log?: TxLog,
 ): Promise<BackupSurvey> {
   const listing = await listBackup(store, logId);
-  const { segments, foreign, begins } = listing;
+  const { segments, foreign } = listing;
   const covered = coveredRanges(segments);
   const newest = newestOf(segments);
+  const compared = log && (await compareWithLog(log, store, logId, listing));
+  // The names alone do not show where the log begins.
+  const unknown = { begin: beginOfBackup(listing, (covered[0]?.first ?? 1) - 1, covered.at(-1)?.last ?? 0) };
   return {
     covered,
-    holes: holesOf(covered, begins),
+    holes: holesOf(covered, (compared ?? unknown).begin),
     segments,
     newestAt: newest === undefined ? null : new Date(newest).toISOString(),
     foreign,
-    compared: log && (await compareWithLog(log, store, logId, listing)),
+    compared,
   };
 }
 
@@ -63,17 +67,18 @@ async function compareWithLog(
   const identity = await readLogIdentity(log);
   const offset = identity?.birth?.offset ?? (await new BackupLog({ store, logId }).offset());
   if (identity === undefined || offset === undefined) return undefined;
+  const begin = beginOfBackup(listing, offset, identity.bounds.last + offset);
   const [first, last] = [identity.bounds.first + offset, identity.bounds.last + offset];
   try {
     await requireSameHistory({ log, store, of: { id: logId, offset } }, segments, last);
   } catch (error) {
     if (!isCairnError(error, "LOG_REGRESSED") && !isCairnError(error, "LOG_TRIMMED")) throw error;
     const { code, message, hint = null } = error;
-    return { first, exposed: { transactions: null, since: null }, failure: { code, message, hint } };
+    return { first, begin, exposed: { transactions: null, since: null }, failure: { code, message, hint } };
   }
-  const range = { first: Math.max(first, beginOfBackup(listing, last)), last };
+  const range = { first: Math.max(first, begin), last };
   const missing = missingIn(coveredRanges(segments), range);
   const oldest = missing.first === undefined ? undefined : await log.fetch(missing.first - offset);
   const since = oldest === undefined ? null : new Date(oldest.time).toISOString();
-  return { first, exposed: { transactions: missing.count, since }, failure: null };
+  return { first, begin, exposed: { transactions: missing.count, since }, failure: null };
 }

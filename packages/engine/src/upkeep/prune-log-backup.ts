@@ -53,8 +53,8 @@ export async function pruneLogBackup(
   const upTo = verified !== undefined && "position" in verified ? verified.checkpoint.txId : undefined;
   const earlier = through === undefined ? [] : await new EarlierLogs([store]).endsBefore(identity);
   const plan = await (through === undefined ? planLost(target) : planThrough(target, through, upTo, earlier));
-  const { segments } = plan;
-  if (!dryRun && segments.length > 0)
-    await (through === undefined ? pruneLost(target, plan) : pruneThrough(target, plan));
-  return { ...plan, inLog: (await log.bounds()).first + offset <= (segments[0]?.first ?? 1) };
+  const { segments, txId } = plan;
+  if (!dryRun && through !== undefined && txId > 0) await pruneThrough(target, plan);
+  if (!dryRun && through === undefined && segments.length > 0) await pruneLost(target, plan);
+  return { ...plan, inLog: (await log.bounds()).first + offset <= (segments[0]?.first ?? txId) };
 }

@@ -59,11 +59,15 @@ export const addLogBackupPrune = command({
       lost === null
         ? `everything up to transaction ${formatCount(txId)}`
         : `${formatNumberOf(last - txId, "transaction")} that the log lost, ${formatCount(txId + 1)} to ${formatCount(last)}`;
-    const done = `${dryRun ? "would remove" : "removed"} ${what} (${size})`;
+    const done =
+      segments.length > 0
+        ? `${dryRun ? "would remove" : "removed"} ${what} (${size})`
+        : `${dryRun ? "would record" : "recorded"} that the backup begins after transaction ${formatCount(txId)}`;
     const lines = lost === null ? `${done}\n${consequences(txId, inLog)}` : done;
+    const isNothing = segments.length === 0 && (isLost || txId === 0);
     await run.answer(
       { dryRun, segments: segments.map(({ name }) => name), bytes, txId, lost, inLog },
-      segments.length === 0 ? `There is nothing to prune in ${store.location}.` : lines,
+      isNothing ? `There is nothing to prune in ${store.location}.` : lines,
     );
   },
 });

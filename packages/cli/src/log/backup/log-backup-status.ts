@@ -51,7 +51,7 @@ function ofNode({ node, log, logBackup }: NodeStatus): BackupReport {
     );
   }
   const { covered } = logBackup;
-  const holes = holesOf(covered ?? [], []).map((hole) => {
+  const holes = holesOf(covered ?? []).map((hole) => {
     const inLog = log.firstTxId === null ? null : log.firstTxId <= hole.first;
     return { ...hole, inLog };
   });

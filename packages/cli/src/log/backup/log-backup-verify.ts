@@ -146,12 +146,7 @@ function sound(verified: Verified): string {
 /** Returns phrases about a backup that does not go back to the beginning of the history. */
 function beginningText({ because, lacksEarlier, checkpoint }: NonNullable<Verified["beginning"]>): string[] {
   if (checkpoint === null) return [];
-  const parts =
-    because === "removed"
-      ? ["earlier segments were removed on purpose"]
-      : because === "unknown"
-        ? ["no .begin file records that earlier segments were removed on purpose"]
-        : [];
+  const parts = because === "removed" ? ["it begins where a .begin file records"] : [];
   if (lacksEarlier !== null)
     parts.push(`it continues the log ${lacksEarlier}, whose backup does not go back to the beginning`);
   return [...parts, `an index can be built starting from ${checkpoint}`];

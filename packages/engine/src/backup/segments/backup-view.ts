@@ -75,6 +75,11 @@ export class BackupView {
     return this.#pointer.replacedBy;
   }
 
+  /** Whether the pointer that was last read names segments. */
+  get isNamed(): boolean {
+    return this.#pointer.named.length > 0;
+  }
+
   /** Returns the backup, as far as the pointer shows it if `isHint`, which it is not if it must be listed. */
   async look(mustList = false): Promise<{ readonly listing: BackupListing; readonly isHint: boolean }> {
     const before = this.#pointer;

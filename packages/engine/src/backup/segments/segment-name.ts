@@ -29,7 +29,7 @@ const NAME = /^log-([A-Za-z0-9._-]{1,64})\/(\d{16})-(\d{16})-([0-9a-f]{8})(?:-([
 /** The lease file in a backup's folder, held by a node that is writing or merging. */
 const LEASE = "in-progress.json";
 const POINTER = "newest.json";
-/** The name of a file that records where the backup begins, after older segments were removed on purpose. */
+/** The name of a file that records where the backup begins if that is after the log's first transaction. */
 const BEGIN = /^(\d{16})\.begin$/;
 /** The name of a file that records how far Cairn has trimmed the log. */
 const TRIMMED = /^(\d{16})\.trimmed$/;
@@ -122,12 +122,19 @@ export function backupIn(files: readonly StoredFile[], logId: string): BackupLis
   return { segments, lease, begins, trims, foreign };
 }
 
-/** Earlier transactions were removed on purpose and are not written again, even if the log still holds them. */
-export function beginOfBackup({ segments, begins }: BackupListing, logEnd: TxId): TxId {
+/**
+ * Returns the first transaction that a backup should hold: the one that a file records, else the log's first one, which
+ * follows `offset`. Earlier transactions are not written again, even if the log still holds them.
+ */
+export function beginOfBackup(
+  { segments, begins }: Pick<BackupListing, "segments" | "begins">,
+  offset: number,
+  logEnd: TxId,
+): TxId {
   // A file that names a transaction beyond the log's end is ignored: no removal wrote it, and it would keep everything
   // before that transaction out of the backup.
   const noted = begins.map(({ txId }) => txId).filter((txId) => txId <= logEnd + 1);
-  const removed = Math.max(1, ...noted);
+  const removed = Math.max(offset + 1, ...noted);
   const rest = segments.find(({ last }) => last >= removed);
   return Math.min(removed, rest?.first ?? logEnd + 1);
 }

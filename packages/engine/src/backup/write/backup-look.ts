@@ -1,11 +1,12 @@
 import { type CheckpointStore, isTooSoon } from "@cairn/checkpoint";
 import { type Clock, type CairnError, ERROR_CODES, unlessFailed } from "@cairn/kv";
+import type { TxId } from "@cairn/client";
 import { vanished } from "../../log/anchor.ts";
 import { hasLogId } from "../../log/log-identity.ts";
 import type { LogMessage } from "../../log/tx-log.ts";
 import { underLease } from "./backup-lease.ts";
 import { type BackupMemory, forgetRemoved, isDamaged, LookResults, type OnWritten } from "./look-results.ts";
-import { isRemovalDue, type RemovalRules, removeOldLineage } from "./expire-segments.ts";
+import { isRemovalDue, recordBeginning, type RemovalRules, removeOldLineage } from "./expire-segments.ts";
 import { BackupView } from "../segments/backup-view.ts";
 import {
   backupLease,
@@ -14,6 +15,7 @@ import {
   coveredRanges,
   gapsIn,
   lastSegment,
+  listBackup,
   missingIn,
   newestOf,
   type SegmentFile,
@@ -39,6 +41,8 @@ export interface BackupLookOptions extends Omit<BackupTarget, "storeNow"> {
    * newest segment is recent, unless it is newer than this.
    */
   readonly muchSince?: number | undefined;
+  /** Whether an earlier look of this node found segments that the log continues. Defaults to false. */
+  readonly hadSegments?: boolean;
   /** Whether damage to the backup is known besides that in `memory`. */
   readonly isDamaged?: boolean;
   readonly onWritten?: OnWritten;
@@ -58,6 +62,8 @@ export interface BackupLook {
   readonly covered: readonly TxRange[];
   readonly segments: number;
   readonly bytes: number;
+  /** The first transaction that the backup should hold. */
+  readonly begin: TxId;
   /** The first transaction that the log held when the look began and that the backup should hold. */
   readonly logBegin: number;
   /** When the log stored the oldest transaction that it held then and that the backup lacks (ms), if there is one. */
@@ -97,7 +103,7 @@ export async function lookAtBackup(options: BackupLookOptions): Promise<BackupLo
   if (state === undefined || (state.next === "work" && !isAnotherWriting))
     state = await assess(options, target, isHint ? await view.list() : seen);
   const { listing, range, next } = state;
-  const done = new LookResults(listing.segments, options.onWritten);
+  const done = new LookResults(listing, options.onWritten);
   const isLeased =
     isAnotherWriting ||
     (next === "work" &&
@@ -112,6 +118,7 @@ export async function lookAtBackup(options: BackupLookOptions): Promise<BackupLo
     covered,
     segments: segments.length,
     bytes: segments.reduce((sum, { bytes }) => sum + bytes, 0),
+    begin: beginOfBackup(done, of.offset, range.last),
     logBegin: range.first,
     exposedSince: missing && (await options.log.fetch(missing - of.offset))?.time,
     written,
@@ -128,6 +135,8 @@ export async function lookAtBackup(options: BackupLookOptions): Promise<BackupLo
 /** What a look found. `next` is undefined if there is nothing to do. */
 interface Assessment {
   readonly listing: BackupListing;
+  /** Whether no backup has been there, so that nothing is missing before the log's first message. */
+  readonly isFirst: boolean;
   /** The transactions that the log holds and the backup should hold. */
   readonly range: TxRange;
   /** See {@link writeSegments}. */
@@ -145,7 +154,10 @@ async function assess(
   forgetRemoved(memory, segments);
   const bounds = await log.bounds();
   const last = bounds.last + of.offset;
-  const range = { first: Math.max(bounds.first + of.offset, beginOfBackup(listing, last)), last };
+  const range = { first: Math.max(bounds.first + of.offset, beginOfBackup(listing, of.offset, last)), last };
+  // Once a backup is gone, so is what the log no longer holds.
+  const wasThere = segments.length > 0 || listing.begins.length > 0 || memory.view?.isNamed === true;
+  const isFirst = !wasThere && options.hadSegments !== true;
   const trimmed = await requireSameHistory(target, segments, last);
   const isDue =
     nextGap(segments, range) !== undefined ||
@@ -153,14 +165,20 @@ async function assess(
       (hasToMerge(segments, memory) || isRemovalDue(options, segments, target.storeNow())));
   if (isDue) await askClock(store, memory, clock);
   const isTooRecent = isDue && isRecent(options, segments, range.last, target.storeNow());
-  return { listing, range, trimmed, next: isTooRecent ? "recent" : isDue ? "work" : undefined };
+  return {
+    listing,
+    isFirst,
+    range,
+    trimmed,
+    next: isTooRecent ? "recent" : isDue ? "work" : undefined,
+  };
 }
 
 /** Does what an assessment requires. The caller holds the lease. */
 async function work(
   options: BackupLookOptions,
   target: BackupTarget,
-  { listing, range, trimmed }: Assessment,
+  { listing, isFirst, range, trimmed }: Assessment,
   done: LookResults,
 ): Promise<true> {
   const { store, log, of, memory, signal } = options;
@@ -175,6 +193,8 @@ async function work(
     if (reading) await unlessFailed(reading, ["SEGMENT_CORRUPT", "PLAIN_REFUSED"], undefined);
     memory.keyFits = true;
   }
+  if (next !== undefined && isFirst && range.first > of.offset + 1)
+    done.begins = [await recordBeginning(target, range.first)];
   while (next !== undefined && !signal.aborted) {
     const before = done.written.length;
     await writeSegments(target, next, (segment) => done.add("written", segment), trimmed);
@@ -188,7 +208,9 @@ async function work(
       await removeOld(options, target.storeNow(), done);
     });
   if (done.segments !== listing.segments || memory.view?.isBehind === true)
-    await done.attempt(async () => memory.view?.point(listing, done.segments, options.replaced));
+    await done.attempt(async () =>
+      memory.view?.point({ ...listing, begins: done.begins }, done.segments, options.replaced),
+    );
   return true;
 }
 
@@ -218,7 +240,9 @@ async function removeOld(options: BackupLookOptions, now: number, done: LookResu
   const { removal, memory, signal } = options;
   if (removal === undefined || signal.aborted || !isRemovalDue(options, done.segments, now)) return;
   memory.removedAt = now;
-  for (const name of await removeOldLineage(options, done.segments, removal, now)) done.remove({ name });
+  const removed = await removeOldLineage(options, done.segments, removal, now);
+  for (const name of removed) done.remove({ name });
+  if (removed.length > 0) done.begins = (await listBackup(options.store, options.of.id)).begins;
 }
 
 /** Returns whether the newest segment is so recent that no node needs to write another one yet. */

@@ -6,7 +6,7 @@ import {
 } from "@cairn/checkpoint";
 import type { TxId } from "@cairn/client";
 import { cleanupPause } from "@cairn/kv";
-import { beginFile, listBackup, type SegmentFile } from "../segments/segment-name.ts";
+import { type BackupListing, beginFile, listBackup, type SegmentFile } from "../segments/segment-name.ts";
 import type { SegmentHeader } from "../segments/segment.ts";
 
 /** The rules for removing old segments from a backup. */
@@ -119,18 +119,28 @@ export async function removeOldSegments(
   return await removeFirst(place, old.slice(0, stays < 0 ? old.length : stays));
 }
 
+/** Records that nothing is missing before a transaction. */
+export async function recordBeginning(
+  { store, of, node }: Pick<RemovalPlace, "store" | "of" | "node">,
+  txId: TxId,
+): Promise<BackupListing["begins"][number]> {
+  const name = beginFile(of.id, txId);
+  await store.create(name, JSON.stringify({ node }));
+  return { name, txId };
+}
+
 /**
  * Removes a backup's first segments, which are not needed, and returns their names. Records the new beginning first, so
  * that no node writes them again or fills a hole up to `through`.
  */
 export async function removeFirst(
-  { store, of, node }: RemovalPlace,
+  place: RemovalPlace,
   segments: readonly SegmentFile[],
   through: TxId = 0,
 ): Promise<string[]> {
-  if (segments.length === 0) return [];
-  const begin = Math.max(through, ...segments.map(({ last }) => last)) + 1;
-  await store.create(beginFile(of.id, begin), JSON.stringify({ node }));
+  const { store, of } = place;
+  if (segments.length === 0 && through === 0) return [];
+  await recordBeginning(place, Math.max(through, ...segments.map(({ last }) => last)) + 1);
   const removed: string[] = [];
   for (const { name } of segments) {
     await store.remove(name);

@@ -113,8 +113,7 @@ export class LogBackup {
     const { store, options } = this.#parts;
     const { look, lookedAt, nextLookAt, coveredUntil, error, failingSince: since, failures } = this.#state;
     // If the log may have lost its end, no backup holds the new messages in its place, whatever their numbers suggest.
-    const isLost = isCairnError(error, "LOG_REGRESSED") || isCairnError(error, "LOG_TRIMMED");
-    const isKnown = look !== null && !isLost;
+    const isKnown = look !== null && !isLost(error);
     const transactions = isKnown ? missingIn(look.covered, { first: look.logBegin, last: txId }).count : null;
     return {
       location: store.location,
@@ -215,6 +214,7 @@ export class LogBackup {
         replaced: obsoleteLogs(this.#parts.birth),
         removal: keep === "all" || verifiedUpTo === undefined ? undefined : { keep, verifiedUpTo, earlier },
         memory: this.#memory,
+        hadSegments: (this.#state.look?.segments ?? 0) > 0 && !isLost(this.#state.error),
         isDamaged: this.#reads.damage.length > 0 || this.#lost().length > 0,
         clock: this.#clock,
         signal: this.#stop.signal,
@@ -272,8 +272,8 @@ export class LogBackup {
 
   /** The holes that the log cannot fill. */
   #lost(): CairnError[] {
-    const { covered = [], logBegin = 0 } = this.#state.look ?? {};
-    const holes = holesOf(covered, []).filter(({ last }) => last < logBegin);
+    const { covered = [], begin, logBegin = 0 } = this.#state.look ?? {};
+    const holes = holesOf(covered, begin).filter(({ last }) => last < logBegin);
     return holes.map((hole) => missingInBackup(hole, this.#parts.store.location));
   }
 
@@ -292,6 +292,11 @@ export class LogBackup {
   #iso(inMs = 0): string {
     return new Date(this.#clock.now() + inMs).toISOString();
   }
+}
+
+/** Returns whether a look failed because the log may not continue the backup. */
+function isLost(error: CairnError | undefined): boolean {
+  return isCairnError(error, "LOG_REGRESSED") || isCairnError(error, "LOG_TRIMMED");
 }
 
 /** Reports the end of a look's work, if there was any. */

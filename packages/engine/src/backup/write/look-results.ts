@@ -1,6 +1,6 @@
 import { type CairnError, isCairnError } from "@cairn/kv";
 import type { BackupView } from "../segments/backup-view.ts";
-import { inOrder, type SegmentFile, versionOf } from "../segments/segment-name.ts";
+import { type BackupListing, inOrder, type SegmentFile, versionOf } from "../segments/segment-name.ts";
 import type { WrittenSegment } from "./write-segments.ts";
 
 export interface BackupMemory {
@@ -38,10 +38,12 @@ export class LookResults {
   readonly removed: string[] = [];
   failure: CairnError | undefined;
   segments: readonly SegmentFile[];
+  begins: BackupListing["begins"];
   readonly #onWritten: OnWritten | undefined;
 
-  constructor(segments: readonly SegmentFile[], onWritten: OnWritten | undefined) {
+  constructor({ segments, begins }: BackupListing, onWritten: OnWritten | undefined) {
     this.segments = segments;
+    this.begins = begins;
     this.#onWritten = onWritten;
   }
 

@@ -8,6 +8,7 @@ import { readSegment } from "../segments/read-segment.ts";
 import { type EarlierEnd, removeFirst, spentLogs } from "./expire-segments.ts";
 import {
   backupFolder,
+  beginOfBackup,
   coveredRanges,
   listBackup,
   type SegmentFile,
@@ -32,9 +33,9 @@ const SAVE_ANOTHER =
   "Nothing was removed. Save a checkpoint with cairn checkpoint create, verify it with cairn checkpoint verify, and run the command again.";
 
 /**
- * Plans to remove the segments that begin by `through`, also those of `earlier` logs. Throws `CONFLICT` if the newest
- * verified checkpoint, which ends at `verified`, does not replace them, if checkpoints of earlier logs are still needed,
- * or if the log ends before `through`.
+ * Plans to remove the segments that begin by `through`, also those of `earlier` logs, and to accept what is missing up
+ * to there. Throws `CONFLICT` if the newest verified checkpoint, which ends at `verified`, does not replace them, if
+ * checkpoints of earlier logs are still needed, or if the log ends before `through`.
  */
 export async function planThrough(
   target: BackupTarget,
@@ -43,12 +44,14 @@ export async function planThrough(
   earlier: readonly EarlierEnd[],
 ): Promise<BackupPrune> {
   const { store, of, log } = target;
-  const { segments } = await listBackup(store, of.id);
+  const listing = await listBackup(store, of.id);
+  const { segments } = listing;
   const gone = segments.filter(({ first }) => first <= through);
   const before = await earlierSegments(target, through, earlier);
-  if (gone.length + before.length === 0) return { segments: [], txId: 0 };
   const bounds = await log.bounds();
   const logEnd = bounds.last + of.offset;
+  const isMissing = segments.length > 0 && beginOfBackup(listing, of.offset, logEnd) <= through;
+  if (gone.length + before.length === 0 && !isMissing) return { segments: [], txId: 0 };
   if (through > logEnd) {
     const message = `There is no transaction ${through} yet: the log ends with transaction ${logEnd}.`;
     const hint = `Nothing was removed. Specify a transaction up to ${logEnd}.`;
@@ -129,13 +132,14 @@ export async function pruneThrough(target: BackupTarget, { segments, txId }: Bac
   const own = backupFolder(target.of.id);
   return await exclusively(target, async () => {
     const removed: string[] = [];
-    for (const id of new Set(segments.map(({ logId }) => logId))) {
-      const ofLog = segments.filter(({ logId }) => logId === id);
-      const isOwn = backupFolder(id) === own;
-      const place = isOwn ? target : { ...target, of: { ...target.of, id } };
-      removed.push(...(await removeFirst(place, ofLog, isOwn ? txId : 0)));
+    const ofOthers = segments.filter(({ logId }) => backupFolder(logId) !== own);
+    for (const id of new Set(ofOthers.map(({ logId }) => logId))) {
+      const ofLog = ofOthers.filter(({ logId }) => logId === id);
+      removed.push(...(await removeFirst({ ...target, of: { ...target.of, id } }, ofLog)));
     }
-    return removed;
+    const ofOwn = segments.filter((segment) => !ofOthers.includes(segment));
+    const through = txId > target.of.offset ? txId : 0;
+    return [...removed, ...(await removeFirst(target, ofOwn, through))];
   });
 }
 

@@ -1,12 +1,12 @@
 import type { CheckpointListing, CheckpointStore } from "@cairn/checkpoint";
 import { CairnError, isCairnError } from "@cairn/kv";
-import type { TxId } from "@cairn/client";
 import { anchorOf } from "../../log/anchor.ts";
 import type { TxLog } from "../../log/tx-log.ts";
 import { differentHistories, segmentPlace } from "../segments/continuation.ts";
 import { readSegment } from "../segments/read-segment.ts";
 import { corruptSegment, type Segment } from "../segments/segment.ts";
 import {
+  beginOfBackup,
   coveredRanges,
   gapsIn,
   listBackup,
@@ -53,7 +53,8 @@ export async function verifySegments(
   onProblem: (problem: BackupProblem) => Promise<void>,
 ): Promise<VerifiedSegments> {
   const { store, logId, signal, onProgress } = options;
-  const { segments, foreign, begins } = await listBackup(store, logId);
+  const listing = await listBackup(store, logId);
+  const { segments, foreign } = listing;
   for (const name of foreign) {
     const error = new CairnError(
       "SEGMENT_CORRUPT",
@@ -90,21 +91,20 @@ export async function verifySegments(
     if (furthest === undefined || segment.header.last > furthest.header.last) furthest = segment;
   }
   const covered = coveredRanges(whole);
-  for (const hole of holesOf(covered, begins))
+  const begin = beginOfBackup(listing, furthest?.header.log.offset ?? 0, covered.at(-1)?.last ?? 0);
+  for (const hole of holesOf(covered, begin))
     await onProblem({ file: null, error: missingInBackup(hole, store.location) });
   return { segments: segments.length, bytes, messages, covered, agreeing: [...new Set(agreeing)] };
 }
 
-/** The holes in a backup: between its runs, and before the first if it starts after the recorded beginning. */
-export function holesOf(covered: readonly TxRange[], begins: readonly { readonly txId: TxId }[]): TxRange[] {
-  const [run] = covered;
-  const last = covered.at(-1)?.last ?? 0;
-  const first = begins.length === 0 ? run?.first : Math.max(...begins.map(({ txId }) => txId));
-  return first === undefined ? [] : gapsIn(covered, { first, last });
+/** The holes in a backup that should begin with a transaction ({@link beginOfBackup}). */
+export function holesOf(covered: readonly TxRange[], begin = covered[0]?.first): TxRange[] {
+  const end = covered.at(-1);
+  return begin === undefined || end === undefined ? [] : gapsIn(covered, { first: begin, last: end.last });
 }
 
 export function missingInBackup(hole: TxRange, location: string): CairnError {
-  const hint = `Do nothing if the log still holds them: a node writes them again within six hours. Otherwise, no point in time within them can be restored. Save a checkpoint beyond them (cairn checkpoint create) from which nodes continue, and verify it: cairn checkpoint verify. This is over once nothing before them is kept: cairn log backup prune --through ${hole.last}`;
+  const hint = `Do nothing if the log still holds them: a node writes them again within six hours. Otherwise, put their files back if there is a copy of them; if not, no point in time within them can be restored. Save a checkpoint beyond them (cairn checkpoint create) from which nodes continue, and verify it: cairn checkpoint verify. This is over once nothing before them is kept, which also accepts that they are missing: cairn log backup prune --through ${hole.last}`;
   return missingThere(hole, `in the log backup in ${location}`, hint);
 }
 

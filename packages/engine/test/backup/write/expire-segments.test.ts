@@ -1,5 +1,5 @@
 // @module-tag nats
-import { rm } from "node:fs/promises";
+import { rm, utimes } from "node:fs/promises";
 import path from "node:path";
 import { systemClock, levelProvider } from "@cairn/kv";
 import { describe, expect, it, onTestFinished, vi } from "vitest";
@@ -104,6 +104,25 @@ describe("segments of a log backup", () => {
     const { segments } = await listBackup(target.store, target.of.id);
     await rm(path.join(scene.folder, "checkpoints", segments[0]?.name ?? ""));
     expect((await look()).covered).toEqual([{ first: 11, last: 31 }]);
+  });
+
+  it("are not missed by the look that removed them, nor by the next one, which need not list the backup", async () => {
+    const { scene, target, older } = await setUp();
+    await scene.verify(older);
+    for (const { name } of (await listBackup(target.store, target.of.id)).segments)
+      await utimes(path.join(scene.folder, "checkpoints", name), 0, 0);
+    const options = {
+      ...target,
+      every: 60_000,
+      clock: systemClock,
+      memory: { storeClock: undefined, damaged: new Map<string, never>() },
+      removal: { keep: KEEP, verifiedUpTo: async () => 11 },
+    };
+    const kept = { begin: 11, covered: [{ first: 11, last: 31 }] };
+    const first = await lookAtBackup(options);
+    expect(first).toMatchObject(kept);
+    expect(first.removed).toHaveLength(2);
+    expect(await lookAtBackup(options)).toMatchObject({ ...kept, removed: [] });
   });
 
   it(
