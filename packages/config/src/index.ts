@@ -7,4 +7,5 @@ export { productionNotices } from "./production-notices.ts";
 export { type ConfigResult, readConfig, requireConfig } from "./read-config.ts";
 export { readHttpServer } from "./read-config.ts";
 export { ConfigError, type ConfigProblem, formatProblems } from "./source/problems.ts";
+export type { NodeConfig } from "./top-level.ts";
 export type { ModuleContext } from "./types/module-kinds.ts";

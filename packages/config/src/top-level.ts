@@ -1,3 +1,4 @@
+import type { Policies } from "@cairn/client";
 import { ALL_RIGHTS } from "@cairn/client/protocol";
 import { hostname } from "node:os";
 import { OLDER_PARAMETERS, TOP_LEVEL_ALIASES, olderModule, olderTopLevelHint } from "./modules/aliases.ts";
@@ -52,6 +53,17 @@ export const TOP_LEVEL_KEYS: Readonly<Record<string, string>> = {
   "cairn/http-server": "The HTTP server; `null` for none.",
   "cairn/policies": "Policies to set in a log that has none.",
 };
+
+type Named<P> = { readonly [Name in keyof P]?: unknown };
+
+/** A configuration as an object. The values, and the parameters of modules, are checked when it is read. */
+export interface NodeConfig {
+  readonly "cairn/node"?: Named<typeof nodeParameters>;
+  readonly "cairn/tx-log"?: object | string;
+  readonly "cairn/index-store"?: Named<typeof indexStoreParameters>;
+  readonly "cairn/http-server"?: Named<typeof httpParameters> | null;
+  readonly "cairn/policies"?: Policies;
+}
 
 /** Renames the top-level keys of older systems, with notices. If a source has both names, keeps both to report it. */
 export function renameTopLevel(root: MapNode, notices: Set<string>): MapNode {

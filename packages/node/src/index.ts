@@ -6,7 +6,7 @@ export { readFilesOf, runNode, startNode, type StartNodeOptions } from "./start-
 /** `ConfigError` of `startNode` has all problems; `formatProblems` is how the command line prints them. */
 export { ConfigError, type ConfigProblem, formatProblems } from "@cairn/config";
 /** The context passed to a module of your own. */
-export type { ModuleContext } from "@cairn/config";
+export type { ModuleContext, NodeConfig } from "@cairn/config";
 /** The client, which a node provides as well (`node.client()`), and the types that both have. */
 export * from "@cairn/client";
 export { type CheckpointStore, filesystemStore } from "@cairn/checkpoint";

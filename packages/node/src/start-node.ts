@@ -1,6 +1,6 @@
 import { type Logger, pino } from "pino";
 import { type CairnNode, closeStores, type NodeEventListener, runEngine, type System } from "@cairn/engine";
-import { createSystem, tellOlderData, readConfig, requireConfig } from "@cairn/config";
+import { createSystem, type NodeConfig, readConfig, requireConfig, tellOlderData } from "@cairn/config";
 import { openHttpFiles, prometheusMetrics, startHttpServer } from "@cairn/http";
 
 /** Starts the node that a system describes. Throws the errors of {@link runEngine}. */
@@ -51,7 +51,7 @@ export interface StartNodeOptions {
  * `CONFIG_MODULE` if Cairn was bundled into a program without all of its files, and `INDEX_LOCKED` or `PORT_IN_USE` if
  * the db-dir or the port is in use.
  */
-export async function startNode(config: object, options: StartNodeOptions = {}): Promise<CairnNode> {
+export async function startNode(config: NodeConfig, options: StartNodeOptions = {}): Promise<CairnNode> {
   const { logger = warnings(), onEvent, env = process.env, cwd = process.cwd() } = options;
   const resolved = requireConfig(await readConfig({ object: config, env, cwd, isForNode: true }));
   const onNotice = (notice: string): void => logger.warn(notice);
