@@ -1,7 +1,7 @@
 import type { ClientCalls } from "./types/client-calls.ts";
 import { CairnClientError } from "./types/client-error.ts";
 import type { ClientPage, LoadedDocument, LoadOptions, Removed, RemoveQuery } from "./types/client-types.ts";
-import type { Json, TxOperation } from "./types/transaction.ts";
+import type { Json, TxOperation, TxOutcome } from "./types/transaction.ts";
 
 /** A transaction holds at most so many documents, and ends with the one with which it exceeds so many characters. */
 const MAX_DOCUMENTS = 100;
@@ -26,8 +26,7 @@ export async function loadDocuments<T>(
     const sent = ops;
     const transaction = (async () => {
       try {
-        const { committed, reason } = await client.transact({ ops: sent }, options);
-        if (!committed) throw new CairnClientError("CONFLICT", `Documents were refused: ${reason}.`);
+        requireCommitted(await client.transact({ ops: sent }, options));
         loaded += sent.length;
         onProgress?.(loaded);
       } catch (error) {
@@ -55,6 +54,11 @@ export async function loadDocuments<T>(
   return { documents: loaded };
 }
 
+function requireCommitted({ committed, reason, txId }: TxOutcome): void {
+  if (committed) return;
+  throw new CairnClientError("CONFLICT", `Documents were refused: ${reason}.`, { details: { txId } });
+}
+
 /** Deletes the documents of a list, a page at a time. */
 export async function deleteDocuments(
   client: Pick<ClientCalls, "page" | "transact">,
@@ -64,14 +68,14 @@ export async function deleteDocuments(
   let documents = 0;
   let cursor: string | undefined;
   do {
-    const page: ClientPage = await client.page(bucket, { ...query, pageSize: 1_000 }, cursor);
+    const page: ClientPage = await client.page(bucket, { ...query, pageSize: MAX_DOCUMENTS }, cursor);
     cursor = page.next;
     const ops = page.documents.map(({ namespace, name }): TxOperation => [
       "delete",
       bucket,
       `${namespace}/${name}`,
     ]);
-    if (ops.length > 0) await client.transact({ ops }, query);
+    if (ops.length > 0) requireCommitted(await client.transact({ ops }, query));
     documents += ops.length;
     onProgress?.(documents);
   } while (cursor !== undefined);

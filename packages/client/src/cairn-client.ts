@@ -301,7 +301,7 @@ export class CairnClient implements ClientCalls {
   /**
    * Hands the open entries of a queue to `handle` until it is stopped, or fails in `done` (docs/queues.md#directors).
    */
-  direct<T extends Json = Json>(queue: string, options: DirectorOptions<T>): Director {
+  direct<T = Json>(queue: string, options: DirectorOptions<T>): Director {
     const director = directQueue(queueAccess(this), queue, options);
     this.#access.onDirector?.(director);
     return director;

@@ -6,13 +6,13 @@ import type { Json } from "../types/transaction.ts";
  * of each terminal field. If it throws, the entry is tried again as the queue's `retry` policy says. The signal is
  * aborted when the shard is lost or the director stops; then nothing is written (docs/queues.md#directors).
  */
-export type EntryHandler<T extends Json = Json> = (
+export type EntryHandler<T = Json> = (
   entry: QueueEntry<T>,
   signal: AbortSignal,
   // oxlint-disable-next-line typescript/no-invalid-void-type -- A handler that returns nothing finishes its entry.
 ) => Promise<Json | void> | Json | void;
 
-export interface DirectorOptions<T extends Json = Json> {
+export interface DirectorOptions<T = Json> {
   readonly handle: EntryHandler<T>;
   /**
    * The director's name, for people to read: 1 to 256 bytes. Every director needs another one; by default, it is random.

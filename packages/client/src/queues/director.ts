@@ -2,7 +2,6 @@ import { nextTurn, pause, spread, timeoutSignal } from "../types/timing.ts";
 import type { ClientTransaction } from "../types/client-types.ts";
 import type { QueuePolicy } from "../types/policies.ts";
 import type { QueueEntry, QueueStatus } from "../types/queues.ts";
-import type { Json } from "../types/transaction.ts";
 import { drainShard, shardToDrain } from "./drain-shard.ts";
 import { checkDirectorOptions, type DirectorOptions } from "./director-options.ts";
 import { CairnClientError } from "../types/client-error.ts";
@@ -57,11 +56,7 @@ const MIN_LOOK_MS = 50;
 const UNKNOWN_POLICY: QueuePolicy = { shards: 0, cap: 0, terminal: {}, lease: MAX_LOOK_MS };
 
 /** Starts a director of a queue. Throws a `TypeError` if it cannot work with the options. */
-export function directQueue<T extends Json>(
-  access: QueueAccess,
-  queue: string,
-  options: DirectorOptions<T>,
-): Director {
+export function directQueue<T>(access: QueueAccess, queue: string, options: DirectorOptions<T>): Director {
   checkDirectorOptions(options);
   return new QueueDirector(access, queue, options as unknown as DirectorOptions);
 }

@@ -5,7 +5,7 @@ import type { DocumentKey, EventRecord, Json, Position, Revision, TxId } from ".
 export interface HttpClientOptions {
   /** Addresses of nodes that have the same log, such as `http://10.0.0.7:3000`. The first one that responds is used until it fails. */
   readonly urls: string | readonly string[];
-  readonly token?: string;
+  readonly token?: string | undefined;
   /** How long a request is retried, with pauses. Defaults to 30,000 ms. If it is 0, each node is tried once. */
   readonly retryForMs?: number;
   /** The time that a node may take for a response, in addition to any requested waiting time. Defaults to 10,000 ms. */
