@@ -159,7 +159,11 @@ export class LivesFolder {
   async end(name: string): Promise<void> {
     const away = join(this.#drafts, randomUUID());
     const moved = await unlessMissing(() => rename(this.#folderOf(name), away).then(() => true));
-    if (moved === undefined) return;
+    if (moved === undefined) {
+      // The file is missing, but so is everything if the volume has disappeared.
+      await this.names();
+      return;
+    }
     await syncFolder(this.#files);
     await rm(away, { recursive: true });
   }

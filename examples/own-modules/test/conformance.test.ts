@@ -1,4 +1,4 @@
-import { mkdtemp, rm } from "node:fs/promises";
+import { mkdtemp, rename, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { checkpointStoreSuite } from "@cairn/checkpoint/testing";
@@ -11,7 +11,7 @@ import { startObjectServer } from "./object-server.ts";
 
 async function newFolder(): Promise<{ path: string; remove: () => Promise<void> }> {
   const path = await mkdtemp(join(tmpdir(), "cairn-own-"));
-  return { path, remove: () => rm(path, { recursive: true }) };
+  return { path, remove: () => rm(path, { recursive: true, force: true }) };
 }
 
 kvStoreSuite("the sorted array", { provider: createKv() });
@@ -23,6 +23,11 @@ checkpointStoreSuite("the folder of lives", {
     return createStore({ path });
   },
   reopen: async ({ location }) => createStore({ path: new URL(location).pathname }),
+  away: async ({ location }) => {
+    const { pathname } = new URL(location);
+    onTestFinished(() => rm(`${pathname}-away`, { recursive: true }));
+    await rename(pathname, `${pathname}-away`);
+  },
 });
 
 checkpointStoreSuite("the store behind an HTTP server", {

@@ -17,5 +17,9 @@ for (const conditions of ["bare", "refused"] as const) {
     async reopen(store) {
       return servers.get(store)?.store() ?? store;
     },
+    async away(store) {
+      const { quirks } = servers.get(store) ?? {};
+      if (quirks !== undefined) quirks.interfere = (_, response) => response.destroy() === response;
+    },
   });
 }

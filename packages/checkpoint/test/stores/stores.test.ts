@@ -1,3 +1,4 @@
+import { rename } from "node:fs/promises";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { checkpointStoreSuite, faultyStore, memoryStore } from "../../testing/index.ts";
@@ -9,6 +10,7 @@ checkpointStoreSuite("a store in memory", { open: async () => memoryStore() });
 checkpointStoreSuite("a store in a folder", {
   open: async () => filesystemStore({ path: join(await temporaryDirectory(), "new", "store") }),
   reopen: async (store) => filesystemStore({ path: fileURLToPath(store.location) }),
+  away: async (store) => rename(fileURLToPath(store.location), `${fileURLToPath(store.location)}-away`),
 });
 
 checkpointStoreSuite("a faulty store without faults", { open: async () => faultyStore(memoryStore(), {}) });

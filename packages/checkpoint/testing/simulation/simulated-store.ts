@@ -1,5 +1,11 @@
 import { addAbortSignal, Readable } from "node:stream";
-import { alreadyThere, notThere, requireStoreName } from "../../src/store/stored-files.ts";
+import {
+  alreadyThere,
+  MAX_SMALL_FILE_BYTES,
+  notThere,
+  requireStoreName,
+  tooLarge,
+} from "../../src/store/stored-files.ts";
 import type { CheckpointStore } from "../../src/index.ts";
 
 /** The kinds of requests to a store, each named after a method. */
@@ -110,7 +116,9 @@ export function simulatedStore(
     read: (name) =>
       request("read", name, () => {
         const file = files.get(name);
-        return file === undefined ? undefined : { text: file.content.toString("utf8"), tag: file.tag };
+        if (file === undefined) return undefined;
+        if (file.content.length > MAX_SMALL_FILE_BYTES) throw tooLarge(name, file.content.length);
+        return { text: file.content.toString("utf8"), tag: file.tag };
       }),
     async create(name, text) {
       if (!atomic && (await request("create", name, () => files.has(name)))) return false;
