@@ -13,6 +13,10 @@ function run(served: ServedNode, argv: readonly string[], stdin?: string): Promi
   return cairn(argv, new CapturedTerminal(stdin === undefined ? { env } : { env, stdin }));
 }
 
+function linesOf({ stdout }: CommandResult): number {
+  return stdout.trimEnd().split("\n").length;
+}
+
 describe("documents", () => {
   test("are written, read, listed and deleted, even if their names contain dots and spaces", async () => {
     await using served = await serve();
@@ -130,6 +134,31 @@ describe("documents", () => {
     const few = await run(served, ["list", "pods", "--limit", "2"]);
     expect(few.stderr).toContain("There are more");
     expect((await run(served, ["list", "nothing"])).stderr).toBe("None found.\n");
+  });
+
+  test("are all printed in a pipe and with --json, and the first hundred on a terminal, which says so", async () => {
+    await using served = await serve();
+    const puts = Array.from({ length: 1_100 }, (_, n) => ["put", "pods", `p${n}`, n]);
+    await run(served, ["tx", "submit", "-"], JSON.stringify({ ops: puts }));
+    const writes = Array.from({ length: 150 }, (_, n) => `{"ops": [["put", "jobs", "j", ${n}]]}`);
+    await run(served, ["load", "-", "--await"], writes.join("\n"));
+    const onTerminal = (argv: readonly string[]): Promise<CommandResult> =>
+      cairn(argv, new CapturedTerminal({ env: { CAIRN_URL: served.url }, isTTY: true }));
+    const [list, history] = [
+      ["list", "pods"],
+      ["history", "jobs", "j"],
+    ] as const;
+    expect(linesOf(await run(served, list))).toBe(1_101);
+    expect(linesOf(await run(served, [...list, "--json"]))).toBe(1_100);
+    expect(linesOf(await onTerminal([...list, "--json"]))).toBe(1_100);
+    expect(linesOf(await onTerminal([...list, "--all"]))).toBe(1_101);
+    expect(linesOf(await run(served, history))).toBe(151);
+    expect(linesOf(await run(served, [...history, "--json", "--limit", "120"]))).toBe(120);
+    for (const argv of [list, history]) {
+      const shown = await onTerminal(argv);
+      expect([linesOf(shown), shown.stderr]).toEqual([101, expect.stringContaining("--limit")]);
+      expect(linesOf(await onTerminal([...argv, "--limit", "130"]))).toBe(131);
+    }
   });
 
   test("cannot send control characters to the terminal through their names", async () => {

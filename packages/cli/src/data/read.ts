@@ -1,8 +1,8 @@
 import type { ClientDocument } from "@cairn/client";
 import { revisionOf, splitKey } from "@cairn/client/protocol";
-import { command } from "../options/command.ts";
+import { command, type CommandRun } from "../options/command.ts";
 import { openNode, READ_OPTIONS, readQuery } from "../options/node-address.ts";
-import { countValue, flag, repeatedValue, textValue } from "../options/option-specs.ts";
+import { countValue, flag, type OptionSpec, repeatedValue, textValue } from "../options/option-specs.ts";
 import { documentRequest, pages, pathOfBucket } from "../requests/documents.ts";
 import { shorten } from "../terminal/columns.ts";
 import { type ParsedVersion, versionTable } from "../terminal/version-table.ts";
@@ -25,23 +25,36 @@ export const addGet = command({
   },
 });
 
+const SHOWN_ON_TERMINAL = 100;
+
+function limitOf(things: string): OptionSpec<number | undefined> {
+  const fallback = `default: ${SHOWN_ON_TERMINAL} on a terminal; all in a pipe and with --json`;
+  return countValue("<count>", `print at most this many ${things} (${fallback})`, 1);
+}
+
+/** Returns how many items to print. A program must not take the first ones for all. */
+function wantedOf({ options, json, terminal }: CommandRun<{ readonly limit: number | undefined }>): number {
+  return options.limit ?? (json || terminal.stdout.isTTY !== true ? Infinity : SHOWN_ON_TERMINAL);
+}
+
 export const addHistory = command({
   syntax: "history <bucket> <key>",
   description: "List the versions of a document, newest first",
   examples: ["cairn history pods default/web-0 --limit 5"],
-  options: { ...READ_OPTIONS, limit: countValue("<count>", "print at most this many versions", 1, 100) },
+  options: { ...READ_OPTIONS, limit: limitOf("versions") },
   async act(run, bucket, key) {
     const { path, query: document } = documentRequest(bucket, key);
     const query = { ...document, ...readQuery(run.options), history: true };
+    const wanted = wantedOf(run);
     let isFirst = true;
-    for await (const { items } of pages<ParsedVersion>(
-      await openNode(run),
-      { path, query },
-      run.options.limit,
-    )) {
+    let hasMore = false;
+    for await (const { items, more } of pages<ParsedVersion>(await openNode(run), { path, query }, wanted)) {
       await run.page(items, versionTable(items, run.terminal.stdout), isFirst);
       isFirst = false;
+      hasMore = more;
     }
+    if (hasMore && !run.json)
+      await run.tell(`There are older versions. Use --limit to print more than ${wanted}.`);
   },
 });
 
@@ -54,7 +67,7 @@ export const addList = command({
     "cairn list pods --namespace default --prefix web-",
     "cairn list executions --where state:running --where node:node-1",
     "cairn list people --where 'age>=18' --order -age",
-    "cairn list pods --all --json > pods.ndjson",
+    "cairn list pods --json > pods.ndjson",
   ],
   options: {
     ...READ_OPTIONS,
@@ -65,13 +78,13 @@ export const addList = command({
       "print only documents whose indexed field has this value (state:running) or is in this range (age>=18); if the option is repeated, all must match",
     ),
     order: textValue("<field>", "print in the order of this indexed field, or in reverse with - before it"),
-    limit: countValue("<count>", "print at most this many documents", 1, 100),
-    all: flag("print all documents"),
+    limit: limitOf("documents"),
+    all: flag("print all documents, on a terminal as well"),
     asOf: textValue("<tx-or-time>", "list the documents as of a transaction or a time"),
   },
   async act(run, bucket) {
-    const { namespace, prefix, where, order, all, limit, asOf } = run.options;
-    const wanted = all ? Infinity : limit;
+    const { namespace, prefix, where, order, all, asOf } = run.options;
+    const wanted = all ? Infinity : wantedOf(run);
     const query = { ...readQuery(run.options), namespace, prefix, "as-of": asOf, where, order };
     const request = { path: pathOfBucket(bucket), query };
     let shown = 0;
