@@ -118,6 +118,7 @@ const COMMANDS: Readonly<Record<string, () => Promise<AddCommand>>> = {
   import: async () => (await import("./moving/import.ts")).addImport,
   export: async () => (await import("./moving/export.ts")).addExport,
   tx: async () => (await import("./data/tx.ts")).addTx,
+  buckets: async () => (await import("./data/read.ts")).addBuckets,
   get: async () => (await import("./data/read.ts")).addGet,
   list: async () => (await import("./data/read.ts")).addList,
   history: async () => (await import("./data/read.ts")).addHistory,

@@ -1,7 +1,8 @@
-import type { ClientDocument } from "@cairn/client";
+import type { BucketSummary, ClientDocument } from "@cairn/client";
 import { revisionOf, splitKey } from "@cairn/client/protocol";
+import { formatCount, formatNumberOf } from "@cairn/text";
 import { command, type CommandRun } from "../options/command.ts";
-import { openNode, READ_OPTIONS, readQuery } from "../options/node-address.ts";
+import { openNode, READ_OPTIONS, readNode, readQuery } from "../options/node-address.ts";
 import { countValue, flag, type OptionSpec, repeatedValue, textValue } from "../options/option-specs.ts";
 import { documentRequest, pages, pathOfBucket } from "../requests/documents.ts";
 import { shorten } from "../terminal/columns.ts";
@@ -112,3 +113,31 @@ export const addList = command({
       );
   },
 });
+
+export const addBuckets = command({
+  syntax: "buckets",
+  description: "List the buckets with their documents and indexed fields",
+  examples: ["cairn buckets", "cairn buckets --json | jq .fields"],
+  options: READ_OPTIONS,
+  async act(run) {
+    await run.list(
+      await readNode<BucketSummary[]>(run, "/api/v1/buckets"),
+      ["BUCKET", "DOCUMENTS", "INDEXED FIELDS"],
+      ({ name, documents, fields }) => [
+        name,
+        formatCount(documents),
+        Object.entries(fields).map(fieldText).join(", ") || "none",
+      ],
+      ["DOCUMENTS"],
+    );
+  },
+});
+
+function fieldText([name, { counts, more }]: readonly [
+  name: string,
+  field: BucketSummary["fields"][string],
+]): string {
+  if (counts === null) return `${name} (being built)`;
+  const values = formatNumberOf(Object.keys(counts).length, "value");
+  return `${name} (${more ? "more than " : ""}${values})`;
+}
