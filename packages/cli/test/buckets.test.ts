@@ -1,7 +1,7 @@
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { expect, onTestFinished, test } from "vitest";
+import { expect, onTestFinished, test, vi } from "vitest";
 import { openEmbeddedTxLog } from "@cairn/engine";
 import { runNode } from "@cairn/node";
 import { quietSystem } from "@cairn/test-support/nodes/quiet-system";
@@ -18,9 +18,15 @@ async function startedNode() {
   onTestFinished(() => node.close());
   await node.ready;
   const env = { CAIRN_URL: node.url };
-  const run = (argv: readonly string[], options: { stdin?: string; isTTY?: boolean } = {}) =>
-    cairn(argv, new CapturedTerminal({ env, ...options }));
-  return { node, run };
+  const terminal = (options: { stdin?: string; isTTY?: boolean } = {}) =>
+    new CapturedTerminal({ env, ...options });
+  const run = (argv: readonly string[], options: Parameters<typeof terminal>[0] = {}) =>
+    cairn(argv, terminal(options));
+  return { node, terminal, run };
+}
+
+function puts(prefix: string, count: number) {
+  return Array.from({ length: count }, (_, n) => ["put", "pods", `${prefix}${n}`, n] as const);
 }
 
 function jsonLines({ stdout }: CommandResult): unknown[] {
@@ -49,4 +55,74 @@ test("buckets lists the buckets of a node with their documents and indexed field
     { name: "jobs", documents: 3, fields: { state: { counts: { done: 2, open: 1 }, more: false } } },
     { name: "pods", documents: 1, fields: {} },
   ]);
+});
+
+test("tx delete deletes the documents of a namespace and with a prefix, in transactions of a hundred", async () => {
+  const { node, run } = await startedNode();
+  await submit(node, ...puts("web-", 250), ...puts("db-", 3), ...puts("prod/web-", 120));
+  const txId = await submit(node, ["put", "jobs", "web-1", 1]);
+  const deleted = await run(["tx", "delete", "pods", "--namespace", "default", "--prefix", "web-"]);
+  expect(deleted).toMatchObject({
+    code: 0,
+    stdout: `deleted 250 documents, last transaction ${txId + 3}\n`,
+  });
+  expect(jsonLines(await run(["buckets", "--json"]))).toMatchObject([
+    { name: "jobs", documents: 1 },
+    { name: "pods", documents: 123 },
+  ]);
+  const json = await run(["tx", "delete", "pods", "--namespace", "prod", "--json"]);
+  expect(jsonLines(json)).toEqual([{ documents: 120, lastTxId: txId + 5 }]);
+  expect(jsonLines(await run(["tx", "delete", "pods", "--prefix", "web-", "--json"]))).toEqual([
+    { documents: 0, lastTxId: null },
+  ]);
+  expect(jsonLines(await run(["list", "pods", "--json"]))).toHaveLength(3);
+});
+
+test("tx delete of several documents that is interrupted is continued by the same command", async () => {
+  const { node, terminal, run } = await startedNode();
+  await submit(node, ...puts("p", 2_000));
+  const deleting = terminal();
+  const stopped = cairn(["tx", "delete", "pods", "--prefix", "p"], deleting);
+  await vi.waitFor(async () => expect((await node.buckets({})).buckets[0]?.documents).toBeLessThan(2_000), {
+    interval: 1,
+  });
+  deleting.signal("SIGINT");
+  const { code, stderr } = await stopped;
+  expect(code).toBe(130);
+  const [, before = ""] = /^INTERRUPTED: Interrupted; ([\d,]+) documents were deleted/.exec(stderr) ?? [];
+  const count = Number(before.replace(",", ""));
+  expect(count).toBeLessThan(2_000);
+  const again = jsonLines(await run(["tx", "delete", "pods", "--prefix", "p", "--json"]));
+  expect(again).toMatchObject([{ documents: 2_000 - count }]);
+});
+
+test("tx delete of several documents asks on a terminal, unless --yes is given", async () => {
+  const { node, run } = await startedNode();
+  await submit(node, ["put", "pods", "a", 1], ["put", "pods", "b", 2]);
+  const command = ["tx", "delete", "pods", "--namespace", "default"];
+  for (const stdin of ["", "no\n", "y"]) {
+    const { code, stderr } = await run(command, { isTTY: true, stdin });
+    expect([code, stderr]).toEqual([
+      0,
+      'Delete all documents of pods in the namespace "default"? Write yes to delete them:\nNothing was deleted.\n',
+    ]);
+  }
+  expect(jsonLines(await run(["list", "pods", "--json"]))).toHaveLength(2);
+  expect((await run([...command, "--prefix", "a"], { isTTY: true, stdin: "yes\n" })).stdout).toMatch(
+    /^deleted 1 document,/,
+  );
+  expect((await run([...command, "--yes"], { isTTY: true })).stdout).toMatch(/^deleted 1 document,/);
+});
+
+test.each([
+  [[]],
+  [["a", "--prefix", "a"]],
+  [["--prefix", "a", "--if-revision", "1"]],
+  [["--prefix", ""]],
+  [["--prefix", "a", "--namespace", ""]],
+])("tx delete pods %j is refused, and nothing is deleted", async (argv) => {
+  const { node, run } = await startedNode();
+  await submit(node, ["put", "pods", "a", 1]);
+  expect(await run(["tx", "delete", "pods", ...argv])).toMatchObject({ code: 2, stderr: /^USAGE: / });
+  expect(jsonLines(await run(["list", "pods", "--json"]))).toHaveLength(1);
 });

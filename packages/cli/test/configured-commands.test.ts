@@ -81,7 +81,8 @@ const INPUT: Readonly<Record<string, string>> = { apply: '{"events": {"keep": 10
 function run({ path: words, command }: Leaf, options: readonly string[]): Promise<CommandResult> {
   const name = words.at(-1) ?? "";
   const values = command.registeredArguments
-    .filter((one) => one.required)
+    // Without a key, tx delete needs options.
+    .filter((one) => one.required || one.name() === "key")
     .map((one) => VALUES[one.name()] ?? "?");
   const stdin = INPUT[name] ?? '{"ops": [["put", "pods", "b", 1]]}';
   // A variable names another node, but the command line takes precedence.

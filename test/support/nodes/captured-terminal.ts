@@ -22,7 +22,7 @@ export class CapturedOutput extends Writable implements Output {
 
 /** A terminal for commands that run in the test's own process. */
 export class CapturedTerminal implements Terminal {
-  readonly stdin: Readable;
+  readonly stdin: Readable & { readonly isTTY: boolean };
   readonly stdout: CapturedOutput;
   readonly stderr: CapturedOutput;
   readonly env: Record<string, string | undefined>;
@@ -38,7 +38,8 @@ export class CapturedTerminal implements Terminal {
       cwd?: string;
     } = {},
   ) {
-    this.stdin = Readable.from(options.stdin === undefined ? [] : [Buffer.from(options.stdin)]);
+    const stdin = Readable.from(options.stdin === undefined ? [] : [Buffer.from(options.stdin)]);
+    this.stdin = Object.assign(stdin, { isTTY: options.isTTY === true });
     this.stdout = new CapturedOutput(options.isTTY === true);
     this.stderr = new CapturedOutput(options.isTTY === true);
     this.env = options.env ?? {};

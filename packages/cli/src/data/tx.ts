@@ -1,13 +1,14 @@
-import { CairnError } from "@cairn/kv";
 import type { TxOutcome } from "@cairn/client";
 import { reasonWords } from "@cairn/client/protocol";
 import { command, commandGroup } from "../options/command.ts";
 import { askNode, NODE_OPTIONS, openNode } from "../options/node-address.ts";
-import { countValue, flag, wholeNumber } from "../options/option-specs.ts";
-import { documentRequest } from "../requests/documents.ts";
+import { countValue, flag, textValue, wholeNumber } from "../options/option-specs.ts";
+import { abortedError, documentRequest } from "../requests/documents.ts";
 import { readJsonArgument, readJsonInput } from "../terminal/input.ts";
 import { formatFields } from "../terminal/columns.ts";
+import { UsageError } from "../terminal/report-error.ts";
 import { writeJson } from "../terminal/terminal.ts";
+import { deleteMatching } from "./delete-matching.ts";
 
 interface DocumentWritten {
   readonly txId: number;
@@ -41,11 +42,27 @@ const addPut = command({
 });
 
 const addDelete = command({
-  syntax: "delete <bucket> <key>",
-  description: "Delete a document",
-  examples: ["cairn tx delete pods default/web-0"],
-  options: WRITE,
+  syntax: "delete <bucket> [key]",
+  description: "Delete a document, or all documents of a namespace or with a prefix",
+  examples: ["cairn tx delete pods default/web-0", "cairn tx delete pods --namespace default --prefix web-"],
+  options: {
+    ...WRITE,
+    namespace: textValue("<namespace>", "delete the documents in this namespace"),
+    prefix: textValue("<prefix>", "delete the documents whose name begins with this prefix"),
+    yes: flag("delete them without asking, even on a terminal"),
+  },
   async act(run, bucket, key) {
+    const { namespace, prefix } = run.options;
+    const isOne = namespace === undefined && prefix === undefined;
+    if (isOne !== (key !== undefined) || (!isOne && run.options.ifRevision !== undefined))
+      throw new UsageError(
+        "Name either one document, or those of a namespace or with a prefix.",
+        "Give its key, optionally with --if-revision, or --namespace, --prefix or both without a key.",
+      );
+    // A variable of a shell that is empty by mistake would otherwise mean every document.
+    if (namespace === "" || prefix === "")
+      throw new UsageError("--namespace and --prefix must not be empty.", "Name a namespace or a prefix.");
+    if (key === undefined) return await deleteMatching(run, bucket, { namespace, prefix });
     const headers = ifMatch(run.options.ifRevision);
     const request = { method: "DELETE" as const, ...documentRequest(bucket, key), headers };
     const result = await askNode<DocumentWritten>(run, request);
@@ -66,7 +83,7 @@ const addEvict = command({
   options: NODE_OPTIONS,
   async act(run, bucket, key) {
     const outcome = await (await openNode(run)).transact(JSON.stringify({ ops: [["evict", bucket, key]] }));
-    if (!outcome.committed) throw aborted(outcome);
+    if (!outcome.committed) throw abortedError(outcome);
     const where = "cairn evictions shows where its bytes may still be stored";
     await run.answer(outcome, `evicted as transaction ${outcome.txId}; ${where}`);
   },
@@ -81,7 +98,7 @@ const addSubmit = command({
     const body = await readJsonInput(file, run.terminal);
     const outcome = await (await openNode(run)).transact(body);
     if (run.json) await writeJson(run.terminal.stdout, outcome);
-    if (!outcome.committed) throw aborted(outcome);
+    if (!outcome.committed) throw abortedError(outcome);
     if (!run.json) await run.line(`committed as transaction ${outcome.txId}`);
   },
 });
@@ -109,11 +126,3 @@ const addShow = command({
 });
 
 export const addTx = commandGroup("tx", "Write documents", [addPut, addDelete, addEvict, addSubmit, addShow]);
-
-function aborted({ txId, reason }: TxOutcome): CairnError {
-  return new CairnError(
-    "CONFLICT",
-    `Transaction ${txId} was aborted: ${reasonWords(reason)}.`,
-    "Correct the transaction and submit it again. None of its operations took effect.",
-  );
-}

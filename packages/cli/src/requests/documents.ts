@@ -1,4 +1,5 @@
-import { bucketPath, nextCursor, type NodeRequest, LIMITS } from "@cairn/client/protocol";
+import type { TxOutcome } from "@cairn/client";
+import { bucketPath, nextCursor, type NodeRequest, LIMITS, reasonWords } from "@cairn/client/protocol";
 import { CairnError } from "@cairn/kv";
 import { bucketProblem, RESERVED_BUCKETS } from "@cairn/text";
 import type { NodeClient } from "./node-client.ts";
@@ -42,4 +43,12 @@ export async function* pages<T>(
     left -= items.length;
     yield { items, more: cursor !== undefined || items.length < all.length };
   } while (cursor !== undefined && left > 0);
+}
+
+export function abortedError({ txId, reason }: TxOutcome): CairnError {
+  return new CairnError(
+    "CONFLICT",
+    `Transaction ${txId} was aborted: ${reasonWords(reason)}.`,
+    "Correct the transaction and submit it again. None of its operations took effect.",
+  );
 }

@@ -9,7 +9,7 @@ export type Output = Writable & {
 
 /** A command's view of its process, which tests replace. */
 export interface Terminal {
-  readonly stdin: Readable;
+  readonly stdin: Readable & { readonly isTTY?: boolean };
   readonly stdout: Output;
   readonly stderr: Output;
   readonly env: Readonly<Record<string, string | undefined>>;
