@@ -1,4 +1,4 @@
-import { mkdtemp, rm } from "node:fs/promises";
+import { mkdtemp, readFile, rm } from "node:fs/promises";
 import { createServer, type RequestListener, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
@@ -44,6 +44,11 @@ function watching(...argv: readonly string[]) {
   return { terminal, result: cairn(["watch", ...argv], terminal) };
 }
 
+async function txIdsIn(file: string): Promise<number[]> {
+  const lines = (await readFile(file, "utf8")).trim().split("\n");
+  return lines.map((line) => (JSON.parse(line) as { txId: number }).txId);
+}
+
 describe("cairn watch", () => {
   it("prints past and new changes until it is interrupted", async () => {
     await submit(node, ["put", "pods", "a", { n: 1 }], ["put", "nodes", "b", 2]);
@@ -80,6 +85,39 @@ describe("cairn watch", () => {
       ],
     });
     expect(JSON.parse(second ?? "")).toMatchObject({ txId: txId + 2, changes: [{ name: "d" }] });
+  });
+
+  it("runs a command for each transaction, one at a time and in order, and stops with its exit code", async () => {
+    for (const n of [1, 2, 3, 4]) await submit(node, ["put", "pods", "a", n], ["put", "pods", "b", n]);
+    const [handled, running] = [path.join(folder, "handled"), path.join(folder, "running")];
+    // mkdir fails if another command is running.
+    const command = `mkdir ${running} && cat >> ${handled} && rmdir ${running}`;
+    const [from, third] = [await positionAfter(node, 1), await positionAfter(node, 3)];
+    const failing = `${command} && ! grep -q '"txId":4' ${handled} || exit 7`;
+    const { code, stdout, stderr } = await watching("pods", "--from", from, "--exec", failing).result;
+    expect([code, stdout]).toEqual([7, ""]);
+    expect(stderr).toMatch(/^COMMAND_FAILED: The command failed for transaction 4, with exit code 7\.\n/);
+    const [, next = ""] = /\n {2}hint: .* continue with --from (\S+)\.\n$/.exec(stderr) ?? [];
+    expect(next).toBe(third);
+    expect(await txIdsIn(handled)).toEqual([2, 3, 4]);
+    expect(await watching("pods", "--from", next, "--exec", command, "--limit", "2").result).toMatchObject({
+      code: 0,
+      stderr: "",
+    });
+    expect(await txIdsIn(handled)).toEqual([2, 3, 4, 4, 5]);
+    const { stdout: printed } = await watching("--from", from, "--json", "--limit", "1").result;
+    expect((await readFile(handled, "utf8")).slice(0, printed.length)).toBe(printed);
+  });
+
+  it.each([
+    ["true", 0],
+    ["kill -9 $$", 137],
+    ["no-such-command 2> /dev/null", 127],
+  ])("with the command %s, which reads nothing, ends with %i", async (command, expected) => {
+    await submit(node, ["put", "pods", "a", "x".repeat(500_000)]);
+    const from = await positionAfter(node, 1);
+    const { code } = await watching("--from", from, "--exec", command, "--limit", "1").result;
+    expect(code).toBe(expected);
   });
 
   it("continues at the next node when a connection breaks, without losing or repeating a change", async () => {

@@ -1,3 +1,5 @@
+import { spawn } from "node:child_process";
+import { constants } from "node:os";
 import type { ClientTransaction, Position } from "@cairn/client";
 import { backoffMs, systemClock, CairnError, isCairnError } from "@cairn/kv";
 import { type FollowedTransaction, followStream, LIST_FIRST, WatchEndedError } from "@cairn/client/protocol";
@@ -7,6 +9,7 @@ import { NODES_OPTIONS, openNodes } from "../options/node-address.ts";
 import { countValue, textValue } from "../options/option-specs.ts";
 import { NoAnswerError, type NodeClient } from "../requests/node-client.ts";
 import { shorten } from "../terminal/columns.ts";
+import { CommandFailedError } from "../terminal/report-error.ts";
 import { printable } from "../terminal/terminal.ts";
 
 export const addWatch = command({
@@ -15,15 +18,20 @@ export const addWatch = command({
   examples: [
     "cairn watch pods --namespace default",
     "cairn watch --from 0 --json --url http://10.0.0.1:3000 --url http://10.0.0.2:3000",
+    "cairn watch flags --exec './reload-flags.sh'",
   ],
   options: {
     ...NODES_OPTIONS,
     namespace: textValue("<namespace>", "print only changes in this namespace"),
     from: textValue("<position>", "begin at this position; 0 is the beginning (default: the end)"),
     limit: countValue("<count>", "stop after this many transactions", 1),
+    exec: textValue(
+      "<command>",
+      "instead of printing, run this command of the shell for each transaction, with its JSON on standard input",
+    ),
   },
   async act(run, bucket) {
-    const { namespace, from, limit = Infinity } = run.options;
+    const { namespace, from, limit = Infinity, exec } = run.options;
     if (from !== undefined) parsePosition(from, "--from");
     const stop = new AbortController();
     run.defer(run.terminal.onSignal(["SIGINT", "SIGTERM"], () => stop.abort()));
@@ -32,9 +40,13 @@ export const addWatch = command({
       if (!run.json) void run.tell(printable(`${reason} Continuing ${where}.`));
     };
     let shown = 0;
-    const watched = { bucket, namespace, from, signal: stop.signal, onLeft };
+    // The watch begins with a heartbeat, so this is known before the first transaction.
+    let handled = from ?? "0";
+    const onPosition = (position: Position): void => void (handled = position);
+    const watched = { bucket, namespace, from, signal: stop.signal, onLeft, onPosition };
     for await (const { transaction, json } of followWatch(await openNodes(run), watched)) {
-      for (const line of run.json ? [json] : changeLines(transaction)) await run.line(line);
+      if (exec !== undefined) await handle(exec, transaction.txId, json, handled);
+      else for (const line of run.json ? [json] : changeLines(transaction)) await run.line(line);
       shown += 1;
       if (shown >= limit) break;
     }
@@ -51,6 +63,20 @@ function changeLines({ txId, txTime, changes }: ClientTransaction<unknown>): rea
   });
 }
 
+/** Runs a command of the shell with the transaction on its standard input. Throws if it fails, so that no later one is handled. */
+async function handle(script: string, txId: number, json: string, from: string): Promise<void> {
+  const child = spawn(script, { shell: true, stdio: ["pipe", "inherit", "inherit"] });
+  // A command need not read its input.
+  child.stdin.on("error", () => undefined).end(`${json}\n`);
+  const exitCode = await new Promise<number>((resolve, reject) => {
+    child.once("error", reject);
+    child.once("exit", (code, signal) =>
+      resolve(code ?? 128 + (signal === null ? 0 : constants.signals[signal])),
+    );
+  });
+  if (exitCode !== 0) throw new CommandFailedError(exitCode, txId, from);
+}
+
 const PAUSES = { firstMs: 200, maxMs: 15_000 };
 
 interface FollowOptions {
@@ -60,6 +86,7 @@ interface FollowOptions {
   readonly bucket: string | undefined;
   readonly namespace: string | undefined;
   /** Called with the reason when a node is abandoned, before the next node (or the same one) is tried. */
+  readonly onPosition: (position: Position) => void;
   readonly onLeft: (reason: string, from: Position | undefined) => void;
 }
 

@@ -33,6 +33,19 @@ export class UsageError extends Error {
   }
 }
 
+/** The error for a command of the user's that failed, whose exit code becomes that of the process. */
+export class CommandFailedError extends Error {
+  readonly exitCode: number;
+  readonly hint: string;
+
+  constructor(exitCode: number, txId: number, from: string) {
+    super(`The command failed for transaction ${txId}, with exit code ${exitCode}.`);
+    this.name = "CommandFailedError";
+    this.exitCode = exitCode;
+    this.hint = `Every transaction before it was handled. Remove the cause, and continue with --from ${from}.`;
+  }
+}
+
 /** The error for problems that a command was asked to look for, which leads to exit code 1, whatever its code. */
 export class ProblemsFoundError extends CairnError {}
 
@@ -130,9 +143,10 @@ function describe(error: unknown): Described {
   if (error instanceof UsageError) {
     return { code: "USAGE", message: error.message, hint: error.hint, exitCode: EXIT.usage };
   }
-  if (error instanceof InterruptedError) {
+  if (error instanceof InterruptedError || error instanceof CommandFailedError) {
     const { message, hint, exitCode } = error;
-    return { code: "INTERRUPTED", message, hint, exitCode };
+    const code = error instanceof InterruptedError ? "INTERRUPTED" : "COMMAND_FAILED";
+    return { code, message, hint, exitCode };
   }
   if (error instanceof CommanderError) {
     const isIncomplete = error.code === "commander.help";
