@@ -1,13 +1,28 @@
 #!/usr/bin/env node
 import { RUN_AGAIN } from "./terminal/run-again.ts";
 
-// A process that may open too few files cannot load its modules, not even the one that reports errors.
-const loaded = await import("./run-process.ts").catch((error: Error) => {
+/** The oldest Node on which Cairn runs, as `engines` in package.json says. */
+const OLDEST_NODE = "20.19";
+
+const [needed = 0, neededMinor = 0] = OLDEST_NODE.split(".").map(Number);
+const [major = 0, minor = 0] = process.versions.node.split(".").map(Number);
+// The other modules use what an older Node lacks.
+if (major < needed || (major === needed && minor < neededMinor)) {
+  const message = `Cairn needs Node ${OLDEST_NODE} or later, and this is Node ${process.versions.node} (${process.execPath}).`;
+  refuse(message, "Install a newer Node, or put one first in PATH, and run the command again.");
+} else {
+  // A process that may open too few files cannot load its modules, not even the one that reports errors.
+  const loaded = await import("./run-process.ts").catch((error: Error) =>
+    refuse(`The program's files cannot be loaded: ${error.message}.`, RUN_AGAIN),
+  );
+  await loaded?.runProcess(process.argv.slice(2));
+}
+
+/** Reports an error without any other module. */
+function refuse(message: string, hint: string): undefined {
   const code = "SYSTEM_REFUSED";
-  const message = `The program's files cannot be loaded: ${error.message}.`;
-  const json = JSON.stringify({ error: { code, message, hint: RUN_AGAIN } });
-  const text = `${code}: ${message}\n  hint: ${RUN_AGAIN}`;
+  const json = JSON.stringify({ error: { code, message, hint } });
+  const text = `${code}: ${message}\n  hint: ${hint}`;
   process.stderr.write(`${process.argv.includes("--json") ? json : text}\n`);
   process.exitCode = 3;
-});
-await loaded?.runProcess(process.argv.slice(2));
+}
