@@ -27,6 +27,8 @@ export interface PoolOptions {
  */
 export class NodePool {
   readonly #options: PoolOptions;
+  /** The addresses that have responded, so that this program can read their responses. */
+  readonly #answered = new Set<string>();
   #current = 0;
 
   constructor(options: PoolOptions) {
@@ -55,8 +57,8 @@ export class NodePool {
         // This node may be stuck although others are not. This call has run out of time, but the next one should use
         // another node.
         if (error.code === "TX_TIMEOUT") this.leave(at);
-        // This node cannot write to the log, and never will, so only another node may accept a transaction.
-        const isElsewhere = error.code === "LOG_READ_ONLY";
+        // This node cannot write to the log, or does not serve this page, and never will: only another node may.
+        const isElsewhere = error.code === "LOG_READ_ONLY" || isHidden(error);
         if (!isElsewhere && !isTransient(error)) throw error;
         this.leave(at);
         const { length } = this.#options.urls;
@@ -89,12 +91,20 @@ export class NodePool {
     const url = urls[at] ?? "";
     const attempt = new AbortController();
     const cancel = runAfter(attemptMs + waitMs, () => attempt.abort(new Error("no response in time")));
-    const signals = signal === undefined ? [attempt.signal] : [attempt.signal, signal];
+    const signals = AbortSignal.any(signal === undefined ? [attempt.signal] : [attempt.signal, signal]);
+    const noted: typeof fetch = async (...call) => {
+      const response = await fetch(...call);
+      this.#answered.add(url);
+      return response;
+    };
     try {
-      const sent = { ...rest, signal: AbortSignal.any(signals) };
-      return await read(await sendRequest({ url, token, transport: fetch }, sent));
+      const sent = { ...rest, signal: signals };
+      return await read(await sendRequest({ url, token, transport: noted }, sent));
     } catch (error) {
-      throw error instanceof CairnClientError ? error : unreachable(url, attempt.signal.reason ?? error);
+      if (error instanceof CairnClientError) throw error;
+      const isFirst = !signals.aborted && !this.#answered.has(url);
+      if (isFirst && (await isHiddenFromPage(fetch, url, signals))) throw hidden(url, error);
+      throw unreachable(url, attempt.signal.reason ?? error);
     } finally {
       cancel();
     }
@@ -104,4 +114,45 @@ export class NodePool {
 /** Returns whether the request may succeed at another node, or later at the same node. */
 export function isTransient({ code, status }: CairnClientError): boolean {
   return code === "UNREACHABLE" || (status === 503 && code !== "TX_TIMEOUT");
+}
+
+/** The origin of the page that runs this program. Outside a browser, it is undefined. */
+function pageOrigin(): string | undefined {
+  return (globalThis as { readonly origin?: string }).origin;
+}
+
+/**
+ * Returns whether something responds at `url`, but the browser hides its responses from this page. To scripts, that
+ * looks like no response. A server that has started only after the failure passes both probes, in this order.
+ */
+async function isHiddenFromPage(
+  fetch: PoolOptions["fetch"],
+  url: string,
+  signal: AbortSignal,
+): Promise<boolean> {
+  const origin = pageOrigin();
+  if (origin === undefined || origin === new URL(url).origin) return false;
+  const responds = async (mode: "no-cors" | "cors"): Promise<boolean> =>
+    await fetch(`${url}/health/live`, { mode, signal }).then(
+      () => true,
+      () => false,
+    );
+  return (await responds("no-cors")) && !(await responds("cors")) && !signal.aborted;
+}
+
+function hidden(url: string, cause: unknown): CairnClientError {
+  const origin = pageOrigin();
+  return new CairnClientError(
+    "FORBIDDEN",
+    `Something responds at ${url}, but does not permit pages of ${origin} to read its responses.`,
+    {
+      hint: `Add "${origin}" to cors-origins in cairn/http-server of the node, and restart it. If the node is behind a proxy, check that the proxy reaches it.`,
+      cause,
+    },
+  );
+}
+
+/** Returns whether the browser hid the response; a node that refuses a request itself has a status. */
+function isHidden({ code, status }: CairnClientError): boolean {
+  return code === "FORBIDDEN" && status === 0;
 }
