@@ -140,11 +140,9 @@ function scrubText(
   { at, durationMs, bytes }: NonNullable<NodeStatus["index"]["lastScrub"]>,
   now: number,
 ): string {
-  const compared =
-    bytes === 0
-      ? "none, because the index has no tables yet"
-      : `${formatBytes(bytes)} in ${formatDuration(durationMs)}`;
-  return `${compared}, ${formatRelative(at, now)}`;
+  const ago = formatRelative(at, now);
+  if (bytes === 0) return `${ago}; the index had no tables to compare yet`;
+  return `${formatBytes(bytes)} in ${formatDuration(durationMs)}, ${ago}`;
 }
 
 function joinText({ phase, join }: NodeStatus): string {

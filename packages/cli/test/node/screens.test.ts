@@ -126,6 +126,10 @@ describe("the status screen", () => {
     const { index } = await new MemoryNode().status();
     const lastScrub = { at: "2026-11-20T06:00:00.000Z", durationMs: 86_400_000, bytes: 4_194_304 };
     expect(await screen({ index: { ...index, lastScrub } })).toMatch(/^Scrubbed +4 MiB in 1 d, 1 h ago$/m);
+    const empty = { ...lastScrub, bytes: 0 };
+    expect(await screen({ index: { ...index, lastScrub: empty } })).toMatch(
+      /^Scrubbed +1 h ago; the index had no tables to compare yet$/m,
+    );
     expect(await screen({})).not.toContain("Scrubbed");
   });
 
