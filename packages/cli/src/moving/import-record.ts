@@ -29,8 +29,10 @@ export interface ImportRecord {
 export interface ImportSource {
   /** The records, in arrays whose size is bounded. */
   readonly records: AsyncIterable<readonly ImportRecord[]>;
-  /** The number of records, if it is known when the import begins. */
+  /** The number of records, or of bytes with {@link bytesRead}, if it is known when the import begins. */
   readonly total: number | undefined;
+  /** Present if only the size of the source is known: returns the number of bytes that were read so far. */
+  readonly bytesRead?: (() => number) | undefined;
   close(): void | Promise<void>;
 }
 

@@ -3,7 +3,7 @@ import { sourceUnreadable } from "./source-unreadable.ts";
 import { appendFile } from "node:fs/promises";
 import { resolve } from "node:path";
 import { CairnError, systemErrorCode, systemErrorOf } from "@cairn/kv";
-import { formatCount, formatNumberOf, bucketProblem, DEFAULT_NAMESPACE } from "@cairn/text";
+import { formatBytes, formatCount, formatNumberOf, bucketProblem, DEFAULT_NAMESPACE } from "@cairn/text";
 import { command, commandGroup, type CommandRun } from "../options/command.ts";
 import { NODE_OPTIONS, type NodeOptions, openNode } from "../options/node-address.ts";
 import { type OptionSpec, type OptionValues, parsedValue, textValue } from "../options/option-specs.ts";
@@ -156,10 +156,14 @@ async function runImport(
   const source = await openSource();
   run.defer(source.close);
   const signal = run.interruptible("a part of the documents was imported", REPEAT);
-  const display = run.progress("importing", source.total, formatCount);
+  const { total, bytesRead } = source;
+  const display = run.progress("importing", total, bytesRead === undefined ? formatCount : formatBytes);
   const progress = await importRecords(node, source.records, {
     signal,
-    onProgress: ({ read, written }) => display.update(read, `${formatCount(written)} written`),
+    onProgress: ({ read, written }) => {
+      const records = bytesRead === undefined ? "" : `${formatNumberOf(read, "record")}, `;
+      display.update(bytesRead?.() ?? read, `${records}${formatCount(written)} written`);
+    },
     onRetry: ({ code, message }) => void run.tell(`${code}: ${message} Retrying.`),
     onRefused: (record, refusal) => {
       refused += 1;

@@ -28,7 +28,16 @@ export async function openNdjsonSource(
     const place = placeOfMember(line, keyMember, placement);
     return [isRefusal(place) ? place : { ...place, json: JSON.stringify(line) }];
   };
-  return { records: readRecords(input.lines, resultsOf), total: undefined, close: input.close };
+  let read = 0;
+  const counted = async function* (): AsyncGenerator<Buffer> {
+    for await (const piece of input.lines) {
+      read += piece.length;
+      yield piece;
+    }
+  };
+  const bytesRead = input.bytes === undefined ? undefined : (): number => read;
+  const records = readRecords(counted(), resultsOf);
+  return { records, total: input.bytes, bytesRead, close: input.close };
 }
 
 async function* readRecords(

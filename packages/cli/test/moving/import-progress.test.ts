@@ -1,0 +1,23 @@
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { expect, onTestFinished, test } from "vitest";
+import { cairn, CapturedTerminal } from "@cairn/test-support/nodes/captured-terminal";
+import { serve } from "@cairn/test-support/nodes/served-node";
+
+test("an import of a file shows how much of it was imported, in percent; one of a pipe cannot", async () => {
+  const dir = await mkdtemp(join(tmpdir(), "cairn-import-"));
+  onTestFinished(() => rm(dir, { recursive: true }));
+  const lines = Array.from({ length: 500 }, (_, n) => `{"ops":[["put","pods","p${n}",${n}]]}\n`).join("");
+  const file = join(dir, "pods.ndjson");
+  await writeFile(file, lines);
+  const shown: string[] = [];
+  for (const source of [file, "-"]) {
+    await using served = await serve();
+    const terminal = new CapturedTerminal({ env: { CAIRN_URL: served.url }, isTTY: true, stdin: lines });
+    const { code, stdout, stderr } = await cairn(["import", "ndjson", source], terminal);
+    expect([code, stdout]).toEqual([0, expect.stringContaining("500 written")]);
+    shown.push(stderr);
+  }
+  expect(shown).toEqual([expect.stringMatching(/importing .*100 % .*500 records, 500 written/s), ""]);
+});
