@@ -24,10 +24,14 @@ declare function deliver(...given: readonly unknown[]): Promise<void>;
 const OWN_MODULES = `
 import { type CheckpointStore, filesystemStore } from "@cairn/checkpoint";
 import { memoryProvider } from "@cairn/kv";
-export const MyStore = function (): CheckpointStore {
-  return filesystemStore({ path: "." });
-} as unknown as new () => CheckpointStore;
+export const MyStore = function (path: string): CheckpointStore {
+  return filesystemStore({ path });
+} as unknown as new (path: string) => CheckpointStore;
 export const myProvider = memoryProvider;
+`;
+const PLACES = `
+export declare function newPlace(): string;
+export declare function unplug(place: string): Promise<void>;
 `;
 
 let folder = "";
@@ -58,6 +62,7 @@ it("every block of TypeScript in the documentation compiles", async () => {
   await mkdir(path.join(folder, "test"));
   await mkdir(path.join(folder, "src"));
   await writeFile(path.join(folder, "src/my-store.ts"), OWN_MODULES);
+  await writeFile(path.join(folder, "test/places.ts"), PLACES);
   let count = 0;
   for (const page of await pages()) {
     for (const { language, text } of await fencedBlocks(path.join(ROOT, page))) {
