@@ -14,6 +14,7 @@ import { WatchCompactedError } from "../index/read/watch-compacted.ts";
 import type { FairReader } from "./fair-reads.ts";
 import type { WatchConnection, WatchedPosition } from "./watch-event.ts";
 import { type WatchFeed, watchedPosition } from "./watch-feed.ts";
+import { delivered } from "./delivered.ts";
 import { filterKey } from "./watch-router.ts";
 import { checkQuery, HEARTBEAT_MS } from "./watch-session.ts";
 
@@ -46,23 +47,27 @@ export interface StatesBatch {
 const CLEAR: readonly StateChange[] = [{ op: "clear" }];
 
 /**
- * Yields batches that keep a copy of documents exact, whatever policies remove: first all documents, unless the log and
+ * Returns batches that keep a copy of documents exact, whatever policies remove: first all documents, unless the log and
  * the index still contain `from`, and then the states of the keys that changed. Ends when the node leaves its index, or
  * the signal is aborted.
  */
-export async function* followStates(
+export function followStates(query: FollowQuery, open: () => WatchFeed): AsyncIterable<StatesBatch> {
+  return delivered((deliver) => followSteps(query, open, deliver));
+}
+
+async function* followSteps(
   query: FollowQuery,
   open: () => WatchFeed,
-): AsyncGenerator<StatesBatch, void> {
+  deliver: (batch: StatesBatch) => void,
+): AsyncGenerator<void, void> {
   const from = checkQuery(query);
   const feed = open();
   const { pages } = feed.source;
   feed.listener.opened();
-  const session = new FollowSession(feed, query);
+  const session = new FollowSession(feed, query, deliver);
   try {
-    for await (const batch of session.run(from)) {
-      session.deliveredAt = performance.now();
-      yield batch;
+    for await (const _ of session.run(from)) {
+      yield;
       pages.release(session);
     }
   } finally {
@@ -73,20 +78,23 @@ export async function* followStates(
 
 class FollowSession implements FairReader {
   served = 0;
-  deliveredAt = 0;
   readonly #feed: WatchFeed;
   readonly #query: FollowQuery;
+  readonly #deliverBatch: (batch: StatesBatch) => void;
   readonly #heartbeatMs: number;
+  #deliveredAt = performance.now();
   /** Whether the last batch was complete. */
   #isComplete = false;
 
-  constructor(feed: WatchFeed, query: FollowQuery) {
+  constructor(feed: WatchFeed, query: FollowQuery, deliver: (batch: StatesBatch) => void) {
     this.#feed = feed;
     this.#query = query;
+    this.#deliverBatch = deliver;
     this.#heartbeatMs = query.heartbeatMs ?? HEARTBEAT_MS;
   }
 
-  async *run(from: MarkedPlace | undefined): AsyncGenerator<StatesBatch, void> {
+  /** Delivers one batch before each `yield`. */
+  async *run(from: MarkedPlace | undefined): AsyncGenerator<void, void> {
     let place = from === undefined ? undefined : yield* this.#resumed(from);
     while (!this.isGone) {
       try {
@@ -107,7 +115,7 @@ class FollowSession implements FairReader {
   /** A program may take its time: its page is its own memory. */
   get stalledSince(): number | undefined {
     const { connection } = this.#query;
-    return connection === undefined ? this.deliveredAt : connection.stalledSince;
+    return connection === undefined ? this.#deliveredAt : connection.stalledSince;
   }
 
   drop(): void {
@@ -118,7 +126,7 @@ class FollowSession implements FairReader {
   }
 
   /** Returns the place if the log and the index contain it; undefined if not. */
-  async *#resumed(from: MarkedPlace): AsyncGenerator<StatesBatch, WatchedPosition | undefined> {
+  async *#resumed(from: MarkedPlace): AsyncGenerator<void, WatchedPosition | undefined> {
     const { source } = this.#feed;
     const position = formatPosition(from);
     while (!this.isGone && source.position.txId < from.txId) {
@@ -126,7 +134,7 @@ class FollowSession implements FairReader {
       if (source.position.txId >= from.txId) break;
       const end = await source.logEnd();
       if (end !== undefined && end < from.txId) return undefined;
-      yield { position, txId: from.txId, txTime: null, complete: false, changes: [] };
+      yield this.#deliver({ position, txId: from.txId, txTime: null, complete: false, changes: [] });
     }
     if (this.isGone) return undefined;
     const found = await source.place(from.txId, this.#query.bucket, this);
@@ -134,8 +142,8 @@ class FollowSession implements FairReader {
     return found?.at?.position === position ? found.at : undefined;
   }
 
-  /** Yields all documents. Returns the place at which this began: what changed since may have been missed. */
-  async *#scan(): AsyncGenerator<StatesBatch, WatchedPosition | undefined> {
+  /** Delivers all documents. Returns the place at which this began: what changed since may have been missed. */
+  async *#scan(): AsyncGenerator<void, WatchedPosition | undefined> {
     let begun: WatchedPosition | undefined;
     let after: Uint8Array | undefined;
     let changes = CLEAR;
@@ -147,7 +155,7 @@ class FollowSession implements FairReader {
       changes = [...changes, ...page.changes];
       const position = after === undefined ? begun.position : undefined;
       this.#isComplete = changes[0]?.op === "clear" && after === undefined;
-      yield { ...batchAt(begun), position, complete: this.#isComplete, changes };
+      yield this.#deliver({ ...batchAt(begun), position, complete: this.#isComplete, changes });
       changes = [];
     } while (after !== undefined);
     return begun;
@@ -172,33 +180,40 @@ class FollowSession implements FairReader {
     return await this.#feed.source.states(this, key, (rows, state) => keyStates(rows, state, rowKeys));
   }
 
-  /** Yields the states of the keys that change after a place, until the node leaves its index. */
-  async *#changes(begin: WatchedPosition): AsyncGenerator<StatesBatch, void> {
+  /** Delivers the states of the keys that change after a place, until the node leaves its index. */
+  async *#changes(begin: WatchedPosition): AsyncGenerator<void, void> {
     const { source } = this.#feed;
     let place = begin;
-    let sentAt = performance.now();
     while (!this.isGone) {
-      const waitMs = sentAt + this.#heartbeatMs - performance.now();
-      if (this.#isComplete && source.position.txId === place.txId && waitMs > 0) {
+      const waitMs = this.#deliveredAt + this.#heartbeatMs - performance.now();
+      if (this.#isComplete && source.position.txId === place.txId && waitMs > 0)
         await this.#feed.arrival(place.txId + 1, waitMs, this.#query.signal);
-        continue;
-      }
-      const read = await this.#changed(place.txId);
-      let [part, isWhole]: [StatesOfKeys | undefined, boolean] = [read, read?.isEnd === true];
-      for (; part !== undefined && part.rest.length > 0; isWhole = false) {
-        yield { ...batchAt(place), complete: false, changes: part.changes };
-        // What follows is read later, so it may be newer than what was sent.
-        part = await this.#rest(part.rest);
-      }
-      if (read === undefined || part === undefined || this.isGone) return;
-      place = read.end ?? place;
-      const { changes } = part;
-      if (changes.length > 0 || isWhole !== this.#isComplete || waitMs <= 0) {
-        yield { ...batchAt(place), complete: isWhole, changes };
-        sentAt = performance.now();
-      }
-      this.#isComplete = isWhole;
+      // What this has read is not kept while the follower waits.
+      else place = yield* this.#step(place, waitMs <= 0);
     }
+  }
+
+  /** Delivers what changed after a place, or its position if `isDue`. Returns the place that was reached. */
+  async *#step(place: WatchedPosition, isDue: boolean): AsyncGenerator<void, WatchedPosition> {
+    const read = await this.#changed(place.txId);
+    let part: StatesOfKeys | undefined = read;
+    let isWhole = read?.isEnd === true;
+    for (; part !== undefined && part.rest.length > 0; isWhole = false) {
+      yield this.#deliver({ ...batchAt(place), complete: false, changes: part.changes });
+      // What follows is read later, so it may be newer than what was sent.
+      part = await this.#rest(part.rest);
+    }
+    if (read === undefined || part === undefined || this.isGone) return place;
+    const reached = read.end ?? place;
+    const isNews = part.changes.length > 0 || isWhole !== this.#isComplete || isDue;
+    this.#isComplete = isWhole;
+    if (isNews) yield this.#deliver({ ...batchAt(reached), complete: isWhole, changes: part.changes });
+    return reached;
+  }
+
+  #deliver(batch: StatesBatch): void {
+    this.#deliveredAt = performance.now();
+    this.#deliverBatch(batch);
   }
 }
 

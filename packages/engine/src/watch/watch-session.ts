@@ -1,6 +1,7 @@
 import { CairnError, isCairnError } from "@cairn/kv";
 import type { TxId } from "@cairn/client";
 import { bucketProblem, keyProblem, type MarkedPlace, parsePosition, formatPosition } from "@cairn/text";
+import { delivered } from "./delivered.ts";
 import type { Batch, Subscription } from "./subscription.ts";
 import type { CutoffEvent, Watch, WatchedPosition, WatchEvent, WatchQuery } from "./watch-event.ts";
 import { compacted, regressed, WatchCompactedError } from "../index/read/watch-compacted.ts";
@@ -24,39 +25,14 @@ const SLOW: FeedEnd = {
 
 /** Returns a watch of the feed that `open` returns when the watch is iterated. */
 export function watch(query: WatchQuery, open: () => WatchFeed): Watch {
-  const batches = (): AsyncIterable<readonly WatchEvent[]> => ({
-    [Symbol.asyncIterator]: () => new Batches(query, open),
-  });
+  const batches = (): AsyncIterable<readonly WatchEvent[]> =>
+    delivered((deliver) => watchSteps(query, open, deliver));
   return {
     batches,
     async *[Symbol.asyncIterator]() {
       for await (const events of batches()) yield* events;
     },
   };
-}
-
-/**
- * The batches of a watch. This is no generator, and those behind it yield nothing: the frame of a suspended generator
- * keeps what it last yielded, which would be a page for each watcher that waits for memory.
- */
-class Batches implements AsyncIterator<readonly WatchEvent[], void> {
-  readonly #ready: (readonly WatchEvent[])[] = [];
-  readonly #steps: AsyncGenerator<void, void>;
-
-  constructor(query: WatchQuery, open: () => WatchFeed) {
-    this.#steps = watchSteps(query, open, (events) => this.#ready.push(events));
-  }
-
-  async next(): Promise<IteratorResult<readonly WatchEvent[], void>> {
-    await this.#steps.next();
-    const value = this.#ready.shift();
-    return value === undefined ? { done: true, value } : { done: false, value };
-  }
-
-  async return(): Promise<IteratorReturnResult<void>> {
-    await this.#steps.return();
-    return { done: true, value: undefined };
-  }
 }
 
 async function* watchSteps(
