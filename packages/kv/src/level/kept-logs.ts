@@ -10,7 +10,7 @@ import { LevelRecordReader, recordsInFile } from "../files/level-records.ts";
 import { checkWriteAheadLogs, neededLogs } from "../files/write-ahead-logs.ts";
 import { changesOf } from "../files/write-batch.ts";
 import { innermost, locked } from "./level-errors.ts";
-import { isLockedElsewhere } from "./directory-claim.ts";
+import { isLockedElsewhere, whileLocked } from "./directory-claim.ts";
 
 /**
  * Checks the write-ahead logs of the database in `dir` before LevelDB opens it. Returns the result of {@link
@@ -38,12 +38,31 @@ const MISSING = ["ENOENT", "EISDIR"] as const;
 
 type Database = ClassicLevel<Uint8Array, Uint8Array>;
 
-/** Copies of the write-ahead logs that LevelDB must recover. They are kept until the recovery is proven complete. */
+/**
+ * Copies of the write-ahead logs that LevelDB must recover. They are kept until the recovery is proven complete. Of
+ * several processes that prepare to open the database, the one that opens it first removes them.
+ */
 interface KeptLogs {
   /** Applies what LevelDB skipped, then removes the copies. For a database that is open and not yet in use. */
   settle(level: Database): Promise<void>;
-  /** Removes the copies. Called if another process has the database open and recovers the logs itself. */
-  drop(): Promise<void>;
+}
+
+/**
+ * Runs `work` while no other process can open the database, which would move the logs on meanwhile. Without a temporary
+ * folder, which that needs, it runs at once: a full disk must not keep a node from starting.
+ */
+async function lockedIfPossible<T>(dir: string, work: () => Promise<T>): Promise<T> {
+  let isBegun = false;
+  const begun = (): Promise<T> => {
+    isBegun = true;
+    return work();
+  };
+  try {
+    return await whileLocked(dir, begun);
+  } catch (error) {
+    if (isBegun || isCairnError(error, "INDEX_LOCKED")) throw error;
+    return await unlessLocked(dir, work);
+  }
 }
 
 /** The pattern of LevelDB's message if it cannot see the file CURRENT, for whatever reason. */
@@ -77,13 +96,12 @@ export async function openKeepingLogs(
   dir: string,
   { exists, end }: BeforeOpening,
 ): Promise<Database> {
-  const kept = exists ? await unlessLocked(dir, () => keepLogs(dir, end)) : undefined;
+  const kept = exists ? await lockedIfPossible(dir, () => keepLogs(dir, end)) : undefined;
   // The database is not constructed earlier, because a ClassicLevel opens itself once it is constructed.
   const level = make();
   try {
     await level.open();
   } catch (error) {
-    if (systemErrorCode(innermost(error)) === "LEVEL_LOCKED") await kept?.drop();
     if (exists && NOT_SEEN.test(errorMessage(innermost(error)))) await requireUnseen(dir);
     throw error;
   }
@@ -124,7 +142,7 @@ async function keepLogs(dir: string, end: number | undefined): Promise<KeptLogs>
     // If there are several logs, one in the middle could be missing, and a sequence number that the manifest already
     // contains proves nothing.
     provable = end !== undefined && names.length === 1 && lastSequence < end - 1;
-    if (names.length === 0) return { settle: async () => undefined, drop: async () => undefined };
+    if (names.length === 0) return { settle: async () => undefined };
     await mkdir(preparing);
     for (const name of names) await share(join(dir, name), join(preparing, name));
     await rename(preparing, kept);
@@ -132,12 +150,13 @@ async function keepLogs(dir: string, end: number | undefined): Promise<KeptLogs>
   const numbers = levelFileNumbers(await readdir(kept), "log");
   return {
     async settle(level) {
+      // Another process has opened the database in the meantime, recovered it, and closed it.
+      if (!(await readdir(dir)).includes(KEPT_FOLDER)) return;
       const isProven =
         provable && end !== undefined && (await readCurrentManifest(dir)).manifest.lastSequence >= end - 1;
       if (!isProven) await applyAgain(level, kept, numbers);
       await removeCopies();
     },
-    drop: removeCopies,
   };
 }
 

@@ -1,6 +1,8 @@
+import { execFile } from "node:child_process";
 import { readdirSync, rmSync } from "node:fs";
 import { copyFile, mkdir, readdir } from "node:fs/promises";
 import { join } from "node:path";
+import { promisify } from "node:util";
 import { ClassicLevel } from "classic-level";
 import { describe, expect, it } from "vitest";
 import { checkWriteAheadLogs } from "../../src/files/write-ahead-logs.ts";
@@ -114,3 +116,32 @@ describe("a database that is opened", () => {
     expect(await readdir(dir)).not.toContain(KEPT_FOLDER);
   });
 });
+
+const OPEN = `
+import { levelProvider } from ${JSON.stringify(new URL("../../dist/bundle/index.js", import.meta.url).href)};
+const [dir, at] = process.argv.slice(1);
+while (Date.now() < Number(at));
+try {
+  const store = await levelProvider().open(dir);
+  console.log(String(await store.get(Buffer.from("last"))));
+  await store.close();
+} catch (error) {
+  console.log(error.code);
+}`;
+
+it(
+  "of processes that open it at the same moment, each has everything or finds it locked",
+  { timeout: 120_000 },
+  async () => {
+    const dir = directory.path("at-once");
+    await written(dir);
+    for (let round = 0; round < 12; round += 1) {
+      const at = String(Date.now() + 700);
+      const opened = Array.from({ length: 3 }, async () => {
+        const args = ["--input-type=module", "-e", OPEN, dir, at];
+        return (await promisify(execFile)(process.execPath, args)).stdout.trim();
+      });
+      for (const found of await Promise.all(opened)) expect(["49", "INDEX_LOCKED"]).toContain(found);
+    }
+  },
+);
