@@ -57,6 +57,8 @@ interface Flaw {
   readonly isSet: (config: KnownConfig) => boolean;
   readonly does: string | ((config: KnownConfig) => string);
   readonly cure?: (stream: string) => string;
+  /** The code of the warning. Defaults to `LOG_UNSAFE`. */
+  readonly code?: "TX_TOO_LARGE";
 }
 
 /** Returns the exact command of the NATS tool that changes a setting, with a remark. */
@@ -68,6 +70,9 @@ function edit(flag: string, more = ""): (stream: string) => string {
 function discardsOld({ discard }: StreamConfig): boolean {
   return discard !== DiscardPolicy.New;
 }
+
+/** A limit below this refuses ordinary transactions (bytes). */
+const SMALL_MESSAGE = 4_096;
 
 /** docs/nats.md lists them. */
 export const FLAWS: readonly Flaw[] = [
@@ -147,6 +152,14 @@ export const FLAWS: readonly Flaw[] = [
     cure: edit("--max-msgs-per-subject=-1"),
   },
   {
+    // A larger limit refuses only large transactions, whose senders are told.
+    setting: "max_msg_size",
+    isSet: ({ max_msg_size }) => max_msg_size > 0 && max_msg_size < SMALL_MESSAGE,
+    does: ({ max_msg_size }) => `refuses messages of more than ${max_msg_size} bytes`,
+    cure: edit("--max-msg-size=-1"),
+    code: "TX_TOO_LARGE",
+  },
+  {
     setting: "deny_delete",
     isSet: ({ deny_delete }) => !deny_delete,
     does: "allows single messages to be deleted, which leaves holes",
@@ -173,7 +186,7 @@ export const FLAWS: readonly Flaw[] = [
   },
 ];
 
-/** Returns `LOG_UNSAFE` for each unsafe setting of a stream. Throws `CONFIG_INVALID` if the stream cannot be a log. */
+/** Returns `LOG_UNSAFE`, or the code of the flaw, for each unsafe setting of a stream. Throws `CONFIG_INVALID` if the stream cannot be a log. */
 export function unsafeSettings(config: StreamConfig): CairnError[] {
   const { name } = config;
   const says = ({ does }: Flaw): string => (typeof does === "string" ? does : does(config));
@@ -187,7 +200,8 @@ export function unsafeSettings(config: StreamConfig): CairnError[] {
     );
   }
   return FLAWS.filter(({ isSet }) => isSet(config)).map(
-    (flaw) => new CairnError("LOG_UNSAFE", `The stream "${name}" ${says(flaw)}.`, flaw.cure?.(name)),
+    (flaw) =>
+      new CairnError(flaw.code ?? "LOG_UNSAFE", `The stream "${name}" ${says(flaw)}.`, flaw.cure?.(name)),
   );
 }
 

@@ -70,6 +70,14 @@ describe("the settings of a log's stream", () => {
     },
   );
 
+  it("are reported as refused writes if ordinary transactions are too large for the stream", () => {
+    const told = unsafeSettings(streamWith({ max_msg_size: 100 }));
+    expect(told).toMatchObject([{ code: "TX_TOO_LARGE", message: /more than 100 bytes/ }]);
+    expect(told[0]?.hint).toContain("--max-msg-size=-1");
+    for (const size of [-1, 1_048_576])
+      expect(unsafeSettings(streamWith({ max_msg_size: size }))).toEqual([]);
+  });
+
   it("cause a warning for storage in memory, which only a different stream can correct", () => {
     const told = unsafeSettings({ ...streamWith({}), storage: StorageType.Memory });
     expect(told).toMatchObject([{ code: "LOG_UNSAFE", hint: expect.stringContaining("Begin another log") }]);

@@ -106,10 +106,16 @@ function lifeFindings({ phase, failure, stalled }: NodeFacts): Finding[] {
   return findings;
 }
 
+/** The findings for warnings of the log. All others mean that it may lose transactions. */
+const LOG_WARNINGS: Readonly<Record<string, Parameters<typeof finding>[0]>> = {
+  LOG_UNREACHABLE: "log-unreachable",
+  TX_TOO_LARGE: "writes-refused",
+};
+
 function logFindings({ log, failure, join: { orphans, uncompared } }: NodeFacts): Finding[] {
   const findings = log.warnings
     .filter(({ message }) => message !== failure?.message)
-    .map((one) => finding(one.code === "LOG_UNREACHABLE" ? "log-unreachable" : "log-at-risk", one));
+    .map((one) => finding(LOG_WARNINGS[one.code] ?? "log-at-risk", one));
   if (log.refused !== null) {
     const message = `Transactions are refused: ${log.refused.message}`;
     findings.push(finding("writes-refused", { ...log.refused, message }));
