@@ -85,7 +85,7 @@ export class Bucket<T> {
       key,
       async (document) => {
         const changed = change(document === undefined ? undefined : await this.#valid(key, document));
-        return changed && ((await this.#valid(key, changed)) as T & Faithful<T>);
+        return changed === undefined ? undefined : ((await this.#valid(key, changed)) as T & Faithful<T>);
       },
       options,
     );
