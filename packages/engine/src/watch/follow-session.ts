@@ -12,6 +12,7 @@ import {
 } from "../index/read/states.ts";
 import { WatchCompactedError } from "../index/read/watch-compacted.ts";
 import type { FairReader } from "./fair-reads.ts";
+import { sessionSteps } from "./session-steps.ts";
 import type { WatchConnection, WatchedPosition } from "./watch-event.ts";
 import { type WatchFeed, watchedPosition } from "./watch-feed.ts";
 import { delivered } from "./delivered.ts";
@@ -62,18 +63,8 @@ async function* followSteps(
 ): AsyncGenerator<void, void> {
   const from = checkQuery(query);
   const feed = open();
-  const { pages } = feed.source;
-  feed.listener.opened();
   const session = new FollowSession(feed, query, deliver);
-  try {
-    for await (const _ of session.run(from)) {
-      yield;
-      pages.release(session);
-    }
-  } finally {
-    pages.release(session);
-    feed.listener.closed();
-  }
+  yield* sessionSteps(feed, session, session.run(from));
 }
 
 class FollowSession implements FairReader {

@@ -9,6 +9,7 @@ import { type FeedEnd, endOfSource, type WatchFeed } from "./watch-feed.ts";
 import type { TransactionEvent } from "../index/read/transaction-event.ts";
 import type { ChangesPage } from "../index/read/transaction-changes.ts";
 import type { FairReader } from "./fair-reads.ts";
+import { sessionSteps } from "./session-steps.ts";
 
 export const HEARTBEAT_MS = 10_000;
 /** The bounds of a page, of which each lagging reader has at most one. */
@@ -42,18 +43,8 @@ async function* watchSteps(
 ): AsyncGenerator<void, void> {
   const from = checkQuery(query);
   const feed = open();
-  const { pages } = feed.source;
-  feed.listener.opened();
   const session = new WatchSession(feed, query, from, deliver);
-  try {
-    for await (const _ of session.run()) {
-      yield;
-      pages.release(session);
-    }
-  } finally {
-    pages.release(session);
-    feed.listener.closed();
-  }
+  yield* sessionSteps(feed, session, session.run());
 }
 
 /** One watch. It reads the past at the speed of its reader, and then follows the feed. */
@@ -134,7 +125,7 @@ class WatchSession implements FairReader {
     return connection === undefined ? this.#deliveredAt : connection.stalledSince;
   }
 
-  /** A connection cannot be told the reason, because it would have to take the rest of the page first. */
+  /** The reason cannot be sent to a connection, because it would have to take the rest of the page first. */
   drop(): void {
     const { connection } = this.#query;
     // A program may take its time: its page is its own memory.
