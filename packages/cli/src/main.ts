@@ -1,7 +1,7 @@
 #!/usr/bin/env node
 import { RUN_AGAIN } from "./terminal/run-again.ts";
 
-/** The oldest Node on which Cairn runs, as `engines` in package.json says. */
+/** The oldest Node on which Cairn runs, as declared by `engines` in package.json. */
 const OLDEST_NODE = "20.19";
 
 const [needed = 0, neededMinor = 0] = OLDEST_NODE.split(".").map(Number);

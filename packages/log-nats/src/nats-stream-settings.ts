@@ -152,7 +152,7 @@ export const FLAWS: readonly Flaw[] = [
     cure: edit("--max-msgs-per-subject=-1"),
   },
   {
-    // A larger limit refuses only large transactions, whose senders are told.
+    // A larger limit refuses only large transactions, whose senders get an error.
     setting: "max_msg_size",
     isSet: ({ max_msg_size }) => max_msg_size > 0 && max_msg_size < SMALL_MESSAGE,
     does: ({ max_msg_size }) => `refuses messages of more than ${max_msg_size} bytes`,

@@ -352,7 +352,7 @@ class QueueDirector implements Director {
     const { access, name: queue } = this.#queue;
     while (!signal.aborted) {
       try {
-        // Any shard's page says up to where the log is indexed, and everything before it is read when it is claimed.
+        // Any shard's page contains how far the log is indexed. Everything before that is read when it is claimed.
         const query = { queue, shard: 0, limit: 1, cursor: undefined };
         const { position } = await access.openEntries(query, signal);
         for (const { entries } of this.#held.values()) entries.forget();

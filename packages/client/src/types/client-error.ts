@@ -39,7 +39,7 @@ export interface ErrorDetails {
   /** The transaction, if the log has stored it. Otherwise, the outcome is unknown. */
   readonly TX_TIMEOUT: { readonly txId?: TxId };
   readonly TX_TOO_LARGE: { readonly limit?: number };
-  /** The key of the document, and what its schema says about it. */
+  /** The key of the document, and what its schema reports about it. */
   readonly DOCUMENT_INVALID: { readonly key: string; readonly issues: readonly string[] };
 }
 

@@ -42,7 +42,7 @@ const MAX_COMPARING = 1_000;
 
 /** How long a silent node is expected to respond (ms). Nodes announce themselves about every minute. */
 const EXPECTED_MS = 180_000;
-/** How long a node that has opened its log waits for the others to say that they are there (ms). */
+/** How long a node that has opened its log waits for the others to report that they are running (ms). */
 const LEARN_MS = 3_000;
 
 export class PeerServer {

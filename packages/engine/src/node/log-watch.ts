@@ -65,7 +65,7 @@ export class LogWatch {
       this.#found = await log.inspect(agrees ? identity?.id : undefined);
       const removed = await this.#removed();
       const beginning = await this.#beginning();
-      // While no node could join, the other warning says less.
+      // While no node could join, the other warning contains less.
       this.#missing = beginning.length > 0 ? beginning : removed;
     } catch (error) {
       // An unreachable log or store is reported by the code that needs it.

@@ -26,7 +26,7 @@ export interface WatchPlace {
 export interface WatchSource {
   /** The last transaction applied, and its time (ms since 1970). */
   readonly position: MarkedPlace & { readonly time: number };
-  /** Returns the last transaction of the log; undefined if the node cannot tell. */
+  /** Returns the last transaction of the log; undefined if the node does not know it. */
   logEnd(): Promise<TxId | undefined>;
   /** Reads changes up to `position`, for all watchers. Throws `WATCH_COMPACTED` if they were removed. */
   newest(query: Omit<ChangesQuery, "upTo">): Promise<ChangesPage>;
