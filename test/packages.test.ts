@@ -1,6 +1,6 @@
 import { execFile, spawn } from "node:child_process";
 import { once } from "node:events";
-import { lstat, mkdir, mkdtemp, readdir, readFile, rm, symlink, writeFile } from "node:fs/promises";
+import { cp, lstat, mkdir, mkdtemp, readdir, readFile, rm, symlink, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { fileURLToPath } from "node:url";
@@ -227,23 +227,41 @@ describe("the packages, when installed from their tarballs into an empty folder"
     },
   );
 
-  it("have types that compile without skipLibCheck, including those of the suites", PACKAGING, async () => {
-    // A project that uses the suites also has these packages.
-    await mkdir(place("node_modules/@types"), { recursive: true });
-    for (const name of ["vitest", "fast-check", "@types/node"])
-      await symlink(path.join(ROOT, "node_modules", name), place(`node_modules/${name}`));
-    await writeFile(place("typed.ts"), TYPED);
-    await writeFile(place("wrong.ts"), TYPED.replace("txIdOf = (manifest: Manifest): number", "$&[]"));
-    const options = "--noEmit --ignoreConfig --strict --exactOptionalPropertyTypes --skipLibCheck false";
-    const modules = "--target es2023 --module nodenext --moduleResolution nodenext --types node";
-    const args = [...options.split(" "), ...modules.split(" "), "typed.ts", "wrong.ts"];
-    const tsc = path.join(ROOT, "node_modules/typescript/bin/tsc");
-    const { stdout } = await run(process.execPath, [tsc, ...args], { cwd: folder }).catch(
-      (failure: { readonly stdout: string }) => failure,
-    );
-    // The compiler reports the deliberate mistake, which shows that it has the types, and nothing else.
-    expect(stdout.match(/^.*error TS\d+/gm)).toEqual([expect.stringMatching(/^wrong\.ts.*TS2322$/)]);
-  });
+  it(
+    "have types that compile without skipLibCheck from TypeScript 5.7 to 7, as the examples do",
+    PACKAGING,
+    async () => {
+      const versions = ["5.7", "5.8", "5.9", "6.0", "7.0"];
+      const compilers = path.join(folder, "compilers");
+      await mkdir(compilers);
+      const packages = versions.map((version) => `typescript-${version}@npm:typescript@${version}`);
+      await run("npm", ["install", "--ignore-scripts", "--prefix", compilers, ...packages]);
+      // A project that uses the suites also has these packages.
+      await mkdir(place("node_modules/@types"), { recursive: true });
+      for (const name of ["vitest", "fast-check", "@types/node"])
+        await symlink(path.join(ROOT, "node_modules", name), place(`node_modules/${name}`));
+      await writeFile(place("typed.ts"), TYPED);
+      await writeFile(place("wrong.ts"), TYPED.replace("txIdOf = (manifest: Manifest): number", "$&[]"));
+      const examples = ["feature-flags", "views"].map((name) => path.join(ROOT, "examples", name, "src"));
+      for (const source of examples) await cp(source, folder, { recursive: true });
+      const files = (await readdir(folder)).filter((name) => name.endsWith(".ts"));
+      const options = "--noEmit --strict --exactOptionalPropertyTypes --skipLibCheck false";
+      const modules = "--target es2023 --module nodenext --allowImportingTsExtensions --types node";
+      for (const version of versions) {
+        const tsc = path.join(compilers, "node_modules", `typescript-${version}`, "bin/tsc");
+        const args = [tsc, ...options.split(" "), ...modules.split(" "), ...files];
+        const { stdout } = await run(process.execPath, args, { cwd: folder }).catch(
+          (failure: { readonly stdout: string }) => failure,
+        );
+        // The compiler reports the deliberate mistake, which shows that it has the types, and nothing else.
+        const errors = stdout.match(/^.*error TS\d+/gm);
+        expect({ version, errors }).toEqual({
+          version,
+          errors: [expect.stringMatching(/^wrong\.ts.*TS2322$/)],
+        });
+      }
+    },
+  );
 });
 
 describe("@cairn/node, when a package manager installs it from a registry", () => {
