@@ -1,6 +1,8 @@
+import { execFile } from "node:child_process";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { promisify } from "node:util";
 import { expect, onTestFinished, test, vi } from "vitest";
 import { openEmbeddedTxLog } from "@cairn/engine";
 import { runNode } from "@cairn/node";
@@ -125,4 +127,26 @@ test.each([
   await submit(node, ["put", "pods", "a", 1]);
   expect(await run(["tx", "delete", "pods", ...argv])).toMatchObject({ code: 2, stderr: /^USAGE: / });
   expect(jsonLines(await run(["list", "pods", "--json"]))).toHaveLength(1);
+});
+
+test("bash completes the names of the buckets, as the first argument and as the value of an option", async () => {
+  const { node, run } = await startedNode();
+  await submit(node, ["put", "jobs", "a", 1], ["put", "pods", "a", 1], ["put", "pod-limits", "a", 1]);
+  const { stdout: listed } = await run(["buckets", "--json"]);
+  const { stdout: script } = await run(["completion", "bash"]);
+  const complete = 'ask() { COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); _cairn; echo "${COMPREPLY[*]}"; }';
+  const answer = `cairn() { [ "$*" = "buckets --json" ] && printf %s "$LISTED"; }`;
+  const asks = [
+    "ask cairn list ''",
+    "ask cairn tx put pod",
+    "ask cairn events --bucket jo",
+    "ask cairn get pods po",
+    "ask cairn list --al",
+  ];
+  const { stdout } = await promisify(execFile)(
+    "bash",
+    ["--norc", "-c", [script, complete, answer, ...asks].join("\n")],
+    { env: { ...process.env, LISTED: listed } },
+  );
+  expect(stdout).toBe("jobs pod-limits pods\npod-limits pods\njobs\n\n--all\n");
 });

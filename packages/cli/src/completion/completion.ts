@@ -29,8 +29,9 @@ export function completionOf(loadAll: () => Promise<readonly AddCommand[]>): Add
 
 /** Returns a script for bash. Where it offers no words, bash completes the names of files. */
 function bashCompletion(commands: readonly CommandWords[]): string {
-  const [values, words] = cases(commands, (pattern, offered) => {
-    return `${pattern}) words="${offered.map(({ name }) => name).join(" ")}"`;
+  const [values, words] = cases(commands, {
+    list: (offered) => `words="${offered.map(({ name }) => name).join(" ")}"`,
+    buckets: `words="$(${LIST_BUCKETS})"`,
   });
   return `# Completion of cairn for bash
 _cairn() {
@@ -56,23 +57,26 @@ complete -o default -F _cairn cairn`;
 
 /** Returns a script for zsh. Where it offers no words, it completes the names of files. */
 function zshCompletion(commands: readonly CommandWords[]): string {
-  const [values, words] = cases(commands, (pattern, offered) => {
-    const items = offered.map(({ name, description }) =>
-      description === "" ? name : `${name}:${description}`,
-    );
-    return `(${pattern}) items=(${items.map(quoted).join(" ")})`;
+  const [values, words] = cases(commands, {
+    list(offered) {
+      const items = offered.map(({ name, description }) =>
+        description === "" ? name : `${name}:${description}`,
+      );
+      return `items=(${items.map(quoted).join(" ")})`;
+    },
+    buckets: `items=(\${(f)"$(${LIST_BUCKETS})"})`,
   });
   return `#compdef cairn
 # Completion of cairn for zsh
 _cairn() {
-  local command="" i
+  local command="" before="\${words[CURRENT - 1]}" i
   local -a items
   for ((i = 2; i < CURRENT; i++)); do
     case "$command/\${words[i]}" in
       (${anyCommand(commands)}) command="$command/\${words[i]}" ;;
     esac
   done
-  case "$command:\${words[CURRENT - 1]}" in
+  case "$command:$before" in
 ${values}
     (*)
       case "$command:\${words[CURRENT]}" in
@@ -80,27 +84,40 @@ ${words}
       esac
       ;;
   esac
-  if ((\${#items})); then _describe -o cairn items; else _files; fi
+  if ((\${#items})); then _describe cairn items; else _files; fi
 }
 if [[ "\${funcstack[1]}" == _cairn ]]; then _cairn "$@"; else compdef _cairn cairn; fi`;
 }
 
+/** The command with which a script asks the node for its buckets, whose names have no character to be escaped. */
+const LIST_BUCKETS = String.raw`cairn buckets --json 2> /dev/null | sed -n 's/^{"name":"\([^"]*\)".*/\1/p'`;
+
+/** The statements with which a shell offers words. */
+interface Offers {
+  list(words: readonly Word[]): string;
+  readonly buckets: string;
+}
+
 /** Returns the branches of the two `case`s of bash and zsh: the values of options, and the words of commands. */
-function cases(
-  commands: readonly CommandWords[],
-  branch: (pattern: string, offered: readonly Word[]) => string,
-): readonly [values: string, words: string] {
+function cases(commands: readonly CommandWords[], offers: Offers): readonly [values: string, words: string] {
+  const offer = (words: Words): string => (words === "buckets" ? offers.buckets : offers.list(words));
   const values = commands.flatMap(({ path, options }) =>
     options
       .filter(({ takesValue }) => takesValue)
-      .map((option) => branch(option.names.map((name) => `${path}:${name}`).join("|"), option.values)),
+      .map(
+        ({ names, values: words }) => `${names.map((name) => `${path}:${name}`).join("|")}) ${offer(words)}`,
+      ),
   );
-  const words = commands.flatMap((one) => {
-    const names = one.options.flatMap(({ names: all, description }) =>
+  const words = commands.flatMap(({ path, words: after, options }) => {
+    const names = options.flatMap(({ names: all, description }) =>
       all.map((name) => ({ name, description })),
     );
-    const after = one.words.length === 0 ? [] : [branch(`${one.path}:*`, one.words)];
-    return [branch(`${one.path}:-*`, names), ...after];
+    // Only the first argument of a command is a bucket.
+    const isNext = after === "buckets" ? `[[ "$before" == ${path.split("/").at(-1)} ]] && ` : "";
+    return [
+      `${path}:-*) ${offers.list(names)}`,
+      ...(after.length === 0 ? [] : [`${path}:*) ${isNext}${offer(after)}`]),
+    ];
   });
   return [
     values.map((line) => `    ${line} ;;`).join("\n"),
@@ -110,21 +127,30 @@ function cases(
 
 /** Returns a script for fish. Where it offers no words, fish completes the names of files. */
 function fishCompletion(commands: readonly CommandWords[]): string {
+  const fishBuckets = quoted("(__cairn_buckets)");
   const lines = commands.flatMap(({ path, words, options }) => {
     const head = `complete -c cairn -n ${quoted(`__cairn_at "${path}"`)}`;
     const described = ({ description }: { readonly description: string }): string =>
       description === "" ? "" : ` -d ${quoted(description)}`;
     return [
-      ...words.map((word) => `${head} -f -a ${word.name}${described(word)}`),
+      ...(words === "buckets"
+        ? [
+            `${head.slice(0, -1)}; and test (commandline -opc)[-1] = ${path.split("/").at(-1)}' -f -a ${fishBuckets}`,
+          ]
+        : words.map((word) => `${head} -f -a ${word.name}${described(word)}`)),
       ...options.map((option) => {
         const flags = option.names.map((name) => name.replace(/^--/, "-l ").replace(/^-(?=\w$)/, "-s "));
-        const values = option.values.map(({ name }) => name).join(" ");
-        const value = values !== "" ? ` -x -a ${quoted(values)}` : option.takesValue ? " -r" : "";
+        const names = option.values === "buckets" ? "" : option.values.map(({ name }) => name).join(" ");
+        const values = option.values === "buckets" ? fishBuckets : quoted(names);
+        const value = values !== "''" ? ` -x -a ${values}` : option.takesValue ? " -r" : "";
         return `${head} ${flags.join(" ")}${value}${described(option)}`;
       }),
     ];
   });
   return `# Completion of cairn for fish
+function __cairn_buckets
+  ${LIST_BUCKETS}
+end
 function __cairn_at
   set -l command ''
   for word in (commandline -opc)[2..]
@@ -154,35 +180,39 @@ interface Word {
   readonly description: string;
 }
 
+/** What to offer: words, or the buckets of the node that the configuration or the environment names. */
+type Words = readonly Word[] | "buckets";
+
 interface CommandWords {
   /** The command's words, each after a slash: empty for `cairn`, `/db/keys` for `cairn db keys`. */
   readonly path: string;
-  /** The commands of a group, or the values of a command's argument; empty if they cannot be listed. */
-  readonly words: readonly Word[];
+  /** The commands of a group, or the values of a command's first argument; empty if they cannot be listed. */
+  readonly words: Words;
   /** Each has one or two names, such as `-f` and `--file`, and the values that it accepts, if they can be listed. */
   readonly options: readonly {
     readonly names: readonly string[];
     readonly description: string;
     readonly takesValue: boolean;
-    readonly values: readonly Word[];
+    readonly values: Words;
   }[];
 }
 
 /** Returns what can follow each command, from the definitions from which the help is made. */
 function completionWords(parent: Command, path = ""): readonly CommandWords[] {
-  const words = [
+  const listed = [
     ...parent.commands.map((one) => ({ name: one.name(), description: one.description() })),
     ...parent.registeredArguments.flatMap(({ argChoices = [] }) => argChoices.map(plain)),
   ];
   const options = parent
     .createHelp()
     .visibleOptions(parent)
-    .map(({ short, long, description, required, optional, argChoices = [] }) => ({
+    .map(({ short, long, flags, description, required, optional, argChoices = [] }) => ({
       names: [short, long].filter((name) => name !== undefined),
       description,
       takesValue: required || optional,
-      values: argChoices.map(plain),
+      values: flags.endsWith("<bucket>") ? ("buckets" as const) : argChoices.map(plain),
     }));
+  const words = parent.registeredArguments[0]?.name() === "bucket" ? "buckets" : listed;
   const inner = parent.commands.flatMap((one) => completionWords(one, `${path}/${one.name()}`));
   return [{ path, words, options }, ...inner];
 }
