@@ -1,16 +1,16 @@
-import type { Followed, Listed } from "./follow.ts";
+import type { ClientStateChange, ClientStates, TxId } from "@cairn/client";
 import type { Deployment, Lease, Machine, Pod, Seen } from "./resources.ts";
 
 /** The key of the controllers' lease. */
 export const LEASE_KEY = "default/controller";
 
-/** The buckets that a controller follows. */
+/** The buckets of which a controller keeps a copy. */
 export const BUCKETS = ["deployments", "pods", "nodes", "leases"] as const;
 
 /** A copy of the four buckets in memory, by key. */
 export class ClusterState {
-  /** The last transaction that was applied. */
-  txId = 0;
+  /** The transaction of which this is the state; undefined while only a part of the changes has arrived. */
+  asOf: TxId | undefined;
   readonly deployments = new Map<string, Seen<Deployment>>();
   readonly pods = new Map<string, Seen<Pod>>();
   readonly nodes = new Map<string, Seen<Machine>>();
@@ -20,39 +20,26 @@ export class ClusterState {
     return this.leases.get(LEASE_KEY);
   }
 
-  apply(followed: Followed): void {
-    if (followed.kind === "snapshot") {
-      for (const bucket of BUCKETS) this[bucket].clear();
-      for (const listed of followed.documents) this.#put(listed);
-      this.txId = followed.txId;
+  /** Must be called with everything that `CairnClient.follow` yields, in the same order. */
+  apply({ changes, complete, txId }: ClientStates): void {
+    for (const change of changes) this.#change(change);
+    this.asOf = complete ? txId : undefined;
+  }
+
+  #change(change: ClientStateChange): void {
+    if (change.op === "clear") {
+      // Only shards of queues are cleared by namespace, and none of these buckets is a queue.
+      if (change.bucket === undefined) for (const bucket of BUCKETS) this[bucket].clear();
       return;
     }
-    const { txId, changes } = followed.transaction;
-    for (const { op, document, ...change } of changes) {
-      if (op === "put") this.#put({ ...change, document });
-      else this.#bucket(change.bucket)?.delete(`${change.namespace}/${change.name}`);
-    }
-    this.txId = txId;
-  }
-
-  /**
-   * Treats a document that is not an object as missing, so that one malformed document does not end every controller.
-   */
-  #put({
-    bucket,
-    namespace,
-    name,
-    revision,
-    document,
-  }: Omit<Listed, "document"> & { document: unknown }): void {
-    const isMap = typeof document === "object" && document !== null;
-    if (isMap) this.#bucket(bucket)?.set(`${namespace}/${name}`, { revision, document });
-    else this.#bucket(bucket)?.delete(`${namespace}/${name}`);
-  }
-
-  /** Returns undefined for other buckets. Fields of documents are not checked. */
-  #bucket(name: string): Map<string, Seen<unknown>> | undefined {
-    const bucket = BUCKETS.find((known) => known === name);
-    return bucket === undefined ? undefined : this[bucket];
+    const bucket = BUCKETS.find((known) => known === change.bucket);
+    if (bucket === undefined) return;
+    const documents: Map<string, Seen<unknown>> = this[bucket];
+    const key = `${change.namespace}/${change.name}`;
+    // A document that is not an object counts as missing, so that one malformed document does not end every controller.
+    // Fields of documents are not checked.
+    if (change.op === "put" && typeof change.document === "object" && change.document !== null)
+      documents.set(key, { revision: change.revision, document: change.document });
+    else documents.delete(key);
   }
 }

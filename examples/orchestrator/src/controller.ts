@@ -1,6 +1,5 @@
-import { type CairnClient, CairnClientError, type TxOperation } from "@cairn/client";
+import { type CairnClient, CairnClientError, type ClientStates, type TxOperation } from "@cairn/client";
 import { ClusterState, LEASE_KEY } from "./cluster-state.ts";
-import type { Followed } from "./follow.ts";
 import { reconcile } from "./reconcile.ts";
 import type { Lease } from "./resources.ts";
 
@@ -12,15 +11,15 @@ export interface ControllerOptions {
   /** The time (ms) for which a holder of the lease may be silent before another controller takes the lease. */
   readonly leaseMs?: number;
   readonly signal: AbortSignal;
-  /** Called with everything that the controller receives, in order. */
-  readonly onFollowed?: (followed: Followed) => void;
+  /** Called with everything that the controller receives, in order, and the state that results. */
+  readonly onSeen?: (states: ClientStates, state: ClusterState) => void;
   /** Called with a sentence for each action, and for each error after which the controller continues. */
   readonly onAction?: (sentence: string) => void;
 }
 
-/** The half of a controller that acts. It decides on the basis of everything it has seen, one transaction at a time. */
+/** The half of a controller that acts. It decides on the basis of complete states, one transaction at a time. */
 export class Controller {
-  readonly #options: Required<Pick<ControllerOptions, "client" | "name" | "leaseMs" | "onAction">>;
+  readonly #options: Required<Omit<ControllerOptions, "signal">>;
   readonly #state = new ClusterState();
   /**
    * The last transaction in which a decision of this controller was committed. It must be seen before the next
@@ -36,13 +35,15 @@ export class Controller {
   #wake: (() => void) | undefined;
   #hasNews = false;
 
-  constructor({ client, name, leaseMs = 5_000, onAction = () => {} }: ControllerOptions) {
-    this.#options = { client, name, leaseMs, onAction };
+  constructor(options: Omit<ControllerOptions, "signal">) {
+    this.#options = { leaseMs: 5_000, onSeen: () => {}, onAction: () => {}, ...options };
   }
 
-  /** Must be called with everything that {@link follow} yields, in the same order. */
-  see(followed: Followed): void {
-    this.#state.apply(followed);
+  /** Must be called with everything that `CairnClient.follow` yields, in the same order. */
+  see(states: ClientStates): void {
+    this.#state.apply(states);
+    this.#options.onSeen(states, this.#state);
+    if (this.#state.asOf === undefined) return;
     if (this.#state.lease?.revision !== this.#leaseSeen) {
       this.#leaseSeen = this.#state.lease?.revision;
       this.#leaseSeenAt = performance.now();
@@ -55,7 +56,7 @@ export class Controller {
   async act(signal: AbortSignal): Promise<void> {
     while (!signal.aborted) {
       await this.#somethingToDo(signal);
-      if (signal.aborted || this.#state.txId === 0) continue;
+      if (signal.aborted) return;
       try {
         await this.#turn(signal);
       } catch (error) {
@@ -86,8 +87,9 @@ export class Controller {
   }
 
   async #turn(signal: AbortSignal): Promise<void> {
-    // Otherwise, a decision that has not been seen yet would be repeated in vain.
-    if (this.#state.txId < this.#decided) return;
+    const { asOf } = this.#state;
+    // Pods that have not arrived yet would be missing, and a decision that has not been seen yet would be repeated.
+    if (asOf === undefined || asOf < this.#decided) return;
     const { name, leaseMs } = this.#options;
     const holds = this.#state.lease?.document.holder === name;
     const silentMs = performance.now() - this.#leaseSeenAt;

@@ -1,7 +1,5 @@
 export type { ControllerOptions } from "./controller.ts";
 export { ClusterState } from "./cluster-state.ts";
-export { follow } from "./follow.ts";
-export type { Followed, Listed } from "./follow.ts";
 export { runKubelet } from "./kubelet.ts";
 export type { KubeletOptions } from "./kubelet.ts";
 export { reconcile } from "./reconcile.ts";

@@ -1,5 +1,4 @@
 import { type CairnClient, CairnClientError } from "@cairn/client";
-import { follow } from "./follow.ts";
 import type { Machine, Pod } from "./resources.ts";
 
 /** Options for a kubelet. */
@@ -19,11 +18,10 @@ export async function runKubelet({ client, node, pods, signal }: KubeletOptions)
   try {
     const machine: Machine = { pods };
     await client.put("nodes", node, machine, { signal });
-    for await (const followed of follow(client, ["pods"], signal)) {
-      const documents =
-        followed.kind === "snapshot" ? followed.documents : followed.transaction.changes.filter(isPod);
-      for (const { namespace, name, revision, document } of documents) {
-        const pod = document as Pod | null;
+    for await (const { changes } of client.follow<Pod | null>({ bucket: "pods", signal })) {
+      for (const change of changes) {
+        if (change.op !== "put") continue;
+        const { namespace, name, revision, document: pod } = change;
         if (pod?.node === node && pod.phase === "Pending") {
           await startPod(client, `${namespace}/${name}`, revision, pod, signal);
         }
@@ -32,10 +30,6 @@ export async function runKubelet({ client, node, pods, signal }: KubeletOptions)
   } catch (error) {
     if (!signal.aborted) throw error;
   }
-}
-
-function isPod({ op, bucket }: { readonly op: string; readonly bucket: string }): boolean {
-  return op === "put" && bucket === "pods";
 }
 
 async function startPod(
@@ -49,7 +43,7 @@ async function startPod(
     const running: Pod = { ...pod, phase: "Running" };
     await client.put("pods", key, running, { ifRevision, signal });
   } catch (error) {
-    // The pod has been deleted or rescheduled since, which the watch will show.
+    // The pod has been deleted or rescheduled since, as a later change will show.
     if (!(error instanceof CairnClientError) || error.code !== "CONFLICT") throw error;
   }
 }

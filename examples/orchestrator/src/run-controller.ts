@@ -1,6 +1,4 @@
-import { BUCKETS } from "./cluster-state.ts";
 import { Controller, type ControllerOptions } from "./controller.ts";
-import { follow } from "./follow.ts";
 
 /**
  * Makes the pods match the deployments, until `signal` is aborted. Any number of controllers may run, but only the one
@@ -8,15 +6,12 @@ import { follow } from "./follow.ts";
  * the lease without noticing changes nothing.
  */
 export async function runController(options: ControllerOptions): Promise<void> {
-  const { client, signal, onFollowed } = options;
+  const { client, signal } = options;
   const controller = new Controller(options);
   const failed = new AbortController();
   const either = AbortSignal.any([signal, failed.signal]);
   const see = async (): Promise<void> => {
-    for await (const followed of follow(client, BUCKETS, either)) {
-      onFollowed?.(followed);
-      controller.see(followed);
-    }
+    for await (const states of client.follow({ signal: either })) controller.see(states);
   };
   try {
     await Promise.all([see(), controller.act(either)]);

@@ -1,12 +1,14 @@
 import { NatsOperator } from "@cairn/log-nats/testing";
 
-/** A transaction as watchers must receive it, and the events that it recorded. */
+/** A transaction that took effect, and the documents as of it. */
 export interface CommittedTransaction {
   readonly txId: number;
   /** The changes, each as `op bucket key document`. */
   readonly changes: readonly string[];
   /** The events, each as `object reason`. */
   readonly events: readonly string[];
+  /** The documents, each as `bucket key revision document`, sorted. */
+  readonly documents: readonly string[];
 }
 
 type LoggedOperation = readonly [op: string, bucket: string, key: string, revision?: number | null];
@@ -18,7 +20,7 @@ type LoggedOperation = readonly [op: string, bucket: string, key: string, revisi
 export async function committedTransactions(natsUrl: string): Promise<readonly CommittedTransaction[]> {
   return await NatsOperator.at(natsUrl, async (operator) => {
     const committed: CommittedTransaction[] = [];
-    const revisions = new Map<string, number>();
+    const documents = new Map<string, { readonly revision: number; readonly json: string }>();
     const ids = new Set<string>();
     for await (const { position: txId, payload } of operator.messages()) {
       const [, first = "", ...lines] = Buffer.from(payload).toString("utf8").split("\n");
@@ -27,27 +29,28 @@ export async function committedTransactions(natsUrl: string): Promise<readonly C
       if (id !== undefined) ids.add(id);
       const isLost = ops.some(
         ([op, bucket, key, revision]) =>
-          op === "match" && (revisions.get(`${bucket} ${qualified(key)}`) ?? null) !== revision,
+          op === "match" && (documents.get(addressOf(bucket, key))?.revision ?? null) !== revision,
       );
       if (isLost) continue;
       const [changes, events]: [string[], string[]] = [[], []];
       for (const [op, bucket, key] of ops) {
         if (op === "event") events.push(eventText(lines.shift() ?? ""));
         else if (op === "put") {
-          changes.push(`put ${bucket} ${qualified(key)} ${lines.shift()}`);
-          revisions.set(`${bucket} ${qualified(key)}`, txId);
-        } else if (op === "delete" && revisions.delete(`${bucket} ${qualified(key)}`)) {
-          changes.push(`delete ${bucket} ${qualified(key)}`);
-        }
+          const [address, json = ""] = [addressOf(bucket, key), lines.shift()];
+          changes.push(`put ${address} ${json}`);
+          documents.set(address, { revision: txId, json });
+        } else if (op === "delete" && documents.delete(addressOf(bucket, key)))
+          changes.push(`delete ${addressOf(bucket, key)}`);
       }
-      committed.push({ txId, changes, events });
+      const all = [...documents].map(([address, { revision, json }]) => `${address} ${revision} ${json}`);
+      committed.push({ txId, changes, events, documents: all.toSorted() });
     }
     return committed;
   });
 }
 
-function qualified(key: string): string {
-  return key.includes("/") ? key : `default/${key}`;
+function addressOf(bucket: string, key: string): string {
+  return `${bucket} ${key.includes("/") ? key : `default/${key}`}`;
 }
 
 function eventText(json: string): string {

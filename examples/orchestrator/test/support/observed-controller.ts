@@ -1,11 +1,20 @@
-import { CairnClient, type ClientEvent } from "@cairn/client";
-import { type Followed, runController } from "../../src/index.ts";
+import { CairnClient, type ClientEvent, type TxId } from "@cairn/client";
+import { BUCKETS, type ClusterState } from "../../src/cluster-state.ts";
+import { runController } from "../../src/index.ts";
 
-/** A controller that records what it receives. */
+/** A complete state of a controller. */
+export interface SeenState {
+  readonly asOf: TxId;
+  /** The documents, each as `bucket key revision document`, sorted. */
+  readonly documents: readonly string[];
+}
+
+/** A controller that records each of its complete states. */
 export class ObservedController {
   readonly name: string;
-  readonly snapshots: number[] = [];
-  readonly seen: { readonly txId: number; readonly changes: readonly string[] }[] = [];
+  readonly seen: SeenState[] = [];
+  /** How often it received everything anew. */
+  beginnings = 0;
   readonly #crash = new AbortController();
   readonly #running: Promise<void>;
 
@@ -16,7 +25,10 @@ export class ObservedController {
       name,
       leaseMs: 900,
       signal: this.#crash.signal,
-      onFollowed: (followed) => this.#record(followed),
+      onSeen: ({ changes }, state) => {
+        this.beginnings += changes.filter(({ op }) => op === "clear").length;
+        if (state.asOf !== undefined) this.seen.push({ asOf: state.asOf, documents: documentsOf(state) });
+      },
     });
     // `crash` reports the error.
     this.#running.catch(() => {});
@@ -31,18 +43,16 @@ export class ObservedController {
     this.#crash.abort();
     await this.#running;
   }
+}
 
-  #record(followed: Followed): void {
-    if (followed.kind === "snapshot") {
-      this.snapshots.push(followed.txId);
-      return;
-    }
-    const { txId, changes } = followed.transaction;
-    const received = changes.map(({ op, bucket, namespace, name, document }) =>
-      [op, bucket, `${namespace}/${name}`, ...(op === "put" ? [JSON.stringify(document)] : [])].join(" "),
-    );
-    this.seen.push({ txId, changes: received });
-  }
+/** Returns the documents of a state, each as `bucket key revision document`, sorted. */
+export function documentsOf(state: ClusterState): string[] {
+  const documents = BUCKETS.flatMap((bucket) =>
+    [...state[bucket]].map(
+      ([key, { revision, document }]) => `${bucket} ${key} ${revision} ${JSON.stringify(document)}`,
+    ),
+  );
+  return documents.toSorted();
 }
 
 /** Reads every recorded event page by page, and returns them oldest first. */
