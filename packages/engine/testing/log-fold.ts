@@ -142,7 +142,7 @@ export function foldedDigest(
   for (const stem of [...keys.keys()].toSorted((a, b) => (a < b ? -1 : 1))) {
     const bytes = Buffer.from(stem, "latin1");
     for (const version of keys.get(stem) ?? []) {
-      for (const part of [bytes, versionValue(bytes, version)]) {
+      for (const part of [bytes, versionContent(version)]) {
         const length = Buffer.alloc(4);
         length.writeUInt32BE(part.length);
         hash.update(length).update(part);
@@ -206,12 +206,10 @@ export function crc32c(bytes: Uint8Array): number {
   return ~sum >>> 0;
 }
 
-function versionValue(stem: Buffer, { revision, time, json }: FoldedVersion): Buffer {
+function versionContent({ revision, time, json }: FoldedVersion): Buffer {
   const head = Buffer.alloc(17);
   head[0] = json === undefined ? 1 : 0;
   head.set(sevenBits(revision), 1);
   head.set(sevenBits(time), 9);
-  const content = Buffer.concat([head, Buffer.from(json ?? "")]);
-  const checksum = sevenBits(crc32c(Buffer.concat([stem, content]))).slice(3);
-  return Buffer.concat([Buffer.from(checksum), content]);
+  return Buffer.concat([head, Buffer.from(json ?? "")]);
 }

@@ -7,7 +7,6 @@ from rows import number, sealed, short
 
 SPAN = 1024
 IN_ROW = 32
-INDEX_VERSION = 2
 NO_LINK = bytes(32)
 
 
@@ -35,7 +34,7 @@ class Chains:
         results = b"".join(one for _, one in span)
         return (
             hashlib.sha256(history + identities).digest(),
-            hashlib.sha256(effects + short(INDEX_VERSION) + results).digest(),
+            hashlib.sha256(effects + results).digest(),
         )
 
     def rows(self):

@@ -8,12 +8,12 @@ import json
 import frame
 import message
 import policies
-from chains import INDEX_VERSION, Chains
+from chains import Chains
 from expiry import Expiry
 from frame import Refused
 from json_text import field_of, ordered_text, parse
 from queues import Aborted, Queues
-from rows import is_deletion, number, part, sealed, sealed_json, short, stem, version_revision, version_sum, version_value
+from rows import INDEX_VERSION, is_deletion, number, part, sealed, sealed_json, short, stem, version_revision, version_sum, version_value
 
 COMMITTED, ABORTED, DUPLICATE = range(3)
 REMEMBERED = 1_000_000
@@ -62,7 +62,7 @@ class Fold:
         if in_force is not None and in_force.rules:
             self.expiry.end(in_force)
         if taken is not None:
-            self.written += self.queues.remove(taken)
+            self.queues.remove(taken)
         key = b"t" + number(self.tx_id)
         mark = frame.identity(payload, nanoseconds)[6:]
         self.mark = mark.hex()
@@ -166,7 +166,6 @@ class Fold:
             elif one.op != "match":
                 getattr(self, f"_{one.op}")(stem(one.bucket, one.key), one)
         self.queues = queues
-        self.written += queues.effects()
         self._record(events)
         if policies_set is not None:
             self.policies = policies.Policies(parse(policies_set.decode()), self.tx_id, self.policies)

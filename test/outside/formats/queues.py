@@ -70,7 +70,7 @@ class Queues:
     def apply(self, ops, policy_of):
         """Applies the operations on queues. `policy_of` returns a queue's policy in force. Raises Aborted."""
         self.policy_of = policy_of
-        self.written, self.evicted, self.seen_shards, self.seen_places = set(), set(), set(), set()
+        self.written, self.evicted = set(), set()
         self.writes, self.enqueued = [], []
         """`writes`: for each operation, what it writes: stems and documents; None for a deletion."""
         for at, one in enumerate(ops):
@@ -83,15 +83,6 @@ class Queues:
             if policy is not None and one.op != "match":
                 getattr(self, f"_{one.op}")(policy, one)
             self.writes[before:] = [(at, *write) for write in self.writes[before:]]
-
-    def effects(self):
-        """Returns the checksums of the rows that the operations changed, for the effects chain."""
-        total = 0
-        for queue, name in self.seen_places:
-            total += checksum_of(self.places[queue][name].row(queue, name)) if name in self.places[queue] else 0
-        for queue, shard in self.seen_shards:
-            total += checksum_of(self.shards[queue][shard].row(queue, shard)) if shard in self.shards[queue] else 0
-        return total
 
     def _claim(self, policy, one):
         shard = self._existing(policy, one, spare=True)
@@ -119,7 +110,6 @@ class Queues:
         for place, found in draining:
             if self._is_held(found):
                 raise Aborted(self._held_by(one.bucket, place, found))
-            self.seen_shards.add((one.bucket, place))
             found.state, found.epoch = ACTIVE, self.fold.tx_id
             found.let_go()
         shard.state = DRAINING
@@ -166,7 +156,6 @@ class Queues:
         if one.epoch is None:
             raise Aborted(f"{one.bucket} {one.key} is written only with the epoch of its shard")
         self.places[one.bucket][name] = place = copy.copy(place)
-        self._note(one.bucket, shard, name)
         self._set_open(policy, one.bucket, place, one.document)
         self.writes.append((stem(one.bucket, one.key), one.document))
 
@@ -198,7 +187,6 @@ class Queues:
         target.entries += 1
         target.open += place.is_open
         self.places[one.bucket][name] = place
-        self._note(one.bucket, one.shard, name)
         self.writes.append((stem(one.bucket, one.key), None))
         self.writes.append((stem(one.bucket, f"{one.shard}/{name}"), document))
 
@@ -246,8 +234,6 @@ class Queues:
             raise Aborted(f"{one.bucket} shard {shard} is spare")
         if found is not None and found.state == RETIRING:
             raise Aborted(f"{one.bucket} shard {shard} is retiring")
-        if one.op in HELD:
-            self.seen_shards.add((one.bucket, shard))
         return found
 
     def _check_epoch(self, one, shard):
@@ -288,7 +274,6 @@ class Queues:
     def _create(self, policy, queue, shard, name, document):
         self.places[queue][name] = place = Place(shard, self.fold.tx_id, self.at)
         self.shards[queue][shard].entries += 1
-        self._note(queue, shard, name)
         self._set_open(policy, queue, place, document)
         self.writes.append((stem(queue, f"{shard}/{name}"), document))
 
@@ -297,15 +282,10 @@ class Queues:
         self.shards[queue][place.shard].open += is_open - place.is_open
         place.is_open = is_open
 
-    def _note(self, queue, shard, name):
-        self.seen_shards.add((queue, shard))
-        self.seen_places.add((queue, name))
-
     def _remove(self, queue, name):
         place = self.places[queue].pop(name)
         self.shards[queue][place.shard].entries -= 1
         self.shards[queue][place.shard].open -= place.is_open
-        self.seen_shards.add((queue, place.shard))
 
     def check_policies(self, before, after, ops):
         """Raises Aborted if the queues of policies cannot take the place of those before."""
@@ -354,7 +334,7 @@ class Queues:
         return (queue, shard, taken)
 
     def remove(self, taken):
-        """Removes those rows. Returns the checksum of the shard's row as it is then."""
+        """Removes those rows."""
         queue, shard, rows = taken
         fold = self.fold
         for kind, own, revision in rows:
@@ -368,9 +348,8 @@ class Queues:
                 fold.count(own, fold.newest.pop(own), -1)
         if rows:
             fold.retired[queue.encode()] = fold.tx_id
-            return checksum_of(self.shards[queue][shard].row(queue, shard))
-        del self.shards[queue][shard], self.retiring[0]
-        return 0
+        else:
+            del self.shards[queue][shard], self.retiring[0]
 
     def rows(self):
         rows = {}
@@ -387,10 +366,6 @@ OPERATIONS = (*HELD, "enqueue", "move")
 
 def is_shard(namespace):
     return namespace.isascii() and namespace.isdigit() and str(int(namespace)) == namespace and len(namespace) <= 4
-
-
-def checksum_of(row):
-    return int.from_bytes(row[1][:4], "big")
 
 
 def terminal_of(policy):

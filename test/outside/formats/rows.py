@@ -6,6 +6,9 @@ import json
 from crc32c import crc32c
 
 
+INDEX_VERSION = 2
+
+
 def number(value):
     return value.to_bytes(8, "big")
 
@@ -140,5 +143,5 @@ def digest(rows, log_id, tx_id):
             versions.append((own, version_revision(value), value))
     fed = hashlib.sha256(f"cairn-digest/1\n{log_id}\n{tx_id}\n".encode())
     for own, _, value in sorted(versions):
-        fed.update(short(len(own)) + own + short(len(value)) + value)
+        fed.update(short(len(own)) + own + short(len(value[5:])) + value[5:])
     return f"sha256:{fed.hexdigest()}"

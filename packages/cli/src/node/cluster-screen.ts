@@ -132,23 +132,21 @@ function pastNotes({ txId, pasts, differ }: NonNullable<ClusterView["past"]>): s
   return [`The same past at transaction ${formatCount(txId)} on ${formatNumberOf(pasts.size, "node")}.`];
 }
 
-function comparisonNotes({ txId, answers, versions, checks }: Comparison, peers: readonly Peer[]): string[] {
+function comparisonNotes({ txId, answers, digests, checks }: Comparison, peers: readonly Peer[]): string[] {
   const failed = peers.flatMap(({ node, instance }) => {
     const error = answers.get(instance)?.error;
     return error === undefined ? [] : [`${node} returned no digest. ${error.code}: ${error.message}`];
   });
   const at = `at transaction ${formatCount(txId)}`;
-  const compared = versions.map(({ version, peers: same, digests }) => {
-    const nodes = `${formatNumberOf(same.length, "node")}${versions.length > 1 ? ` of index version ${version}` : ""}`;
-    return digests.size === 1
-      ? `The same digest ${at} on ${nodes}: ${[...digests].join("")}`
-      : `Different digests ${at} on ${nodes}.`;
-  });
+  const compared = [...answers.values()].filter(({ digest }) => digest !== undefined).length;
+  const nodes = formatNumberOf(compared, "node");
+  const [digest] = digests;
+  const same = digest === undefined ? [] : [`The same digest ${at} on ${nodes}: ${digest}`];
   const checked = peers.flatMap(({ node, instance }) => {
     const check = checks.get(instance);
     return check === undefined ? [] : [checkNote(node, check)];
   });
-  return [...failed, ...compared, ...checked];
+  return [...failed, ...(digests.size > 1 ? [`Different digests ${at} on ${nodes}.`] : same), ...checked];
 }
 
 function checkNote(node: string, { check, error }: AnsweredIndex): string {

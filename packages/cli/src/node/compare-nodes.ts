@@ -1,6 +1,5 @@
 import type { TxId } from "@cairn/client";
 import { askEach, askStatus, type Peer, type PeerChannel } from "@cairn/engine";
-import { madeOnce } from "@cairn/text";
 
 export type AnsweredIndex = Awaited<ReturnType<typeof askEach>> extends Map<string, infer A> ? A : never;
 
@@ -9,17 +8,10 @@ export interface Comparison {
   readonly txId: TxId;
   /** The responses, by instance. */
   readonly answers: ReadonlyMap<string, AnsweredIndex>;
-  /** Digests are comparable only within an index version. */
-  readonly versions: readonly ComparedVersion[];
-  /** What the nodes of versions that differ found when they compared themselves with a rebuild, by instance. */
-  readonly checks: ReadonlyMap<string, AnsweredIndex>;
-}
-
-/** The nodes of one index version that returned a digest, and their different digests. */
-interface ComparedVersion {
-  readonly version: number;
-  readonly peers: readonly Peer[];
+  /** The different digests of the nodes that returned one. */
   readonly digests: ReadonlySet<string>;
+  /** What nodes that differ found when they compared themselves with a rebuild, by instance. */
+  readonly checks: ReadonlyMap<string, AnsweredIndex>;
 }
 
 interface CompareOptions {
@@ -45,9 +37,10 @@ export async function compareNodes(
   options: CompareOptions,
 ): Promise<Comparison> {
   const { txId, answers } = await digestsAt(channel, log, peers, options);
-  const versions = byVersion(peers, answers);
+  const digests = new Set([...answers.values()].flatMap(({ digest }) => digest?.digest ?? []));
   const checks = new Map<string, AnsweredIndex>();
-  for (const peer of versions.flatMap((one) => (one.digests.size > 1 ? one.peers : []))) {
+  for (const peer of digests.size > 1 ? peers : []) {
+    if (answers.get(peer.instance)?.digest === undefined) continue;
     const onWork = (_instance: string, done: number, total: number): void =>
       options.onCheck(peer, done, total);
     const ask = { timeoutMs: silenceOf(options), onWork };
@@ -55,7 +48,7 @@ export async function compareNodes(
     for (const [instance, answer] of await askEach(channel, [peer], question, ask))
       checks.set(instance, answer);
   }
-  return { txId, answers, versions, checks };
+  return { txId, answers, digests, checks };
 }
 
 function silenceOf({ timeoutMs }: CompareOptions): number {
@@ -85,17 +78,4 @@ function commonTransaction(peers: readonly Peer[]): TxId {
   // A halted node may have transactions that the log has lost.
   const following = peers.filter(({ status }) => status.phase === "ready" || status.phase === "replaying");
   return Math.max(0, ...following.map(({ status }) => status.index.txId ?? 0));
-}
-
-function byVersion(peers: readonly Peer[], answers: Comparison["answers"]): readonly ComparedVersion[] {
-  const versions = new Map<number, { version: number; peers: Peer[]; digests: Set<string> }>();
-  for (const peer of peers) {
-    const digest = answers.get(peer.instance)?.digest?.digest;
-    if (digest === undefined) continue;
-    const { version } = peer.status.index;
-    const compared = madeOnce(versions, version, () => ({ version, peers: [], digests: new Set<string>() }));
-    compared.peers.push(peer);
-    compared.digests.add(digest);
-  }
-  return [...versions.values()];
 }

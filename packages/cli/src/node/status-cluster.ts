@@ -70,7 +70,7 @@ export async function writeCluster(
       "Wait a few minutes: a node that detects this replaces its index with a rebuilt one, and reports that in its log and status.",
     );
   }
-  if (view.comparison?.versions.some(({ digests }) => digests.size > 1) === true) {
+  if ((view.comparison?.digests.size ?? 0) > 1) {
     throw new CairnError(
       "INDEX_CORRUPT",
       "The nodes differ, and it is unknown which of them is wrong.",
@@ -113,13 +113,12 @@ function clusterJson(view: ComparedView, found: ReturnType<typeof clusterStatus>
   const { comparison } = view;
   const status = { ...found, askedBy: null };
   if (comparison === undefined) return { ...status, comparison: null };
-  const { txId, versions, answers, checks } = comparison;
+  const { txId, digests, answers, checks } = comparison;
   const nodes = status.nodes.map((node) => ({
     ...node,
     ...answers.get(node.instance),
     ...checks.get(node.instance),
   }));
   const wrong = wrongPeers(view).map(({ instance }) => instance);
-  const differ = versions.some(({ digests }) => digests.size > 1);
-  return { ...status, nodes, comparison: { txId, differ, wrong } };
+  return { ...status, nodes, comparison: { txId, differ: digests.size > 1, wrong } };
 }

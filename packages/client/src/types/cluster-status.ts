@@ -41,7 +41,7 @@ export interface ClusterNode {
   /** Whether the node has this cluster's log open; null if that is unknown. */
   readonly sameLog: boolean | null;
   /** The history of the node at the transaction at which the nodes were compared. */
-  readonly past: (ChainValue & { readonly version: number }) | null;
+  readonly past: ChainValue | null;
 }
 
 /** A node's GET /status. A node running a later version may be in a phase that this version does not know. */

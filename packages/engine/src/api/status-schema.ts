@@ -207,7 +207,7 @@ export const ClusterStatusSchema = z.object({
       startedAt: Time,
       status: PeerStatusSchema,
       sameLog: z.boolean().nullable(),
-      past: Run.extend({ version: Count }).nullable(),
+      past: Run.nullable(),
     }),
   ),
   silent: z.array(z.object({ instance: Text, node: Text, forMs: Ms })),

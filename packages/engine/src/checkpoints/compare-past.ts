@@ -9,7 +9,7 @@ export interface OtherPast {
   /** True if read from the store, where forging takes write access. Over the network, any process can send chains. */
   readonly isStored: boolean;
   readonly log: string;
-  readonly chains: { readonly version: number; readonly values: Chains };
+  readonly chains: Chains;
   /** The transaction up to which no log showed this history (`unshown` of a manifest). */
   readonly unshown?: TxId | undefined;
 }
@@ -42,12 +42,12 @@ export function hasSamePast(
 ): Agrees {
   return async (manifest, name) => {
     if (!(await agreesWithLog(manifest, name))) return false;
-    const { node, log, format, chains, unshown } = manifest;
+    const { node, log, chains, unshown } = manifest;
     const difference = await comparePast({
       who: `the checkpoint ${name} of node ${node} in ${location}`,
       isStored: true,
       log: log.id,
-      chains: { version: format.index, values: chains },
+      chains,
       unshown,
     });
     if (difference === undefined) return true;

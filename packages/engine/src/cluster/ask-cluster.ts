@@ -1,5 +1,5 @@
 import { timeoutSignal } from "@cairn/client/protocol";
-import type { PeerStatus } from "@cairn/client";
+import type { Chains, PeerStatus } from "@cairn/client";
 import { type CancelTimer, startTimer, unlessFailed, withTimeout } from "@cairn/kv";
 import type { PeerChannel } from "../log/peer-channel.ts";
 import {
@@ -8,7 +8,6 @@ import {
   encodeMessage,
   type IndexAnswer,
   IndexAnswerSchema,
-  type PeerChains,
   type Question,
   type SilentNode,
 } from "./peer-messages.ts";
@@ -150,7 +149,7 @@ export async function* askCompare(
   channel: PeerChannel,
   own: Pick<Extract<Question, { ask: "compare" }>, "log" | "node" | "instance" | "chains">,
   { timeoutMs, signal }: AskOptions,
-): AsyncGenerator<Pick<Answer, "node" | "instance"> & { readonly chains: PeerChains }> {
+): AsyncGenerator<Pick<Answer, "node" | "instance"> & { readonly chains: Chains }> {
   const deadline = timeoutSignal(timeoutMs);
   for await (const answer of ask(channel, { cairn: 1, ask: "compare", ...own }, anyOf(deadline, signal))) {
     const { node, instance, chains } = answer;

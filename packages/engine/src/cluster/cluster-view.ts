@@ -70,7 +70,7 @@ export interface PastComparison {
   readonly txId: TxId;
   /** The histories, by instance. Nodes without a value at the transaction are omitted. */
   readonly pasts: ReadonlyMap<string, Past>;
-  /** `history`: different messages. `effects`: one index version derived different results from the same messages. */
+  /** `history`: different messages. `effects`: different results, derived from the same messages. */
   readonly differ: "history" | "effects" | undefined;
 }
 
@@ -81,10 +81,10 @@ export interface PastComparison {
 export function comparePasts(peers: readonly Peer[]): PastComparison | undefined {
   const known = new Map<TxId, Map<string, Past>>();
   for (const { instance, status } of peers) {
-    const { chains, version } = status.index;
+    const { chains } = status.index;
     if (status.phase !== "ready" && status.phase !== "replaying") continue;
     for (const value of chains)
-      madeOnce(known, value.txId, () => new Map<string, Past>()).set(instance, { ...value, version });
+      madeOnce(known, value.txId, () => new Map<string, Past>()).set(instance, value);
   }
   return [...known]
     .filter(([, pasts]) => pasts.size > 1)
@@ -95,7 +95,5 @@ export function comparePasts(peers: readonly Peer[]): PastComparison | undefined
 
 function differenceAmong(pasts: readonly Past[]): PastComparison["differ"] {
   if (new Set(pasts.map(({ history }) => history)).size > 1) return "history";
-  const versions = new Set(pasts.map(({ version }) => version));
-  const effects = new Set(pasts.map((past) => `${past.version} ${past.effects}`));
-  return effects.size > versions.size ? "effects" : undefined;
+  return new Set(pasts.map(({ effects }) => effects)).size > 1 ? "effects" : undefined;
 }

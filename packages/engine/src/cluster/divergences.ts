@@ -4,7 +4,7 @@ import type { NodeStatus, TxId } from "@cairn/client";
 import type { ComparePast, OtherPast } from "../checkpoints/compare-past.ts";
 import { compareChains, type Divergence } from "../index/chains/compare-chains.ts";
 import type { IndexStore } from "../index/index-store.ts";
-import { INDEX_VERSION, type IndexState } from "../index/rows/index-state.ts";
+import { type IndexState } from "../index/rows/index-state.ts";
 import { isoTime } from "@cairn/text";
 import type { ComparedNode, SelfCheck } from "./self-check.ts";
 
@@ -115,16 +115,9 @@ export class Divergences {
     await this.#settling;
   }
 
-  async #compare(
-    index: IndexStore,
-    { version, values }: OtherPast["chains"],
-  ): Promise<Divergence | undefined> {
+  async #compare(index: IndexStore, chains: OtherPast["chains"]): Promise<Divergence | undefined> {
     try {
-      return await compareChains(
-        async (txId) => await index.chainsAt(txId),
-        values,
-        version === INDEX_VERSION,
-      );
+      return await compareChains(async (txId) => await index.chainsAt(txId), chains, "effects");
     } catch (error) {
       this.#parts.life.suspect(index, error);
       // The node has left the index or is leaving it, so there is nothing to compare.

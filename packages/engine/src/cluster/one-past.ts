@@ -2,12 +2,10 @@ import { type Clock, isCairnError, jittered, type RepeatedWork, repeatWork, unle
 import type { Logger } from "pino";
 import type { Chains, NodeStatus, TxId } from "@cairn/client";
 import type { ComparePast } from "../checkpoints/compare-past.ts";
-import { INDEX_VERSION } from "../index/rows/index-state.ts";
 import { errorFields } from "../observe/failures.ts";
 import { askCompare, askStatus } from "./ask-cluster.ts";
 import { type DivergenceParts, Divergences, type Turn } from "./divergences.ts";
 import type { ComparedNode } from "./self-check.ts";
-import type { PeerChains } from "./peer-messages.ts";
 
 export interface OnePastParts extends Pick<DivergenceParts, "check"> {
   readonly life: DivergenceParts["life"] & Pick<ComparedNode, "phase" | "log" | "position">;
@@ -72,9 +70,9 @@ export class OnePast {
   }
 
   /** Compares the chains that another node announced. Returns this node's chains if they differ. */
-  async compare(node: string, log: string, chains: PeerChains): Promise<PeerChains | undefined> {
+  async compare(node: string, log: string, chains: Chains): Promise<Chains | undefined> {
     const { life } = this.#parts;
-    const [newest] = chains.values;
+    const [newest] = chains;
     if (newest === undefined || life.index?.state.log.id !== log) return undefined;
     // Otherwise, the part of the history that this node has can still be compared.
     await unlessFailed(life.position.reached(newest.txId, CATCH_UP_MS), "TX_TIMEOUT", undefined);
@@ -83,12 +81,12 @@ export class OnePast {
   }
 
   /** Returns the nodes that answer within a second that their history of a log is not that of these chains. */
-  async differing(log: string, values: Chains): Promise<{ node: string; chains: PeerChains }[]> {
+  async differing(log: string, chains: Chains): Promise<{ node: string; chains: Chains }[]> {
     const { life, node, instance } = this.#parts;
     const channel = life.log?.peers;
-    const found: { node: string; chains: PeerChains }[] = [];
-    if (channel === undefined || values.length === 0) return found;
-    const own = { log, node, instance, chains: { version: INDEX_VERSION, values } };
+    const found: { node: string; chains: Chains }[] = [];
+    if (channel === undefined || chains.length === 0) return found;
+    const own = { log, node, instance, chains };
     try {
       for await (const other of askCompare(channel, own, { timeoutMs: STATUS_MS })) found.push(other);
     } catch (error) {
@@ -118,12 +116,12 @@ export class OnePast {
   }
 
   /** Returns the id of the log and the node's chains, also at `at`; undefined while there is nothing to announce. */
-  async #own(at?: TxId): Promise<{ readonly log: string; readonly chains: PeerChains } | undefined> {
+  async #own(at?: TxId): Promise<{ readonly log: string; readonly chains: Chains } | undefined> {
     const { index, agrees, phase } = this.#parts.life;
     if (index === undefined || !agrees || phase !== "ready") return undefined;
-    const values = await index.chains(at === undefined ? [] : [at]);
+    const chains = await index.chains(at === undefined ? [] : [at]);
     const { log } = index.state;
-    return values.length === 0 ? undefined : { log: log.id, chains: { version: INDEX_VERSION, values } };
+    return chains.length === 0 ? undefined : { log: log.id, chains };
   }
 
   /**

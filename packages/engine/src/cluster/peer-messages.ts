@@ -8,15 +8,10 @@ const WaitMs = Count.max(3_600_000);
 
 const Digest = z.string().regex(/^[0-9a-f]{64}$/);
 const MAX_CHAIN_VALUES = 100;
-const ChainsSchema = z.object({
-  version: Count,
-  values: z
-    .array(z.object({ txId: Count, history: Digest, effects: Digest }))
-    .max(MAX_CHAIN_VALUES)
-    .readonly(),
-});
-
-export type PeerChains = Readonly<z.infer<typeof ChainsSchema>>;
+const ChainsSchema = z
+  .array(z.object({ txId: Count, history: Digest, effects: Digest }))
+  .max(MAX_CHAIN_VALUES)
+  .readonly();
 
 /** The maximum number of instances in a request, and of nodes in a response to it. */
 const MAX_INSTANCES = 5_000;

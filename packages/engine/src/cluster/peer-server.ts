@@ -2,7 +2,7 @@ import { randomUUID } from "node:crypto";
 import { hostname } from "node:os";
 import { CairnError, Semaphore } from "@cairn/kv";
 import type { Logger } from "pino";
-import type { NodeStatus, TxId } from "@cairn/client";
+import type { Chains, NodeStatus, TxId } from "@cairn/client";
 import { asCairnError } from "../observe/failures.ts";
 import type { PeerChannel, SendAnswer } from "../log/peer-channel.ts";
 import type { TxLog } from "../log/tx-log.ts";
@@ -11,7 +11,6 @@ import {
   type Answer,
   decodeQuestion,
   encodeMessage,
-  type PeerChains,
   type PeerIdentity,
   type Question,
   type SilentNode,
@@ -27,7 +26,7 @@ export interface PeerActions {
   reached(txId: TxId, waitMs: number): Promise<void>;
   digestAt(log: string, txId: TxId): Promise<{ txId: TxId; digest: string }>;
   /** Compares the chains of another node with those of the index. Returns the index's chains if they differ. */
-  compare(question: Extract<Question, { ask: "compare" }>): Promise<PeerChains | undefined>;
+  compare(question: Extract<Question, { ask: "compare" }>): Promise<Chains | undefined>;
   /** Compares the index with a rebuild, and leaves the index if they differ. */
   check(log: string, txId: TxId, signal: AbortSignal, onWork: OnWork): Promise<CheckOutcome>;
 }

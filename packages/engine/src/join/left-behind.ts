@@ -144,7 +144,7 @@ class Comparison {
   async sharedWithEnd({ txId, time, chains }: KnownEnd): Promise<SharedTransactions> {
     const { kv, state } = this.past;
     const own = async (at: TxId) => await chainValueAt(kv, this.#window, at);
-    const difference = await compareChains(own, chains, false);
+    const difference = await compareChains(own, chains, "history");
     if (difference !== undefined) return { txId: difference.agreeAt, isProven: false };
     if (txId > state.txId) return { txId: state.txId, isProven: true };
     let agreed = 0;

@@ -77,10 +77,10 @@ export async function shownLost(
     if (other.log.id !== id || other.txId > txId) continue;
     // Messages that take the place of lost ones are stored later.
     const isLater = Date.parse(other.txTime) > (await timeAt(other.txId));
-    if (isLater && (await compareChains(at, other.chains, false)) !== undefined)
+    if (isLater && (await compareChains(at, other.chains, "history")) !== undefined)
       return lost(`the checkpoint ${other.name} in ${other.store}, which was stored later,`);
   }
   for (const { node, chains: theirs } of await differing(id, chains))
-    if ((await compareChains(at, theirs.values, false)) !== undefined) return lost(`node ${node}`);
+    if ((await compareChains(at, theirs, "history")) !== undefined) return lost(`node ${node}`);
   return undefined;
 }

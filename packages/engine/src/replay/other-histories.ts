@@ -67,7 +67,7 @@ async function seemsLater(
     return readable?.time !== undefined && time > readable.time && (await readable.isOther(one));
   // If the clock of the log's server was set back, only the time of the save shows which history continued.
   const valueAt = (txId: TxId) => Promise.resolve(latest.chains.find((value) => value.txId === txId));
-  return one.takenAt > latest.takenAt && (await compareChains(valueAt, one.chains, false)) !== undefined;
+  return one.takenAt > latest.takenAt && (await compareChains(valueAt, one.chains, "history")) !== undefined;
 }
 
 function otherHistory({ one, txId, time }: CheckpointEnd, isLater: boolean): OtherHistory {

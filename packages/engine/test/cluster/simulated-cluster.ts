@@ -4,7 +4,7 @@ import type { Chains, NodeStatus, Transaction } from "@cairn/client";
 import { pino } from "pino";
 import type { PastDifference } from "../../src/checkpoints/compare-past.ts";
 import { PeerServer } from "../../src/cluster/peer-server.ts";
-import { INDEX_VERSION, emptyState } from "../../src/index/rows/index-state.ts";
+import { emptyState } from "../../src/index/rows/index-state.ts";
 import { IndexStore } from "../../src/index/index-store.ts";
 import { documentRowKey } from "../../src/index/rows/row-keys.ts";
 import type { PeerChannel, SendAnswer } from "../../src/log/peer-channel.ts";
@@ -233,8 +233,7 @@ export class SimulatedNode {
     const { index } = this.#life;
     if (index === undefined) return;
     if (saved !== undefined) {
-      const { node, chains: values } = saved;
-      const chains = { version: INDEX_VERSION, values };
+      const { node, chains } = saved;
       const other = { who: `a checkpoint of ${node}`, isStored: true, log: LOG, chains };
       const difference = await this.#past.comparePast(other);
       if (difference?.settled === false) return;

@@ -25,7 +25,7 @@ async function indexOf(messages: readonly LogMessage[]): Promise<IndexStore> {
 }
 
 async function compared(own: IndexStore, other: IndexStore): Promise<Divergence | undefined> {
-  return await compareChains(async (txId) => await own.chainsAt(txId), await other.chains(), true);
+  return await compareChains(async (txId) => await own.chainsAt(txId), await other.chains(), "effects");
 }
 
 /**

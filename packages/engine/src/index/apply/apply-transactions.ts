@@ -131,10 +131,8 @@ export async function applyMessages(
     const key = transactionRowKey(txId);
     const outcome = encodeOutcome(key, { time, mark: messageMark(identity) }, verdict.kind, verdict.text);
     outcomes.add(txId, key, outcome);
-    const sum = keys.written + (queues?.written ?? 0);
-    const effect = { outcome, documents: keys.documents, written: sum - written };
-    chains.add(identity, effect);
-    written = sum;
+    chains.add(identity, { outcome, documents: keys.documents, written: keys.written - written });
+    written = keys.written;
   }
   const last = messages.at(-1);
   const { sha256 } = last === undefined ? before : anchorOf(last.message);

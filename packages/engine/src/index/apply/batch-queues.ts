@@ -95,13 +95,6 @@ export class BatchQueues {
     return batch;
   }
 
-  /** The sum modulo 2^32 of the checksums of all rows of shards and entries written so far. */
-  get written(): number {
-    let sum = 0;
-    for (const queue of this.#queues.values()) sum += queue.written;
-    return sum >>> 0;
-  }
-
   /**
    * Collects the other keys of the entries that the batch may evict, which the caller must load. The counters of their
    * buckets must have been loaded.

@@ -32,8 +32,6 @@ export class QueueState {
   readonly places = new Map<string, EntryPlace | undefined>();
   /** The entries that the batch may evict, with all of their keys once these are found. */
   readonly evicted = new Map<string, readonly EvictedKey[]>();
-  /** The sum of the checksums of all rows written so far. */
-  written = 0;
   /** The rows of the shards that the batch changes; undefined for rows that it removes. */
   readonly #shardRows = new Map<number, Buffer | undefined>();
   readonly #placeRows = new Map<string, PlaceRow>();
@@ -74,7 +72,6 @@ export class QueueState {
     if (shard === undefined) this.shards.delete(number);
     else this.shards.set(number, shard);
     this.#shardRows.set(number, row);
-    this.#wrote(row);
   }
 
   setPlace(entry: string, place: EntryPlace | undefined): void {
@@ -82,7 +79,6 @@ export class QueueState {
     row.value = place && encodePlace(row.key, place);
     row.isChanged = true;
     this.places.set(entry, place);
-    this.#wrote(row.value);
   }
 
   *rows(): Generator<KvOperation> {
@@ -97,11 +93,6 @@ export class QueueState {
       const key = openRowKey(this.name, after);
       yield { type: "put", key, value: sealed(key, Buffer.from(entry, "utf8")) };
     }
-  }
-
-  /** Adds the checksum with which a row begins. */
-  #wrote(row: Buffer | undefined): void {
-    if (row !== undefined) this.written += row.readUInt32BE(0);
   }
 }
 

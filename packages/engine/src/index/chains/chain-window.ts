@@ -15,15 +15,15 @@ import {
   type Link,
 } from "../rows/chain-rows.ts";
 import { SUM_BYTES, unusableIndex } from "../rows/row-checksum.ts";
-import { INDEX_VERSION, type IndexState } from "../rows/index-state.ts";
+import type { IndexState } from "../rows/index-state.ts";
 import { allRows } from "../rows/row-cursor.ts";
 import { ROW, rowTxId, txRowKey } from "../rows/row-keys.ts";
 
 /*
  * Two chains run over all messages of a log, with a link at every transaction whose id is divisible by 1,024:
  *
- *   history  SHA-256(previous link, identities of the messages since)                 can be computed from the log
- *   effects  SHA-256(previous link, index version, effects of the messages since)     only by applying it
+ *   history  SHA-256(previous link, identities of the messages since)     can be computed from the log
+ *   effects  SHA-256(previous link, effects of the messages since)        only by applying it
  *
  * Between links, the chains' values are computed in the same way from the messages since the previous link. Two indexes
  * with the same value at a transaction have the same history up to it.
@@ -41,7 +41,6 @@ const SLOTS = 4 * LINK_SPAN;
 const NO_LINK: Link = { history: Buffer.alloc(CHAIN_BYTES), effects: Buffer.alloc(CHAIN_BYTES) };
 /** The factor is odd and far from 0: one document more or less changes the sum as much as a different version would. */
 const DOCUMENTS_FACTOR = 0x9e3779b1;
-const VERSION_BYTES = Buffer.from([0, 0, 0, INDEX_VERSION]);
 
 interface Effect {
   /** The value of the message's outcome row, which begins with a checksum. */
@@ -174,11 +173,7 @@ export class ChainWindow {
     const from = linkBefore(txId) + 1;
     return {
       history: createHash("sha256").update(before.history).update(this.#identitiesOf(from, txId)).digest(),
-      effects: createHash("sha256")
-        .update(before.effects)
-        .update(VERSION_BYTES)
-        .update(this.#effectsOf(from, txId))
-        .digest(),
+      effects: createHash("sha256").update(before.effects).update(this.#effectsOf(from, txId)).digest(),
     };
   }
 

@@ -16,18 +16,18 @@ export interface Divergence {
  * Compares another index's chains with those of this index. `own` returns this index's known value at a transaction.
  * The newest transaction at which both indexes know their values is decisive, because these values cover everything
  * before it. Older values show approximately where the indexes diverge. Returns undefined if the indexes agree, or if
- * there is no such transaction. Effects are compared only between indexes of the same version.
+ * there is no such transaction. `of` is what to compare: the messages, or also their effects.
  */
 export async function compareChains(
   own: (txId: TxId) => Promise<ChainValue | undefined>,
   theirs: Chains,
-  sameVersion: boolean,
+  of: Divergence["kind"],
 ): Promise<Divergence | undefined> {
   let found: Divergence | undefined;
   for (const value of theirs) {
     const known = await own(value.txId);
     if (known === undefined) continue;
-    const kind = differenceOf(known, value, sameVersion);
+    const kind = differenceOf(known, value, of);
     if (kind === undefined) return found === undefined ? undefined : { ...found, agreeAt: value.txId };
     found = { kind, agreeAt: 0, differAt: value.txId };
   }
@@ -37,8 +37,8 @@ export async function compareChains(
 function differenceOf(
   left: ChainValue,
   right: ChainValue,
-  sameVersion: boolean,
+  of: Divergence["kind"],
 ): Divergence["kind"] | undefined {
   if (left.history !== right.history) return "history";
-  return sameVersion && left.effects !== right.effects ? "effects" : undefined;
+  return of === "effects" && left.effects !== right.effects ? "effects" : undefined;
 }

@@ -4,7 +4,12 @@ import type { TxId } from "@cairn/client";
 import { type IndexState, readState } from "../rows/index-state.ts";
 import { ROW, rowTxId, versionStem, asBuffer, rowsOfKind } from "../rows/row-keys.ts";
 import { unsealed } from "../rows/row-checksum.ts";
-import { checkedVersion, type VersionValue, versionValueRevision } from "../rows/version-values.ts";
+import {
+  checkedVersion,
+  versionContent,
+  type VersionValue,
+  versionValueRevision,
+} from "../rows/version-values.ts";
 import { firstRow, RowCursor } from "../rows/row-cursor.ts";
 import { evictionsAfter } from "../rows/purge-row.ts";
 import { withoutEvicted } from "../purge/evicted-versions.ts";
@@ -38,7 +43,7 @@ export async function digestIndex(
     // A key's superseded versions come before its newest version, because `earlier` prefers its first argument.
     if (!past || versionValueRevision(value) <= txId) {
       feed.addSized(stem);
-      feed.addSized(value);
+      feed.addSized(versionContent(value));
     }
     if (!oldest.advance()) await oldest.next();
   }

@@ -82,6 +82,11 @@ export async function readAllNewest(
   return found;
 }
 
+/** Returns what digests and chains hash of a version, whatever its rows are like: flags, revision, time and document. */
+export function versionContent(value: VersionValue): Uint8Array {
+  return value.subarray(VERSION_SUM_BYTES);
+}
+
 /** Returns the transaction that wrote a version. */
 export function versionValueRevision(value: VersionValue): Revision {
   return readTextNumber(value, REVISION_AT);

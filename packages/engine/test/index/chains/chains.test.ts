@@ -157,12 +157,12 @@ describe("the chains", () => {
   });
 });
 
-async function compared(left: readonly LogMessage[], right: readonly LogMessage[], sameVersion = true) {
+async function compared(left: readonly LogMessage[], right: readonly LogMessage[]) {
   const own = await indexOf(left);
   return await compareChains(
     async (txId) => await own.chainsAt(txId),
     await (await indexOf(right)).chains(),
-    sameVersion,
+    "effects",
   );
 }
 
