@@ -1,6 +1,6 @@
 import { CairnError } from "@cairn/kv";
 import type { BirthRecord } from "../transactions/birth-record.ts";
-import { decodeMessage } from "../transactions/transaction-codec.ts";
+import { decodeMessage, ofLaterFormat } from "../transactions/transaction-codec.ts";
 import type { TxId } from "@cairn/client";
 import type { Anchor } from "./anchor.ts";
 import type { LogBounds, TxLog } from "./tx-log.ts";
@@ -16,7 +16,7 @@ export interface LogIdentity {
 /**
  * Reads a log's identity from its first message or, if that was trimmed, from the stored id; undefined if the log does
  * not exist or never held a message. Throws `LOG_DIFFERENT` if it is not a Cairn log or its id is unknown (the hint then
- * names `expected`).
+ * names `expected`), and `LOG_VERSION` if a later version began it.
  */
 export async function readLogIdentity(log: TxLog, expected?: string): Promise<LogIdentity | undefined> {
   if (!(await log.exists())) return undefined;
@@ -24,6 +24,7 @@ export async function readLogIdentity(log: TxLog, expected?: string): Promise<Lo
   const first = await log.fetch(1);
   if (first !== undefined) {
     const decoded = decodeMessage(first.payload);
+    if (decoded.kind === "later") throw ofLaterFormat(`The first message of the log "${log.name}"`, decoded);
     if (decoded.kind !== "birth") {
       const isTransaction = decoded.kind === "transaction";
       throw new CairnError(

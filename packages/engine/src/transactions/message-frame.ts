@@ -10,8 +10,14 @@ import { CairnError } from "@cairn/kv";
  * The log tag identifies the intended log, so that a message that ends up in another log is recognized there. The
  * random part makes every message unique: two appends of the same operations have different bytes. Neither matters when
  * two submissions with the same idempotency id are compared, because only the lines after the first are.
+ *
+ * The digit is the format of the lines that follow. The first line keeps its form in every format, so that each version
+ * recognizes the messages that only a later one understands. From format 2 on, the checksum also covers the digit before
+ * everything else, so that no damaged digit makes a message one of another format.
  */
 const PREFIX = "cairn/1 ";
+const FORMAT_AT = "cairn/".length;
+const FORMAT = 1;
 const CRC_DIGITS = 8;
 const TAG_DIGITS = 16;
 const RANDOM_DIGITS = 16;
@@ -23,9 +29,11 @@ const SHORTEST = CHECKED + HEAD_END;
 const MAX_BY_BYTES = 64;
 const WRITER = /^[\u0021-\u007E]{1,64}$/;
 const NEWLINE = 0x0a;
+const ZERO = 0x30;
 const SPACE = 0x20;
 
 export interface Frame {
+  readonly format: number;
   readonly logTag: string;
   /** The name of the token that wrote the message, if the token has one. */
   readonly by: string | undefined;
@@ -56,7 +64,8 @@ export function frameMessage(body: string, logTag: string, random = randomDigits
 
 /** Returns the frame of a message, or the reason why it is not readable. */
 export function readFrame(payload: Uint8Array): Frame | string {
-  if (payload.length <= SHORTEST || !startsWith(payload, PREFIX)) return "not a message of Cairn";
+  const format = formatOf(payload);
+  if (format === undefined) return "not a message of Cairn";
   const bytes = checkedPart(payload);
   if (!hasItsChecksum(payload, bytes)) return "the message's checksum does not match";
   const logTag = readTag(bytes);
@@ -66,10 +75,15 @@ export function readFrame(payload: Uint8Array): Frame | string {
     areHex(bytes, TAG_DIGITS + 1, HEAD_END) &&
     (bytes[HEAD_END] === NEWLINE || bytes[HEAD_END] === SPACE);
   if (!isFramed) return "the message's first line is not readable";
-  if (bytes[HEAD_END] === NEWLINE) return { logTag, by: undefined, bytes, bodyAt: HEAD_END + 1 };
+  if (bytes[HEAD_END] === NEWLINE) return { format, logTag, by: undefined, bytes, bodyAt: HEAD_END + 1 };
   const lineEnd = endOfWriter(bytes);
   if (lineEnd < 0) return "the message's first line is not readable";
-  return { logTag, by: bytes.toString("latin1", HEAD_END + 1, lineEnd), bytes, bodyAt: lineEnd + 1 };
+  return { format, logTag, by: bytes.toString("latin1", HEAD_END + 1, lineEnd), bytes, bodyAt: lineEnd + 1 };
+}
+
+/** Whether only a later version understands the lines after a message's first one. */
+export function isOfLaterFormat({ format }: Frame): boolean {
+  return format > FORMAT;
 }
 
 /**
@@ -77,8 +91,7 @@ export function readFrame(payload: Uint8Array): Frame | string {
  * other programs can write to the log; otherwise it was damaged on disk, and a transaction would be lost silently.
  */
 export function isDamagedMessage(payload: Uint8Array): boolean {
-  const isFramed = payload.length > SHORTEST && startsWith(payload, PREFIX);
-  return isFramed && !hasItsChecksum(payload, checkedPart(payload));
+  return formatOf(payload) !== undefined && !hasItsChecksum(payload, checkedPart(payload));
 }
 
 /** Returns the SHA-256 of what follows a message's first line, by which submissions with the same id are compared. */
@@ -130,7 +143,8 @@ function checkedPart(payload: Uint8Array): Buffer {
 
 function hasItsChecksum(payload: Uint8Array, checked: Uint8Array): boolean {
   if (payload[CHECKED - 1] !== SPACE) return false;
-  const sum = crc32(checked);
+  const digit = payload.subarray(FORMAT_AT, FORMAT_AT + 1);
+  const sum = digit[0] === ZERO + FORMAT ? crc32(checked) : crc32(checked, crc32(digit));
   return (
     readHex4(payload, PREFIX.length) === sum >>> 16 && readHex4(payload, PREFIX.length + 4) === (sum & 0xffff)
   );
@@ -160,10 +174,13 @@ function randomDigits(): string {
   return RANDOM_POOL.toString("hex", randomLeft, randomLeft + 8);
 }
 
-function startsWith(bytes: Uint8Array, prefix: string): boolean {
-  if (bytes.length < prefix.length) return false;
-  for (let at = 0; at < prefix.length; at += 1) if (bytes[at] !== prefix.charCodeAt(at)) return false;
-  return true;
+/** Returns the format of a message's lines, from 1 to 9; undefined for what is no message of Cairn. */
+function formatOf(payload: Uint8Array): number | undefined {
+  if (payload.length <= SHORTEST) return undefined;
+  for (let at = 0; at < PREFIX.length; at += 1)
+    if (at !== FORMAT_AT && payload[at] !== PREFIX.charCodeAt(at)) return undefined;
+  const format = (payload[FORMAT_AT] ?? 0) - ZERO;
+  return format >= 1 && format <= 9 ? format : undefined;
 }
 
 /** The tag that was read last. It is cached, because nearly all messages that a node reads have the same tag. */

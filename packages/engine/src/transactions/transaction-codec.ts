@@ -1,8 +1,9 @@
 import { isUtf8 } from "node:buffer";
 import type { AnyOperation, EntryOptions, Revision, Transaction } from "@cairn/client";
+import { CairnError } from "@cairn/kv";
 import { qualifiedKey, isJsonLine, parsedJson } from "@cairn/text";
 import { type BirthRecord, isBirthRecord } from "./birth-record.ts";
-import { type Frame, frameMessage, logTagOf, readFrame } from "./message-frame.ts";
+import { type Frame, frameMessage, isOfLaterFormat, logTagOf, readFrame } from "./message-frame.ts";
 import { isQueueOperation, type LoggedQueueOperation, queueWrite } from "./queue-operation.ts";
 import {
   loggedContentProblem,
@@ -61,6 +62,8 @@ export interface LoggedTransaction {
 export type DecodedMessage =
   | LoggedTransaction
   | { readonly kind: "birth"; readonly birth: BirthRecord; readonly logTag: string }
+  /** Only a later version understands the message. */
+  | { readonly kind: "later"; readonly format: number; readonly logTag: string }
   | { readonly kind: "unreadable"; readonly reason: string };
 
 /**
@@ -97,10 +100,20 @@ export function encodeBirthRecord(birth: BirthRecord, random?: string): Uint8Arr
   return frameMessage(JSON.stringify({ birth }), logTagOf(birth.log), random);
 }
 
+/** Returns `LOG_VERSION`: the index must not pass a message of its log that only a later version understands. */
+export function ofLaterFormat(what: string, { format }: { readonly format: number }): CairnError {
+  return new CairnError(
+    "LOG_VERSION",
+    `${what} has format ${format}, which this version of Cairn does not read.`,
+    "Upgrade this node to the version of Cairn that wrote it (cairn version on the other nodes), and start it again: it continues there. It has changed nothing.",
+  );
+}
+
 /** Decodes a message. Never throws, so that every node interprets a message in the same way. */
 export function decodeMessage(payload: Uint8Array): DecodedMessage {
   const frame = readFrame(payload);
   if (typeof frame === "string") return unreadable(frame);
+  if (isOfLaterFormat(frame)) return { kind: "later", format: frame.format, logTag: frame.logTag };
   if (!isUtf8(frame.bytes)) return unreadable("the message is not UTF-8");
   return decodeBody(frame);
 }

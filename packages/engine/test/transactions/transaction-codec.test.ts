@@ -1,7 +1,7 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import type { Json, Transaction } from "@cairn/client";
-import { contentHash, logTagOf } from "../../src/transactions/message-frame.ts";
+import { contentHash, logTagOf, payloadMark } from "../../src/transactions/message-frame.ts";
 import {
   decodeMessage,
   encodeBirthRecord,
@@ -120,6 +120,24 @@ describe("a message of the log", () => {
   it("is unreadable when another program wrote it", () => {
     for (const foreign of ["", "hello", '{"ops":[]}', "cairn/1 00000000\n{}", "cairn/2 00000000\n{}"]) {
       expect(decodeMessage(Buffer.from(foreign)).kind).toBe("unreadable");
+    }
+  });
+
+  it("is recognized as one of a later format, whatever follows its first line, unless its digit was changed", () => {
+    for (const body of ["", "{}", "\xff", '{"ops":[["put","pods","a"]]}\n1']) {
+      for (const by of [undefined, "deployer-1"]) {
+        const later = Buffer.from(framed(body, { format: 2, ...(by && { by }) }));
+        expect(decodeMessage(later)).toMatchObject({ kind: "later", format: 2, logTag: logTagOf("log-1") });
+        expect(payloadMark(later).toString("hex")).toMatch(/0123456789abcdef$/);
+      }
+    }
+    for (const format of [1, 2, 7]) {
+      for (const digit of "0123456789:") {
+        if (digit === String(format)) continue;
+        const changed = Buffer.from(framed('{"ops":[]}', { format }));
+        changed.write(digit, "cairn/".length);
+        expect(decodeMessage(changed).kind).toBe("unreadable");
+      }
     }
   });
 

@@ -11,6 +11,7 @@ export const ERROR_CODES = [
   "LOG_DIFFERENT",
   "LOG_TRIMMED",
   "LOG_GAP",
+  "LOG_VERSION",
   "LOG_FULL",
   "LOG_UNSAFE",
   "LOG_READ_ONLY",

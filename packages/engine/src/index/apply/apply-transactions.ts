@@ -8,6 +8,7 @@ import {
   type DecodedMessage,
   type LoggedOperation,
   type LoggedTransaction,
+  ofLaterFormat,
 } from "../../transactions/transaction-codec.ts";
 import { contentHash, logTagOf } from "../../transactions/message-frame.ts";
 import { type ChainBatch, ChainWindow } from "../chains/chain-window.ts";
@@ -259,7 +260,9 @@ function applyOne(
   submissions: Submissions,
 ): Verdict {
   if (decoded.kind === "unreadable") return refusedFor(decoded.reason);
+  // A message of a later format is refused for this reason before all others, by every version alike.
   if (decoded.logTag !== logTagOf(logId)) return FOR_ANOTHER_LOG;
+  if (decoded.kind === "later") throw ofLaterFormat(`Transaction ${context.txId} of the log`, decoded);
   if (decoded.kind === "birth") return position === 1 ? { kind: "committed", text: EMPTY } : BORN_LATE;
   const { id } = decoded;
   if (id === undefined) return applyOperations(decoded, context);

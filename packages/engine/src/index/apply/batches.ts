@@ -22,7 +22,7 @@ const MAX_BYTES = 768 * 1024;
  * Decodes messages lazily, in batches of bounded size. A transaction that evicts or sets policies is a separate batch,
  * because the evicted versions are removed before anything else is applied, and a batch follows a single set of
  * policies. A transaction that retires a shard is a separate batch, so that the removal of the shard's rows begins with
- * the next one, and so is a birth record.
+ * the next one, and so are a birth record and a message of a later format, which ends the application.
  */
 export function* decodeBatches(messages: readonly LogMessage[]): Generator<IndexedMessage[], void> {
   let batch: IndexedMessage[] = [];
@@ -46,7 +46,7 @@ export function* decodeBatches(messages: readonly LogMessage[]): Generator<Index
 }
 
 function isAlone(decoded: DecodedMessage): boolean {
-  if (decoded.kind !== "transaction") return decoded.kind === "birth";
+  if (decoded.kind !== "transaction") return decoded.kind !== "unreadable";
   return decoded.ops.some(({ op }) => op === "evict" || op === "configure" || op === "retire");
 }
 

@@ -53,6 +53,11 @@ describe("a message that no node wrote for this log", () => {
       /only the first message/,
     ],
     ["of anything", Buffer.from("hello"), /not a message of Cairn/],
+    [
+      "of a later format for another log",
+      framed("?", { logId: "log-2", format: 2 }),
+      /written for another log/,
+    ],
   ])("%s keeps its tx-id, changes nothing and is reported", async (_, payload, why) => {
     const counts = await index.apply(messagesOf([put("a"), payload, put("c")]));
     expect(counts).toMatchObject({ transactions: 4, committed: 3, refused: { count: 1, last: { txId: 3 } } });
@@ -64,6 +69,17 @@ describe("a message that no node wrote for this log", () => {
     const { documents } = await index.list({ bucket: "pods", limit: 10 });
     expect(documents.map(({ name }) => name)).toEqual(["a", "c"]);
     expect(index.state.log).toMatchObject(birth === undefined ? {} : { id: "log-1", offset: 0 });
+  });
+
+  it("stops the index before it if it is of this log and a later format, so that nothing after it is applied", async () => {
+    const later = framed("?", { format: 2 });
+    const messages = messagesOf([put("a"), later, put("c")]);
+    const stopped = { code: "LOG_VERSION", message: /^Transaction 3 .* has format 2,/ };
+    await expect(index.apply(messages)).rejects.toMatchObject(stopped);
+    expect(index.state.txId).toBe(2);
+    await expect(index.apply(messages.slice(2))).rejects.toMatchObject(stopped);
+    const { documents } = await index.list({ bucket: "pods", limit: 10 });
+    expect(documents.map(({ name }) => name)).toEqual(["a"]);
   });
 
   it("uses up no idempotency id that it shares with a transaction", async () => {
