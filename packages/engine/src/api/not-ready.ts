@@ -16,8 +16,18 @@ interface Readiness {
  * `hasStale` is true for a read that may be repeated with stale=true.
  */
 export function notReady({ phase, failure, index }: Readiness, { hasStale = false } = {}): CairnError {
+  if (phase === "stopping") return nodeClosed();
   const state = phase === "failed" ? "failed" : `is ${phase}`;
   const why = failure === undefined ? state : `${state}: ${failure.message.replace(/\.$/, "")}`;
   const stale = hasStale && index !== undefined ? " To read what this node has now, add stale=true." : "";
   return new CairnError("NOT_READY", `The node ${why}.`, `${failure?.hint ?? WAIT}${stale}`);
+}
+
+/** Returns the error of all that a node refuses or ends because it is stopping or has stopped. */
+export function nodeClosed(): CairnError {
+  return new CairnError(
+    "NOT_READY",
+    "The node was closed.",
+    "Send the request to another node, or start a new one: a closed node does not become ready again.",
+  );
 }

@@ -1,6 +1,7 @@
 import { type Clock, CairnError, errorMessage, isCairnError } from "@cairn/kv";
 import type { Logger } from "pino";
 import type { NodeStatus, TxId } from "@cairn/client";
+import { nodeClosed } from "../api/not-ready.ts";
 import type { ComparePast, OtherPast } from "../checkpoints/compare-past.ts";
 import { compareChains, type Divergence } from "../index/chains/compare-chains.ts";
 import type { IndexStore } from "../index/index-store.ts";
@@ -111,7 +112,7 @@ export class Divergences {
   }
 
   async close(): Promise<void> {
-    this.#stop.abort(new CairnError("NOT_READY", "The node is stopping."));
+    this.#stop.abort(nodeClosed());
     await this.#settling;
   }
 

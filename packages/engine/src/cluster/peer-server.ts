@@ -3,6 +3,7 @@ import { hostname } from "node:os";
 import { CairnError, Semaphore } from "@cairn/kv";
 import type { Logger } from "pino";
 import type { Chains, NodeStatus, TxId } from "@cairn/client";
+import { nodeClosed } from "../api/not-ready.ts";
 import { asCairnError } from "../observe/failures.ts";
 import type { PeerChannel, SendAnswer } from "../log/peer-channel.ts";
 import type { TxLog } from "../log/tx-log.ts";
@@ -129,9 +130,7 @@ export class PeerServer {
   /** Stops responding, and waits for a rebuild to end. Reads of the index end when the index is closed. */
   async close(): Promise<void> {
     this.#unsubscribe();
-    this.#stop.abort(
-      new CairnError("NOT_READY", "The node is stopping.", "Send the request to another node."),
-    );
+    this.#stop.abort(nodeClosed());
     await Promise.allSettled([this.#checking]);
   }
 

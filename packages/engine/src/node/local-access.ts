@@ -15,10 +15,10 @@ import {
   type QueueEntry,
 } from "@cairn/client";
 import { LIST_FIRST, type NodeAccess, pause, pointText, retryPauseMs } from "@cairn/client/protocol";
-import { type CairnError, isCairnError } from "@cairn/kv";
+import { CairnError, isCairnError } from "@cairn/kv";
 import { badValue, omitUndefined, parseAsOf, parseDocumentKey } from "@cairn/text";
 import type { NodeApi, ReadOptions } from "../api/node-api.ts";
-import { notReady } from "../api/not-ready.ts";
+import { nodeClosed } from "../api/not-ready.ts";
 import type { AsOf, DocumentVersion, StoredDocument } from "../index/read/documents.ts";
 import { type FieldQuery, parseFieldQuery } from "../index/read/field-query.ts";
 import type { StateChange } from "../index/read/states.ts";
@@ -168,7 +168,7 @@ export class LocalAccess implements NodeAccess {
         return await abortable(work(this.#node), signal);
       } catch (error) {
         if (!isCairnError(error)) throw error;
-        if (!this.#mayPass(error) || performance.now() >= until) throw clientError(error);
+        if (!this.#mayPass(error) || performance.now() >= until) throw this.#failure(error);
       }
       await pause(retryPauseMs(failures), signal);
     }
@@ -180,7 +180,7 @@ export class LocalAccess implements NodeAccess {
     open: () => AsyncIterable<T>,
   ): AsyncGenerator<T, void, void> {
     for (let failures = 0; ; failures += 1) {
-      let end = notReady({ phase: this.#node.phase, failure: undefined, index: undefined });
+      let end = new CairnError("NOT_READY", "The node has ended the stream.");
       try {
         for await (const one of open()) {
           failures = 0;
@@ -191,7 +191,7 @@ export class LocalAccess implements NodeAccess {
         end = error;
       }
       if (signal?.aborted === true) return;
-      if (!this.#mayPass(end)) throw clientError(end);
+      if (!this.#mayPass(end)) throw this.#failure(end);
       onReconnect?.(clientError(end));
       await pause(retryPauseMs(failures), signal);
     }
@@ -199,6 +199,12 @@ export class LocalAccess implements NodeAccess {
 
   #mayPass({ code }: CairnError): boolean {
     return code === "NOT_READY" && this.#node.phase !== "stopping";
+  }
+
+  /** What was running when the node was closed may fail because its index is closed, or just end. */
+  #failure(error: CairnError): CairnClientError {
+    const isClosed = error.code === "NOT_READY" && this.#node.phase === "stopping";
+    return clientError(isClosed ? nodeClosed() : error);
   }
 }
 

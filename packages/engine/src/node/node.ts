@@ -27,7 +27,7 @@ import { NodeReporting, type ReportingParts } from "./node-reporting.ts";
 import { NodeReads } from "./node-reads.ts";
 import { ReadyLag } from "./ready-lag.ts";
 import { proposePolicies } from "./propose-policies.ts";
-import { notReady } from "../api/not-ready.ts";
+import { nodeClosed, notReady } from "../api/not-ready.ts";
 import { nodeStatus } from "./node-status.ts";
 import type { HttpOptions, System } from "../api/system.ts";
 import { allStores, closeStores, requireStore } from "../checkpoints/checkpoint-stores.ts";
@@ -294,7 +294,7 @@ class RunningNode implements Omit<CairnNode, keyof NodeReads | "submit"> {
     const onDirector = (director: Director): void => {
       if (this.#closing !== undefined) {
         void director.stop();
-        throw notReady(this.#life);
+        throw nodeClosed();
       }
       this.#directors.add(director);
       const forget = (): boolean => this.#directors.delete(director);
@@ -334,16 +334,16 @@ class RunningNode implements Omit<CairnNode, keyof NodeReads | "submit"> {
   async #close(): Promise<void> {
     await Promise.allSettled([...this.#directors].map((director) => director.stop()));
     await this.#drain();
-    const stopped = new CairnError("NOT_READY", "The node is stopping.", "Send the request to another node.");
-    this.#rejectReady(this.#life.failure ?? stopped);
+    const closed = nodeClosed();
+    this.#rejectReady(this.#life.failure ?? closed);
     // This must happen before the HTTP server closes, because closing waits for responses in progress, and the response
     // to a watch never ends by itself.
-    this.#life.beginStop(stopped);
+    this.#life.beginStop(closed);
     // Transactions that were just submitted are usually indexed within moments. Longer waits are aborted.
-    const cancel = startTimer(INDEX_WAIT_AT_STOP_MS, () => this.#life.position.fail(stopped));
+    const cancel = startTimer(INDEX_WAIT_AT_STOP_MS, () => this.#life.position.fail(closed));
     await this.#http?.close();
     cancel();
-    this.#life.position.fail(stopped);
+    this.#life.position.fail(closed);
     await this.#reporting.close();
     await this.#life.stop();
     await closeStores(this.#system);

@@ -93,6 +93,7 @@ export class ReadyServices {
   async stop({ save }: { readonly save: boolean }): Promise<void> {
     this.watches.end(LEFT);
     await Promise.all([
+      this.watches.idle(),
       // The purge is told to stop before the checkpointer, so that the last capture does not wait for it.
       this.#purge.stop(),
       this.checkpointer?.stop({ timeoutMs: CHECKPOINTER_STOP_MS, save }),

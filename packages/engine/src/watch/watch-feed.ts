@@ -58,6 +58,7 @@ export class WatchFeed {
   position: WatchedPosition = { txId: 0, txTime: null, position: "0" };
   /** True while pages are being read and published. Only then is the recent past known. */
   #running = false;
+  #ran: Promise<void> = Promise.resolve();
   #wake: (() => void) | undefined;
   #end: FeedEnd | undefined;
 
@@ -91,6 +92,11 @@ export class WatchFeed {
     this.#wake?.();
     for (const subscription of this.#router.subscriptions()) subscription.wake();
     for (const arrived of this.#arrivals) arrived();
+  }
+
+  /** Waits until a feed that has ended no longer reads its source. */
+  async idle(): Promise<void> {
+    await this.#ran;
   }
 
   /** Waits until the index contains `txId`, the feed has ended, `signal` is aborted, or `ms` have passed. */
@@ -155,7 +161,7 @@ export class WatchFeed {
     this.#recent.forget(place.txId);
     this.position = place;
     this.#running = true;
-    void this.#run().catch((error: unknown) => {
+    this.#ran = this.#run().catch((error: unknown) => {
       const known = asCairnError(error);
       this.listener.failed(known);
       this.end({ reason: "not-ready", message: known.message });

@@ -578,9 +578,7 @@ describe("a director", () => {
     const last = scene.node.client().direct(scene.name, { handle: () => undefined });
     await scene.node.close();
     await last.done;
-    expect(() => scene.node.client().direct(scene.name, { handle: () => undefined })).toThrow(
-      /not ready|stopping/,
-    );
+    expect(() => scene.node.client().direct(scene.name, { handle: () => undefined })).toThrow(/was closed/);
   });
 
   it(

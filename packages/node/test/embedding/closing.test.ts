@@ -1,0 +1,82 @@
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import path from "node:path";
+import { pino } from "pino";
+import { type CairnNode, startNode } from "@cairn/node";
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
+
+let folder = "";
+let lines: string[] = [];
+beforeEach(async () => {
+  folder = await mkdtemp(path.join(tmpdir(), "cairn-closing-"));
+  lines = [];
+});
+afterEach(async () => {
+  await rm(folder, { recursive: true, force: true });
+});
+
+const POLICIES = {
+  queues: { jobs: { shards: 4, cap: 100, terminal: { state: "done" }, lease: "PT5S" } },
+} as const;
+const CLOSED = { code: "NOT_READY", message: "The node was closed.", hint: /start a new one/ };
+
+async function start(): Promise<CairnNode> {
+  const node = await startNode(
+    { "cairn/node": { id: "a", dir: folder }, "cairn/http-server": null },
+    { logger: pino({ level: "warn" }, { write: (line) => void lines.push(line) }), env: {}, cwd: folder },
+  );
+  await node.ready;
+  return node;
+}
+
+describe("a node that is closed", () => {
+  it("logs neither a warning nor an error if a watch ended, or a director was stopped, immediately before", async () => {
+    for (const n of [1, 2, 3]) {
+      await using node = await start();
+      const client = node.client();
+      const ending = new AbortController();
+      const watched = (async () => {
+        for await (const _ of client.watch({ bucket: "flags", signal: ending.signal }));
+      })();
+      await client.put("flags", "a", n);
+      ending.abort();
+      await watched;
+    }
+    for (const n of [1, 2, 3]) {
+      await using node = await start();
+      const client = node.client();
+      await client.setPolicies(POLICIES);
+      const director = client.direct("jobs", { handle: () => Promise.resolve({ state: "done" }) });
+      await client.enqueue("jobs", `job-${n}`, { n });
+      await director.stop();
+    }
+    expect(lines).toEqual([]);
+  });
+
+  it("ends its watches and follows as closed, and refuses calls so, until another one is started", async () => {
+    const node = await start();
+    const client = node.client();
+    let opened = 0;
+    const open = (): void => void (opened += 1);
+    const ends = [
+      (async () => {
+        for await (const _ of client.watch({ bucket: "flags", onPosition: open }));
+      })(),
+      (async () => {
+        for await (const _ of client.follow({ bucket: "flags" })) open();
+      })(),
+    ].map(async (end) => await expect(end).rejects.toMatchObject(CLOSED));
+    await expect.poll(() => opened).toBe(2);
+    const closing = node.close();
+    expect(() => client.direct("jobs", { handle: () => undefined })).toThrow("The node was closed.");
+    await closing;
+    await Promise.all(ends);
+    await expect(client.get("flags", "a")).rejects.toMatchObject(CLOSED);
+    await expect(client.put("flags", "c", 1)).rejects.toMatchObject(CLOSED);
+    await expect(client.page("flags", {})).rejects.toMatchObject(CLOSED);
+    await using next = await start();
+    await next.client().put("flags", "b", 1);
+    expect((await next.client().get("flags", "b"))?.document).toBe(1);
+    expect(lines).toEqual([]);
+  });
+});
