@@ -1,7 +1,7 @@
 import type { Logger } from "pino";
 import { followHistory, type LogHistory } from "../backup/log-with-backup.ts";
 import { type CairnError, resolvable } from "@cairn/kv";
-import type { AppliedCounts } from "../index/index-store.ts";
+import type { AppliedCounts, IndexStore } from "../index/index-store.ts";
 import { buildNewFields, keepFieldsBuilt } from "../index/keep-fields-built.ts";
 import { logOffset } from "../index/rows/index-state.ts";
 import type { JoinedIndex } from "../join/join-index.ts";
@@ -20,8 +20,10 @@ export interface FollowingParts extends JoinedIndex {
   readonly distrust: (error: unknown) => void;
   /** Called when the index contains everything up to `txId`. */
   readonly onApplied: (txId: number) => void;
+  /** Proposes the policies of the configuration. Returns once `index` contains the outcome, or the log takes too long. */
+  readonly propose: (index: IndexStore, signal: AbortSignal) => Promise<void>;
   readonly startServices: () => ReadyServices | undefined;
-  /** Called when the index has caught up, its fields are built, its tables checked, and the services started. */
+  /** Called when policies were proposed, fields built, the tables checked, and the services started. */
   readonly onReady: () => void;
 }
 
@@ -30,8 +32,8 @@ export interface FollowingParts extends JoinedIndex {
  * the index has caught up with the end that the log had when the node joined.
  *
  * Fields are built only after the index has caught up. Before that, their rows would change repeatedly, and it costs
- * less to build them from the final documents. The node is ready only once the fields that the replayed log defined
- * have been built.
+ * less to build them from the final documents. The node is ready only once the fields that the replayed log, or its own
+ * proposal, defined have been built.
  */
 export class Following {
   readonly #parts: FollowingParts;
@@ -117,7 +119,7 @@ export class Following {
   }
 
   async #buildFields(signal: AbortSignal, caughtUp: Promise<void>): Promise<void> {
-    const { index, logger, report, distrust } = this.#parts;
+    const { index, logger, report, distrust, propose } = this.#parts;
     // Until the tables have been checked, damage from an earlier run could hide a row, and the node would report the
     // row as nonexistent.
     const checked = index
@@ -127,6 +129,8 @@ export class Following {
       })
       .catch(distrust);
     await caughtUp;
+    if (signal.aborted) return;
+    await propose(index, signal);
     if (signal.aborted) return;
     let isLogged = false;
     await buildNewFields(index, signal, (done, total) => {

@@ -27,7 +27,7 @@ import {
   reactionTo,
   retryDelayMs,
 } from "./failure-policy.ts";
-import { Following } from "./following.ts";
+import { Following, type FollowingParts } from "./following.ts";
 import { ReadyServices, type ServiceParts } from "./ready-services.ts";
 import type { NodeObservation } from "./node-observation.ts";
 
@@ -47,6 +47,7 @@ export interface LifeParts {
   readonly differing: OnePast["differing"];
   readonly otherLooks: ServiceParts["otherLooks"];
   readonly onOpened: (log: TxLog) => void;
+  readonly propose: FollowingParts["propose"];
   readonly onReady: () => void;
   /** Called with a failure after which the node tries nothing again. */
   readonly onHalt: (failure: CairnError) => void;
@@ -55,8 +56,8 @@ export interface LifeParts {
 /**
  * The life of a node's index, as a state machine.
  *
- *              log opened          index agrees             log applied, fields built,
- *                                  with the log             tables checked
+ *              log opened          index agrees             log applied, policies proposed,
+ *                                  with the log             fields built, tables checked
  *    opening ─────────────▶ joining ─────────▶ ┌─ following ─────────────────────────────┐
  *       │                    ▲   │             │  replaying ─────────────────────▶ ready │
  *       │ error              │   │ error       └────────────────────┬────────────────────┘

@@ -183,6 +183,11 @@ class RunningNode implements Omit<CairnNode, keyof NodeReads | "submit"> {
       differing: async (...of) => await this.#reporting.differing(...of),
       otherLooks: async () => await this.#reporting.otherLooks(),
       onOpened: (log) => this.#reporting.opened(log),
+      propose: async (index, signal) => {
+        const isReadOnly = this.#life.log?.backup !== undefined;
+        const { policies: proposed } = system;
+        await proposePolicies({ node: this.api, proposed, index, isReadOnly, logger }, signal);
+      },
       onReady: () => this.#becomeReady(),
       onHalt: (failure) => this.#rejectReady(failure),
     });
@@ -306,9 +311,6 @@ class RunningNode implements Omit<CairnNode, keyof NodeReads | "submit"> {
   #becomeReady(): void {
     void this.#reporting.look();
     this.#resolveReady();
-    const { policies } = this.#system;
-    const isReadOnly = this.#life.log?.backup !== undefined;
-    if (policies !== undefined) void proposePolicies(this.api, policies, this.#logger, { isReadOnly });
   }
 
   async close(): Promise<void> {
