@@ -4,7 +4,12 @@ export { queueAccess } from "./client-queue-access.ts";
 export type { NodeAccess } from "./node-access.ts";
 export { directQueue } from "./queues/director.ts";
 export { durationMs } from "./queues/entry-rules.ts";
-export { type OpenEntriesQuestion, type QueueAccess, reasonWords } from "./queues/queue-access.ts";
+export {
+  MAKE_QUEUE,
+  type OpenEntriesQuestion,
+  type QueueAccess,
+  reasonWords,
+} from "./queues/queue-access.ts";
 export { CairnClientError } from "./types/client-error.ts";
 export {
   type FollowedTransaction,

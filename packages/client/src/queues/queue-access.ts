@@ -102,6 +102,10 @@ export async function transactUntil(
   }
 }
 
+/** The hint of each refusal whose reason is that a bucket is not a queue. */
+export const MAKE_QUEUE =
+  'To make an empty bucket a queue, add it to "queues" in the policies (cairn policy show prints them), and set them with cairn policy apply, or with setPolicies in a program.';
+
 /** Returns the reason in an outcome without its code and without a full stop, for a message with its own. */
 export function reasonWords(reason = "the transaction was aborted"): string {
   return reason.replace(/^[A-Z_]+: /, "").replace(/\.$/, "");

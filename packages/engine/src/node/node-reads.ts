@@ -1,7 +1,7 @@
 import { isDeepStrictEqual } from "node:util";
 import { CairnError, Deadline, TimeSlice } from "@cairn/kv";
 import type { QueuePolicy, TxId } from "@cairn/client";
-import { LIMITS } from "@cairn/client/protocol";
+import { LIMITS, MAKE_QUEUE } from "@cairn/client/protocol";
 import type { NodeApi, ReadOptions, SubmittedTransaction } from "../api/node-api.ts";
 import { notReady } from "../api/not-ready.ts";
 import type { System } from "../api/system.ts";
@@ -42,7 +42,7 @@ function noQueue(name: string): CairnError {
   return new CairnError(
     "NOT_FOUND",
     `${JSON.stringify(name)} is not a queue.`,
-    'List the queues with cairn queue list or GET /api/v1/queues. To make an empty bucket a queue, add it to "queues" in the policies (cairn policy show prints them), and set them with cairn policy apply.',
+    `List the queues with cairn queue list or GET /api/v1/queues. ${MAKE_QUEUE}`,
   );
 }
 

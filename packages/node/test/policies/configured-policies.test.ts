@@ -74,6 +74,19 @@ async function ready(policies: object | undefined): Promise<CairnNode> {
   return node;
 }
 
+describe("a bucket that is not a queue", () => {
+  it("refuses an entry, and the hint says how the bucket becomes one", async () => {
+    const client = (await ready(undefined)).client();
+    const hint = expect.stringMatching(/an empty bucket a queue, add it to "queues".*setPolicies/);
+    await expect(client.enqueue("jobs", "a", 1)).rejects.toMatchObject({ code: "CONFLICT", hint });
+    const director = client.direct("jobs", { handle: () => undefined });
+    await expect(director.done).rejects.toMatchObject({ code: "NOT_FOUND", hint });
+    const { policies } = await client.policies();
+    await client.setPolicies({ ...policies, queues: { ...policies.queues, jobs: QUEUE } });
+    await client.enqueue("jobs", "a", 1);
+  });
+});
+
 describe("a node whose configuration has policies", () => {
   it("is ready once they are in force, if its log has none", async () => {
     const client = (await ready(POLICIES)).client();
