@@ -3,10 +3,16 @@ import { readFile } from "node:fs/promises";
 import path from "node:path";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
-import { ERROR_CODES } from "@cairn/kv";
+import type { KnownCode } from "@cairn/client";
+import { CLIENT_CODES } from "@cairn/client/protocol";
+import { ERROR_CODES, type ErrorCode } from "@cairn/kv";
 import { describe, expect, it } from "vitest";
 
 const ROOT = fileURLToPath(new URL("../", import.meta.url));
+
+function isOfClients(code: KnownCode): code is (typeof CLIENT_CODES)[number] {
+  return (CLIENT_CODES as readonly KnownCode[]).includes(code);
+}
 
 /** Returns the texts of all source files whose paths match `pattern`. */
 async function sources(pattern: RegExp): Promise<string[]> {
@@ -20,6 +26,24 @@ describe("error codes", () => {
     const text = await readFile(path.join(ROOT, "docs/errors.md"), "utf8");
     const headings = Array.from(text.matchAll(/^## (\w+)$/gm), ([, code]) => code);
     expect(headings.toSorted()).toEqual([...ERROR_CODES].toSorted());
+  });
+
+  it("of clients each have exactly one heading in its section for clients, and are raised by them", async () => {
+    const text = await readFile(path.join(ROOT, "docs/errors.md"), "utf8");
+    const section = text.split(/^## /m).find((one) => one.startsWith("In clients only")) ?? "";
+    const headings = Array.from(section.matchAll(/^### (\w+)$/gm), ([, code]) => code);
+    expect(headings.toSorted()).toEqual([...CLIENT_CODES].toSorted());
+    const all = (await sources(/^packages\/client\/src\//)).join("\n");
+    const raised = Array.from(all.matchAll(/new CairnClientError\(\s*"(\w+)"/g), ([, code = ""]) => code);
+    const known: readonly string[] = [...CLIENT_CODES, ...ERROR_CODES];
+    expect(raised.filter((code) => !known.includes(code))).toEqual([]);
+    expect(CLIENT_CODES.filter((code) => !raised.includes(code))).toEqual([]);
+  });
+
+  it("are known to the types of clients, and no others", () => {
+    const all: readonly KnownCode[] = [...CLIENT_CODES, ...ERROR_CODES];
+    const others: readonly ErrorCode[] = all.filter((code) => !isOfClients(code));
+    expect(others).toEqual([...ERROR_CODES]);
   });
 
   it("each have a remedy in docs/errors.md", async () => {

@@ -1,7 +1,8 @@
 export { CairnClient, type ClientOptions } from "./cairn-client.ts";
 export { Bucket } from "./bucket.ts";
-export { CairnClientError, type ErrorDetails, hasCode } from "./types/client-error.ts";
+export { CairnClientError, type ErrorDetails, type ErrorWithCode, hasCode } from "./types/client-error.ts";
 export type * from "./types/client-types.ts";
+export type { KnownCode } from "./types/error-codes.ts";
 export type * from "./types/faithful.ts";
 export type * from "./types/schema.ts";
 export type * from "./types/cluster-status.ts";

@@ -11,6 +11,7 @@ export {
   reasonWords,
 } from "./queues/queue-access.ts";
 export { CairnClientError } from "./types/client-error.ts";
+export { CLIENT_CODES } from "./types/error-codes.ts";
 export {
   type FollowedTransaction,
   followStream,

@@ -28,12 +28,10 @@ import {
 export class NodeError extends CairnError {
   /** The status of the response; 0 if there was none. */
   readonly status: number;
-  readonly details: Readonly<Record<string, unknown>>;
 
   constructor(code: ErrorCode, { status, message, hint, details }: CairnClientError) {
-    super(code, message, { hint });
+    super(code, message, { hint, details });
     this.status = status;
-    this.details = details;
   }
 }
 

@@ -1,3 +1,4 @@
+import type { KnownCode } from "./error-codes.ts";
 import type { Position, TxId } from "./transaction.ts";
 
 /**
@@ -39,16 +40,30 @@ export interface ErrorDetails {
   /** The transaction, if the log has stored it. Otherwise, the outcome is unknown. */
   readonly TX_TIMEOUT: { readonly txId?: TxId };
   readonly TX_TOO_LARGE: { readonly limit?: number };
-  /** The key of the document, and what its schema reports about it. */
-  readonly DOCUMENT_INVALID: { readonly key: string; readonly issues: readonly string[] };
+  /** Where a value is that JSON would change, such as `list[1].at`; in a transaction, `ops[0][3].list[1].at`. */
+  readonly TX_INVALID: { readonly path?: string };
+  /** The key of the document, and what its schema reports about it. A path is like that of TX_INVALID. */
+  readonly DOCUMENT_INVALID: {
+    readonly key: string;
+    readonly issues: readonly { readonly path: string; readonly message: string }[];
+  };
 }
 
-/** Returns whether an error is a client's with one of these codes, and narrows the type of its details to theirs. */
-export function hasCode<Code extends string>(
+/** An error of Cairn with one of these codes: of a client, a node in the process, or a configuration. */
+export interface ErrorWithCode<Code extends KnownCode> extends Error {
+  readonly code: Code;
+  readonly hint: string | undefined;
+  readonly details: DetailsOf<Code>;
+}
+
+/** Returns whether an error is one of Cairn's with one of these codes, and narrows the type of its details to theirs. */
+export function hasCode<Code extends KnownCode>(
   error: unknown,
   ...codes: readonly Code[]
-): error is CairnClientError & { readonly code: Code; readonly details: DetailsOf<Code> } {
-  return error instanceof CairnClientError && (codes as readonly string[]).includes(error.code);
+): error is ErrorWithCode<Code> {
+  // The errors of other programs have other codes (ENOENT), and no details.
+  if (!(error instanceof Error && "code" in error && "details" in error)) return false;
+  return codes.some((code) => code === error.code);
 }
 
 type DetailsOf<Code> = Code extends keyof ErrorDetails ? ErrorDetails[Code] : unknown;

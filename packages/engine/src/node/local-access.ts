@@ -11,6 +11,7 @@ import {
   type ClientWatchQuery,
   type Director,
   type Json,
+  type KnownCode,
   type PointInTime,
   type QueueEntry,
 } from "@cairn/client";
@@ -23,7 +24,6 @@ import type { AsOf, DocumentVersion, StoredDocument } from "../index/read/docume
 import { type FieldQuery, parseFieldQuery } from "../index/read/field-query.ts";
 import type { StateChange } from "../index/read/states.ts";
 import type { WatchChange } from "../index/read/transaction-event.ts";
-import { WatchCompactedError } from "../index/read/watch-compacted.ts";
 
 /** How long a call is repeated while the node is not ready, as over HTTP (ms). */
 const RETRY_MS = 30_000;
@@ -224,8 +224,9 @@ async function abortable<T>(work: Promise<T>, signal: AbortSignal | undefined): 
 
 /** Failures are those that a client has over HTTP, without a status. */
 function clientError(error: CairnError): CairnClientError {
-  const { code, message, hint } = error;
-  const details = error instanceof WatchCompactedError ? { floor: error.floor, reason: error.reason } : {};
+  const { message, hint, details } = error;
+  // Every code of a node is known to clients, which the compiler checks here.
+  const code: KnownCode = error.code;
   return new CairnClientError(code, message, { hint, details, cause: error });
 }
 

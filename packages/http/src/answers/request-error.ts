@@ -43,7 +43,6 @@ export function statusOf(code: ErrorCode): number {
 /** An error whose response has additional headers or fields (`details`), or an unusual status for its code. */
 export class RequestError extends CairnError {
   readonly status: number;
-  readonly details: Readonly<Record<string, unknown>>;
   readonly headers: Readonly<Record<string, string>>;
 
   constructor(
@@ -59,7 +58,6 @@ export class RequestError extends CairnError {
   ) {
     super(code, message, options);
     this.status = options.status ?? statusOf(code);
-    this.details = options.details ?? {};
     this.headers = options.headers ?? {};
   }
 }

@@ -55,22 +55,24 @@ export type ErrorCode = (typeof ERROR_CODES)[number];
 /**
  * Cairn's error class. An error has a stable `code`, a one-sentence message that describes what happened, a `hint`
  * that says what to do, and the underlying error, if any, as its `cause`. Tests and programs should depend only on
- * `code`.
+ * `code`, and on the `details` that @cairn/client declares for it.
  */
 export class CairnError extends Error {
   readonly code: ErrorCode;
   readonly hint: string | undefined;
+  readonly details: Readonly<Record<string, unknown>>;
 
   constructor(
     code: ErrorCode,
     message: string,
-    more: string | { hint?: string | undefined; cause?: unknown } = {},
+    more: string | Partial<Pick<CairnError, "hint" | "details" | "cause">> = {},
   ) {
-    const { hint, cause } = typeof more === "string" ? { hint: more } : more;
+    const { hint, cause, details = {} } = typeof more === "string" ? { hint: more } : more;
     super(withoutUser(message), cause === undefined ? undefined : { cause });
     this.name = "CairnError";
     this.code = code;
     this.hint = hint;
+    this.details = details;
   }
 }
 

@@ -9,6 +9,7 @@ export class WatchCompactedError extends CairnError {
   constructor(message: string, floor: Position, reason: WatchCompactedError["reason"]) {
     super("WATCH_COMPACTED", message, {
       hint: `List the current documents, then watch from the position of the list (its header Cairn-Position). With commands: cairn list BUCKET, then cairn watch BUCKET --from ${floor}, which begins with changes that the list may already include.`,
+      details: { floor, reason },
     });
     this.floor = floor;
     this.reason = reason;
