@@ -20,7 +20,8 @@ import type {
   Written,
 } from "./types/client-types.ts";
 import type { Faithful } from "./types/faithful.ts";
-import type { Schema, SchemaIssue } from "./types/schema.ts";
+import { pathText } from "./types/json-problem.ts";
+import type { Schema } from "./types/schema.ts";
 
 /**
  * A bucket whose documents have one type; its methods are those of the client. With a schema, a document that does not
@@ -134,19 +135,18 @@ export class Bucket<T> {
     if (this.#schema === undefined) return document;
     const result = await this.#schema["~standard"].validate(document);
     if (result.issues === undefined) return result.value;
-    const issues = result.issues.map(formatIssue);
+    const issues = result.issues.map(({ message, path = [] }) => ({
+      path: pathText(path.map((part) => (typeof part === "object" ? part.key : part))),
+      message,
+    }));
+    const listed = issues.map(({ path, message }) => (path === "" ? message : `${path}: ${message}`));
     throw new CairnClientError(
       "DOCUMENT_INVALID",
-      `The document ${JSON.stringify(key)} of ${this.name} does not match its schema: ${issues.join("; ")}.`,
+      `The document ${JSON.stringify(key)} of ${this.name} does not match its schema: ${listed.join("; ")}.`,
       {
         hint: "Correct the document that is written, or the schema if it is the stored document that is right.",
         details: { key, issues },
       },
     );
   }
-}
-
-function formatIssue({ message, path = [] }: SchemaIssue): string {
-  const at = path.map((part) => String(typeof part === "object" ? part.key : part)).join(".");
-  return at === "" ? message : `${at}: ${message}`;
 }

@@ -1,5 +1,6 @@
 import type { ClientCalls } from "./types/client-calls.ts";
 import { CairnClientError } from "./types/client-error.ts";
+import { requireJson } from "./request-parts.ts";
 import type { ClientPage, LoadedDocument, LoadOptions, Removed, RemoveQuery } from "./types/client-types.ts";
 import type { Json, TxOperation, TxOutcome } from "./types/transaction.ts";
 
@@ -43,6 +44,7 @@ export async function loadDocuments<T>(
     while (pending.size >= MAX_PENDING || [...pending.values()].some((others) => others.has(key)))
       await Promise.race(pending.keys());
     if (failed !== undefined) break;
+    requireJson(document);
     ops.push(["put", bucket, key, document as Json]);
     keys.add(key);
     characters += JSON.stringify(document).length;

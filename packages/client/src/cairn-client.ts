@@ -24,7 +24,7 @@ import { type Director, directQueue } from "./queues/director.ts";
 import type { DirectorOptions } from "./queues/director-options.ts";
 import { queueAccess } from "./client-queue-access.ts";
 import { MAKE_QUEUE } from "./queues/queue-access.ts";
-import { splitKey } from "./request-parts.ts";
+import { requireJson, splitKey } from "./request-parts.ts";
 import type {
   CallOptions,
   ClientBuckets,
@@ -194,7 +194,7 @@ export class CairnClient implements ClientCalls {
     transaction: Transaction<NoInfer<Operation>>,
     options: WaitOptions = {},
   ): Promise<TxOutcome> {
-    const outcome = await this.#access.transact(withId(transaction), options);
+    const outcome = await this.#access.transact(submittable(transaction), options);
     this.#saw(outcome.txId);
     return outcome;
   }
@@ -204,7 +204,7 @@ export class CairnClient implements ClientCalls {
     transaction: Transaction<NoInfer<Operation>>,
     options: CallOptions = {},
   ): Promise<{ readonly txId: TxId }> {
-    const submitted = await this.#access.submit(withId(transaction), options);
+    const submitted = await this.#access.submit(submittable(transaction), options);
     this.#saw(submitted.txId);
     return submitted;
   }
@@ -362,6 +362,8 @@ export class CairnClient implements ClientCalls {
   async #committed(operation: TxOperation, options: WriteOptions, hint: string): Promise<TxOutcome> {
     const { ifRevision, id, ...rest } = options;
     const [kind, bucket, key] = operation;
+    // The path in an error is then one in the document.
+    requireJson(kind === "put" || kind === "enqueue" ? operation[3] : operation[1]);
     const ops: TxOperation[] = [operation];
     if (ifRevision !== undefined && (kind === "put" || kind === "delete")) {
       ops.unshift(["match", bucket, key, ifRevision]);
@@ -388,7 +390,11 @@ export class CairnClient implements ClientCalls {
   }
 }
 
-/** A transaction with an id is applied once, no matter how often and through which nodes it is sent. */
-function withId(transaction: Transaction<AnyOperation>): Transaction<AnyOperation> {
+/**
+ * Returns the transaction with an id, with which it is applied once, no matter how often and through which nodes it is
+ * sent. Throws `TX_INVALID` for what JSON would change.
+ */
+function submittable(transaction: Transaction<AnyOperation>): Transaction<AnyOperation> {
+  requireJson(transaction);
   return transaction.id === undefined ? { ...transaction, id: crypto.randomUUID() } : transaction;
 }

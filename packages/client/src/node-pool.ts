@@ -1,5 +1,4 @@
 import { CairnClientError, unreachable } from "./types/client-error.ts";
-import { jsonProblem } from "./types/json-problem.ts";
 import { type NodeRequest, sendRequest } from "./node-request.ts";
 import { pause, retryPauseMs, runAfter } from "./types/timing.ts";
 
@@ -37,13 +36,6 @@ export class NodePool {
 
   /** Returns what `read` makes of the first response. One that is interrupted while it is read counts as none. */
   async send<T>(request: PoolRequest, read: (response: Response) => Promise<T>): Promise<T> {
-    const problem = request.body === undefined ? undefined : jsonProblem("what is sent", request.body);
-    // JSON.stringify would silently send a different value.
-    if (problem !== undefined) {
-      throw new CairnClientError("TX_INVALID", `Nothing was sent: ${problem}.`, {
-        hint: "Send plain objects, lists, strings, numbers, true, false and null, without undefined values.",
-      });
-    }
     // Every attempt sends the same, because of their common id only one is applied. The caller may change it meanwhile.
     const sent = { ...request, body: JSON.stringify(request.body) as string | undefined };
     const deadline = Date.now() + this.#options.retryForMs;

@@ -1,4 +1,6 @@
+import { CairnClientError } from "./types/client-error.ts";
 import type { ClientPage, PointInTime } from "./types/client-types.ts";
+import { jsonProblem } from "./types/json-problem.ts";
 import type { AnswerHeaders } from "./node-request.ts";
 
 /** Returns an address without its trailing slash. Throws a TypeError for a string that is not an HTTP address. */
@@ -8,6 +10,16 @@ export function checkedUrl(url: string): string {
       `${url.replace(/\/\/.*@/, "//")} is not the address of a node, such as http://10.0.0.7:3000.`,
     );
   return url.replace(/\/+$/, "");
+}
+
+/** Throws `TX_INVALID` with the path of the first part of a value that JSON would change. */
+export function requireJson(value: unknown): void {
+  const problem = jsonProblem("the value", value);
+  if (problem === undefined) return;
+  throw new CairnClientError("TX_INVALID", `Nothing was submitted: ${problem.reason}.`, {
+    hint: "Submit plain objects, lists, strings, numbers, true, false and null. Only members of objects may be undefined.",
+    details: { path: problem.path },
+  });
 }
 
 export function bucketPath(bucket: string): string {

@@ -32,11 +32,15 @@ const positive: Schema<number> = {
     validate: (value) =>
       typeof value === "number" && value >= 1
         ? { value }
-        : { issues: [{ message: "must be at least 1", path: ["count"] }] },
+        : { issues: [{ message: "must be at least 1", path: ["counts", 0, { key: "count" }] }] },
   },
 };
 
-const invalid = { code: "DOCUMENT_INVALID", message: expect.stringContaining("count: must be at least 1") };
+const invalid = {
+  code: "DOCUMENT_INVALID",
+  message: expect.stringContaining("counts[0].count: must be at least 1"),
+  details: { key: "a", issues: [{ path: "counts[0].count", message: "must be at least 1" }] },
+};
 
 describe("a bucket with a schema", () => {
   it("refuses to write a document that does not match it", async () => {

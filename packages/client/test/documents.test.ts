@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { CairnClient, type Faithful, type Json } from "@cairn/client";
+import { type Bucket, CairnClient, type Faithful, type Json } from "@cairn/client";
 import { jsonProblem } from "@cairn/client/protocol";
 
 interface Flag {
@@ -30,21 +30,23 @@ describe("a document", () => {
 
   it.for([
     [
-      { deep: { list: [1, { u: undefined }] } },
-      "the document at deep.list[1].u must be a JSON value, not undefined",
+      { deep: { list: [1, { u: [undefined] }] } },
+      "the document at deep.list[1].u[0] must be a JSON value, not undefined",
     ],
     [{ a: new Map([[1, 2]]) }, "the document at a must be a JSON value, not an instance of Map"],
     [new Date(0), "the document must be a JSON value, not an instance of Date"],
     [[1n], "the document at [0] must be a JSON value, not bigint"],
     [{ a: [Number.NaN] }, "the document at a[0] contains a number that JSON cannot represent"],
   ] as const)("that JSON would change is refused with its path: %o", ([document, problem]) => {
-    expect(jsonProblem("the document", document)).toBe(problem);
+    expect(jsonProblem("the document", document)?.reason).toBe(problem);
   });
 
   it("that contains itself beside something else is refused", () => {
     const list: unknown[] = [1n];
     list.push(list);
-    expect(jsonProblem("the document", list)).toMatch(/at \[0\] must be a JSON value|contains itself/);
+    expect(jsonProblem("the document", list)?.reason).toMatch(
+      /at \[0\] must be a JSON value|contains itself/,
+    );
   });
 
   it("has a type whose members JSON keeps", () => {
@@ -65,10 +67,27 @@ describe("a document", () => {
       client.put("flags", "a", new Map<string, string>()),
       // @ts-expect-error A function is dropped.
       client.put("flags", "a", { run: () => 1 }),
-      // @ts-expect-error Undefined is dropped.
+      // @ts-expect-error A member that is not optional is always undefined by mistake.
       client.put("flags", "a", { rollout: undefined }),
+      // @ts-expect-error An item that is undefined becomes null.
+      client.put<{ list: readonly (number | undefined)[] }>("flags", "a", { list: [undefined] }),
+      // @ts-expect-error An optional Date becomes a string, too.
+      client.put<{ at?: Date | undefined }>("flags", "a", { at: new Date() }),
     ];
+    // As zod and valibot infer optional fields.
+    interface Parsed {
+      readonly name: string;
+      readonly age?: number | undefined;
+      readonly visits?: readonly { readonly place?: string | undefined }[] | undefined;
+    }
+    const parsed = async (people: Bucket<Parsed>): Promise<unknown> => {
+      const found = await people.get("k");
+      if (found !== undefined) await people.put("k", found.document);
+      await people.load([{ key: "k", document: { name: "k", age: undefined } }]);
+      await people.update("k", (was) => was && { ...was, age: undefined });
+      return await people.update("k", (was) => was);
+    };
     const faithful: Faithful<Flag> = { enabled: true };
-    expect([accepted, rejected, faithful]).toHaveLength(3);
+    expect([accepted, rejected, parsed, faithful]).toHaveLength(4);
   });
 });

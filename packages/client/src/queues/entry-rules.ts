@@ -189,7 +189,8 @@ export async function handleEntry(
     const result: unknown = await handle(entry, signal);
     if (result === undefined) return { document: undefined };
     const problem = jsonProblem("what the handler returned", result);
-    if (problem !== undefined) return { error: new Error(`The document cannot be stored: ${problem}.`) };
+    if (problem !== undefined)
+      return { error: new Error(`The document cannot be stored: ${problem.reason}.`) };
     // The handler may go on to change what it returned.
     return { document: JSON.parse(JSON.stringify(result)) as Json };
   } catch (thrown) {

@@ -1,18 +1,25 @@
 /** Every value is traversed, but few contain cycles, so the search for them begins after so many values. */
 const MAX_VALUES_BEFORE_CYCLE_CHECK = 100_000;
 
+/** The reason why JSON cannot represent a value, as a clause, and where in the value that is: "" for the value itself. */
+export interface JsonProblem {
+  readonly reason: string;
+  readonly path: string;
+}
+
 /**
  * Returns the reason why JSON cannot represent a value unchanged; undefined if it can. `what` names the value in the
- * message, which contains the path of the part in question. JSON has no infinite numbers or NaN, integers beyond
+ * reason, which contains the path of the part in question. JSON has no infinite numbers or NaN, integers beyond
  * 2^53 - 1, undefined, functions, symbols, BigInts, objects whose content is not in their members (JSON.stringify turns
- * a Map into `{}`) or that write themselves in another way (a Date), or cycles. `maxDepth` limits how deep lists and maps
- * may nest.
+ * a Map into `{}`) or that write themselves in another way (a Date), names that are symbols, or cycles. Members that are undefined are none: an
+ * optional one reads the same without them. `maxDepth` limits how deep lists and maps may nest.
  */
 export function jsonProblem(
   what: string,
   root: unknown,
   maxDepth = Number.POSITIVE_INFINITY,
-): string | undefined {
+): JsonProblem | undefined {
+  const whole = (clause: string): JsonProblem => ({ reason: `${what} ${clause}`, path: "" });
   // The traversal uses an explicit stack, because a value may be nested more deeply than the call stack allows.
   const rest: unknown[] = [root];
   /** The depths of the values in `rest`. */
@@ -20,22 +27,29 @@ export function jsonProblem(
   for (let seen = 1; rest.length > 0; seen += 1) {
     const value = rest.pop();
     const depth = depths.pop() ?? 0;
-    if (seen === MAX_VALUES_BEFORE_CYCLE_CHECK && hasCycle(root))
-      return `${what} contains itself, which JSON does not allow`;
+    if (seen === MAX_VALUES_BEFORE_CYCLE_CHECK && hasCycle(root)) return whole(CYCLE);
     const problem = ownProblem(value);
-    if (problem !== undefined) return `${what}${place(root, value)} ${problem}`;
+    if (problem !== undefined) {
+      const path = pathOf(root, value);
+      return { reason: `${what}${path === "" ? "" : ` at ${path}`} ${problem}`, path };
+    }
     if (typeof value !== "object" || value === null) continue;
     if (depth === maxDepth) {
-      if (hasCycle(root)) return `${what} contains itself, which JSON does not allow`;
-      return `${what} is nested too deeply: lists and maps can be nested at most ${maxDepth} levels deep. Store it as a string`;
+      if (hasCycle(root)) return whole(CYCLE);
+      return whole(
+        `is nested too deeply: lists and maps can be nested at most ${maxDepth} levels deep. Store it as a string`,
+      );
     }
     for (const inner of iterate(value)) {
+      if (isAbsent(inner, value)) continue;
       rest.push(inner);
       depths.push(depth + 1);
     }
   }
   return undefined;
 }
+
+const CYCLE = "contains itself, which JSON does not allow";
 
 /** Returns the problem of a value itself, whatever its members are. */
 function ownProblem(value: unknown): string | undefined {
@@ -48,8 +62,11 @@ function ownProblem(value: unknown): string | undefined {
     case "boolean":
       return undefined;
     case "object":
-      if (value === null || Array.isArray(value) || isFaithful(value)) return undefined;
-      return `must be a JSON value, not ${nameOf(value)}`;
+      if (value === null || Array.isArray(value)) return undefined;
+      if (!isFaithful(value)) return `must be a JSON value, not ${nameOf(value)}`;
+      if (!Object.getOwnPropertySymbols(value).some((name) => isEnumerable.call(value, name)))
+        return undefined;
+      return "has a member whose name is a symbol, which JSON drops";
     default:
       return `must be a JSON value, not ${typeof value}`;
   }
@@ -60,19 +77,29 @@ function isFaithful(value: object): boolean {
   return Object.prototype.toString.call(value) === "[object Object]" && !("toJSON" in value);
 }
 
-/** Returns where `part` is in `root`, such as ` at list[1].name`; an empty string for the root itself. */
-function place(root: unknown, part: unknown): string {
+/** Returns where `part` is in `root`, such as `list[1].name`; an empty string for the root itself. */
+function pathOf(root: unknown, part: unknown): string {
   const seen = new Set<unknown>();
-  const rest: { readonly value: unknown; readonly path: string }[] = [{ value: root, path: "" }];
+  const rest: { readonly value: unknown; readonly path: readonly (string | number)[] }[] = [
+    { value: root, path: [] },
+  ];
   for (let next = rest.pop(); next !== undefined; next = rest.pop()) {
     const { value, path } = next;
-    if (Object.is(value, part)) return path === "" ? "" : ` at ${path.replace(/^\./, "")}`;
+    if (Object.is(value, part)) return pathText(path);
     if (typeof value !== "object" || value === null || seen.has(value)) continue;
     seen.add(value);
-    for (const [name, inner] of Object.entries(value))
-      rest.push({ value: inner, path: Array.isArray(value) ? `${path}[${name}]` : `${path}.${name}` });
+    // Unlike the entries of an object, those of an array include its holes.
+    const entries = Array.isArray(value) ? (value as unknown[]).entries() : Object.entries(value);
+    for (const [name, inner] of entries)
+      if (!isAbsent(inner, value)) rest.push({ value: inner, path: [...path, name] });
   }
   return "";
+}
+
+/** Returns a path in a document as text: `list[1].name`. */
+export function pathText(path: readonly PropertyKey[]): string {
+  const text = path.map((part) => (typeof part === "number" ? `[${part}]` : `.${String(part)}`)).join("");
+  return text.replace(/^\./, "");
 }
 
 function nameOf(value: object): string {
@@ -105,3 +132,10 @@ function hasCycle(root: unknown): boolean {
 function iterate(value: object): Iterable<unknown> {
   return Array.isArray(value) ? value : Object.values(value);
 }
+
+/** JSON drops a member that is undefined; an item of a list becomes null. */
+function isAbsent(member: unknown, of: object): boolean {
+  return member === undefined && !Array.isArray(of);
+}
+
+const { propertyIsEnumerable: isEnumerable } = Object.prototype;

@@ -73,7 +73,7 @@ export class ReadPlace {
       throw new CairnError(
         "REQUEST_INVALID",
         `Transaction ${txId} does not exist yet: the log ends at ${end}.`,
-        `Use transaction ${end} or an earlier one. To wait up to 5 seconds for ${txId}, read over HTTP with min-tx=${txId} and timeout=PT5S.`,
+        `Use transaction ${end} or an earlier one. To wait up to 5 seconds for ${txId}, read with minTx ${txId} and timeoutMs 5000 (over HTTP, min-tx=${txId} and timeout=PT5S).`,
       );
     }
     if (stale) return 0;

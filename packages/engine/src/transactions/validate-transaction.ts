@@ -143,7 +143,7 @@ function revisionProblem(revision: unknown): string | undefined {
 
 /** Returns the reason why a value cannot be a document; undefined if it can. */
 export function documentProblem(document: unknown): string | undefined {
-  return jsonProblem("a document", document, MAX_JSON_DEPTH);
+  return jsonProblem("a document", document, MAX_JSON_DEPTH)?.reason;
 }
 
 function writtenTwice(op: AnyOperation, written: Set<string>): string | undefined {
@@ -178,6 +178,6 @@ function invalid(problem: string): CairnError {
   return new CairnError(
     "TX_INVALID",
     `Not a valid transaction: ${problem}.`,
-    'Send a transaction in the form {"ops": [["put", bucket, key, document], ["delete", bucket, key], …]}. GET /openapi.json of a node describes every operation. Nothing was submitted.',
+    'Send a transaction in the form {"ops": [["put", bucket, key, document], ["delete", bucket, key], …]}; docs/http.md#transactions describes every operation. Nothing was submitted.',
   );
 }

@@ -1,0 +1,115 @@
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import path from "node:path";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { CairnError } from "@cairn/kv";
+import { CairnClient, hasCode, type Json, type QueueOperation } from "@cairn/client";
+import type { CairnNode } from "@cairn/engine";
+import { startNode } from "@cairn/node";
+
+let folder = "";
+let node: CairnNode | undefined;
+
+beforeAll(async () => {
+  folder = await mkdtemp(path.join(tmpdir(), "cairn-refused-"));
+  node = await startNode({ "cairn/node": { id: "n", dir: folder }, "cairn/http-server": { port: 0 } });
+  await node.ready;
+});
+afterAll(async () => {
+  await node?.close();
+  await rm(folder, { recursive: true, force: true });
+});
+
+function started(): CairnNode {
+  if (node === undefined) throw new Error("the node has not started");
+  return node;
+}
+
+async function failure(work: Promise<unknown>): Promise<unknown> {
+  return await work.then(
+    () => undefined,
+    (error: unknown) => error,
+  );
+}
+
+const ACCESSES: readonly (readonly [string, () => CairnClient])[] = [
+  ["in the process", () => started().client()],
+  ["over HTTP", () => new CairnClient({ urls: started().url ?? "" })],
+];
+
+describe.each(ACCESSES)("a value that JSON would change, %s,", (_access, client) => {
+  const circular: unknown[] = [];
+  circular.push(circular);
+  it.each<[what: string, place: string, document: unknown]>([
+    ["NaN", "price", { price: Number.NaN }],
+    ["undefined in a list", "[0]", [undefined]],
+    // oxlint-disable-next-line no-sparse-arrays -- The case.
+    ["a hole in a list", "deep[1]", { deep: [1, , 2] }],
+    ["undefined alone", "", undefined],
+    ["a Map", "m", { m: new Map([["a", 1]]) }],
+    ["a Date", "list[1].at", { list: [1, { at: new Date(0) }] }],
+    ["a member whose name is a symbol", "a", { a: { [Symbol("kind")]: 1, b: 1 } }],
+    ["a BigInt", "", 5n],
+    ["a function", "", () => 1],
+    ["itself", "", circular],
+    ["an integer that would lose digits", "", 2 ** 53],
+  ])("is refused with its place before it is sent: %s", async (_what, place, document) => {
+    const refused = { code: "TX_INVALID", status: 0, hint: expect.stringContaining("plain") };
+    const put = await failure(client().put("odd", "k", document as Json));
+    expect(put).toMatchObject({ ...refused, details: { path: place } });
+    const ops = [["delete", "odd", "other"] as const, ["put", "odd", "k", document as Json] as const];
+    const transaction = await failure(client().transact({ ops }));
+    const inTransaction = `ops[1][3]${place === "" || place.startsWith("[") ? "" : "."}${place}`;
+    // A cycle is one of the whole transaction.
+    const details = { path: document === circular ? "" : inTransaction };
+    expect(transaction).toMatchObject({ ...refused, details });
+    const load = await failure(client().load("odd", [{ key: "k", document: document as Json }]));
+    expect(load).toMatchObject({ ...refused, details: { path: place } });
+    expect(await client().get("odd", "k")).toBeUndefined();
+  });
+
+  it("is not accepted as a revision either", async () => {
+    for (const ifRevision of [Number.NaN, Number.POSITIVE_INFINITY])
+      expect(await failure(client().put("odd", "k", 1, { ifRevision }))).toMatchObject({
+        code: "TX_INVALID",
+      });
+    expect(await client().get("odd", "k")).toBeUndefined();
+  });
+
+  it("is not a member that is undefined, which is left out", async () => {
+    await client().put<{ a?: number | undefined; b: number }>("even", "k", { a: undefined, b: 1 });
+    expect((await client().get("even", "k"))?.document).toStrictEqual({ b: 1 });
+    await client().delete("even", "k");
+  });
+
+  it("is refused with the same hint as other transactions that nodes refuse, which fits both", async () => {
+    const refused = await failure(client().put("Odd", "k", 1));
+    expect(hasCode(refused, "TX_INVALID") && refused.hint).toContain("docs/http.md#transactions");
+  });
+
+  it("is refused in an operation on a queue, too", async () => {
+    const release: QueueOperation = ["release", "jobs", 0, Number.NaN];
+    expect(await failure(client().transact<QueueOperation>({ ops: [release] }))).toMatchObject({
+      details: { path: "ops[0][3]" },
+    });
+  });
+});
+
+describe("hasCode", () => {
+  it("recognizes the errors of clients, configurations and modules, and no others", async () => {
+    const ofConfiguration = await failure(startNode({ "cairn/node": { id: "?" } }));
+    expect(hasCode(ofConfiguration, "CONFIG_INVALID", "CONFIG_MODULE")).toBe(true);
+    expect(hasCode(new CairnError("CONFLICT", "It is taken."), "CONFLICT")).toBe(true);
+    expect(hasCode(new CairnError("CONFLICT", "It is taken."), "NOT_FOUND")).toBe(false);
+    const ofSystem = Object.assign(new Error("There is no file."), { code: "NOT_FOUND" });
+    expect([hasCode(ofSystem, "NOT_FOUND"), hasCode("NOT_FOUND", "NOT_FOUND")]).toEqual([false, false]);
+    // @ts-expect-error There is no such code.
+    expect(hasCode(ofConfiguration, "CONFIG_INVALDI")).toBe(false);
+  });
+
+  it("knows where a watch can begin", async () => {
+    const watch = started().client().watch({ bucket: "b", from: "1-000000000000" });
+    const compacted = await failure(watch.next());
+    expect(hasCode(compacted, "WATCH_COMPACTED") && compacted.details.reason).toBe("regressed");
+  });
+});
