@@ -19,6 +19,7 @@ export type KnownCode =
   | "LOG_DIFFERENT"
   | "LOG_TRIMMED"
   | "LOG_GAP"
+  | "LOG_VERSION"
   | "LOG_FULL"
   | "LOG_UNSAFE"
   | "LOG_READ_ONLY"
