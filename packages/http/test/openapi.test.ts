@@ -8,7 +8,11 @@ import { serve } from "@cairn/test-support/nodes/served-node";
 
 interface Described {
   readonly operationId: string;
-  readonly parameters: readonly { readonly in: string; readonly name: string }[];
+  readonly parameters: readonly {
+    readonly in: string;
+    readonly name: string;
+    readonly schema: { readonly pattern?: string };
+  }[];
   readonly responses: Readonly<Record<string, unknown>>;
 }
 
@@ -60,6 +64,42 @@ describe("GET /openapi.json", () => {
         .map(({ name }) => name);
       expect(told.toSorted()).toEqual(known.toSorted());
       expect(described.responses).toHaveProperty("400");
+    },
+  );
+
+  const TAGS = [
+    '"7"',
+    'W/"7"',
+    "7",
+    "*",
+    '"1", "2"',
+    '"7", "x"',
+    ', "7"',
+    '"0"',
+    '"07"',
+    '"x"',
+    "",
+    '"7',
+    "9".repeat(15),
+    "9".repeat(16),
+  ];
+  const conditional = operations.filter(({ described }) =>
+    described.parameters.some(({ name }) => name === "If-Match"),
+  );
+  it.each(conditional)(
+    "$method $path accepts exactly the preconditions that are described",
+    async ({ path, method, described }) => {
+      await using served = await serve();
+      const address = `${example(path)}${path.endsWith("/document") ? "?key=web" : ""}`;
+      const headers = described.parameters.filter((parameter) => parameter.in === "header");
+      for (const { name, schema } of headers) {
+        const isDescribed = TAGS.map((tag) => new RegExp(schema.pattern ?? "").test(tag));
+        const answers = TAGS.map(async (tag) => {
+          const body = method === "PUT" ? { body: "{}" } : {};
+          return (await served.raw(method, address, { ...body, headers: { [name]: tag } })).status !== 400;
+        });
+        expect([name, await Promise.all(answers)]).toEqual([name, isDescribed]);
+      }
     },
   );
 });

@@ -28,6 +28,8 @@ def prepare():
 
 EVICTIONS_CURSOR = prepare()
 
+INDEXED = {"where": ["state:running"], "order": "-state"}
+
 # Formats that only this API has.
 TIMES = ["2026-11-20T06:12:26.123Z", "2024-02-29T00:00:00+01:00", "2020-01-01"]
 schemathesis.openapi.format("cursor", st.just("none"))
@@ -99,6 +101,10 @@ def is_valid_timeout(case, value):
     return isinstance(value, str) and re.fullmatch(timeout["schema"]["pattern"], value) is not None
 
 
+def headers_of(case, *names):
+    return [name for name in case.headers or {} if name.lower() in names]
+
+
 @schemathesis.hook
 def before_call(context, case, kwargs):
     name = case.operation.definition.raw["operationId"]
@@ -118,7 +124,7 @@ def before_call(context, case, kwargs):
     # Some parameters of a document are only for its history, others only for the document itself.
     if query.get("history") in (True, "true"):
         query.pop("as-of", None)
-        for header in [one for one in case.headers or {} if one.lower() == "if-match"]:
+        for header in headers_of(case, "if-match"):
             del case.headers[header]
     elif "history" in query or not name.startswith("list"):
         query.pop("limit", None)
@@ -126,12 +132,19 @@ def before_call(context, case, kwargs):
     if query.pop("cursor", None) is not None and name == "listEvictions":
         query["cursor"] = EVICTIONS_CURSOR
     # Only some buckets have indexed fields.
-    if "where" in query:
+    if "where" in query or "order" in query:
         case.path_parameters["bucket"] = "jobs"
-        query["where"] = ["state:running"]
+        query.update({name: value for name, value in INDEXED.items() if name in query})
     # No pattern limits the length of a duration: heartbeats are between 0.1 s and an hour apart.
     if "heartbeat" in query:
         query["heartbeat"] = some(["PT0.1S", "PT10S", "500", "PT1H"])
+    if case.method != "GET":
+        # A write has one precondition: no schema can say that one header excludes another.
+        for header in headers_of(case, "if-match", "if-none-match")[1:]:
+            del case.headers[header]
+        # schemathesis generates headers of letters and digits only, even if the pattern has none.
+        for header in headers_of(case, "if-none-match"):
+            case.headers[header] = "*"
     # A read cannot be both stale and linearizable.
     if "stale" in query:
         query.pop("linearizable", None)

@@ -5,6 +5,7 @@ import {
   type Content,
   type HeaderName,
   HEADERS,
+  HEADERS_OF_WRITES,
   JSON_BODY,
   jsonOf,
   type Route,
@@ -77,7 +78,10 @@ function describeRoute(route: Route): OpenApiObject {
       schema,
       description,
     })),
-    ...requestHeaders.map((name) => ({ in: "header", name, ...header(name) })),
+    ...requestHeaders.map((name) => {
+      const written = method === "GET" ? undefined : HEADERS_OF_WRITES[name];
+      return { in: "header", name, ...header(name, written) };
+    }),
   ];
   return {
     operationId: id,
@@ -100,8 +104,10 @@ function describeRoute(route: Route): OpenApiObject {
   };
 }
 
-function header(name: HeaderName): OpenApiObject {
-  const [schema, description] = HEADERS[name];
+function header(
+  name: HeaderName,
+  [schema, description]: readonly [OpenApiObject, string] = HEADERS[name],
+): OpenApiObject {
   return { schema, description };
 }
 

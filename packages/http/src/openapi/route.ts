@@ -5,7 +5,7 @@ import type { Call, Concern } from "../permits/call.ts";
 import type { Query } from "../requests/address.ts";
 import type { QueryParameters } from "../requests/parameters.ts";
 import { POSITION_PATTERN } from "@cairn/text";
-import { TAGS_PATTERN } from "../requests/preconditions.ts";
+import { ABSENT_PATTERN, REVISION_PATTERN, TAGS_PATTERN } from "../requests/preconditions.ts";
 import { type OpenApiObject, POSITION, TEXT } from "../requests/schema-parts.ts";
 
 /** An operation of the server: everything about it that requests, rights, metrics and the OpenAPI document depend on. */
@@ -101,17 +101,29 @@ export const HEADERS = {
   Location: [TEXT, "The address of the new document."],
   "If-Match": [
     { ...TEXT, pattern: TAGS_PATTERN, minLength: 1 },
-    'The request is carried out only if the resource is at this revision (`"7"`). A read may name several, or `*`.',
+    'The request is carried out only if the resource is at one of these revisions (`"7"`) or, with `*`, exists.',
   ],
   "If-None-Match": [
     { ...TEXT, pattern: TAGS_PATTERN, minLength: 1 },
-    "With `*`, the request is carried out only if the resource does not exist. On GET, the response is 304 for a revision that the client has.",
+    'The response is 304 if the resource is at one of these revisions (`"7"`), which the client has.',
   ],
   "Last-Event-ID": [
     { ...POSITION, pattern: `^$|${POSITION_PATTERN}` },
     "Overrides `from` unless it is empty. Browsers send it when they reconnect.",
   ],
 } as const satisfies Readonly<Record<string, readonly [OpenApiObject, string]>>;
+
+/** Those that writes accept in another form. */
+export const HEADERS_OF_WRITES: Partial<Readonly<Record<HeaderName, readonly [OpenApiObject, string]>>> = {
+  "If-Match": [
+    { ...TEXT, pattern: REVISION_PATTERN },
+    'The request is carried out only if the resource is at this revision (`"7"`).',
+  ],
+  "If-None-Match": [
+    { ...TEXT, pattern: ABSENT_PATTERN },
+    "With `*`, the request is carried out only if the resource does not exist. Cannot be combined with `If-Match`.",
+  ],
+};
 
 export const PRECONDITIONS = ["If-Match", "If-None-Match"] as const;
 

@@ -58,6 +58,10 @@ const TAG = String.raw`((W/)?"[\x21\x23-\x7e\x80-\xff]*"|[0-9]{1,16})[ \t]*`;
  */
 export const TAGS_PATTERN = String.raw`^[ \t]*(\*[ \t]*|(,[ \t]*)*${TAG}(,[ \t]*(${TAG})?)*)$`;
 const TAGS = new RegExp(TAGS_PATTERN);
+/** The preconditions of writes, as a transaction can require only one revision. They are also patterns of JSON Schema. */
+export const REVISION_PATTERN = String.raw`^[ \t]*((W/)?"[1-9][0-9]{0,14}"|[1-9][0-9]{0,14})[ \t]*$`;
+export const ABSENT_PATTERN = String.raw`^[ \t]*\*[ \t]*$`;
+const REVISION = new RegExp(REVISION_PATTERN);
 const EACH_TAG = /"([^"]*)"|\d+/g;
 
 /**
@@ -103,8 +107,8 @@ export function requiredRevision({ headers, rawTrailers }: IncomingMessage): Rev
   const { match, noneMatch } = parsePreconditions(headers) ?? {};
   if (match === undefined && noneMatch === undefined) return undefined;
   if (match === undefined && noneMatch === "any") return null;
-  const [revision = 0, ...others] = match === "any" ? [] : (match ?? []);
-  if (revision > 0 && others.length === 0 && noneMatch === undefined) return revision;
+  if (match !== "any" && noneMatch === undefined && REVISION.test(headers["if-match"] ?? ""))
+    return match?.[0];
   throw badRequest(
     "A write can require one revision, or that nothing exists: no other precondition is supported.",
     'Write If-Match with the revision that you read, such as "7", or If-None-Match: *.',
