@@ -46,6 +46,14 @@ public class Scenario {
     return new Transaction().ops(Arrays.stream(ops).map(op -> new ArrayList<Object>(op)).collect(Collectors.toList()));
   }
 
+  /** Reads a stream up to a line with this text. */
+  static void readUntil(okhttp3.Call call, String text) throws Exception {
+    try (okhttp3.Response stream = call.execute()) {
+      BufferedReader reader = new BufferedReader(new InputStreamReader(stream.body().byteStream()));
+      while (!reader.readLine().contains(text)) continue;
+    }
+  }
+
   static List<Object> list(Object... parts) {
     return Arrays.asList(parts);
   }
@@ -136,7 +144,7 @@ public class Scenario {
     List<Object> found = new ArrayList<>();
     for (String cursor = null; ; ) {
       ApiResponse<List<Document>> page = documents.listDocumentsWithHttpInfo(
-          "many", null, null, null, null, 100, cursor, null, null, null, null);
+          "many", null, null, null, null, 100, cursor, null, null, null, null, null);
       for (Document document : page.getData()) found.add(document.getDocument());
       List<String> link = page.getHeaders().get("link");
       if (link == null) break;
@@ -159,7 +167,7 @@ public class Scenario {
     same(list(now.getRevision(), now.getPolicies()), list(applied, rules));
     same(policies.putPoliciesWithHttpInfo(now.getPolicies(), false, null, null, null).getStatusCode(), 202);
     documents.putDefaultDocument("jobs", "j1", Map.of("state", "running"), null, null, null, null);
-    same(documents.listDocuments("jobs", null, null, null, null, null, null, null, null, null, List.of("state:running")).get(0).getName(), "j1");
+    same(documents.listDocuments("jobs", null, null, null, null, null, null, null, null, null, List.of("state:running"), "-state").get(0).getName(), "j1");
     for (Bucket bucket : documents.listBuckets(null, null, null, null))
       if (bucket.getName().equals("jobs"))
         same(bucket.getFields().get("state").getCounts(), Map.of("running", 1L));
@@ -200,13 +208,11 @@ public class Scenario {
     same(listed.get(1).getId(), first.getId());
     same(events.listEvents(null, null, null, null, null, null, null, listed.get(0).getId()).get(0).getId(), first.getId());
 
-    // A watch is endless, so its stream is read line by line.
+    // Streams are endless, so they are read line by line.
     String last = transactions.getTransaction(Long.parseLong(before) - 1, null, null, null, null, null).getPosition();
-    Call<okhttp3.Call> watch = () -> documents.watchCall("pods", null, last, null, null, null, null);
-    try (okhttp3.Response stream = watch.run().execute()) {
-      BufferedReader reader = new BufferedReader(new InputStreamReader(stream.body().byteStream()));
-      while (!reader.readLine().contains("\"cpu\"")) continue;
-    }
+    readUntil(documents.watchCall("pods", null, last, null, null, null, null), "\"cpu\"");
+    refused(400, "REQUEST_INVALID", () -> documents.follow(null, null, "7", null, null, null));
+    readUntil(documents.followCall("jobs", null, null, null, null, null, null), "\"running\"");
     same(documents.createTicketWithHttpInfo().getStatusCode(), 201);
     refused(410, "WATCH_COMPACTED", () -> documents.watch(null, null, "2-000000000000", null, null, null));
 

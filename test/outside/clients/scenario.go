@@ -60,6 +60,21 @@ func refused[T any](status int, code string) func(T, *http.Response, error) cair
 	}
 }
 
+// readUntil reads a stream up to a line with this text.
+func readUntil(path, text string) {
+	stream, err := http.Get(os.Args[1] + path)
+	if err != nil {
+		panic(err)
+	}
+	defer stream.Body.Close()
+	for reader := bufio.NewScanner(stream.Body); reader.Scan(); {
+		if strings.Contains(reader.Text(), text) {
+			return
+		}
+	}
+	panic("no " + text + " in " + path)
+}
+
 func main() {
 	configuration := cairn.NewConfiguration()
 	configuration.Servers = cairn.ServerConfigurations{{URL: os.Args[1]}}
@@ -225,18 +240,14 @@ func main() {
 	same("events", []int64{listed[0].TxId, listed[1].TxId}, []int64{second.TxId, first.TxId})
 	same("older", of(client.EventsAPI.ListEvents(ctx).Before(listed[0].Id).Execute())[0].Id, first.GetId())
 
-	// A watch is endless, and this client returns only complete responses, so the stream is read without it.
+	// Streams are endless, and this client returns only complete responses, so they are read without it.
 	ticket := ofStatus[*cairn.Ticket](201)(documents.CreateTicket(ctx).Execute())
 	same("ticket", ticket.ExpiresAt.Before(time.Now().Add(time.Hour)), true)
 	refused[string](410, "WATCH_COMPACTED")(documents.Watch(ctx).From("2-000000000000").Execute())
 	last := of(transactions.GetTransaction(ctx, written.TxId-1).Execute())
-	stream, err := http.Get(os.Args[1] + "/api/v1/watch?bucket=pods&from=" + last.Position)
-	if err != nil {
-		panic(err)
-	}
-	for reader := bufio.NewScanner(stream.Body); reader.Scan() && !strings.Contains(reader.Text(), `"cpu"`); {
-	}
-	stream.Body.Close()
+	readUntil("/api/v1/watch?bucket=pods&from="+last.GetPosition(), `"cpu"`)
+	refused[string](400, "REQUEST_INVALID")(documents.Follow(ctx).From("7").Execute())
+	readUntil("/api/v1/follow?bucket=jobs", `"running"`)
 
 	// Checkpoints.
 	begun := ofStatus[*cairn.SavedCheckpoint](202)(checkpoints.SaveCheckpoint(ctx).Execute())

@@ -166,13 +166,17 @@ listed = events.list_events(object="pod/web-0", min_tx=second.data.tx_id)
 same([one.tx_id for one in listed], [second.data.tx_id, first.tx_id])
 same([one.id for one in events.list_events(before=listed[0].id)], [first.id])
 
-# A watch is endless, so its stream is read line by line.
+def read_until(stream, text):
+    """Reads a stream, which is endless, up to a line with this text."""
+    while text not in (line := stream.readline()):
+        assert line != b"", f"no {text!r}"
+    stream.close()
+
+
 last = transactions.get_transaction(new.data.tx_id - 1)
-stream = documents.watch_without_preload_content(bucket="pods", var_from=last.position)
-line = b""
-while b"data:" not in line or b'"cpu"' not in line:
-    line = stream.readline()
-stream.close()
+read_until(documents.watch_without_preload_content(bucket="pods", var_from=last.position), b'"cpu"')
+refused(400, "REQUEST_INVALID", lambda: documents.follow(var_from="7"))
+read_until(documents.follow_without_preload_content(bucket="jobs"), b'"running"')
 ticket = documents.create_ticket_with_http_info()
 same((ticket.status_code, type(ticket.data.expires_at)), (201, datetime))
 refused(410, "WATCH_COMPACTED", lambda: documents.watch(var_from="2-000000000000"))
