@@ -117,6 +117,39 @@ test("tx delete of several documents asks on a terminal, unless --yes is given",
 });
 
 test.each([
+  ["list", "db-1", "--prefix default/db-1"],
+  ["list", "db-1", "--prefix default/db-1 --json"],
+  ["list", "1", "--namespace it's --prefix it's/"],
+  ["tx delete", "db-1", "--prefix default/db-1"],
+])(
+  "%s of a prefix of keys finds nothing, and names the options that find %s (%s)",
+  async (command, name, given) => {
+    const { node, run } = await startedNode();
+    await submit(node, ["put", "pods", "db-1", 1], ["put", "pods", "it's/1", 1], ["put", "pods", "a/b/c", 1]);
+    const words = command.split(" ");
+    const { code, stderr } = await run([...words, "pods", ...given.split(" ")]);
+    const [, options = ""] =
+      /^notice: a prefix is of names, without the namespace: (--namespace .*) selects/m.exec(stderr) ?? [];
+    expect([code, jsonLines(await run(["list", "pods", "--json"])).length]).toEqual([0, 3]);
+    const { stdout } = await promisify(execFile)("sh", ["-c", `printf '%s\\n' ${options}`]);
+    const suggested = await run([...words, "pods", ...stdout.trimEnd().split("\n")]);
+    expect(suggested.stdout).toMatch(command === "list" ? new RegExp(`/${name} `) : /^deleted 1 document,/);
+  },
+);
+
+test.each(["b", "b/x", "/b"])(
+  "list of the prefix %s finds nothing, and there is nothing to suggest",
+  async (prefix) => {
+    const { node, run } = await startedNode();
+    await submit(node, ["put", "pods", "a/b/c", 1]);
+    const namespace = prefix.startsWith("b/") ? ["--namespace", "a"] : [];
+    const { stderr } = await run(["list", "pods", ...namespace, "--prefix", `${prefix}x`]);
+    expect(stderr).toBe("None found.\n");
+    expect((await run(["list", "pods", "--prefix", "b/c"])).stdout).toContain("a/b/c");
+  },
+);
+
+test.each([
   [[]],
   [["a", "--prefix", "a"]],
   [["--prefix", "a", "--if-revision", "1"]],

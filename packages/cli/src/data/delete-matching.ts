@@ -4,13 +4,14 @@ import { LIMITS } from "@cairn/client/protocol";
 import { formatCount, formatNumberOf } from "@cairn/text";
 import type { CommandRun } from "../options/command.ts";
 import { type NodeOptions, openNode } from "../options/node-address.ts";
-import { abortedError, pages, pathOfBucket } from "../requests/documents.ts";
+import {
+  abortedError,
+  type DocumentFilter,
+  explainPrefix,
+  pages,
+  pathOfBucket,
+} from "../requests/documents.ts";
 import { printable, tell, type Terminal } from "../terminal/terminal.ts";
-
-export interface DocumentFilter {
-  readonly namespace?: string | undefined;
-  readonly prefix?: string | undefined;
-}
 
 const REPEAT = "Run the command again to delete the others.";
 
@@ -49,6 +50,7 @@ export async function deleteMatching(
   run.throwIfInterrupted(`${what} ${documents === 1 ? "was" : "were"} deleted`, REPEAT);
   const last = lastTxId === null ? "" : `, last transaction ${lastTxId}`;
   await run.answer({ documents, lastTxId }, `deleted ${what}${last}`);
+  if (documents === 0) explainPrefix(run, filter);
 }
 
 function question(bucket: string, { namespace, prefix }: DocumentFilter): string {

@@ -4,7 +4,7 @@ import { formatCount, formatNumberOf } from "@cairn/text";
 import { command, type CommandRun } from "../options/command.ts";
 import { openNode, READ_OPTIONS, readNode, readQuery } from "../options/node-address.ts";
 import { countValue, flag, type OptionSpec, repeatedValue, textValue } from "../options/option-specs.ts";
-import { documentRequest, pages, pathOfBucket } from "../requests/documents.ts";
+import { documentRequest, explainPrefix, pages, pathOfBucket } from "../requests/documents.ts";
 import { shorten } from "../terminal/columns.ts";
 import { type ParsedVersion, versionTable } from "../terminal/version-table.ts";
 
@@ -105,9 +105,9 @@ export const addList = command({
       shown += items.length;
       hasMore = more;
     }
-    if (run.json) return;
-    if (shown === 0) await run.tell("None found.");
-    if (hasMore)
+    if (shown === 0 && !run.json) await run.tell("None found.");
+    if (shown === 0) explainPrefix(run, { namespace, prefix });
+    if (hasMore && !run.json)
       await run.tell(
         `There are more documents. Use --limit to print more than ${wanted}, or --all to print all of them.`,
       );

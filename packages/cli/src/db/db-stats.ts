@@ -9,6 +9,7 @@ import { printable, write } from "../terminal/terminal.ts";
 import { copyDb, DB_OPTIONS, DB_NOTE } from "./db-copy.ts";
 import { openCopy, requireWholeTables, openDb, openIndexOf } from "./db-reader.ts";
 import { flag, textValue } from "../options/option-specs.ts";
+import { explainPrefix } from "../requests/documents.ts";
 import { UsageError } from "../terminal/report-error.ts";
 import { placeFirst } from "./db-place.ts";
 
@@ -100,12 +101,16 @@ export const addDbKeys = command({
         return `${printable(row)} (${bytes} ${bytes === 1 ? "byte" : "bytes"})`;
       });
     const { reader } = await openIndexOf(run, place);
-    return await print(run, listDocuments(reader, { bucket, namespace, prefix }), (found) => {
+    let isEmpty = true;
+    await print(run, listDocuments(reader, { bucket, namespace, prefix }), (found) => {
       if (namespace === undefined && prefix !== undefined && !found.name.startsWith(prefix)) return undefined;
+      isEmpty = false;
       if (run.json) return JSON.stringify({ ...found, revision: found.revision() });
       const inBucket = `${found.namespace}/${found.name}`;
       return printable(bucket === undefined ? `${found.bucket} ${inBucket}` : inBucket);
     });
+    // Without a bucket, there is no --namespace.
+    if (isEmpty && bucket !== undefined) explainPrefix(run, { namespace, prefix });
   },
 });
 

@@ -1,7 +1,14 @@
 import type { TxOutcome } from "@cairn/client";
-import { bucketPath, nextCursor, type NodeRequest, LIMITS, reasonWords } from "@cairn/client/protocol";
+import {
+  bucketPath,
+  nextCursor,
+  type NodeRequest,
+  LIMITS,
+  reasonWords,
+  splitKey,
+} from "@cairn/client/protocol";
 import { CairnError } from "@cairn/kv";
-import { bucketProblem, RESERVED_BUCKETS } from "@cairn/text";
+import { bucketProblem, RESERVED_BUCKETS, shellWord } from "@cairn/text";
 import type { NodeClient } from "./node-client.ts";
 
 /** The key is a query parameter, because dot segments in a path would be resolved before the node receives it. */
@@ -43,6 +50,25 @@ export async function* pages<T>(
     left -= items.length;
     yield { items, more: cursor !== undefined || items.length < all.length };
   } while (cursor !== undefined && left > 0);
+}
+
+export interface DocumentFilter {
+  readonly namespace?: string | undefined;
+  readonly prefix?: string | undefined;
+}
+
+/** Adds a notice if a prefix of which nothing was found may be meant for keys, as commands print them. */
+export function explainPrefix(
+  run: { notice(sentence: string): void },
+  { namespace, prefix = "" }: DocumentFilter,
+): void {
+  const meant = splitKey(prefix);
+  const isOther = namespace !== undefined && namespace !== meant.namespace;
+  if (!prefix.includes("/") || meant.namespace === "" || isOther) return;
+  const names = meant.name === "" ? "" : ` --prefix ${shellWord(meant.name)}`;
+  run.notice(
+    `a prefix is of names, without the namespace: --namespace ${shellWord(meant.namespace)}${names} selects the keys that begin with ${prefix}.`,
+  );
 }
 
 export function abortedError({ txId, reason }: TxOutcome): CairnError {

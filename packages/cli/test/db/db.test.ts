@@ -218,6 +218,10 @@ describe("a place", () => {
       expect([code, stdout, stderr]).toEqual([0, "", expect.stringMatching(/^None found\. /)]);
       expect((await db("keys", "n-index", ...argv, "--json")).stderr).toBe("");
     }
+    const keys = ["keys", "n-index", "pods", "--prefix", "default/"];
+    expect((await db(...keys)).stderr).toMatch(
+      /^notice: a prefix is of names.*: --namespace default selects/m,
+    );
     const { stdout, stderr } = await db("keys", "n-index");
     expect([stdout.split("\n").length > 1, stderr]).toEqual([true, ""]);
   });
