@@ -157,7 +157,7 @@ describe("a command whose output cannot be written because its disk is full", ()
 
 it("an import whose report cannot be written because of a limit says so, and how to continue", async () => {
   await using served = await serve();
-  await writeFile(join(folder, "in.ndjson"), "{}\n");
+  await writeFile(join(folder, "in.ndjson"), `{}\n{"ops":[["put","pods","a",1]]}\n`);
   const limited = ["-c", `ulimit -f 0; exec "$@"`, "sh", process.execPath, MAIN];
   const options = { cwd: folder, env: { ...process.env, CAIRN_URL: served.url } };
   const ended = exec("sh", [...limited, "import", "ndjson", "in.ndjson", "--report", "refused"], options);

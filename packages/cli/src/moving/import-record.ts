@@ -2,6 +2,7 @@ import { isUtf8 } from "node:buffer";
 import { errorMessage } from "@cairn/kv";
 import { parseJson, bucketProblem, keyProblem } from "@cairn/text";
 import { documentProblem } from "@cairn/engine";
+import { shorten } from "../terminal/columns.ts";
 import { UsageError } from "../terminal/report-error.ts";
 
 export interface ImportedDocument {
@@ -49,6 +50,15 @@ export interface KeyValueSource extends Omit<ImportSource, "records"> {
 
 export function isRefusal(value: object): value is ImportRefusal {
   return "code" in value;
+}
+
+/** In characters; those of Cairn have up to 1,024 bytes, those of other stores even more. */
+const MAX_KEY = 100;
+
+/** Returns the key of a record, and why it was refused. */
+export function nameRefused({ sourceKey }: ImportRecord, { message }: ImportRefusal): string {
+  const key = typeof sourceKey === "string" ? sourceKey : JSON.stringify(sourceKey);
+  return `${shorten(key, MAX_KEY)}: ${message}`;
 }
 
 export type Place = Omit<ImportedDocument, "json">;

@@ -14,6 +14,7 @@ import {
   type ImportRecord,
   type ImportSource,
   isRefusal,
+  nameRefused,
   type KeyValue,
   type KeyValueSource,
   type OtherValues,
@@ -150,6 +151,7 @@ async function runImport(
     options.report ?? `cairn-import-refused-${new Date().toISOString().replaceAll(":", "-")}.ndjson`;
   const addToReport = refusedReport(report, terminal.cwd);
   let refused = 0;
+  let firstRefused = "";
   const node = await openNode(run);
   // A node that cannot be reached is reported before the source is read.
   await node.json({ path: "/api/v1/buckets" });
@@ -167,6 +169,7 @@ async function runImport(
     onRetry: ({ code, message }) => void run.tell(`${code}: ${message} Retrying.`),
     onRefused: (record, refusal) => {
       refused += 1;
+      if (refused === 1) firstRefused = nameRefused(record, refusal);
       return addToReport(record, refusal);
     },
   });
@@ -186,7 +189,7 @@ async function runImport(
       seconds,
       lastTxId,
     },
-    `imported ${formatNumberOf(read - refused, "document")} in ${pace(read, seconds)}: ${formatCount(written)} written, ${formatCount(unchanged)} equal already`,
+    `imported ${formatNumberOf(read - refused, "document")} in ${pace(read - refused, seconds)}: ${formatCount(written)} written, ${formatCount(unchanged)} equal already`,
   );
   if (expiring > 0)
     await run.tell(
@@ -195,7 +198,7 @@ async function runImport(
   if (refused === 0) return;
   throw new CairnError(
     "IMPORT_INCOMPLETE",
-    `${formatCount(refused)} of ${formatNumberOf(read, "record")} ${refused === 1 ? "was" : "were"} not imported.`,
+    `${formatCount(refused)} of ${formatNumberOf(read, "record")} ${refused === 1 ? "was" : "were"} not imported; the first one is ${firstRefused}`,
     `Read ${report}, which names each of them with the reason. Correct them in the source, or change the options, and run the command again: documents that are equal are not written again.`,
   );
 }

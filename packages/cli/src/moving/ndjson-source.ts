@@ -10,10 +10,14 @@ import {
   type ImportRefusal,
   type ImportSource,
   isRefusal,
+  nameRefused,
   type Place,
   type Placement,
   placeOfKey,
 } from "./import-record.ts";
+
+/** The number of lines that may be refused before any other: an input may begin with a few, such as streams of Redis. */
+const MAX_REFUSED_FIRST = 100;
 
 /** Reads documents with their keys in the member `keyMember` or, without it, transactions that only put documents. */
 export async function openNdjsonSource(
@@ -36,8 +40,37 @@ export async function openNdjsonSource(
     }
   };
   const bytesRead = input.bytes === undefined ? undefined : (): number => read;
-  const records = readRecords(counted(), resultsOf);
+  const records = checkedBeginning(readRecords(counted(), resultsOf), keyMember);
   return { records, total: input.bytes, bytesRead, close: input.close };
+}
+
+/** Throws if the input begins with refused lines only, as the options do not fit it: a report would name every line. */
+async function* checkedBeginning(
+  pages: AsyncIterable<ImportRecord[]>,
+  keyMember: string | undefined,
+): AsyncGenerator<ImportRecord[]> {
+  let beginning: ImportRecord[] | undefined = [];
+  for await (const page of pages) {
+    if (beginning === undefined) {
+      yield page;
+      continue;
+    }
+    beginning = [...beginning, ...page];
+    const first = beginning.slice(0, MAX_REFUSED_FIRST);
+    if (first.some(({ result }) => !isRefusal(result))) {
+      yield beginning;
+      beginning = undefined;
+    } else if (first.length === MAX_REFUSED_FIRST) break;
+  }
+  const [first] = beginning ?? [];
+  if (first === undefined || !isRefusal(first.result)) return;
+  throw new CairnError(
+    "TX_INVALID",
+    `Nothing was imported, because the input begins with lines that cannot be. The first is ${nameRefused(first, first.result)}`,
+    keyMember === undefined
+      ? "Each line must be a transaction that only puts documents, as in an export. If each line is a document, name the member that contains its key with --key-member, and a bucket with --bucket. cairn load stores other transactions."
+      : "Each line must be a document with the member that --key-member names, whose value is a key. Omit --key-member, --bucket and --key-pattern for an export.",
+  );
 }
 
 async function* readRecords(
@@ -77,8 +110,7 @@ function putsOf(line: unknown): ImportRecord["result"][] {
   });
 }
 
-const NOT_PUTS =
-  "The line is not a transaction that only puts documents. cairn load stores other transactions, and --key-member imports plain documents.";
+const NOT_PUTS = "It is not a transaction that only puts documents.";
 
 type Put = readonly ["put", bucket: string, key: string, document: unknown];
 

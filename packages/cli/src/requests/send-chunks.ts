@@ -198,8 +198,8 @@ function everyLineHasId({ bytes }: NdjsonChunk): boolean {
   });
 }
 
-/** Formats how long the work took, and its rate. */
+/** Formats how long the work took, and its rate if something was done. */
 export function pace(items: number, seconds: number): string {
-  const rate = formatCount(items / Math.max(seconds, 0.001));
-  return `${seconds.toFixed(seconds < 10 ? 1 : 0)} s (${rate}/s)`;
+  const rate = items === 0 ? "" : ` (${formatCount(items / Math.max(seconds, 0.001))}/s)`;
+  return `${seconds.toFixed(seconds < 10 ? 1 : 0)} s${rate}`;
 }
