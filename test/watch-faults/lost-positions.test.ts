@@ -143,6 +143,39 @@ describe("a position that the log has lost", () => {
     },
   );
 
+  it(
+    "does not stop clients that follow documents: their copies begin again, before the log reaches it",
+    { tags: "rest/slow" },
+    async () => {
+      const stop = new AbortController();
+      // The node has another port after each start.
+      const client = new CairnClient({
+        urls: "http://node",
+        fetch: (input, init) => fetch(String(input).replace("http://node", node.url ?? ""), init),
+      });
+      const copy = new Set<string>();
+      const following = (async () => {
+        for await (const { changes } of client.follow({ bucket: "pods", signal: stop.signal }))
+          for (const change of changes)
+            if (change.op === "clear") copy.clear();
+            else if (change.op === "put") copy.add(change.name);
+      })();
+      await put("a");
+      await lose(async () => {
+        await put("b", "c", "d");
+        await expect.poll(() => [...copy].toSorted()).toEqual(["a", "b", "c", "d"]);
+      });
+      await put("e");
+      const newcomer = client.follow({ bucket: "pods", from: "9999-3bdc26c40f93" });
+      const first = (await newcomer.next()).value;
+      expect(first?.changes.map(({ op }) => op)).toEqual(["clear", "put", "put"]);
+      await newcomer.return();
+      await expect.poll(() => [...copy].toSorted(), { timeout: 30_000 }).toEqual(["a", "e"]);
+      stop.abort();
+      await following;
+    },
+  );
+
   it("is refused in cursors of histories, open entries and evictions", async () => {
     const limit = 1;
     const write = async (): Promise<void> => {

@@ -64,7 +64,7 @@ export async function* followEvents(
       for await (const { event, data } of readEventStream(await nodes.open(from))) {
         const fields = JSON.parse(data) as EventFields;
         if (event === "cutoff") throw new WatchEndedError(fields.message, fields.reason);
-        // Until the node reaches the beginning of the watch, it sends its own position, which is behind this one.
+        // Until the node has something to send, it sends its own position, which may be behind this one.
         if (fields.ahead === true) continue;
         failures = 0;
         from = fields.position;

@@ -20,5 +20,5 @@ export type * from "./log/peer-channel.ts";
 export type { CairnNode } from "./node/node.ts";
 export type * from "./observe/node-event.ts";
 export type { StateChange } from "./index/read/states.ts";
-export type { FollowQuery, StatesBatch } from "./watch/follow-session.ts";
+export type { FollowEvent, FollowQuery, StatesBatch } from "./watch/follow-session.ts";
 export type * from "./watch/watch-event.ts";

@@ -15,7 +15,7 @@ import {
   type NodeApi,
   type ReadOptions,
   type DocumentVersion,
-  type StatesBatch,
+  type FollowEvent,
   type Watch,
   type WatchEvent,
   type WatchQuery,
@@ -254,7 +254,7 @@ export class MemoryNode implements NodeApi {
     };
   }
 
-  async *follow(): AsyncGenerator<StatesBatch, void> {}
+  async *follow(): AsyncGenerator<FollowEvent, void> {}
 
   buckets(): ReturnType<NodeApi["buckets"]> {
     return Promise.resolve({ txId: this.#txId, buckets: [] });

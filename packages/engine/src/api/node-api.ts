@@ -16,7 +16,7 @@ import type {
   TxOutcome,
   VerifiedSummary,
 } from "@cairn/client";
-import type { FollowQuery, StatesBatch } from "../watch/follow-session.ts";
+import type { FollowEvent, FollowQuery } from "../watch/follow-session.ts";
 import type { Watch, WatchQuery } from "../watch/watch-event.ts";
 import type { EventPage } from "../index/read/event-reads.ts";
 import type { AsOf, DocumentPage, HistoryPage, StoredDocument } from "../index/read/documents.ts";
@@ -267,7 +267,7 @@ export interface NodeApi {
    * Returns batches that keep a copy of documents exact, whatever policies remove. They end when the node leaves its
    * index. See docs/watch.md.
    */
-  follow(query?: FollowQuery): AsyncIterable<StatesBatch>;
+  follow(query?: FollowQuery): AsyncIterable<FollowEvent>;
   /** Returns the digest of the logical content, and the transaction at which it was computed. */
   digest(options?: ReadOptions): Promise<{ readonly txId: TxId; readonly digest: string }>;
   /** Returns the checkpoints in the node's store, newest first. Throws NOT_FOUND if no checkpointer is configured. */

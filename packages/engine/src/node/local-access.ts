@@ -145,6 +145,7 @@ export class LocalAccess implements NodeAccess {
     let from = begin;
     const open = () => this.#node.follow(omitUndefined({ ...query, from }));
     for await (const batch of this.#reopened({ ...query, onReconnect }, open)) {
+      if ("type" in batch) continue;
       from = batch.position;
       yield { ...batch, changes: batch.changes.map(clientState) };
     }

@@ -13,8 +13,9 @@ import {
 import { WatchCompactedError } from "../index/read/watch-compacted.ts";
 import type { FairReader } from "./fair-reads.ts";
 import { sessionSteps } from "./session-steps.ts";
-import type { WatchConnection, WatchedPosition } from "./watch-event.ts";
+import type { HeartbeatEvent, WatchConnection, WatchedPosition } from "./watch-event.ts";
 import { type WatchFeed, watchedPosition } from "./watch-feed.ts";
+import { awaitPosition, nothingYet } from "./await-position.ts";
 import { delivered } from "./delivered.ts";
 import { filterKey } from "./watch-router.ts";
 import { checkQuery, HEARTBEAT_MS } from "./watch-session.ts";
@@ -45,6 +46,9 @@ export interface StatesBatch {
   readonly changes: readonly StateChange[];
 }
 
+/** The heartbeats come first, until there are states to deliver. */
+export type FollowEvent = HeartbeatEvent | StatesBatch;
+
 const CLEAR: readonly StateChange[] = [{ op: "clear" }];
 
 /**
@@ -52,14 +56,14 @@ const CLEAR: readonly StateChange[] = [{ op: "clear" }];
  * the index still contain `from`, and then the states of the keys that changed. Ends when the node leaves its index, or
  * the signal is aborted.
  */
-export function followStates(query: FollowQuery, open: () => WatchFeed): AsyncIterable<StatesBatch> {
+export function followStates(query: FollowQuery, open: () => WatchFeed): AsyncIterable<FollowEvent> {
   return delivered((deliver) => followSteps(query, open, deliver));
 }
 
 async function* followSteps(
   query: FollowQuery,
   open: () => WatchFeed,
-  deliver: (batch: StatesBatch) => void,
+  deliver: (batch: FollowEvent) => void,
 ): AsyncGenerator<void, void> {
   const from = checkQuery(query);
   const feed = open();
@@ -71,13 +75,13 @@ class FollowSession implements FairReader {
   served = 0;
   readonly #feed: WatchFeed;
   readonly #query: FollowQuery;
-  readonly #deliverBatch: (batch: StatesBatch) => void;
+  readonly #deliverBatch: (batch: FollowEvent) => void;
   readonly #heartbeatMs: number;
   #deliveredAt = performance.now();
   /** Whether the last batch was complete. */
   #isComplete = false;
 
-  constructor(feed: WatchFeed, query: FollowQuery, deliver: (batch: StatesBatch) => void) {
+  constructor(feed: WatchFeed, query: FollowQuery, deliver: (batch: FollowEvent) => void) {
     this.#feed = feed;
     this.#query = query;
     this.#deliverBatch = deliver;
@@ -86,6 +90,8 @@ class FollowSession implements FairReader {
 
   /** Delivers one batch before each `yield`. */
   async *run(from: MarkedPlace | undefined): AsyncGenerator<void, void> {
+    // A response begins with its first event, and clients do not wait as long for that as the next one may take.
+    yield this.#deliver(nothingYet(this.#feed.source));
     let place = from === undefined ? undefined : yield* this.#resumed(from);
     while (!this.isGone) {
       try {
@@ -120,14 +126,9 @@ class FollowSession implements FairReader {
   async *#resumed(from: MarkedPlace): AsyncGenerator<void, WatchedPosition | undefined> {
     const { source } = this.#feed;
     const position = formatPosition(from);
-    while (!this.isGone && source.position.txId < from.txId) {
-      await this.#feed.arrival(from.txId, this.#heartbeatMs, this.#query.signal);
-      if (source.position.txId >= from.txId) break;
-      const end = await source.logEnd();
-      if (end !== undefined && end < from.txId) return undefined;
-      yield this.#deliver({ position, txId: from.txId, txTime: null, complete: false, changes: [] });
-    }
-    if (this.isGone) return undefined;
+    const waiting = { heartbeatMs: this.#heartbeatMs, signal: this.#query.signal };
+    const isInLog = yield* awaitPosition(this.#feed, from.txId, waiting, (one) => this.#deliver(one));
+    if (!isInLog || this.isGone) return undefined;
     const found = await source.place(from.txId, this.#query.bucket, this);
     if (from.txId === 0) return { txId: 0, txTime: null, position };
     return found?.at?.position === position ? found.at : undefined;
@@ -202,7 +203,7 @@ class FollowSession implements FairReader {
     return reached;
   }
 
-  #deliver(batch: StatesBatch): void {
+  #deliver(batch: FollowEvent): void {
     this.#deliveredAt = performance.now();
     this.#deliverBatch(batch);
   }

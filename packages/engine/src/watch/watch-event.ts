@@ -36,8 +36,8 @@ export interface WatchedPosition {
 
 /**
  * An event which means that everything up to `position` has been delivered, so a watch can continue from it. The first
- * event of each watch is a heartbeat. `ahead` means that the watch waits until the node has reached the position from
- * which it begins, and the event contains the node's own.
+ * event of each watch is a heartbeat. `ahead` means that nothing was delivered yet, for example because the node has not
+ * reached the position from which the watch begins, and the event contains the node's own.
  */
 export interface HeartbeatEvent extends WatchedPosition {
   readonly type: "heartbeat";

@@ -1,6 +1,7 @@
 import { CairnError, isCairnError } from "@cairn/kv";
 import type { TxId } from "@cairn/client";
 import { bucketProblem, keyProblem, type MarkedPlace, parsePosition, formatPosition } from "@cairn/text";
+import { awaitPosition, nothingYet } from "./await-position.ts";
 import { delivered } from "./delivered.ts";
 import type { Batch, Subscription } from "./subscription.ts";
 import type { CutoffEvent, Watch, WatchedPosition, WatchEvent, WatchQuery } from "./watch-event.ts";
@@ -151,22 +152,18 @@ class WatchSession implements FairReader {
     return regressed(from, endOfSource(this.#feed.source).position);
   }
 
-  /** The watcher may come from a node that is ahead of this one, or from a log that has lost its end since. */
+  /** Checks where the watch begins, once the index contains it. */
   async *#begin(from: MarkedPlace): AsyncGenerator<void, void> {
     const { source } = this.#feed;
-    const isAhead = (): boolean => source.position.txId < from.txId;
-    if (!isAhead()) return await this.#checkBegin(from);
-    while (!this.isGone && isAhead()) {
-      yield this.#deliver([{ type: "heartbeat", ...endOfSource(source), ahead: true }]);
-      await this.#feed.arrival(from.txId, this.#heartbeatMs, this.#query.signal);
-      if (this.isGone || !isAhead()) break;
-      const end = await source.logEnd();
-      if (end !== undefined && end < from.txId) {
-        const { reason, message } = this.#regressed(from.txId);
-        return yield* this.#cutOff({ reason, message });
-      }
-    }
+    if (source.position.txId >= from.txId) return await this.#checkBegin(from);
+    yield this.#deliver([nothingYet(source)]);
+    const waiting = { heartbeatMs: this.#heartbeatMs, signal: this.#query.signal };
+    const isInLog = yield* awaitPosition(this.#feed, from.txId, waiting, (one) => this.#deliver([one]));
     if (this.isGone) return;
+    if (!isInLog) {
+      const { reason, message } = this.#regressed(from.txId);
+      return yield* this.#cutOff({ reason, message });
+    }
     yield* this.#orCutoff(async () => await this.#checkBegin(from));
   }
 

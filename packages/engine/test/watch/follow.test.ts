@@ -5,7 +5,7 @@ import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import type { AnyOperation, Policies, Position } from "@cairn/client";
 import type { CairnNode } from "../../src/node/node.ts";
 import type { StateChange } from "../../src/index/read/states.ts";
-import type { FollowQuery, StatesBatch } from "../../src/watch/follow-session.ts";
+import type { FollowEvent, FollowQuery, StatesBatch } from "../../src/watch/follow-session.ts";
 import { runNode } from "@cairn/node";
 import { openEmbeddedTxLog } from "../../src/log/embedded/embedded-tx-log.ts";
 import { quietSystem } from "@cairn/test-support/nodes/quiet-system";
@@ -32,7 +32,7 @@ class Copy {
   txId = 0;
   complete = false;
   #stop = new AbortController();
-  #batches: AsyncIterator<StatesBatch> | undefined;
+  #batches: AsyncIterator<FollowEvent> | undefined;
 
   /** Applies batches until the copy is complete at `txId` or later. */
   async reach(txId: number, query: FollowQuery = {}): Promise<void> {
@@ -45,6 +45,7 @@ class Copy {
     this.#batches ??= node.follow({ ...query, ...from, signal })[Symbol.asyncIterator]();
     const { done, value } = await this.#batches.next();
     if (done === true) throw new Error("the batches ended");
+    if ("type" in value) return await this.next(query);
     for (const change of value.changes) this.#apply(change);
     ({ position: this.position, txId: this.txId, complete: this.complete } = value);
     return value;

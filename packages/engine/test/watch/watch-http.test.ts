@@ -47,6 +47,23 @@ function acceptedSockets(): readonly Socket[] {
   return accepted;
 }
 
+describe("GET /api/v1/follow", () => {
+  it("begins with a heartbeat at once, also while the node has not reached the position", async () => {
+    const txId = await submit(node, ["put", "pods", "a", 1]);
+    const from = madePosition(txId + 1);
+    await using follow = await EventSource.open(`${node.url}/api/v1/follow?from=${from}&heartbeat=PT1H`);
+    const heartbeat = { id: undefined, event: "heartbeat", data: { txId, ahead: true } };
+    expect(await follow.next()).toMatchObject(heartbeat);
+    await submit(node, ["put", "pods", "a", 2]);
+    // The transaction that arrived is not the one that the position names.
+    expect(await follow.next()).toMatchObject({
+      id: await positionAfter(node, txId + 1),
+      event: "states",
+      data: { complete: true, changes: [{ op: "clear" }, { op: "put", name: "a", document: 2 }] },
+    });
+  });
+});
+
 describe("GET /api/v1/watch", () => {
   it("sends server-sent events: first its beginning, and then each transaction with its id", async () => {
     await using watch = await EventSource.open(url);

@@ -2,8 +2,8 @@ import type { IncomingMessage } from "node:http";
 import { Readable } from "node:stream";
 import { CairnError, isCairnError } from "@cairn/kv";
 import {
+  type FollowEvent,
   type StateChange,
-  type StatesBatch,
   type WatchChange,
   WatchCompactedError,
   type WatchConnection,
@@ -63,12 +63,12 @@ export const watchRoutes: readonly Route[] = [
     query: WATCH_PARAMETERS,
     requestHeaders: ["Last-Event-ID"],
     answers: [{ status: 200, description: "The stream.", schema: TEXT, mediaType: "text/event-stream" }],
-    errors: ["NOT_READY", "OVERLOADED", "INDEX_CORRUPT"],
+    errors: ["NOT_READY", "OVERLOADED"],
     handle: (call) => {
       const query = resumed(call.request, call.query);
       return eventStream(call, query, {
         open: (streaming) => call.api.follow({ ...query, ...streaming }),
-        encode: statesText,
+        encode: followText,
       });
     },
   }),
@@ -250,7 +250,9 @@ function eventText(event: WatchEvent): string {
   return `${mayResume ? `id: ${event.position}\n` : ""}event: ${type}\ndata: ${JSON.stringify(data)}\n\n`;
 }
 
-function statesText({ position, txId, txTime, complete, changes }: StatesBatch): Buffer {
+function followText(event: FollowEvent): Buffer {
+  if ("type" in event) return Buffer.from(eventText(event));
+  const { position, txId, txTime, complete, changes } = event;
   const place = JSON.stringify({ position, txId, txTime, complete }).slice(0, -1);
   const id = position === undefined ? "" : `id: ${position}\n`;
   return Buffer.from(
