@@ -67,6 +67,7 @@ export async function deleteDocuments(
   bucket: string,
   { onProgress, ...query }: RemoveQuery,
 ): Promise<Removed> {
+  const { namespace: _, prefix: __, ...options } = query;
   let documents = 0;
   let cursor: string | undefined;
   do {
@@ -77,7 +78,7 @@ export async function deleteDocuments(
       bucket,
       `${namespace}/${name}`,
     ]);
-    if (ops.length > 0) requireCommitted(await client.transact({ ops }, query));
+    if (ops.length > 0) requireCommitted(await client.transact({ ops }, options));
     documents += ops.length;
     onProgress?.(documents);
   } while (cursor !== undefined);

@@ -17,6 +17,7 @@ import type { ClientCalls, DocumentChange } from "./types/client-calls.ts";
 import type { Faithful } from "./types/faithful.ts";
 import type { Schema } from "./types/schema.ts";
 import { Bucket } from "./bucket.ts";
+import { type CallName, checkedOptions, checkedRemoval } from "./call-options.ts";
 import { httpAccess } from "./http-access.ts";
 import { deleteDocuments, loadDocuments } from "./bulk-writes.ts";
 import type { NodeAccess } from "./node-access.ts";
@@ -89,7 +90,7 @@ export class CairnClient implements ClientCalls {
     key: string,
     options: ClientReadOptions & { readonly asOf?: PointInTime } = {},
   ): Promise<ClientDocument<T> | undefined> {
-    const found = await this.#access.get(bucket, key, this.#reading(options));
+    const found = await this.#access.get(bucket, key, this.#reading("get", options));
     if (found !== undefined) this.#saw(found.revision);
     return found as ClientDocument<T> | undefined;
   }
@@ -99,7 +100,7 @@ export class CairnClient implements ClientCalls {
     bucket: string,
     query: ClientListQuery = {},
   ): AsyncGenerator<ClientDocument<T>, void, void> {
-    let page = await this.page<T>(bucket, query);
+    let page = await this.page<T>(bucket, checkedOptions("list", query));
     for (;;) {
       yield* page.documents;
       if (page.next === undefined) return;
@@ -109,7 +110,7 @@ export class CairnClient implements ClientCalls {
 
   /** Returns one page of a list; `cursor` is the `next` of the previous page. */
   async page<T = Json>(bucket: string, query: ClientListQuery = {}, cursor?: string): Promise<ClientPage<T>> {
-    const page = await this.#access.page(bucket, this.#reading(query), cursor);
+    const page = await this.#access.page(bucket, this.#reading("page", query), cursor);
     this.#saw(page.txId);
     return page as ClientPage<T>;
   }
@@ -122,7 +123,7 @@ export class CairnClient implements ClientCalls {
   ): AsyncGenerator<ClientVersion<T>, void, void> {
     let cursor: string | undefined;
     do {
-      const query = { ...this.#reading(options), limit: pageSize, cursor };
+      const query = { ...this.#reading("history", options), limit: pageSize, cursor };
       const page = await this.#access.versions(bucket, key, query);
       cursor = page.next;
       yield* page.versions as readonly ClientVersion<T>[];
@@ -136,12 +137,12 @@ export class CairnClient implements ClientCalls {
     document: T & Faithful<T>,
     options: WriteOptions = {},
   ): Promise<Written> {
-    return await this.#write(["put", bucket, key, document as Json], options);
+    return await this.#write(["put", bucket, key, document as Json], checkedOptions("put", options));
   }
 
   /** Deletes a document if it exists. If `ifRevision` is given, throws `CONFLICT` unless it is at that revision. */
   async delete(bucket: string, key: string, options: WriteOptions = {}): Promise<Written> {
-    return await this.#write(["delete", bucket, key], options);
+    return await this.#write(["delete", bucket, key], checkedOptions("delete", options));
   }
 
   /**
@@ -155,7 +156,10 @@ export class CairnClient implements ClientCalls {
     options: WaitOptions = {},
   ): Promise<ClientDocument<T> | undefined> {
     for (let failures = 1; ; failures += 1) {
-      const found = await this.get<T>(bucket, key, { ...options, linearizable: failures > 1 });
+      const found = await this.get<T>(bucket, key, {
+        ...checkedOptions("update", options),
+        linearizable: failures > 1,
+      });
       const document = await change(found?.document);
       if (document === undefined) return found;
       try {
@@ -178,7 +182,7 @@ export class CairnClient implements ClientCalls {
     documents: Iterable<LoadedDocument<T>> | AsyncIterable<LoadedDocument<T>>,
     options: LoadOptions = {},
   ): Promise<{ readonly documents: number }> {
-    return await loadDocuments(this, bucket, documents, options);
+    return await loadDocuments(this, bucket, documents, checkedOptions("load", options));
   }
 
   /**
@@ -186,7 +190,7 @@ export class CairnClient implements ClientCalls {
    * documents that are written meanwhile may stay.
    */
   async deleteAll(bucket: string, query: RemoveQuery = {}): Promise<Removed> {
-    return await deleteDocuments(this, bucket, query);
+    return await deleteDocuments(this, bucket, checkedRemoval(query));
   }
 
   /** Submits a transaction, waits until it is indexed, and returns its outcome. */
@@ -194,7 +198,10 @@ export class CairnClient implements ClientCalls {
     transaction: Transaction<NoInfer<Operation>>,
     options: WaitOptions = {},
   ): Promise<TxOutcome> {
-    const outcome = await this.#access.transact(submittable(transaction), options);
+    const outcome = await this.#access.transact(
+      submittable(transaction),
+      checkedOptions("transact", options),
+    );
     this.#saw(outcome.txId);
     return outcome;
   }
@@ -204,21 +211,21 @@ export class CairnClient implements ClientCalls {
     transaction: Transaction<NoInfer<Operation>>,
     options: CallOptions = {},
   ): Promise<{ readonly txId: TxId }> {
-    const submitted = await this.#access.submit(submittable(transaction), options);
+    const submitted = await this.#access.submit(submittable(transaction), checkedOptions("submit", options));
     this.#saw(submitted.txId);
     return submitted;
   }
 
   /** Waits until the transaction is indexed. Throws `TX_TIMEOUT` after `timeoutMs` (default 30,000). */
   async await(txId: TxId, options: WaitOptions = {}): Promise<TxOutcome> {
-    const outcome = await this.#access.await(txId, options);
+    const outcome = await this.#access.await(txId, checkedOptions("await", options));
     this.#saw(outcome.txId);
     return outcome;
   }
 
   /** Yields every transaction that changes watched documents, once and in order, across nodes and connections. */
   async *watch<T = Json>(query: ClientWatchQuery = {}): AsyncGenerator<ClientTransaction<T>, void, void> {
-    for await (const transaction of this.#access.watch(query)) {
+    for await (const transaction of this.#access.watch(checkedOptions("watch", query))) {
       // Later reads include what was yielded, from whichever node they come.
       this.#saw(transaction.txId);
       yield transaction as ClientTransaction<T>;
@@ -230,7 +237,7 @@ export class CairnClient implements ClientCalls {
    * can continue from the position `from`, and then the new states of those that change (docs/watch.md#following).
    */
   async *follow<T = Json>(query: ClientFollowQuery = {}): AsyncGenerator<ClientStates<T>, void, void> {
-    for await (const states of this.#access.follow(query)) {
+    for await (const states of this.#access.follow(checkedOptions("follow", query))) {
       this.#saw(states.txId);
       yield states as ClientStates<T>;
     }
@@ -238,32 +245,32 @@ export class CairnClient implements ClientCalls {
 
   /** Returns the buckets with their numbers of documents, and of each value of their indexed fields. */
   async buckets(options: ClientReadOptions = {}): Promise<ClientBuckets> {
-    const found = await this.#access.buckets(this.#reading(options));
+    const found = await this.#access.buckets(this.#reading("buckets", options));
     this.#saw(found.txId);
     return found;
   }
 
   /** Returns the policies in force (docs/policies.md). */
   async policies(options: ClientReadOptions = {}): Promise<PolicyState> {
-    return await this.#access.policies(this.#reading(options));
+    return await this.#access.policies(this.#reading("policies", options));
   }
 
   /** Sets the policies. If `ifRevision` is given, throws `CONFLICT` unless they are at that revision. */
   async setPolicies(policies: Policies, { ifRevision, ...options }: WriteOptions = {}): Promise<Written> {
     return await this.#write(
       ifRevision === undefined ? ["configure", policies] : ["configure", policies, ifRevision],
-      options,
+      checkedOptions("setPolicies", options),
     );
   }
 
   /** Returns the queues with their shards, ordered by name (docs/queues.md). */
   async queues(options: ClientReadOptions = {}): Promise<readonly QueueStatus[]> {
-    return await this.#access.queues(this.#reading(options));
+    return await this.#access.queues(this.#reading("queues", options));
   }
 
   /** Returns a queue with its shards. Throws `NOT_FOUND` if the bucket is not a queue. */
   async queue(name: string, options: ClientReadOptions = {}): Promise<QueueStatus> {
-    return await this.#access.queue(name, this.#reading(options));
+    return await this.#access.queue(name, this.#reading("queue", options));
   }
 
   /** `cursor` is the `next` of the previous page. Each page is as of its own transaction. */
@@ -272,7 +279,7 @@ export class CairnClient implements ClientCalls {
     shard: number,
     options: ClientReadOptions & PageOptions = {},
   ): Promise<OpenEntriesPage<T>> {
-    const page = await this.#access.openEntries(queue, shard, this.#reading(options));
+    const page = await this.#access.openEntries(queue, shard, this.#reading("openEntries", options));
     this.#saw(page.txId);
     return page as OpenEntriesPage<T>;
   }
@@ -283,7 +290,8 @@ export class CairnClient implements ClientCalls {
     name: string,
     options: ClientReadOptions = {},
   ): Promise<PlacedEntry<T> | undefined> {
-    return (await this.#access.entry(queue, name, this.#reading(options))) as PlacedEntry<T> | undefined;
+    const found = await this.#access.entry(queue, name, this.#reading("entry", options));
+    return found as PlacedEntry<T> | undefined;
   }
 
   /** Enqueues an entry, and returns its shard. Throws `CONFLICT` if there is an entry of that name, or no room. */
@@ -294,7 +302,8 @@ export class CairnClient implements ClientCalls {
     options: Omit<WriteOptions, "ifRevision"> = {},
   ): Promise<Written & { readonly shard: number | undefined }> {
     const hint = `If there is an entry of that name, use another name. If no shard has room, directors make some as entries are finished; to make room at once, raise "shards" or "cap" of ${queue} in the policies.`;
-    const outcome = await this.#committed(["enqueue", queue, name, document as Json], options, hint);
+    const entry: TxOperation = ["enqueue", queue, name, document as Json];
+    const outcome = await this.#committed(entry, checkedOptions("enqueue", options), hint);
     const { txId, txTime, position, shards: [shard] = [] } = outcome;
     return { txId, txTime, position, shard };
   }
@@ -308,17 +317,17 @@ export class CairnClient implements ClientCalls {
     return director;
   }
 
-  async recordEvent(event: EventRecord, options: WriteOptions = {}): Promise<Written> {
-    return await this.#write(["event", event], options);
+  async recordEvent(event: EventRecord, options: Omit<WriteOptions, "ifRevision"> = {}): Promise<Written> {
+    return await this.#write(["event", event], checkedOptions("recordEvent", options));
   }
 
   /** Returns the newest recorded events, newest first; with `before` (an event's id), only older ones. */
   async events(query: ClientEventQuery = {}): Promise<readonly ClientEvent[]> {
-    return await this.#access.events(this.#reading(query));
+    return await this.#access.events(this.#reading("events", query));
   }
 
   async status(options: CallOptions = {}): Promise<NodeStatus> {
-    return await this.#access.status(options);
+    return await this.#access.status(checkedOptions("status", options));
   }
 
   /**
@@ -326,16 +335,16 @@ export class CairnClient implements ClientCalls {
    * 1,000) for nodes that do not respond.
    */
   async cluster(options: WaitOptions = {}): Promise<ClusterStatus> {
-    return await this.#access.cluster(options);
+    return await this.#access.cluster(checkedOptions("cluster", options));
   }
 
   async log(options: WaitOptions = {}): Promise<LogOverview> {
-    return await this.#access.log(options);
+    return await this.#access.log(checkedOptions("log", options));
   }
 
   /** Returns the SHA-256 of the logical content of an index, and the transaction at which it was computed. */
   async digest(options: CallOptions = {}): Promise<{ readonly txId: TxId; readonly digest: string }> {
-    return await this.#access.digest(options);
+    return await this.#access.digest(checkedOptions("digest", options));
   }
 
   async #write(operation: TxOperation, options: WriteOptions): Promise<Written> {
@@ -380,7 +389,8 @@ export class CairnClient implements ClientCalls {
   }
 
   /** Has a read wait for what this client wrote or saw before. */
-  #reading<Options extends ClientReadOptions>(options: Options): Options {
+  #reading<Options extends ClientReadOptions>(call: CallName, options: Options): Options {
+    checkedOptions(call, options);
     if (options.minTx !== undefined || !this.#readsItsWrites || this.#lastTx === 0) return options;
     return { ...options, minTx: this.#lastTx };
   }

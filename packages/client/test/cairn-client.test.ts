@@ -330,6 +330,61 @@ describe("a watch", () => {
   });
 });
 
+const refused = (option: string): object => ({
+  code: "REQUEST_INVALID",
+  message: expect.stringContaining(`has no option "${option}"`),
+});
+
+describe("options of calls", () => {
+  /** Clients over HTTP and in the node's process, as programs without types use them. */
+  const clients: readonly [string, () => Untyped][] = [
+    ["over HTTP", () => client() as unknown as Untyped],
+    ["in the process", () => node?.client() as unknown as Untyped],
+  ];
+  interface Untyped {
+    readonly put: (bucket: string, key: string, document: unknown, options?: object) => Promise<unknown>;
+    readonly deleteAll: (bucket: string, query?: object) => Promise<unknown>;
+    readonly list: (bucket: string, query: object) => AsyncIterable<unknown>;
+    readonly get: (bucket: string, key: string, options: object) => Promise<unknown>;
+    readonly transact: (transaction: object, options: object) => Promise<unknown>;
+    readonly watch: (query: object) => AsyncIterable<unknown>;
+  }
+
+  it.for(clients)("that are unknown are refused %s, before anything is sent", async ([, open]) => {
+    const cairn = open();
+    await client().put("kept", "a", 1);
+    const put = await failure(cairn.put("kept", "a", 2, { ifRevsion: 3 }));
+    expect(put).toMatchObject(refused("ifRevsion"));
+    expect(put.hint).toContain("The options of put are signal, timeoutMs, id, ifRevision.");
+    expect(await failure(cairn.deleteAll("kept", { prefx: "zz" }))).toMatchObject(refused("prefx"));
+    expect(await failure(all(cairn.list("kept", { limit: 1 })))).toMatchObject(refused("limit"));
+    expect(await failure(cairn.get("kept", "a", { asof: 1 }))).toMatchObject(refused("asof"));
+    const ops = [["put", "kept", "a", 2]];
+    expect(await failure(cairn.transact({ ops }, { id: "x" }))).toMatchObject(refused("id"));
+    expect(await failure(all(cairn.watch({ form: "0" })))).toMatchObject(refused("form"));
+    expect((await client().get("kept", "a"))?.document).toBe(1);
+  });
+
+  it.for(clients)(
+    "of deleteAll must have values %s, as everything is deleted without them",
+    async ([, open]) => {
+      const cairn = open();
+      await client().put("bulk", "zz/a", 1);
+      await client().put("bulk", "b", 1);
+      for (const name of ["prefix", "namespace"])
+        for (const value of ["", undefined, null])
+          expect(await failure(cairn.deleteAll("bulk", { [name]: value }))).toMatchObject({
+            code: "REQUEST_INVALID",
+            message: `deleteAll was given a ${name} without a value.`,
+            hint: expect.stringContaining(`omit ${name}`),
+          });
+      expect(await cairn.deleteAll("bulk", { namespace: "zz", prefix: "a" })).toEqual({ documents: 1 });
+      // What the hint describes.
+      expect(await cairn.deleteAll("bulk")).toEqual({ documents: 1 });
+    },
+  );
+});
+
 it("a client refuses invalid addresses", () => {
   expect(() => new CairnClient({ urls: "localhost:3000" })).toThrow("is not the address of a node");
   expect(() => new CairnClient({ urls: [] })).toThrow("at least one node");

@@ -1,0 +1,102 @@
+import { CairnClientError } from "./types/client-error.ts";
+import type {
+  CallOptions,
+  ClientEventQuery,
+  ClientFollowQuery,
+  ClientListQuery,
+  ClientReadOptions,
+  ClientWatchQuery,
+  LoadOptions,
+  PageOptions,
+  RemoveQuery,
+  WaitOptions,
+  WriteOptions,
+} from "./types/client-types.ts";
+
+/** The names of options; the compiler requires all of them. */
+type Names<Options> = Readonly<Record<keyof Options, true>>;
+
+const CALL: Names<CallOptions> = { signal: true };
+const WAIT: Names<WaitOptions> = { ...CALL, timeoutMs: true };
+const READ: Names<ClientReadOptions> = { ...WAIT, minTx: true, stale: true, linearizable: true };
+const SUBMIT: Names<Omit<WriteOptions, "ifRevision">> = { ...WAIT, id: true };
+const WRITE: Names<WriteOptions> = { ...SUBMIT, ifRevision: true };
+const PLACE = { bucket: true, namespace: true } as const;
+const LIST: Names<ClientListQuery> = {
+  ...READ,
+  namespace: true,
+  prefix: true,
+  asOf: true,
+  where: true,
+  order: true,
+  pageSize: true,
+};
+const ENTRIES: Names<ClientReadOptions & PageOptions> = { ...READ, limit: true, cursor: true };
+const EVENTS: Names<ClientEventQuery> = { ...READ, limit: true, bucket: true, object: true, before: true };
+const FOLLOW: Names<ClientFollowQuery> = { ...CALL, ...PLACE, from: true, onReconnect: true };
+const WATCH: Names<ClientWatchQuery> = { ...FOLLOW, onPosition: true };
+const LOAD: Names<LoadOptions> = { ...WAIT, onProgress: true };
+const REMOVE: Names<RemoveQuery> = { ...LOAD, namespace: true, prefix: true };
+
+/** The options of each call. */
+const OPTIONS = {
+  get: { ...READ, asOf: true },
+  list: LIST,
+  page: LIST,
+  history: { ...READ, pageSize: true },
+  put: WRITE,
+  delete: WRITE,
+  update: WAIT,
+  load: LOAD,
+  deleteAll: REMOVE,
+  transact: WAIT,
+  submit: CALL,
+  await: WAIT,
+  watch: WATCH,
+  follow: FOLLOW,
+  buckets: READ,
+  policies: READ,
+  setPolicies: WRITE,
+  queues: READ,
+  queue: READ,
+  openEntries: ENTRIES,
+  entry: READ,
+  enqueue: SUBMIT,
+  recordEvent: SUBMIT,
+  events: EVENTS,
+  status: CALL,
+  cluster: WAIT,
+  log: WAIT,
+  digest: CALL,
+} as const;
+
+export type CallName = keyof typeof OPTIONS;
+
+/**
+ * Returns the options of a call. Throws `REQUEST_INVALID` if one is unknown: for a program without types, a misspelt
+ * `ifRevision` would write unconditionally, and a misspelt `prefix` would delete everything.
+ */
+export function checkedOptions<Options extends object>(call: CallName, options: Options): Options {
+  for (const name of Object.keys(options))
+    if (!Object.hasOwn(OPTIONS[call], name))
+      throw invalid(
+        `${call} has no option ${JSON.stringify(name)}.`,
+        `Nothing was sent. The options of ${call} are ${Object.keys(OPTIONS[call]).join(", ")}.`,
+      );
+  return options;
+}
+
+/** Also throws for a filter without a value, which would delete everything. */
+export function checkedRemoval(query: RemoveQuery): RemoveQuery {
+  for (const name of ["namespace", "prefix"] as const)
+    if (name in query && (query[name] ?? "") === "")
+      throw invalid(
+        `deleteAll was given a ${name} without a value.`,
+        `Nothing was deleted. To delete all documents of a bucket, omit ${name}.`,
+      );
+  return checkedOptions("deleteAll", query);
+}
+
+function invalid(message: string, hint: string): CairnClientError {
+  return new CairnClientError("REQUEST_INVALID", message, { hint });
+}
