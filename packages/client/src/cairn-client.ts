@@ -25,7 +25,8 @@ import { type Director, directQueue } from "./queues/director.ts";
 import type { DirectorOptions } from "./queues/director-options.ts";
 import { queueAccess } from "./client-queue-access.ts";
 import { MAKE_QUEUE } from "./queues/queue-access.ts";
-import { requireJson, splitKey } from "./request-parts.ts";
+import { requireJson } from "./request-parts.ts";
+import { updateDocument } from "./update-document.ts";
 import type {
   CallOptions,
   ClientBuckets,
@@ -51,7 +52,6 @@ import type {
   WriteOptions,
   Written,
 } from "./types/client-types.ts";
-import { pause, retryPauseMs } from "./types/timing.ts";
 
 export type ClientOptions = (HttpClientOptions | { readonly access: NodeAccess }) & {
   /** Whether reads wait until the node has indexed all that this client wrote or saw before. Defaults to true. */
@@ -155,25 +155,7 @@ export class CairnClient implements ClientCalls {
     change: DocumentChange<T>,
     options: WaitOptions = {},
   ): Promise<ClientDocument<T> | undefined> {
-    for (let failures = 1; ; failures += 1) {
-      const found = await this.get<T>(bucket, key, {
-        ...checkedOptions("update", options),
-        linearizable: failures > 1,
-      });
-      const document = await change(found?.document);
-      if (document === undefined) return found;
-      try {
-        const { txId } = await this.put(bucket, key, document, {
-          ...options,
-          ifRevision: found?.revision ?? null,
-        });
-        return { ...splitKey(key), revision: txId, document: document as T };
-      } catch (error) {
-        if (!hasCode(error, "CONFLICT")) throw error;
-      }
-      await pause(retryPauseMs(failures), options.signal);
-      options.signal?.throwIfAborted();
-    }
+    return await updateDocument(this, bucket, key, change, checkedOptions("update", options));
   }
 
   /** Writes many documents, in transactions of bounded size, of which several are under way at once. */

@@ -248,3 +248,13 @@ it("the largest entry that is not refused is ended in every way", { tags: "rest/
   expect(attempts.toSorted()).toEqual(all.slice(1).flatMap((name) => [name, name, name]));
   await director.stop();
 });
+
+it("an update of an entry outside of a hold ends with the queue's reason instead of being repeated", async () => {
+  await using scene = await shared.scene({ shards: 1 });
+  await scene.enqueue(["a"]);
+  const update = scene.node.client().update(scene.name, "0/a", () => ({ state: "done" }));
+  await expect(update).rejects.toMatchObject({
+    code: "CONFLICT",
+    message: /is written only with the epoch of its shard/,
+  });
+});
