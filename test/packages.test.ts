@@ -155,6 +155,9 @@ describe("the packages, when installed from their tarballs into an empty folder"
     await writeFile(place("program.js"), PROGRAM);
     const { stdout } = await run(process.execPath, [...options, "program.js"], { cwd: folder });
     expect(stdout).toBe('{"state":"running"} {"state":"running"} true\n');
+    await writeFile(place("program.cjs"), 'console.log(typeof require("@cairn/node").startNode);');
+    const required = await run(process.execPath, [...options, "program.cjs"], { cwd: folder });
+    expect(required.stdout).toBe("function\n");
   });
 
   it("are ready without a warning: one npm install, and one npx cairn start", async () => {

@@ -53,5 +53,11 @@ describe("an embedded node", () => {
     await expect(startNode({ "cairn/nod": { id: "a" } })).rejects.toMatchObject({ code: "CONFIG_INVALID" });
     // @ts-expect-error There is no such parameter.
     await expect(startNode({ "cairn/node": { idd: "a" } })).rejects.toMatchObject({ code: "CONFIG_INVALID" });
+    // In a module, it compiles.
+    const store = { "kv-store": { checkpointer: { "aprox-frequency": "PT6H" } } };
+    await expect(startNode({ "cairn/index-store": store })).rejects.toMatchObject({
+      code: "CONFIG_INVALID",
+      hint: "Did you mean approx-frequency?",
+    });
   });
 });
