@@ -92,8 +92,10 @@ class HttpAccess implements NodeAccess {
     return await this.#post(transaction, {}, options);
   }
 
-  async await(txId: TxId, { timeoutMs: timeout = WAIT_MS, signal }: WaitOptions): Promise<TxOutcome> {
-    return await this.#json({ path: `/api/v1/tx/${txId}`, query: { timeout }, signal, waitMs: timeout });
+  async await(txId: TxId, { timeoutMs, signal }: WaitOptions): Promise<TxOutcome> {
+    const timeout = timeoutMs ?? WAIT_MS;
+    const path = `/api/v1/tx/${txId}`;
+    return await this.#json({ path, query: { timeout }, signal, timeoutMs, waitMs: timeout });
   }
 
   async buckets(options: ClientReadOptions): Promise<ClientBuckets> {
@@ -163,9 +165,10 @@ class HttpAccess implements NodeAccess {
   async #post<T>(
     body: Transaction<AnyOperation>,
     query: Query,
-    { signal, timeoutMs: waitMs = WAIT_MS }: WaitOptions,
+    { signal, timeoutMs }: WaitOptions,
   ): Promise<T> {
-    return await this.#json({ method: "POST", path: "/api/v1/tx", query, body, signal, waitMs });
+    const waitMs = timeoutMs ?? WAIT_MS;
+    return await this.#json({ method: "POST", path: "/api/v1/tx", query, body, signal, timeoutMs, waitMs });
   }
 
   async #read(
@@ -175,7 +178,8 @@ class HttpAccess implements NodeAccess {
   ): Promise<JsonAnswer> {
     const waitMs = minTx === undefined && linearizable !== true ? 0 : (timeout ?? WAIT_MS);
     const wanted = { ...query, "min-tx": minTx, timeout, stale, linearizable };
-    return await this.#pool.send({ path, query: wanted, signal, waitMs }, readJsonAnswer);
+    const request = { path, query: wanted, signal, timeoutMs: timeout, waitMs };
+    return await this.#pool.send(request, readJsonAnswer);
   }
 
   async #json<T>(request: PoolRequest): Promise<T> {

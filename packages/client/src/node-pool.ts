@@ -8,6 +8,8 @@ export interface PoolRequest extends Pick<NodeRequest, "path" | "query" | "signa
   readonly body?: unknown;
   /** How long the request asks the node to wait. This time is added to the time limit of an attempt. */
   readonly waitMs?: number | undefined;
+  /** The time after which the request is not repeated any more, if that is earlier than for other requests. */
+  readonly timeoutMs?: number | undefined;
 }
 
 export interface PoolOptions {
@@ -37,8 +39,9 @@ export class NodePool {
   /** Returns what `read` makes of the first response. One that is interrupted while it is read counts as none. */
   async send<T>(request: PoolRequest, read: (response: Response) => Promise<T>): Promise<T> {
     // Every attempt sends the same, because of their common id only one is applied. The caller may change it meanwhile.
-    const sent = { ...request, body: JSON.stringify(request.body) as string | undefined };
-    const deadline = Date.now() + this.#options.retryForMs;
+    const { timeoutMs = Infinity, ...once } = request;
+    const sent = { ...once, body: JSON.stringify(request.body) as string | undefined };
+    const deadline = Date.now() + Math.min(this.#options.retryForMs, timeoutMs);
     for (let failures = 1; ; failures++) {
       const at = this.#current;
       try {

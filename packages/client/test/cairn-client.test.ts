@@ -134,6 +134,17 @@ describe("errors", () => {
     expect(Date.now() - begun).toBeLessThan(15_000);
   });
 
+  it("come soon after timeoutMs, however long calls are repeated by default", async () => {
+    const cairn = client([nobody, nobody]);
+    const begun = Date.now();
+    const within = { timeoutMs: 300 };
+    const calls = [cairn.get("pods", "x", within), cairn.put("pods", "x", 1, within), cairn.await(1, within)];
+    for (const error of await Promise.all(calls.map(failure)))
+      expect(error).toMatchObject({ code: "UNREACHABLE" });
+    // The limit is half the time that the calls would take by default.
+    expect(Date.now() - begun).toBeLessThan(15_000);
+  });
+
   it("are not the result if one node does not respond, but the next one does", async () => {
     await using silent = await serve();
     silent.node.indexing = false;

@@ -26,7 +26,10 @@ export interface PageOptions {
 }
 
 export interface WaitOptions extends CallOptions {
-  /** How long the node waits (30,000 ms by default). `TX_TIMEOUT` is thrown for a transaction not indexed by then. */
+  /**
+   * How long the node waits (30,000 ms by default). `TX_TIMEOUT` is thrown for a transaction not indexed by then. If it
+   * is given, the call is not repeated after it either. Only `signal` ends an attempt that a node does not answer.
+   */
   readonly timeoutMs?: number;
 }
 

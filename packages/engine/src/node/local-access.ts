@@ -28,8 +28,9 @@ import type { WatchChange } from "../index/read/transaction-event.ts";
 /** How long a call is repeated while the node is not ready, as over HTTP (ms). */
 const RETRY_MS = 30_000;
 
-interface Aborted {
+interface Bounds {
   readonly signal?: AbortSignal | undefined;
+  readonly timeoutMs?: number | undefined;
 }
 
 /** A node, as clients in its process use it. `onDirector` is called with each director that they start. */
@@ -79,8 +80,8 @@ export class LocalAccess implements NodeAccess {
   readonly submit: NodeAccess["submit"] = (transaction, options) =>
     this.#call(options, async (node) => ({ txId: (await node.submit(transaction)).txId }));
 
-  readonly await: NodeAccess["await"] = (txId, { timeoutMs, ...options }) =>
-    this.#call(options, (node) => node.await(txId, omitUndefined({ timeoutMs })));
+  readonly await: NodeAccess["await"] = (txId, options) =>
+    this.#call(options, (node) => node.await(txId, omitUndefined({ timeoutMs: options.timeoutMs })));
 
   readonly buckets: NodeAccess["buckets"] = (options) =>
     this.#call(options, (node) => node.buckets(reading(options)));
@@ -161,8 +162,8 @@ export class LocalAccess implements NodeAccess {
   readonly digest: NodeAccess["digest"] = (options) => this.#call(options, (node) => node.digest());
 
   /** Repeats a call while the node is not ready. */
-  async #call<T>({ signal }: Aborted, work: (node: NodeApi) => Promise<T>): Promise<T> {
-    const until = performance.now() + RETRY_MS;
+  async #call<T>({ signal, timeoutMs = RETRY_MS }: Bounds, work: (node: NodeApi) => Promise<T>): Promise<T> {
+    const until = performance.now() + Math.min(RETRY_MS, timeoutMs);
     for (let failures = 1; ; failures += 1) {
       signal?.throwIfAborted();
       try {
@@ -177,7 +178,7 @@ export class LocalAccess implements NodeAccess {
 
   /** Opens a stream, and again after it ended or while the node is not ready. */
   async *#reopened<T>(
-    { signal, onReconnect }: Aborted & Pick<ClientWatchQuery, "onReconnect">,
+    { signal, onReconnect }: Bounds & Pick<ClientWatchQuery, "onReconnect">,
     open: () => AsyncIterable<T>,
   ): AsyncGenerator<T, void, void> {
     for (let failures = 0; ; failures += 1) {
