@@ -84,7 +84,7 @@ describe.each(ACCESSES)("a value that JSON would change, %s,", (_access, client)
 
   it("is refused with the same hint as other transactions that nodes refuse, which fits both", async () => {
     const refused = await failure(client().put("Odd", "k", 1));
-    expect(hasCode(refused, "TX_INVALID") && refused.hint).toContain("docs/http.md#transactions");
+    expect(hasCode(refused, "TX_INVALID") && refused.hint).toContain("the types of @cairn/client");
   });
 
   it("is refused in an operation on a queue, too", async () => {

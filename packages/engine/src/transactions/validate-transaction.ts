@@ -178,6 +178,6 @@ function invalid(problem: string): CairnError {
   return new CairnError(
     "TX_INVALID",
     `Not a valid transaction: ${problem}.`,
-    'Send a transaction in the form {"ops": [["put", bucket, key, document], ["delete", bucket, key], …]}; docs/http.md#transactions describes every operation. Nothing was submitted.',
+    'Send a transaction in the form {"ops": [["put", bucket, key, document], ["delete", bucket, key], …]}. GET /openapi.json of a node and the types of @cairn/client describe every operation. Nothing was submitted.',
   );
 }
