@@ -159,7 +159,7 @@ export async function otherHistory(node: NightNode, server: NatsTestServer): Pro
   const claim = async (history?: string): Promise<object> => {
     const { log, index } = JSON.parse(await node.ask("GET", "/status")) as Chains;
     const values = index.chains.map((one) => ({ ...one, ...(history !== undefined && { history }) }));
-    return { ...ghost, log: log.id, chains: { version: index.version, values } };
+    return { ...ghost, log: log.id, chains: values };
   };
   const compare = (client: NatsConnection, claimed: object): void =>
     client.publish(subject, JSON.stringify({ ...claimed, ask: "compare" }), { reply: "ghost" });
