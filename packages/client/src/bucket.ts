@@ -25,7 +25,8 @@ import type { Schema } from "./types/schema.ts";
 
 /**
  * A bucket whose documents have one type; its methods are those of the client. With a schema, a document that does not
- * match it is refused with `DOCUMENT_INVALID` when it is written, and also when it is read.
+ * match it is refused with `DOCUMENT_INVALID` when it is written, and also when it is read. A schema only validates:
+ * documents are stored and returned as they are.
  */
 export class Bucket<T> {
   readonly name: string;
@@ -134,7 +135,8 @@ export class Bucket<T> {
   async #valid(key: string, document: T): Promise<T> {
     if (this.#schema === undefined) return document;
     const result = await this.#schema["~standard"].validate(document);
-    if (result.issues === undefined) return result.value;
+    // Not what the schema makes of it: a schema that omits members it does not know would delete those of newer programs.
+    if (result.issues === undefined) return document;
     const issues = result.issues.map(({ message, path = [] }) => ({
       path: pathText(path.map((part) => (typeof part === "object" ? part.key : part))),
       message,

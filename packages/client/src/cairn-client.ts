@@ -24,7 +24,7 @@ import type { NodeAccess } from "./node-access.ts";
 import { type Director, directQueue } from "./queues/director.ts";
 import type { DirectorOptions } from "./queues/director-options.ts";
 import { queueAccess } from "./client-queue-access.ts";
-import { MAKE_QUEUE } from "./queues/queue-access.ts";
+import { queueHint } from "./queues/queue-access.ts";
 import { requireJson } from "./request-parts.ts";
 import { updateDocument } from "./update-document.ts";
 import type {
@@ -365,7 +365,7 @@ export class CairnClient implements ClientCalls {
     const reason = outcome.reason;
     throw new CairnClientError("CONFLICT", `Nothing was written: ${reason.replace(/^CONFLICT: /, "")}.`, {
       status: 412,
-      hint: reason.endsWith(" is not a queue") ? MAKE_QUEUE : hint,
+      hint: queueHint(reason) ?? hint,
       details: { txId: outcome.txId },
     });
   }

@@ -53,6 +53,23 @@ describe("a bucket with a schema", () => {
     expect(await counts.update("a", (count = 0) => count + 1)).toMatchObject({ document: 2 });
   });
 
+  it("stores and returns documents as they are, whatever the schema makes of them", async () => {
+    const cents: Schema<{ readonly price: number }> = {
+      "~standard": {
+        version: 1,
+        vendor: "test",
+        // Like a schema that converts a member, and omits those that it does not know.
+        validate: (value) => ({ value: { price: (value as { readonly price: number }).price * 100 } }),
+      },
+    };
+    const prices = client().bucket("prices", cents);
+    const newer = { price: 5, currency: "EUR" };
+    await prices.put("a", newer);
+    expect(await prices.get("a")).toMatchObject({ document: newer });
+    await prices.update("a", (price) => price && { ...price, price: 6 });
+    expect(await client().get("prices", "a")).toMatchObject({ document: { price: 6, currency: "EUR" } });
+  });
+
   it("reads no document that does not match it until the document is corrected", async () => {
     const counts = client().bucket("reads", positive);
     await client().put("reads", "a", 0);

@@ -106,6 +106,15 @@ export async function transactUntil(
 export const MAKE_QUEUE =
   'To make an empty bucket a queue, add it to "queues" in the policies (cairn policy show prints them), and set them with cairn policy apply, or with setPolicies in a program.';
 
+/** Returns the hint of a refusal that only a queue gives; undefined if the reason may be another one. */
+export function queueHint(reason: string): string | undefined {
+  if (reason.endsWith(" is not a queue")) return MAKE_QUEUE;
+  const isOfEntry = /is written only with the epoch of its shard$| shard \d+ is [a-z]+$/.test(reason);
+  return isOfEntry
+    ? "An entry of a queue is changed by what a director's handler returns, or by an operation with a hold of its shard; new ones are enqueued."
+    : undefined;
+}
+
 /** Returns the reason in an outcome without its code and without a full stop, for a message with its own. */
 export function reasonWords(reason = "the transaction was aborted"): string {
   return reason.replace(/^[A-Z_]+: /, "").replace(/\.$/, "");

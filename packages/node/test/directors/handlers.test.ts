@@ -256,5 +256,6 @@ it("an update of an entry outside of a hold ends with the queue's reason instead
   await expect(update).rejects.toMatchObject({
     code: "CONFLICT",
     message: /is written only with the epoch of its shard/,
+    hint: /^An entry of a queue is changed by what a director's handler returns/,
   });
 });
