@@ -164,7 +164,8 @@ export class CairnClient implements ClientCalls {
     documents: Iterable<LoadedDocument<T>> | AsyncIterable<LoadedDocument<T>>,
     options: LoadOptions = {},
   ): Promise<{ readonly documents: number }> {
-    return await loadDocuments(this, bucket, documents, checkedOptions("load", options));
+    const client = { transact: this.#transact.bind(this) };
+    return await loadDocuments(client, bucket, documents, checkedOptions("load", options));
   }
 
   /**
@@ -180,12 +181,8 @@ export class CairnClient implements ClientCalls {
     transaction: Transaction<NoInfer<Operation>>,
     options: WaitOptions = {},
   ): Promise<TxOutcome> {
-    const outcome = await this.#access.transact(
-      submittable(transaction),
-      checkedOptions("transact", options),
-    );
-    this.#saw(outcome.txId);
-    return outcome;
+    requireJson(transaction);
+    return await this.#transact(transaction, checkedOptions("transact", options));
   }
 
   /** Submits a transaction and returns its id once it is in the log. */
@@ -193,7 +190,8 @@ export class CairnClient implements ClientCalls {
     transaction: Transaction<NoInfer<Operation>>,
     options: CallOptions = {},
   ): Promise<{ readonly txId: TxId }> {
-    const submitted = await this.#access.submit(submittable(transaction), checkedOptions("submit", options));
+    requireJson(transaction);
+    const submitted = await this.#access.submit(withId(transaction), checkedOptions("submit", options));
     this.#saw(submitted.txId);
     return submitted;
   }
@@ -353,14 +351,14 @@ export class CairnClient implements ClientCalls {
   async #committed(operation: TxOperation, options: WriteOptions, hint: string): Promise<TxOutcome> {
     const { ifRevision, id, ...rest } = options;
     const [kind, bucket, key] = operation;
-    // The path in an error is then one in the document.
-    requireJson(kind === "put" || kind === "enqueue" ? operation[3] : operation[1]);
+    // Each part by itself, so that the path in an error is one in the document.
+    for (const part of [...operation, { ifRevision, id }]) requireJson(part);
     const ops: TxOperation[] = [operation];
     if (ifRevision !== undefined && (kind === "put" || kind === "delete")) {
       ops.unshift(["match", bucket, key, ifRevision]);
     }
     const transaction = id === undefined ? { ops } : { ops, id };
-    const outcome = await this.transact(transaction, rest);
+    const outcome = await this.#transact(transaction, rest);
     if (outcome.committed) return await this.#first(outcome, rest);
     const reason = outcome.reason;
     throw new CairnClientError("CONFLICT", `Nothing was written: ${reason.replace(/^CONFLICT: /, "")}.`, {
@@ -368,6 +366,13 @@ export class CairnClient implements ClientCalls {
       hint: queueHint(reason) ?? hint,
       details: { txId: outcome.txId },
     });
+  }
+
+  /** Submits a transaction whose parts were checked. */
+  async #transact(transaction: Transaction<AnyOperation>, options: WaitOptions): Promise<TxOutcome> {
+    const outcome = await this.#access.transact(withId(transaction), options);
+    this.#saw(outcome.txId);
+    return outcome;
   }
 
   /** Has a read wait for what this client wrote or saw before. */
@@ -382,11 +387,7 @@ export class CairnClient implements ClientCalls {
   }
 }
 
-/**
- * Returns the transaction with an id, with which it is applied once, no matter how often and through which nodes it is
- * sent. Throws `TX_INVALID` for what JSON would change.
- */
-function submittable(transaction: Transaction<AnyOperation>): Transaction<AnyOperation> {
-  requireJson(transaction);
+/** A transaction with an id is applied once, no matter how often and through which nodes it is sent. */
+function withId(transaction: Transaction<AnyOperation>): Transaction<AnyOperation> {
   return transaction.id === undefined ? { ...transaction, id: crypto.randomUUID() } : transaction;
 }

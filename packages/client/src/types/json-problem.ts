@@ -11,8 +11,9 @@ export interface JsonProblem {
  * Returns the reason why JSON cannot represent a value unchanged; undefined if it can. `what` names the value in the
  * reason, which contains the path of the part in question. JSON has no infinite numbers or NaN, integers beyond
  * 2^53 - 1, undefined, functions, symbols, BigInts, objects whose content is not in their members (JSON.stringify turns
- * a Map into `{}`) or that write themselves in another way (a Date), names that are symbols, or cycles. Members that are undefined are none: an
- * optional one reads the same without them. `maxDepth` limits how deep lists and maps may nest.
+ * a Map into `{}`) or that write themselves in another way (a Date), names that are symbols, or cycles. A member that is
+ * undefined is ignored, because the document reads the same without it. `maxDepth` limits how deep lists and maps may
+ * nest.
  */
 export function jsonProblem(
   what: string,

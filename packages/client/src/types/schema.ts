@@ -8,7 +8,7 @@ export interface Schema<T> {
     readonly version: 1;
     readonly vendor: string;
     readonly validate: (value: unknown) => SchemaResult | Promise<SchemaResult>;
-    /** Only in types. */
+    /** Exists only for the compiler. */
     readonly types?: { readonly input: T } | undefined;
   };
 }
