@@ -43,7 +43,7 @@ export async function fill(node: CairnNode): Promise<void> {
   await transact([["put", "fleeting", "b", { state: "open" }]]);
   await sleep(EXPIRED_MS);
   await transact([["put", "things", "space-2/last", { state: "open" }]]);
-  // What has been written within a minute may still expire; the fixture's answers must not change any more.
+  // One that has yet to expire, with a transaction after this one.
   await transact([["put", "fleeting", "later", { state: "done" }]]);
 }
 

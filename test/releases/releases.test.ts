@@ -5,18 +5,32 @@ import path from "node:path";
 import { type CairnNode, startNode } from "@cairn/node";
 import { NatsOperator, startNatsServer } from "@cairn/log-nats/testing";
 import { ROOT } from "@cairn/test-support/cairn-process";
-import { describe, expect, it, onTestFinished } from "vitest";
+import { afterAll, beforeAll, describe, expect, it, onTestFinished } from "vitest";
 import { type Answers, answersOf } from "./answers.ts";
+import { makeFixture } from "./release-fixture.ts";
 
 const RELEASES = path.join(ROOT, "test/fixtures/releases");
 /** None before the first release. */
 const RELEASED = existsSync(RELEASES) ? readdirSync(RELEASES) : [];
+const THIS_BUILD = "this build";
+
+/** What this build leaves. */
+let own = "";
+beforeAll(async () => {
+  own = await mkdtemp(path.join(tmpdir(), "cairn-release-"));
+  await makeFixture(own);
+});
+afterAll(async () => await rm(own, { recursive: true }));
+
+function folderOf(release: string): string {
+  return release === THIS_BUILD ? own : path.join(RELEASES, release);
+}
 
 /** Starts a node on a copy of what a release left. */
 async function startOn(release: string, removed: readonly string[]): Promise<CairnNode> {
   const folder = await mkdtemp(path.join(tmpdir(), "cairn-release-"));
   onTestFinished(() => rm(folder, { recursive: true }));
-  cpSync(path.join(RELEASES, release), folder, { recursive: true });
+  cpSync(folderOf(release), folder, { recursive: true });
   for (const name of removed) await rm(path.join(folder, name), { recursive: true });
   const config = JSON.parse(readFileSync(path.join(folder, "cairn.json"), "utf8")) as object;
   const node = await startNode(config, { cwd: folder });
@@ -26,7 +40,7 @@ async function startOn(release: string, removed: readonly string[]): Promise<Cai
 }
 
 function expectedOf(release: string): Answers {
-  return JSON.parse(readFileSync(path.join(RELEASES, release, "expected.json"), "utf8")) as Answers;
+  return JSON.parse(readFileSync(path.join(folderOf(release), "expected.json"), "utf8")) as Answers;
 }
 
 it("each release in the changelog has a fixture", () => {
@@ -36,7 +50,7 @@ it("each release in the changelog has a fixture", () => {
   expect(RELEASED).toEqual(expect.arrayContaining([...headings].map(([, version]) => version)));
 });
 
-describe.each(RELEASED)("what %s left", (release) => {
+describe.each([...RELEASED, THIS_BUILD])("what %s left", (release) => {
   it.each([
     ["its index", [], 0],
     ["its checkpoint, and the log after it", ["data/node-1-index"], 1],
@@ -51,7 +65,7 @@ describe.each(RELEASED)("what %s left", (release) => {
   it("means the same in a log on NATS", { tags: ["nats"] }, async () => {
     const nats = await startNatsServer();
     onTestFinished(() => nats.stop());
-    const lines = readFileSync(path.join(RELEASES, release, "messages.ndjson"), "utf8")
+    const lines = readFileSync(path.join(folderOf(release), "messages.ndjson"), "utf8")
       .trimEnd()
       .split("\n");
     const payloads = lines.map((line) => (JSON.parse(line) as { payload: string }).payload);
