@@ -129,14 +129,14 @@ function cases(commands: readonly CommandWords[], offers: Offers): readonly [val
 function fishCompletion(commands: readonly CommandWords[]): string {
   const fishBuckets = quoted("(__cairn_buckets)");
   const lines = commands.flatMap(({ path, words, options }) => {
-    const head = `complete -c cairn -n ${quoted(`__cairn_at "${path}"`)}`;
+    const isHere = `__cairn_at "${path}"`;
+    const head = `complete -c cairn -n ${quoted(isHere)}`;
+    const isNext = `${isHere}; and test (commandline -opc)[-1] = ${path.split("/").at(-1)}`;
     const described = ({ description }: { readonly description: string }): string =>
       description === "" ? "" : ` -d ${quoted(description)}`;
     return [
       ...(words === "buckets"
-        ? [
-            `${head.slice(0, -1)}; and test (commandline -opc)[-1] = ${path.split("/").at(-1)}' -f -a ${fishBuckets}`,
-          ]
+        ? [`complete -c cairn -n ${quoted(isNext)} -f -a ${fishBuckets}`]
         : words.map((word) => `${head} -f -a ${word.name}${described(word)}`)),
       ...options.map((option) => {
         const flags = option.names.map((name) => name.replace(/^--/, "-l ").replace(/^-(?=\w$)/, "-s "));

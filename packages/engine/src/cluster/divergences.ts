@@ -5,7 +5,7 @@ import { nodeClosed } from "../api/not-ready.ts";
 import type { ComparePast, OtherPast } from "../checkpoints/compare-past.ts";
 import { compareChains, type Divergence } from "../index/chains/compare-chains.ts";
 import type { IndexStore } from "../index/index-store.ts";
-import { type IndexState } from "../index/rows/index-state.ts";
+import type { IndexState } from "../index/rows/index-state.ts";
 import { isoTime } from "@cairn/text";
 import type { ComparedNode, SelfCheck } from "./self-check.ts";
 

@@ -143,8 +143,8 @@ function checkedPart(payload: Uint8Array): Buffer {
 
 function hasItsChecksum(payload: Uint8Array, checked: Uint8Array): boolean {
   if (payload[CHECKED - 1] !== SPACE) return false;
-  const digit = payload.subarray(FORMAT_AT, FORMAT_AT + 1);
-  const sum = digit[0] === ZERO + FORMAT ? crc32(checked) : crc32(checked, crc32(digit));
+  const isLater = payload[FORMAT_AT] !== ZERO + FORMAT;
+  const sum = isLater ? crc32(checked, crc32(payload.subarray(FORMAT_AT, FORMAT_AT + 1))) : crc32(checked);
   return (
     readHex4(payload, PREFIX.length) === sum >>> 16 && readHex4(payload, PREFIX.length + 4) === (sum & 0xffff)
   );

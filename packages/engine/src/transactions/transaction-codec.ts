@@ -105,7 +105,7 @@ export function ofLaterFormat(what: string, { format }: { readonly format: numbe
   return new CairnError(
     "LOG_VERSION",
     `${what} has format ${format}, which this version of Cairn does not read.`,
-    "Upgrade this node to the version of Cairn that wrote it (cairn version on the other nodes), and start it again: it continues there. It has changed nothing.",
+    "Upgrade this node to the version of Cairn that wrote it (cairn version on the other nodes), and start it again: it continues there. The message has changed nothing.",
   );
 }
 
