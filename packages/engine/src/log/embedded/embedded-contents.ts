@@ -4,6 +4,7 @@ import {
   decodeHead,
   decodeRow,
   HEAD_KEY,
+  LATER_HEAD_KEY,
   MESSAGE_IDS,
   POSITIONS_END,
   positionOf,
@@ -27,7 +28,7 @@ export interface LogContents {
 
 /** Throws `CONFIG_INVALID` (not a log), `LOG_DIFFERENT` (another version's), `LOG_GAP` (lacks its newest messages). */
 export async function readContents(database: Database): Promise<LogContents> {
-  const head = await database.get(HEAD_KEY);
+  const head = (await database.get(HEAD_KEY)) ?? (await database.get(LATER_HEAD_KEY));
   const [firstKey] = await database.keys({ limit: 1 }).all();
   if (head === undefined && firstKey !== undefined) {
     throw new CairnError(

@@ -7,11 +7,13 @@ import type { LogMessage } from "../tx-log.ts";
  * - position (8 bytes, so the first byte is zero) → time (8 bytes), payload
  * - 0x02, position → time (8 bytes), message id; only for messages with an id, and only while it is remembered
  * - 0x03 → how the newest batch ends; the last row of every batch (`endedBatch`)
- * - 0xff → the log's head: its format and id
+ * - 0xff → the log's head: its format and id. A later format's head is in another row, which sorts before all positions.
  * All numbers are big-endian, so that keys are in numeric order. Message ids have their own rows, so that opening can read the recent ones
  * without their payloads.
  */
 export const HEAD_KEY: Uint8Array = Uint8Array.of(0xff);
+
+export const LATER_HEAD_KEY: Uint8Array = Uint8Array.of(0x00);
 
 export const POSITIONS_BEGIN: Uint8Array = new Uint8Array(8);
 
