@@ -1,7 +1,7 @@
 #!/bin/sh
 # Installs the packages of a node into a folder that the node then only reads:
 #   install.sh FOLDER PACKAGE...
-# A PACKAGE is the path of a tarball, or a name in the registry such as @cairn/cli@0.1.0.
+# A PACKAGE is the path of a tarball, or a name in the registry such as @cairn/cli@0.2.0.
 set -eu
 
 if [ $# -lt 2 ]; then
