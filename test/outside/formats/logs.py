@@ -47,26 +47,34 @@ def embedded(folder):
 
 def read_embedded(rows):
     """Returns the messages and the log id from the rows of an embedded log."""
-    head = json.loads(rows[b"\xff"])
-    if head["format"] != 1:
+    head = json.loads(rows[b"\0"])
+    if head["format"] != 2:
         raise Damaged(f"its format is {head['format']}")
-    messages = []
+    messages, following = [], 0
     for key, value in sorted(rows.items()):
-        if len(key) == 8 and key[0] == 0:
-            position = int.from_bytes(key, "big")
-            if messages and position != messages[-1][0] + 1:
-                raise Damaged(f"message {messages[-1][0] + 1} is missing")
-            messages.append((position, int.from_bytes(value[:8], "big") * 10**6, value[8:]))
-            # Only nodes write to an embedded log, so every message must be readable.
-            frame.read(value[8:])
-        elif key[:1] == b"\2" and len(key) == 9:
-            if value[:8] != rows[key[1:]][:8]:
-                raise Damaged("the time of an id is not that of its message")
-        elif key == b"\3":
-            if zlib.crc32(value[:12]).to_bytes(4, "big") != value[12:]:
-                raise Damaged("the checksum of the last batch is wrong")
-        elif key != b"\xff":
+        if key == b"\0":
+            continue
+        is_removal = key == b"\0\0"
+        if not is_removal and not (len(key) == 8 and key[0] == 0):
             raise Damaged(f"there is no row such as {key.hex()}")
-    if int.from_bytes(rows[b"\3"][:8], "big") != messages[-1][0]:
-        raise Damaged("the last batch does not end where the log does")
+        position = int.from_bytes(key, "big")
+        if messages and position != messages[-1][0] + 1:
+            raise Damaged(f"message {messages[-1][0] + 1} is missing")
+        content = value[8:]
+        if is_removal or position >= head["endsFrom"]:
+            content, end = value[8:-12], value[-12:]
+            if zlib.crc32(end[:8]).to_bytes(4, "big") != end[8:]:
+                raise Damaged(f"the end of row {key.hex()} is wrong")
+            if messages and following not in (0, int.from_bytes(end[:4], "big") + 1):
+                raise Damaged(f"row {key.hex()} does not continue its batch")
+            following = int.from_bytes(end[:4], "big")
+        if is_removal:
+            continue
+        messages.append((position, int.from_bytes(value[:8], "big") * 10**6, content))
+        # Only nodes write to an embedded log, so every message must be readable.
+        frame.read(content)
+    if following != 0:
+        raise Damaged("the log ends inside a batch")
+    if b"\0\0" in rows and int.from_bytes(rows[b"\0\0"][:8], "big") > messages[-1][0]:
+        raise Damaged("the log ends before the last position that it recorded")
     return messages, head["id"]

@@ -85,9 +85,9 @@ export interface TxLog {
    */
   exists(): Promise<boolean>;
   /**
-   * Appends a message. For at least {@link MESSAGE_ID_WINDOW_MS}, only one message with the same `messageId` is stored:
-   * later calls return the position of the first one with `duplicate: true`, regardless of their payload. Messages are
-   * stored in the order of the calls, even if the calls are concurrent. Throws `TX_TOO_LARGE`, `LOG_FULL`, `DISK_FULL`
+   * Appends a message. While the log is open, only one message with the same `messageId` is stored, for at least
+   * {@link MESSAGE_ID_WINDOW_MS}: later calls return the position of the first one with `duplicate: true`, regardless of
+   * their payload. (A log may forget ids when it is closed, because an index applies an id only once.) Messages are stored in the order of the calls, even if the calls are concurrent. Throws `TX_TOO_LARGE`, `LOG_FULL`, `DISK_FULL`
    * or `LOG_UNREACHABLE` (the message may or may not be stored, and it is safe to retry with the same id). `payload`
    * must not be modified until the promise settles. The caller waits no longer than `timeoutMs`; after that, a log that
    * retries may abandon the message.

@@ -81,11 +81,12 @@ export class NodeAppends {
    * `TX_TOO_LARGE` before anything is sent, and the errors of {@link storedAfter}.
    */
   async #append(
-    { log, index, of }: Target,
+    target: Target,
     transaction: ValidTransaction,
     timeoutMs: number,
     by: string | undefined,
   ): Promise<SubmittedTransaction> {
+    const { log, index, of } = target;
     const known = index.state.txId;
     const payload = encodeTransaction(transaction, of.id, undefined, by);
     checkEntries(transaction, payload.length, Math.min(this.#maxBody, log.maxPayload));
@@ -97,6 +98,8 @@ export class NodeAppends {
       );
     }
     const { id } = transaction;
+    const earlier = id === undefined ? undefined : await this.#earlier(target, id, payload);
+    if (earlier !== undefined) return earlier;
     let appended = await log.append(payload, { messageId: id, timeoutMs });
     if (appended.duplicate && id !== undefined) {
       const txId = appended.position + of.offset;
@@ -106,18 +109,37 @@ export class NodeAppends {
       // The log remembers ids for minutes, and any client can set them, so its message may be one to which the id does
       // not belong: the index decides, which also applies nothing twice.
       const indexed = this.#life.position.reached(txId, timeoutMs / 2).then(() => true);
-      const owner = (await indexed.catch(() => false)) ? await index.ownerOf(id) : undefined;
-      if (owner !== undefined && !contentHash(payload).equals(owner.contentHash)) {
-        throw new CairnError(
-          "CONFLICT",
-          `Transaction ${owner.txId} has the same id but different content.`,
-          "Choose a new id for different content, because an id identifies one transaction.",
-        );
-      }
+      const owner = (await indexed.catch(() => false)) ? await this.#earlier(target, id, payload) : undefined;
+      if (owner !== undefined) return owner;
       appended = await log.append(payload, { timeoutMs });
     }
     const txId = storedAfter(known, log, appended.position, of.offset);
     return { txId, checksum: messageChecksum(payload) };
+  }
+
+  /**
+   * Returns the transaction that the index knows by an id; undefined if there is none, or if nothing identifies its
+   * message any more. Throws `CONFLICT` if its content is different.
+   */
+  async #earlier(
+    { log, index, of }: Target,
+    id: string,
+    payload: Uint8Array,
+  ): Promise<SubmittedTransaction | undefined> {
+    const owner = await index.ownerOf(id);
+    if (owner === undefined) return undefined;
+    const { txId } = owner;
+    if (!contentHash(payload).equals(owner.contentHash)) {
+      throw new CairnError(
+        "CONFLICT",
+        `Transaction ${txId} has the same id but different content.`,
+        "Choose a new id for different content, because an id identifies one transaction.",
+      );
+    }
+    const recent = index.checksumAt(txId);
+    if (recent !== undefined) return { txId, checksum: recent };
+    const message = await log.fetch(txId - of.offset);
+    return message === undefined ? undefined : { txId, checksum: messageChecksum(message.payload) };
   }
 
   /**

@@ -1,89 +1,89 @@
-import { systemClock, CairnError } from "@cairn/kv";
+import { CairnError, type KvOperation } from "@cairn/kv";
 import {
-  BATCH_END_KEY,
+  batchOf,
   decodeHead,
-  decodeRow,
+  decodeRemoval,
+  deletionOf,
+  encodeHead,
+  type Head,
   HEAD_KEY,
-  LATER_HEAD_KEY,
-  MESSAGE_IDS,
-  POSITIONS_END,
+  isLastOfBatch,
+  positionKey,
+  POSITIONS,
   positionOf,
-  lastOfBatch,
+  REMOVAL_KEY,
+  removalRow,
 } from "./embedded-rows.ts";
 import { damaged, type Database } from "./embedded-database.ts";
-import { type LogMessage, MESSAGE_ID_WINDOW_MS } from "../tx-log.ts";
+import { FORMAT_1 } from "./format-1.ts";
+import { MESSAGE_ID_WINDOW_MS } from "../tx-log.ts";
 
 /** The maximum number of keys that one batch removes. A batch of that size takes about 100 kB. */
 const KEYS_PER_BATCH = 10_000;
 
 export interface LogContents {
-  readonly logId: string | undefined;
+  /** Undefined if there is no log. */
+  readonly head: Head | undefined;
   /** The positions of the first and the last message; 1 and 0 if there are none. */
   readonly first: number;
   readonly last: number;
-  readonly messageIds: MessageIdMemory;
-  /** The key of the newest message-id row outside the window. That row and all earlier ones can be removed. */
-  readonly forgotten: Uint8Array | undefined;
+  /** A batch that makes a log of format 1 one of this format; undefined if it is one. */
+  readonly upgrade: readonly KvOperation[] | undefined;
 }
 
 /** Throws `CONFIG_INVALID` (not a log), `LOG_DIFFERENT` (another version's), `LOG_GAP` (lacks its newest messages). */
 export async function readContents(database: Database): Promise<LogContents> {
-  const head = (await database.get(HEAD_KEY)) ?? (await database.get(LATER_HEAD_KEY));
-  const [firstKey] = await database.keys({ limit: 1 }).all();
-  if (head === undefined && firstKey !== undefined) {
+  const value = await database.get(HEAD_KEY);
+  const former = value === undefined ? await database.get(FORMAT_1.headKey) : undefined;
+  if (value === undefined && former === undefined) {
+    const keys = await database.keys({ limit: 1 }).all();
+    if (keys.length === 0) return { head: undefined, first: 1, last: 0, upgrade: undefined };
     throw new CairnError(
       "CONFIG_INVALID",
       `The folder ${database.location} holds a database that is not a log.`,
       "Configure a separate folder for the log.",
     );
   }
-  const [lastKey] = await database.keys({ lt: POSITIONS_END, reverse: true, limit: 1 }).all();
-  const logId = head === undefined ? undefined : decodeHead(database.location, head);
+  const [firstKey] = await database.keys({ ...POSITIONS, limit: 1 }).all();
+  const [lastKey] = await database.keys({ ...POSITIONS, reverse: true, limit: 1 }).all();
+  const first = firstKey === undefined ? 1 : positionOf(firstKey);
   const last = lastKey === undefined ? 0 : positionOf(lastKey);
-  if (logId !== undefined) await checkLast(database, last);
-  return {
-    logId,
-    // If there are no messages, the first key is the key of the head.
-    first: firstKey === undefined || lastKey === undefined ? 1 : positionOf(firstKey),
-    last,
-    ...(await recentMessageIds(database)),
-  };
+  const id = former === undefined ? undefined : FORMAT_1.logId(former);
+  if (id !== undefined) {
+    const ending = await database.get(FORMAT_1.endKey);
+    requireLast(database, last, ending === undefined ? undefined : FORMAT_1.last(ending));
+    const head = { id, endsFrom: last + 1 };
+    return { head, first, last, upgrade: upgradeTo(head, last) };
+  }
+  const head = decodeHead(database.location, value ?? former ?? new Uint8Array(0));
+  await checkLast(database, head, last);
+  return { head, first, last, upgrade: undefined };
 }
 
-/** Throws `LOG_GAP` unless the log ends at the position that the last row of the newest batch records. */
-async function checkLast(database: Database, last: number): Promise<void> {
-  const ending = await database.get(BATCH_END_KEY);
-  const stored = ending === undefined ? undefined : lastOfBatch(ending);
-  if (stored === last) return;
-  const lost = `${last + 1} to ${Math.max(stored ?? 0, last + 1)}`;
+function upgradeTo(head: Head, last: number): KvOperation[] {
+  const former = [FORMAT_1.headKey, FORMAT_1.endKey].map(deletionOf);
+  return batchOf([...former, { type: "put", key: HEAD_KEY, value: encodeHead(head) }], [removalRow(last)]);
+}
+
+/** Throws `LOG_GAP` unless the log ends with a whole batch, and not before the last position that was recorded. */
+async function checkLast(database: Database, { endsFrom }: Head, last: number): Promise<void> {
+  const removal = await database.get(REMOVAL_KEY);
+  const recorded = removal === undefined ? 0 : decodeRemoval(removal);
+  const value = last < endsFrom ? undefined : await database.get(positionKey(last));
+  const isWhole = value === undefined || isLastOfBatch(value);
+  requireLast(database, last, isWhole ? Math.max(last, recorded) : undefined);
+}
+
+function requireLast(database: Database, last: number, recorded: number | undefined): void {
+  if (recorded === last) return;
+  const lost = `${last + 1} to ${Math.max(recorded ?? 0, last + 1)}`;
   throw damaged(`The log in ${database.location} lost its messages ${lost}.`);
-}
-
-async function recentMessageIds(
-  database: Database,
-): Promise<{ readonly messageIds: MessageIdMemory; readonly forgotten: Uint8Array | undefined }> {
-  const oldest = systemClock.now() - MESSAGE_ID_WINDOW_MS;
-  const recent: LogMessage[] = [];
-  let forgotten: Uint8Array | undefined;
-  for await (const [key, value] of database.iterator({ ...MESSAGE_IDS, reverse: true })) {
-    const row = decodeRow(positionOf(key), value);
-    if (row.time < oldest) {
-      forgotten = key;
-      break;
-    }
-    recent.push(row);
-  }
-  const messageIds = new MessageIdMemory();
-  for (const { position, time, payload } of recent.toReversed()) {
-    messageIds.add(Buffer.from(payload).toString(), position, time);
-  }
-  return { messageIds, forgotten };
 }
 
 /** Yields the keys of a range in order, in arrays of at most {@link KEYS_PER_BATCH} keys. */
 export async function* keysBetween(
   database: Database,
-  range: { readonly gte: Uint8Array; readonly lt?: Uint8Array; readonly lte?: Uint8Array },
+  range: { readonly gte: Uint8Array; readonly lt: Uint8Array },
 ): AsyncGenerator<readonly Uint8Array[], void, void> {
   const iterator = database.keys(range);
   try {

@@ -77,6 +77,8 @@ export async function openDatabase(path: string, options: OpeningOptions): Promi
         keyEncoding: "view",
         valueEncoding: "view",
         writeBufferSize: WRITE_BUFFER_BYTES,
+        // Compressing costs a tenth of a write's processor time.
+        compression: false,
       });
     const database = await openKeepingLogs(make, path, { exists, end });
     database.once("closed", release);

@@ -13,16 +13,16 @@ import { rename, rm } from "node:fs/promises";
 import { dirname } from "node:path";
 import { usedLog } from "../log-identity.ts";
 import {
+  batchOf,
   encodeHead,
-  encodeRow,
+  type EndedRow,
+  type Head,
   HEAD_KEY,
-  MESSAGE_IDS,
-  messageIdKey,
   positionKey,
-  POSITIONS_BEGIN,
-  endedBatch,
+  POSITIONS,
   removalOf,
 } from "./embedded-rows.ts";
+import { FORMAT_1 } from "./format-1.ts";
 import {
   damaged,
   damagedFile,
@@ -44,8 +44,10 @@ export interface PendingAppend {
   readonly messageId: string | undefined;
 }
 
+const NO_HEAD: Head = { id: "", endsFrom: 1 };
+
 function nothing(): LogContents {
-  return { logId: undefined, first: 1, last: 0, messageIds: new MessageIdMemory(), forgotten: undefined };
+  return { head: undefined, first: 1, last: 0, upgrade: undefined };
 }
 
 interface OpenDatabase {
@@ -68,6 +70,8 @@ export class EmbeddedStorage {
   /** The last position that is known to be stored. It is not in `#contents`, because every write changes it. */
   #last = 0;
   readonly #recent = new RecentMessages();
+  /** The ids of messages that were appended since this process opened the log. */
+  readonly #messageIds = new MessageIdMemory();
   /** The error of a failed write, kept until reopening shows whether the data was stored. Later writes first reopen. */
   #failure: CairnError | undefined;
   /** The damage that was found, or why the log is no longer this one's. Then nothing more is read or written. */
@@ -84,7 +88,12 @@ export class EmbeddedStorage {
   }
 
   get logId(): string | undefined {
-    return this.#contents.logId;
+    return this.#contents.head?.id;
+  }
+
+  /** Must be called only while there is a log. */
+  get head(): Head {
+    return this.#contents.head ?? NO_HEAD;
   }
 
   get first(): number {
@@ -135,13 +144,10 @@ export class EmbeddedStorage {
     const opened = { database, names: new FolderNames(this.path, claim) };
     try {
       this.#contents = await readContents(database);
-      const { forgotten, last } = this.#contents;
-      if (forgotten !== undefined) {
-        const range = { gte: MESSAGE_IDS.gte, lte: forgotten };
-        for await (const keys of keysBetween(database, range)) {
-          await this.#batch(opened, last, removalOf(keys));
-        }
-      }
+      const { upgrade, last } = this.#contents;
+      if (upgrade !== undefined) await this.#batch(opened, upgrade);
+      for await (const keys of keysBetween(database, FORMAT_1.messageIds))
+        await this.#batch(opened, removalOf(keys, last));
     } catch (error) {
       await database.close();
       throw databaseError(this.path, error);
@@ -177,13 +183,14 @@ export class EmbeddedStorage {
     await this.#exclusively(async () => {
       if (this.#open === undefined) await this.open({ create: true, onNotice: this.#events.onNotice });
       if (this.#last > 0) return;
-      const logId = this.logId ?? randomUUID();
+      const head = { id: this.logId ?? randomUUID(), endsFrom: 1 };
       try {
         // Both are in one batch, so that a log has either both or neither.
-        await this.#batch(this.#opened, 1, [
-          { type: "put", key: HEAD_KEY, value: encodeHead(logId) },
-          { type: "put", key: positionKey(1), value: encodeRow(systemClock.now(), birthRecord(logId)) },
-        ]);
+        const birth = { key: positionKey(1), number: systemClock.now(), content: birthRecord(head.id) };
+        await this.#batch(
+          this.#opened,
+          batchOf([{ type: "put", key: HEAD_KEY, value: encodeHead(head) }], [birth]),
+        );
         await endCreation(this.path);
       } catch (error) {
         // The files of the interrupted creation remain; the next attempt moves them aside.
@@ -191,7 +198,7 @@ export class EmbeddedStorage {
         this.#contents = nothing();
         throw databaseError(this.path, error);
       }
-      this.#contents = { ...this.#contents, logId };
+      this.#contents = { ...this.#contents, head };
       this.#last = 1;
       this.#events.onChange();
     });
@@ -226,26 +233,23 @@ export class EmbeddedStorage {
 
   async #store(group: readonly PendingAppend[]): Promise<readonly Appended[]> {
     if (this.#failure !== undefined) await this.#recover(this.#failure);
-    const { messageIds } = this.#contents;
     const time = systemClock.now();
-    const rows: KvOperation[] = [];
+    const rows: EndedRow[] = [];
     const messages: LogMessage[] = [];
     const fresh = new Map<string, number>();
     let last = this.#last;
     const appended = group.map(({ payload, messageId }): Appended => {
-      const known = messageId === undefined ? undefined : (fresh.get(messageId) ?? messageIds.get(messageId));
+      const known =
+        messageId === undefined ? undefined : (fresh.get(messageId) ?? this.#messageIds.get(messageId));
       if (known !== undefined) return { position: known, duplicate: true };
       last += 1;
-      rows.push({ type: "put", key: positionKey(last), value: encodeRow(time, payload) });
+      rows.push({ key: positionKey(last), number: time, content: payload });
       messages.push({ position: last, time, payload });
-      if (messageId !== undefined) {
-        fresh.set(messageId, last);
-        rows.push({ type: "put", key: messageIdKey(last), value: encodeRow(time, Buffer.from(messageId)) });
-      }
+      if (messageId !== undefined) fresh.set(messageId, last);
       return { position: last, duplicate: false };
     });
-    if (rows.length > 0) await this.#write(last, rows, messages);
-    for (const [messageId, position] of fresh) this.#contents.messageIds.add(messageId, position, time);
+    if (rows.length > 0) await this.#write(last, batchOf([], rows), messages);
+    for (const [messageId, position] of fresh) this.#messageIds.add(messageId, position, time);
     return appended;
   }
 
@@ -260,10 +264,10 @@ export class EmbeddedStorage {
     this.#contents = { ...this.#contents, first: Math.max(this.first, upTo) };
     const lt = positionKey(upTo);
     try {
-      for await (const keys of keysBetween(database, { gte: POSITIONS_BEGIN, lt })) {
+      for await (const keys of keysBetween(database, { gte: POSITIONS.gte, lt })) {
         await this.#exclusively(() => this.#remove(keys));
       }
-      await database.compactRange(POSITIONS_BEGIN, lt);
+      await database.compactRange(POSITIONS.gte, lt);
     } catch (error) {
       throw databaseError(this.path, error);
     }
@@ -276,7 +280,7 @@ export class EmbeddedStorage {
   async #remove(keys: readonly Uint8Array[]): Promise<void> {
     if (this.#failure !== undefined) throw this.#failure;
     try {
-      await this.#batch(this.#opened, this.#last, removalOf(keys));
+      await this.#batch(this.#opened, removalOf(keys, this.#last));
     } catch (error) {
       this.#failure ??= databaseError(this.path, error);
       throw error;
@@ -289,7 +293,7 @@ export class EmbeddedStorage {
    */
   async #write(last: number, rows: readonly KvOperation[], messages: readonly LogMessage[]): Promise<void> {
     try {
-      const writing = this.#batch(this.#opened, last, rows);
+      const writing = this.#batch(this.#opened, rows);
       this.#events.onStoring(messages);
       await writing;
     } catch (error) {
@@ -305,12 +309,8 @@ export class EmbeddedStorage {
   /**
    * The only way to change rows. Batches are synced one by one: a power loss damages only an unacknowledged last one.
    */
-  async #batch(
-    { database, names }: OpenDatabase,
-    last: number,
-    changes: readonly KvOperation[],
-  ): Promise<void> {
-    await writeRows(database, endedBatch(changes, last), { sync: true });
+  async #batch({ database, names }: OpenDatabase, changes: readonly KvOperation[]): Promise<void> {
+    await writeRows(database, changes, { sync: true });
     await names.flush();
   }
 
