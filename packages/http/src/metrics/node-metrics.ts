@@ -1,4 +1,4 @@
-import { collectDefaultMetrics, Registry } from "prom-client";
+import { collectDefaultMetrics, Counter, Registry } from "prom-client";
 import type { CutoffReason, NodeMetrics } from "@cairn/engine";
 import { SharedResults, TIMED_OUT, withTimeout } from "@cairn/kv";
 import { Instruments, followingMetrics, workMetrics } from "./work-metrics.ts";
@@ -18,6 +18,8 @@ export function registerMetrics(
   limitMs = SOURCE_TIMEOUT_MS,
 ): NodeMetrics & { readonly registry: Registry } {
   const registry = new Registry();
+  // What is observed in the process is counted from its first node on, and not only from the first scrape.
+  const ofProcess = processMetrics();
   const make = new Instruments(registry);
   const setGauges = scrapedGauges(make, system);
   setGauges({ phase: "restoring", status: undefined, queues: undefined });
@@ -68,7 +70,7 @@ export function registerMetrics(
           ask("queues", sources.queues()),
         ]);
         setGauges({ phase: sources.phase, status, queues });
-        return `${await registry.metrics()}\n${await processMetrics().metrics()}`;
+        return `${await registry.metrics()}\n${await ofProcess.metrics()}`;
       }),
   };
 }
@@ -91,7 +93,7 @@ function watchMetrics(make: Instruments): NodeMetrics["watches"] {
   };
 }
 
-let ofProcess: Registry | undefined;
+let shared: Registry | undefined;
 
 /** Gauges with names that only counters may have. Each is the sum of another gauge, which reports values by type. */
 const MISNAMED = [
@@ -100,15 +102,21 @@ const MISNAMED = [
   "nodejs_active_requests_total",
 ];
 
-/**
- * Returns the metrics of the process and of Node, shared by all its nodes. Collection begins with the first call,
- * because observing the garbage collector and the event loop costs time.
- */
+/** Returns the metrics of the process and of Node, shared by all its nodes. Collection begins with the first call. */
 export function processMetrics(): Registry {
-  if (ofProcess === undefined) {
-    ofProcess = new Registry();
-    collectDefaultMetrics({ register: ofProcess });
-    for (const name of MISNAMED) ofProcess.removeSingleMetric(name);
+  if (shared !== undefined) return shared;
+  shared = new Registry();
+  const { user, system } = process.cpuUsage();
+  collectDefaultMetrics({ register: shared });
+  for (const name of MISNAMED) shared.removeSingleMetric(name);
+  // prom-client counts from now on; the process has counted from its start.
+  for (const [of, micros] of [
+    ["user_", user],
+    ["system_", system],
+    ["", user + system],
+  ] as const) {
+    const counter = shared.getSingleMetric(`process_cpu_${of}seconds_total`);
+    if (counter instanceof Counter) counter.inc(micros / 1e6);
   }
-  return ofProcess;
+  return shared;
 }
