@@ -80,6 +80,23 @@ test("tx delete deletes the documents of a namespace and with a prefix, in trans
   expect(jsonLines(await run(["list", "pods", "--json"]))).toHaveLength(3);
 });
 
+test("list prints, and tx delete deletes, the documents in a range of keys", async () => {
+  const { node, run } = await startedNode();
+  await submit(node, ...puts("p", 4), ...puts("a/p", 2), ...puts("e/p", 2));
+  const keys = async (...argv: string[]) =>
+    (jsonLines(await run(["list", "pods", ...argv, "--json"])) as { namespace: string; name: string }[]).map(
+      (one) => `${one.namespace}/${one.name}`,
+    );
+  expect(await keys("--from", "a/p1", "--to", "p2")).toEqual(["a/p1", "default/p0", "default/p1"]);
+  expect(await keys("--namespace", "default", "--from", "p2")).toEqual(["default/p2", "default/p3"]);
+  const command = ["tx", "delete", "pods", "--from", "p1", "--to", "e/p1"];
+  expect((await run(command, { isTTY: true, stdin: "no\n" })).stderr).toMatch(
+    /^Delete all documents of pods from "p1" on before "e\/p1"\? Write yes/,
+  );
+  expect((await run(command)).stdout).toMatch(/^deleted 4 documents,/);
+  expect(await keys()).toEqual(["a/p0", "a/p1", "default/p0", "e/p1"]);
+});
+
 test("tx delete of several documents that is interrupted is continued by the same command", async () => {
   const { node, terminal, run } = await startedNode();
   await submit(node, ...puts("p", 2_000));
@@ -154,6 +171,8 @@ test.each([
   [["a", "--prefix", "a"]],
   [["--prefix", "a", "--if-revision", "1"]],
   [["--prefix", ""]],
+  [["--from", "a", "--to", ""]],
+  [["a", "--from", "a"]],
   [["--prefix", "a", "--namespace", ""]],
 ])("tx delete pods %j is refused, and nothing is deleted", async (argv) => {
   const { node, run } = await startedNode();

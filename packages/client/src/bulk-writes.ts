@@ -65,13 +65,17 @@ function requireCommitted({ committed, reason, txId }: TxOutcome): void {
 export async function deleteDocuments(
   client: Pick<ClientCalls, "page" | "transact">,
   bucket: string,
-  { onProgress, ...query }: RemoveQuery,
+  { onProgress, signal, timeoutMs, ...selection }: RemoveQuery,
 ): Promise<Removed> {
-  const { namespace: _, prefix: __, ...options } = query;
+  const options = { signal, timeoutMs };
   let documents = 0;
   let cursor: string | undefined;
   do {
-    const page: ClientPage = await client.page(bucket, { ...query, pageSize: MAX_DOCUMENTS }, cursor);
+    const page: ClientPage = await client.page(
+      bucket,
+      { ...options, ...selection, pageSize: MAX_DOCUMENTS },
+      cursor,
+    );
     cursor = page.next;
     const ops = page.documents.map(({ namespace, name }): TxOperation => [
       "delete",

@@ -6,6 +6,7 @@ import type {
   ClientListQuery,
   ClientReadOptions,
   ClientWatchQuery,
+  DocumentSelection,
   LoadOptions,
   PageOptions,
   RemoveQuery,
@@ -22,10 +23,10 @@ const READ: Names<ClientReadOptions> = { ...WAIT, minTx: true, stale: true, line
 const SUBMIT: Names<Omit<WriteOptions, "ifRevision">> = { ...WAIT, id: true };
 const WRITE: Names<WriteOptions> = { ...SUBMIT, ifRevision: true };
 const PLACE = { bucket: true, namespace: true } as const;
+const SELECTION: Names<DocumentSelection> = { namespace: true, prefix: true, from: true, to: true };
 const LIST: Names<ClientListQuery> = {
   ...READ,
-  namespace: true,
-  prefix: true,
+  ...SELECTION,
   asOf: true,
   where: true,
   order: true,
@@ -36,7 +37,7 @@ const EVENTS: Names<ClientEventQuery> = { ...READ, limit: true, bucket: true, ob
 const FOLLOW: Names<ClientFollowQuery> = { ...CALL, ...PLACE, from: true, onReconnect: true };
 const WATCH: Names<ClientWatchQuery> = { ...FOLLOW, onPosition: true };
 const LOAD: Names<LoadOptions> = { ...WAIT, onProgress: true };
-const REMOVE: Names<RemoveQuery> = { ...LOAD, namespace: true, prefix: true };
+const REMOVE: Names<RemoveQuery> = { ...LOAD, ...SELECTION };
 
 /** The options of each call. */
 const OPTIONS = {
@@ -88,8 +89,8 @@ export function checkedOptions<Options extends object>(call: CallName, options: 
 
 /** Also throws for a filter without a value, which would delete everything. */
 export function checkedRemoval(query: RemoveQuery): RemoveQuery {
-  for (const name of ["namespace", "prefix"] as const)
-    if (name in query && (query[name] ?? "") === "")
+  for (const [name, value] of Object.entries(query))
+    if (Object.hasOwn(SELECTION, name) && (value ?? "") === "")
       throw invalid(
         `deleteAll was given a ${name} without a value.`,
         `Nothing was deleted. To delete all documents of a bucket, omit ${name}.`,

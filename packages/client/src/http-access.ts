@@ -65,8 +65,9 @@ class HttpAccess implements NodeAccess {
   }
 
   async page(bucket: string, query: ClientListQuery, cursor: string | undefined): Promise<ClientPage> {
-    const { namespace, prefix, asOf, where, order, pageSize: limit } = query;
-    const parameters = { namespace, prefix, where, order, limit, cursor, "as-of": pointText(asOf) };
+    const { namespace, prefix, from, to, asOf, where, order, pageSize: limit } = query;
+    const selection = { namespace, prefix, from, to };
+    const parameters = { ...selection, where, order, limit, cursor, "as-of": pointText(asOf) };
     const answer = await this.#read(bucketPath(bucket), parameters, query);
     return { ...pagePlace(answer), documents: answer.body as ClientDocument[] };
   }

@@ -5,7 +5,7 @@ import { tmpdir } from "node:os";
 import path from "node:path";
 import { afterAll, beforeAll, describe, expect, it, onTestFinished } from "vitest";
 import { CairnError } from "@cairn/kv";
-import { CairnClient, CairnClientError } from "@cairn/client";
+import { CairnClient, CairnClientError, type ClientListQuery } from "@cairn/client";
 import type { CairnNode } from "@cairn/engine";
 import { startNode } from "@cairn/node";
 import { freePort } from "@cairn/log-nats/testing";
@@ -38,6 +38,12 @@ const client = (
   urls: string | string[] = url,
   more: { retryForMs?: number; attemptMs?: number } = {},
 ): CairnClient => new CairnClient({ urls, token: "secret", ...more });
+
+/** Clients over HTTP and in the node's process. */
+const anyClient: readonly (readonly [string, () => CairnClient])[] = [
+  ["over HTTP", () => client()],
+  ["in the process", () => node?.client() as CairnClient],
+];
 
 async function failure(promise: Promise<unknown>): Promise<CairnClientError> {
   const error: unknown = await promise.then(
@@ -101,6 +107,29 @@ describe("documents", () => {
     const { txId, documents, next } = await cairn.page("many", { prefix: "k2", pageSize: 3 });
     expect(documents.map(({ name }) => name)).toEqual(["k20", "k21", "k22"]);
     expect([next === undefined, txId === cairn.lastTx]).toEqual([false, true]);
+  });
+
+  it.for(anyClient)("in a range of keys are listed and deleted %s", async ([, open]) => {
+    const cairn = open();
+    const keys = ["a/x", "b/x", "b/y", "default/k1", "default/k2", "default/k3"];
+    const ops = keys.map((key) => ["put", "ranges", key, 1] as const);
+    await cairn.transact({ ops });
+    const listed = async (query: ClientListQuery) =>
+      (await all(cairn.list("ranges", { ...query, pageSize: 1 }))).map(
+        (one) => `${one.namespace}/${one.name}`,
+      );
+    expect(await listed({ from: "b/y", to: "k2" })).toEqual(["b/y", "default/k1"]);
+    expect(await listed({ namespace: "default", from: "k2" })).toEqual(["default/k2", "default/k3"]);
+    expect(await listed({ to: "b/y", prefix: "x" })).toEqual(["a/x", "b/x"]);
+    expect(await listed({ from: "b/y", to: "b/y" })).toEqual([]);
+    expect(await failure(cairn.page("ranges", { to: "" }))).toMatchObject({
+      code: "REQUEST_INVALID",
+      message: "to must not be empty.",
+    });
+    expect(await cairn.deleteAll("ranges", { from: "b/", to: "k3" })).toEqual({ documents: 4 });
+    expect(await cairn.bucket("ranges").deleteAll({ from: "k" })).toEqual({ documents: 1 });
+    expect(await listed({})).toEqual(["a/x"]);
+    await cairn.deleteAll("ranges");
   });
 
   it("with dot segments in their names reach the node unchanged", async () => {
@@ -347,11 +376,8 @@ const refused = (option: string): object => ({
 });
 
 describe("options of calls", () => {
-  /** Clients over HTTP and in the node's process, as programs without types use them. */
-  const clients: readonly [string, () => Untyped][] = [
-    ["over HTTP", () => client() as unknown as Untyped],
-    ["in the process", () => node?.client() as unknown as Untyped],
-  ];
+  /** The clients, as programs without types use them. */
+  const clients = anyClient.map(([where, open]) => [where, () => open() as unknown as Untyped] as const);
   interface Untyped {
     readonly put: (bucket: string, key: string, document: unknown, options?: object) => Promise<unknown>;
     readonly deleteAll: (bucket: string, query?: object) => Promise<unknown>;
@@ -382,7 +408,7 @@ describe("options of calls", () => {
       const cairn = open();
       await client().put("bulk", "zz/a", 1);
       await client().put("bulk", "b", 1);
-      for (const name of ["prefix", "namespace"])
+      for (const name of ["prefix", "namespace", "from", "to"])
         for (const value of ["", undefined, null])
           expect(await failure(cairn.deleteAll("bulk", { [name]: value }))).toMatchObject({
             code: "REQUEST_INVALID",

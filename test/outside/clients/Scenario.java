@@ -144,7 +144,7 @@ public class Scenario {
     List<Object> found = new ArrayList<>();
     for (String cursor = null; ; ) {
       ApiResponse<List<Document>> page = documents.listDocumentsWithHttpInfo(
-          "many", null, null, null, null, 100, cursor, null, null, null, null, null);
+          "many", null, null, null, null, 100, cursor, null, null, null, null, null, null, null);
       for (Document document : page.getData()) found.add(document.getDocument());
       List<String> link = page.getHeaders().get("link");
       if (link == null) break;
@@ -167,7 +167,7 @@ public class Scenario {
     same(list(now.getRevision(), now.getPolicies()), list(applied, rules));
     same(policies.putPoliciesWithHttpInfo(now.getPolicies(), false, null, null, null).getStatusCode(), 202);
     documents.putDefaultDocument("jobs", "j1", Map.of("state", "running"), null, null, null, null);
-    same(documents.listDocuments("jobs", null, null, null, null, null, null, null, null, null, List.of("state:running"), "-state").get(0).getName(), "j1");
+    same(documents.listDocuments("jobs", null, null, null, null, null, null, null, null, "default/j1", null, null, List.of("state:running"), "-state").get(0).getName(), "j1");
     for (Bucket bucket : documents.listBuckets(null, null, null, null))
       if (bucket.getName().equals("jobs"))
         same(bucket.getFields().get("state").getCounts(), Map.of("running", 1L));

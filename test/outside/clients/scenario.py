@@ -105,6 +105,8 @@ while True:
     cursor = link.split("cursor=")[1].split(">")[0]
 same(found, list(range(250)))
 same([one.name for one in documents.list_documents("many", prefix="24", namespace="default")][0], "240")
+ranged = documents.list_documents("many", var_from="default/010", to="default/012")
+same([one.name for one in ranged], ["010", "011"])
 
 # Policies and their effects.
 before = policies.get_policies()

@@ -26,6 +26,7 @@ import {
 import { passedOn } from "@cairn/engine/src/cluster/peer-messages";
 import { emptyStatus } from "@cairn/engine/testing";
 import { withFindings } from "@cairn/engine/src/findings/node-findings";
+import { splitKey } from "@cairn/client/protocol";
 import { parseDocumentKey } from "@cairn/text";
 import { madePosition } from "./positions.ts";
 
@@ -217,12 +218,16 @@ export class MemoryNode implements NodeApi {
   async list(query: ListQuery): ReturnType<NodeApi["list"]> {
     await this.#allow(query);
     const start = query.cursor === undefined ? 0 : Number(query.cursor.split("<")[1]);
-    const { prefix = "", limit = 100 } = query;
+    const { namespace, prefix = "", from, to, limit = 100 } = query;
+    const end = (key: string): string =>
+      keyOrder(namespace === undefined ? splitKey(key) : { namespace, name: key });
     const documents = [...this.#entries.values()]
       .filter((entry) => entry.bucket === query.bucket && entry.name.startsWith(prefix))
-      .filter((entry) => query.namespace === undefined || entry.namespace === query.namespace)
+      .filter((entry) => namespace === undefined || entry.namespace === namespace)
+      .filter((entry) => from === undefined || order(keyOrder(entry), end(from)) >= 0)
+      .filter((entry) => to === undefined || order(keyOrder(entry), end(to)) < 0)
       .flatMap((entry) => visible(entry, query.asOf) ?? [])
-      .toSorted((a, b) => order(`${a.namespace}\0${a.name}`, `${b.namespace}\0${b.name}`));
+      .toSorted((a, b) => order(keyOrder(a), keyOrder(b)));
     const more = documents.length > start + limit;
     return {
       txId: this.#txId,
@@ -405,6 +410,10 @@ function visible(
   });
   if (version?.json === undefined) return undefined;
   return { bucket, namespace, name, revision: version.revision, json: version.json };
+}
+
+function keyOrder({ namespace, name }: { readonly namespace: string; readonly name: string }): string {
+  return `${namespace}\0${name}`;
 }
 
 function order(a: string, b: string): number {

@@ -1,16 +1,10 @@
 import { createInterface } from "node:readline";
-import type { ClientDocument } from "@cairn/client";
+import type { ClientDocument, DocumentSelection } from "@cairn/client";
 import { LIMITS } from "@cairn/client/protocol";
 import { formatCount, formatNumberOf } from "@cairn/text";
 import type { CommandRun } from "../options/command.ts";
 import { type NodeOptions, openNode } from "../options/node-address.ts";
-import {
-  abortedError,
-  type DocumentFilter,
-  explainPrefix,
-  pages,
-  pathOfBucket,
-} from "../requests/documents.ts";
+import { abortedError, explainPrefix, pages, pathOfBucket } from "../requests/documents.ts";
 import { printable, tell, type Terminal } from "../terminal/terminal.ts";
 
 const REPEAT = "Run the command again to delete the others.";
@@ -22,7 +16,7 @@ const REPEAT = "Run the command again to delete the others.";
 export async function deleteMatching(
   run: CommandRun<NodeOptions & { readonly yes: boolean }>,
   bucket: string,
-  filter: DocumentFilter,
+  filter: DocumentSelection,
 ): Promise<void> {
   const path = pathOfBucket(bucket);
   const isAsked = run.terminal.stdin.isTTY === true && !run.options.yes;
@@ -53,10 +47,12 @@ export async function deleteMatching(
   if (documents === 0) explainPrefix(run, filter);
 }
 
-function question(bucket: string, { namespace, prefix }: DocumentFilter): string {
+function question(bucket: string, { namespace, prefix, from, to }: DocumentSelection): string {
   const where = namespace === undefined ? "" : ` in the namespace ${JSON.stringify(namespace)}`;
   const which = prefix === undefined ? "" : ` whose name begins with ${JSON.stringify(prefix)}`;
-  return `Delete all documents of ${bucket}${where}${which}? Write yes to delete them:`;
+  const begin = from === undefined ? "" : ` from ${JSON.stringify(from)} on`;
+  const end = to === undefined ? "" : ` before ${JSON.stringify(to)}`;
+  return `Delete all documents of ${bucket}${where}${which}${begin}${end}? Write yes to delete them:`;
 }
 
 /** Returns whether a person agrees. */

@@ -4,6 +4,7 @@ import { formatCount, formatNumberOf } from "@cairn/text";
 import { command, type CommandRun } from "../options/command.ts";
 import { openNode, READ_OPTIONS, readNode, readQuery } from "../options/node-address.ts";
 import { countValue, flag, type OptionSpec, repeatedValue, textValue } from "../options/option-specs.ts";
+import { selectionOf, selectionOptions } from "../options/selection.ts";
 import { documentRequest, explainPrefix, pages, pathOfBucket } from "../requests/documents.ts";
 import { shorten } from "../terminal/columns.ts";
 import { type ParsedVersion, versionTable } from "../terminal/version-table.ts";
@@ -66,14 +67,14 @@ export const addList = command({
   description: "List the documents of a bucket",
   examples: [
     "cairn list pods --namespace default --prefix web-",
+    "cairn list readings --from default/2026-11-20 --to default/2026-11-21",
     "cairn list executions --where state:running --where node:node-1",
     "cairn list people --where 'age>=18' --order -age",
     "cairn list pods --json > pods.ndjson",
   ],
   options: {
     ...READ_OPTIONS,
-    namespace: textValue("<namespace>", "print only documents in this namespace"),
-    prefix: textValue("<prefix>", "print only documents whose name begins with this prefix"),
+    ...selectionOptions("print only documents"),
     where: repeatedValue(
       "<condition>",
       "print only documents whose indexed field has this value (state:running) or is in this range (age>=18); if the option is repeated, all must match",
@@ -84,9 +85,10 @@ export const addList = command({
     asOf: textValue("<tx-or-time>", "list the documents as of a transaction or a time"),
   },
   async act(run, bucket) {
-    const { namespace, prefix, where, order, all, asOf } = run.options;
+    const { where, order, all, asOf } = run.options;
+    const selection = selectionOf(run.options);
     const wanted = all ? Infinity : wantedOf(run);
-    const query = { ...readQuery(run.options), namespace, prefix, "as-of": asOf, where, order };
+    const query = { ...readQuery(run.options), ...selection, "as-of": asOf, where, order };
     const request = { path: pathOfBucket(bucket), query };
     let shown = 0;
     let hasMore = false;
@@ -106,7 +108,7 @@ export const addList = command({
       hasMore = more;
     }
     if (shown === 0 && !run.json) await run.tell("None found.");
-    if (shown === 0) explainPrefix(run, { namespace, prefix });
+    if (shown === 0) explainPrefix(run, selection);
     if (hasMore && !run.json)
       await run.tell(
         `There are more documents. Use --limit to print more than ${wanted}, or --all to print all of them.`,

@@ -2,7 +2,8 @@ import type { TxOutcome } from "@cairn/client";
 import { reasonWords } from "@cairn/client/protocol";
 import { command, commandGroup } from "../options/command.ts";
 import { askNode, NODE_OPTIONS, openNode } from "../options/node-address.ts";
-import { countValue, flag, textValue, wholeNumber } from "../options/option-specs.ts";
+import { countValue, flag, wholeNumber } from "../options/option-specs.ts";
+import { selectionOf, selectionOptions } from "../options/selection.ts";
 import { abortedError, documentRequest } from "../requests/documents.ts";
 import { readJsonArgument, readJsonInput } from "../terminal/input.ts";
 import { formatFields } from "../terminal/columns.ts";
@@ -43,26 +44,26 @@ const addPut = command({
 
 const addDelete = command({
   syntax: "delete <bucket> [key]",
-  description: "Delete a document, or all documents of a namespace or with a prefix",
+  description: "Delete a document, or all documents of a namespace, with a prefix or in a range of keys",
   examples: ["cairn tx delete pods default/web-0", "cairn tx delete pods --namespace default --prefix web-"],
   options: {
     ...WRITE,
-    namespace: textValue("<namespace>", "delete the documents in this namespace"),
-    prefix: textValue("<prefix>", "delete the documents whose name begins with this prefix"),
+    ...selectionOptions("delete only documents"),
     yes: flag("delete them without asking, even on a terminal"),
   },
   async act(run, bucket, key) {
-    const { namespace, prefix } = run.options;
-    const isOne = namespace === undefined && prefix === undefined;
+    const selection = selectionOf(run.options);
+    const isOne = Object.keys(selection).length === 0;
     if (isOne !== (key !== undefined) || (!isOne && run.options.ifRevision !== undefined))
       throw new UsageError(
-        "Name either one document, or those of a namespace or with a prefix.",
-        "Give its key, optionally with --if-revision, or --namespace, --prefix or both without a key.",
+        "Name either one document, or those of a namespace, with a prefix or in a range of keys.",
+        "Give its key, optionally with --if-revision, or --namespace, --prefix, --from and --to, as many as you need, without a key.",
       );
     // A variable of a shell that is empty by mistake would otherwise mean every document.
-    if (namespace === "" || prefix === "")
-      throw new UsageError("--namespace and --prefix must not be empty.", "Name a namespace or a prefix.");
-    if (key === undefined) return await deleteMatching(run, bucket, { namespace, prefix });
+    for (const [name, value] of Object.entries(selection))
+      if (value === "")
+        throw new UsageError(`--${name} must not be empty.`, `Name a value, or omit --${name}.`);
+    if (key === undefined) return await deleteMatching(run, bucket, selection);
     const headers = ifMatch(run.options.ifRevision);
     const request = { method: "DELETE" as const, ...documentRequest(bucket, key), headers };
     const result = await askNode<DocumentWritten>(run, request);

@@ -8,7 +8,8 @@ import { formatFields } from "../terminal/columns.ts";
 import { printable, write } from "../terminal/terminal.ts";
 import { copyDb, DB_OPTIONS, DB_NOTE } from "./db-copy.ts";
 import { openCopy, requireWholeTables, openDb, openIndexOf } from "./db-reader.ts";
-import { flag, textValue } from "../options/option-specs.ts";
+import { flag } from "../options/option-specs.ts";
+import { selectionOf, selectionOptions } from "../options/selection.ts";
 import { explainPrefix } from "../requests/documents.ts";
 import { UsageError } from "../terminal/report-error.ts";
 import { placeFirst } from "./db-place.ts";
@@ -76,21 +77,23 @@ export const addDbKeys = command({
   ],
   options: {
     ...DB_OPTIONS,
-    namespace: textValue("<namespace>", "print only keys in this namespace (requires a bucket)"),
-    prefix: textValue("<prefix>", "print only keys whose name begins with this prefix"),
+    ...selectionOptions("print only keys"),
     raw: flag("print the key of every row of any kind, and the size of its value"),
   },
   note: DB_NOTE,
   async act(run, given) {
     const [place, bucket] = placeFirst(given, ["bucket"], 0, run.options);
-    const { namespace, prefix, raw } = run.options;
-    if (raw && (bucket ?? namespace ?? prefix) !== undefined)
+    const selection = selectionOf(run.options);
+    const { prefix, ...inBucket } = selection;
+    const [needsBucket] = Object.keys(inBucket);
+    const { raw } = run.options;
+    if (raw && (bucket ?? prefix ?? needsBucket) !== undefined)
       throw new UsageError(
-        "--raw lists all rows and cannot be combined with a bucket, a namespace or a prefix.",
+        "--raw lists all rows and cannot be combined with a bucket, a namespace, a prefix or a range of keys.",
       );
-    if (namespace !== undefined && bucket === undefined)
+    if (needsBucket !== undefined && bucket === undefined)
       throw new UsageError(
-        "--namespace requires a bucket.",
+        `--${needsBucket} requires a bucket.`,
         "Name the bucket, too, after the place if one is given.",
       );
     if (raw)
@@ -102,15 +105,15 @@ export const addDbKeys = command({
       });
     const { reader } = await openIndexOf(run, place);
     let isEmpty = true;
-    await print(run, listDocuments(reader, { bucket, namespace, prefix }), (found) => {
-      if (namespace === undefined && prefix !== undefined && !found.name.startsWith(prefix)) return undefined;
+    await print(run, listDocuments(reader, bucket, selection), (found) => {
+      if (prefix !== undefined && !found.name.startsWith(prefix)) return undefined;
       isEmpty = false;
       if (run.json) return JSON.stringify({ ...found, revision: found.revision() });
-      const inBucket = `${found.namespace}/${found.name}`;
-      return printable(bucket === undefined ? `${found.bucket} ${inBucket}` : inBucket);
+      const key = `${found.namespace}/${found.name}`;
+      return printable(bucket === undefined ? `${found.bucket} ${key}` : key);
     });
     // Without a bucket, there is no --namespace.
-    if (isEmpty && bucket !== undefined) explainPrefix(run, { namespace, prefix });
+    if (isEmpty && bucket !== undefined) explainPrefix(run, selection);
   },
 });
 

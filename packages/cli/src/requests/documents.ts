@@ -1,4 +1,4 @@
-import type { TxOutcome } from "@cairn/client";
+import type { DocumentSelection, TxOutcome } from "@cairn/client";
 import {
   bucketPath,
   nextCursor,
@@ -52,15 +52,10 @@ export async function* pages<T>(
   } while (cursor !== undefined && left > 0);
 }
 
-export interface DocumentFilter {
-  readonly namespace?: string | undefined;
-  readonly prefix?: string | undefined;
-}
-
 /** Adds a notice if a prefix of which nothing was found may be meant for keys, as commands print them. */
 export function explainPrefix(
   run: { notice(sentence: string): void },
-  { namespace, prefix = "" }: DocumentFilter,
+  { namespace, prefix = "" }: DocumentSelection,
 ): void {
   const meant = splitKey(prefix);
   const isOther = namespace !== undefined && namespace !== meant.namespace;

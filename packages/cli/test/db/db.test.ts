@@ -213,7 +213,13 @@ describe("a place", () => {
   });
 
   it("without any matching key is reported as such, and nothing else is printed", async () => {
-    for (const argv of [["nothing"], ["pods", "--prefix", "x"], ["pods", "--namespace", "y"]]) {
+    const none = [
+      ["--prefix", "x"],
+      ["--namespace", "y"],
+      ["--from", "z/"],
+      ["--to", "a/"],
+    ];
+    for (const argv of [["nothing"], ...none.map((given) => ["pods", ...given])]) {
       const { code, stdout, stderr } = await db("keys", "n-index", ...argv);
       expect([code, stdout, stderr]).toEqual([0, "", expect.stringMatching(/^None found\. /)]);
       expect((await db("keys", "n-index", ...argv, "--json")).stderr).toBe("");
@@ -224,6 +230,19 @@ describe("a place", () => {
     );
     const { stdout, stderr } = await db("keys", "n-index");
     expect([stdout.split("\n").length > 1, stderr]).toEqual([true, ""]);
+  });
+
+  it("is listed from a key to another one, in a bucket", async () => {
+    const keys = ["keys", "n-index"];
+    expect((await db(...keys, "pods", "--from", "web", "--to", "web0")).stdout).toBe("default/web\n");
+    expect((await db(...keys, "pods", "--namespace", "default", "--from", "web0")).stdout).toBe("");
+    expect((await db(...keys, "pods", "--to", "web")).stdout).toBe("");
+    for (const option of ["--namespace", "--from", "--to"])
+      expect(await db(...keys, option, "web")).toMatchObject({
+        code: 2,
+        stderr: expect.stringContaining(`${option} requires a bucket.`),
+      });
+    expect(await db(...keys, "--raw", "--from", "web")).toMatchObject({ code: 2 });
   });
 
   it("that has checkpoints of several logs needs --log", async () => {

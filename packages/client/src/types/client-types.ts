@@ -30,7 +30,7 @@ export interface WaitOptions extends CallOptions {
    * How long the node waits (30,000 ms by default). `TX_TIMEOUT` is thrown for a transaction not indexed by then. If it
    * is given, the call is not repeated after it either. Only `signal` ends an attempt that a node does not answer.
    */
-  readonly timeoutMs?: number;
+  readonly timeoutMs?: number | undefined;
 }
 
 export interface ClientReadOptions extends WaitOptions {
@@ -58,9 +58,18 @@ export type ClientVersion<T = Json> = { readonly revision: Revision; readonly tx
   | { readonly deleted: true; readonly document?: undefined }
 );
 
-export interface ClientListQuery extends ClientReadOptions {
+/** The documents of a bucket for which everything holds that is given. Keys are ordered by namespace, then by name. */
+export interface DocumentSelection {
   readonly namespace?: string;
+  /** Selects only names with this prefix, in `namespace` or in all namespaces. */
   readonly prefix?: string;
+  /** Selects only this key and those after it: a name in `namespace`; without one, `namespace/name`. */
+  readonly from?: string;
+  /** Selects only keys before this one. If it is not after `from`, nothing is selected. */
+  readonly to?: string;
+}
+
+export interface ClientListQuery extends ClientReadOptions, DocumentSelection {
   readonly asOf?: PointInTime;
   /** Conditions on indexed fields, such as `state:running` or `age>=18`, all of which must hold. */
   readonly where?: string | readonly string[];
@@ -111,9 +120,7 @@ export interface LoadOptions extends WaitOptions {
 }
 
 /** The documents to delete. Defaults to the whole bucket. */
-export interface RemoveQuery extends WaitOptions {
-  readonly namespace?: string;
-  readonly prefix?: string;
+export interface RemoveQuery extends WaitOptions, DocumentSelection {
   /** Called with the number of documents that were deleted so far. */
   readonly onProgress?: (documents: number) => void;
 }

@@ -5,6 +5,7 @@ import type {
   CheckpointSummary,
   ClusterStatus,
   DocumentKey,
+  DocumentSelection,
   ListedCheckpoint,
   LogOverview,
   NodeStatus,
@@ -46,11 +47,8 @@ export interface ReadOptions {
   readonly admit?: (bytes: number, timeoutMs?: number) => Promise<void> | undefined;
 }
 
-export interface ListQuery extends ReadOptions {
+export interface ListQuery extends ReadOptions, DocumentSelection {
   readonly bucket: string;
-  readonly namespace?: string;
-  /** Selects only names with this prefix, in `namespace` or in all namespaces. */
-  readonly prefix?: string;
   /** The maximum number of documents in a page: 1 to 1,000. Defaults to 100. */
   readonly limit?: number;
   /** The opaque cursor from the previous page. It contains the transaction at which the list began. */

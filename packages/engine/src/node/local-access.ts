@@ -52,12 +52,12 @@ export class LocalAccess implements NodeAccess {
 
   readonly page: NodeAccess["page"] = (bucket, query, cursor) =>
     this.#call(query, async (node) => {
-      const { asOf, where = [], order, pageSize: limit, namespace, prefix } = query;
+      const { asOf, where = [], order, pageSize: limit, namespace, prefix, from, to } = query;
       const page = await node.list({
         bucket,
         ...reading(query),
         ...pointOf(asOf),
-        ...omitUndefined({ limit, namespace, prefix, order, cursor }),
+        ...omitUndefined({ limit, namespace, prefix, from, to, order, cursor }),
         where: [where].flat().map(fieldQuery),
       });
       const { txId, position, documents, cursor: next } = page;

@@ -208,10 +208,20 @@ export const ENTRY_PARAMETERS = {
   },
 } as const;
 
+const BOUND = { ...TEXT, minLength: 1 };
+const BOUND_WORDS =
+  "It need not exist. With `namespace`, it is a name; without, `namespace/name`, as in the parameter `key`.";
+
 export const LIST_PARAMETERS = {
   ...PAGE_PARAMETERS,
   namespace,
   prefix: parameter("prefix", asText(TEXT), "Return only names that begin with this prefix."),
+  from: parameter(
+    "from",
+    asText(BOUND),
+    `Return only this key and those after it, in key order. ${BOUND_WORDS}`,
+  ),
+  to: parameter("to", asText(BOUND), `Return only keys before this one, in key order. ${BOUND_WORDS}`),
   "as-of": asOf,
   where: {
     option: "where",

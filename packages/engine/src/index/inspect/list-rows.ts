@@ -1,14 +1,8 @@
 import type { KvReader } from "@cairn/kv";
-import type { DocumentKey, TxId } from "@cairn/client";
+import type { DocumentKey, DocumentSelection, TxId } from "@cairn/client";
 import { type IndexState, readState } from "../rows/index-state.ts";
-import {
-  documentRowPrefix,
-  parseDocumentRowKey,
-  prefixEnd,
-  ROW,
-  rowsOfKind,
-  STATE_ROW_KEY,
-} from "../rows/row-keys.ts";
+import { parseDocumentRowKey, ROW, rowsOfKind, STATE_ROW_KEY } from "../rows/row-keys.ts";
+import { documentRows } from "../read/list-documents.ts";
 import { decodeCounters } from "../rows/row-values.ts";
 import { checkedVersion, versionValueRevision } from "../rows/version-values.ts";
 import { bytesText, kindName } from "../rows/row-names.ts";
@@ -39,16 +33,17 @@ export interface KeyedDocument extends DocumentKey {
   readonly revision: () => TxId;
 }
 
-/** Yields documents in key order, page by page; `prefix` begins a name, and counts only with a namespace. */
+/**
+ * Yields documents in key order, page by page: without a bucket, all; in it, those of the selection, or of any name if
+ * its prefix is of all namespaces.
+ */
 export async function* listDocuments(
   reader: KvReader,
-  { bucket, namespace, prefix }: Partial<Record<"bucket" | "namespace" | "prefix", string | undefined>>,
+  bucket: string | undefined,
+  selection: DocumentSelection,
 ): AsyncGenerator<readonly KeyedDocument[], void, void> {
-  const gte =
-    bucket === undefined
-      ? Buffer.from([ROW.document])
-      : documentRowPrefix(bucket, namespace, namespace === undefined ? undefined : prefix);
-  for await (const rows of reader.range({ gte, lt: prefixEnd(gte) }))
+  const range = bucket === undefined ? rowsOfKind(ROW.document) : documentRows({ ...selection, bucket });
+  for await (const rows of reader.range(range))
     yield rows.map(([key, value]) => ({
       ...parseDocumentRowKey(key),
       revision: () => versionValueRevision(checkedVersion(key, value)),

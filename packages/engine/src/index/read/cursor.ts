@@ -15,6 +15,8 @@ export interface ListParameters {
   readonly bucket: string;
   readonly namespace?: string | undefined;
   readonly prefix?: string | undefined;
+  readonly from?: string | undefined;
+  readonly to?: string | undefined;
   readonly where?: FieldQuery | readonly FieldQuery[] | undefined;
   readonly order?: string | undefined;
   readonly asOf?: AsOf | undefined;
@@ -29,7 +31,7 @@ const PLACE = { txId: Id, mark: z.string() };
 /** A list continues after a row's key (in base64url), as of the transaction at which it began. */
 export const listCursor = cursorOf(
   z.object({ ...PLACE, after: z.string() }),
-  ({ bucket, namespace, prefix = "", where = [], order, asOf }: ListParameters) => [
+  ({ bucket, namespace, prefix = "", from, to, where = [], order, asOf }: ListParameters) => [
     "list",
     bucket,
     namespace ?? null,
@@ -37,6 +39,8 @@ export const listCursor = cursorOf(
     [where].flat(),
     order ?? null,
     asOf ?? null,
+    // Lists without these have the same cursors as on nodes before 0.2.0.
+    ...(from === undefined && to === undefined ? [] : [from, to]),
   ],
 );
 

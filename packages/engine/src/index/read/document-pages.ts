@@ -1,5 +1,5 @@
 import type { KvReader } from "@cairn/kv";
-import type { DocumentKey } from "@cairn/client";
+import type { DocumentKey, DocumentSelection } from "@cairn/client";
 import { formatPosition } from "@cairn/text";
 import type { IndexState } from "../rows/index-state.ts";
 import { historyCursor, listCursor, markedPlace, requirePlace } from "./cursor.ts";
@@ -10,10 +10,8 @@ import { listAsOf, listCurrent } from "./list-documents.ts";
 import { listWhere } from "./list-where.ts";
 
 /** A query for a list of documents. Its members are those of a query of `NodeApi.list`, after validation. */
-export interface IndexListQuery {
+export interface IndexListQuery extends DocumentSelection {
   readonly bucket: string;
-  readonly namespace?: string;
-  readonly prefix?: string;
   readonly limit: number;
   readonly cursor?: string;
   readonly asOf?: AsOf;

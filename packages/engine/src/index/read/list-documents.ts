@@ -1,17 +1,18 @@
 import type { KvReader, KvRow } from "@cairn/kv";
-import type { TxId } from "@cairn/client";
+import type { DocumentSelection, TxId } from "@cairn/client";
+import { splitKey } from "@cairn/client/protocol";
+import { badValue } from "@cairn/text";
 import { foreignCursor } from "./cursor.ts";
 import type { StoredDocument } from "./documents.ts";
 import { checkFloor, FilledPage, readFloors, valueAsOf } from "./document-reads.ts";
 import { checkedVersion, type VersionValue } from "../rows/version-values.ts";
 import { merged } from "../rows/row-cursor.ts";
-import { asKind, documentRowPrefix, parseDocumentRowKey, prefixEnd, ROW } from "../rows/row-keys.ts";
+import { asKind, documentRowPrefix, parseDocumentRowKey, ROW } from "../rows/row-keys.ts";
+import { isAmong, type KeyRange, rowsWith } from "./field-query.ts";
 
-/** The range of documents to list, in key order. `after` is the document row key after which to continue. */
-export interface ListRange {
+/** The documents to list, in key order. `after` is the document row key after which to continue. */
+export interface ListRange extends DocumentSelection {
   readonly bucket: string;
-  readonly namespace?: string;
-  readonly prefix?: string;
   readonly limit: number;
   readonly after?: Uint8Array;
 }
@@ -22,10 +23,37 @@ export interface ListedDocuments {
   readonly after?: Uint8Array | undefined;
 }
 
+/** The bucket and, in it, the documents of a list. */
+type SelectedIn = DocumentSelection & { readonly bucket: string };
+
+/** Returns the range of the document rows of a list, all of which belong to it unless {@link isFiltered}. */
+export function documentRows(selected: SelectedIn): KeyRange {
+  const { bucket, namespace, prefix } = selected;
+  const { gte, lt } = rowsWith(documentRowPrefix(bucket, namespace, prefix));
+  const [first, end] = [boundRow(selected, "from"), boundRow(selected, "to")];
+  return {
+    gte: first !== undefined && Buffer.compare(first, gte) > 0 ? first : gte,
+    lt: end !== undefined && Buffer.compare(end, lt) < 0 ? end : lt,
+  };
+}
+
+/** Returns the place of a key among document rows: before its own, and after those of all smaller keys. */
+function boundRow(selected: SelectedIn, option: "from" | "to"): Buffer | undefined {
+  const { bucket, namespace, [option]: key } = selected;
+  if (key === undefined) return undefined;
+  // A variable that is empty by mistake would otherwise stand for a key before all others.
+  if (key === "") throw badValue(`${option} must not be empty.`, `Name a key, or omit ${option}.`);
+  const at = namespace === undefined ? splitKey(key) : { namespace, name: key };
+  return documentRowPrefix(bucket, at.namespace, at.name);
+}
+
+/** Returns whether names must be filtered, because a prefix without a namespace applies to all namespaces. */
+export function isFiltered({ namespace, prefix = "" }: DocumentSelection): boolean {
+  return namespace === undefined && prefix !== "";
+}
+
 export async function listCurrent(reader: KvReader, range: ListRange): Promise<ListedDocuments> {
-  const { namespace, prefix = "", limit } = range;
-  // Every row belongs to the list, unless a prefix without a namespace filters the rows.
-  const most = namespace === undefined && prefix !== "" ? {} : { limit: limit + 1 };
+  const most = isFiltered(range) ? {} : { limit: range.limit + 1 };
   const rows = reader.range({ ...bounds(range, ROW.document), ...most });
   return await collect(rows, range, (row) => Promise.resolve(checkedVersion(...row)));
 }
@@ -56,12 +84,11 @@ export async function listAsOf(
 
 async function collect(
   source: AsyncIterable<readonly KvRow[]>,
-  { namespace, prefix, limit }: ListRange,
+  range: ListRange,
   valueOf: (row: KvRow) => Promise<VersionValue | undefined>,
 ): Promise<ListedDocuments> {
-  const page = new FilledPage(limit);
-  // A prefix without a namespace filters the names of all namespaces.
-  const filter = namespace === undefined && prefix !== undefined && prefix !== "" ? prefix : undefined;
+  const page = new FilledPage(range.limit);
+  const filter = isFiltered(range) ? range.prefix : undefined;
   for await (const rows of source) {
     for (const row of rows) {
       if (filter !== undefined && !parseDocumentRowKey(row[0]).name.startsWith(filter)) continue;
@@ -71,15 +98,12 @@ async function collect(
   return { documents: page.documents };
 }
 
-function bounds(
-  { bucket, namespace, prefix, after }: ListRange,
-  kind: typeof ROW.document | typeof ROW.tombstone,
-) {
-  const begin = asKind(documentRowPrefix(bucket, namespace, prefix), kind);
-  const lt = prefixEnd(begin);
-  if (after === undefined) return { gte: begin, lt };
-  const gt = asKind(after, kind);
+function bounds(range: ListRange, kind: typeof ROW.document | typeof ROW.tombstone) {
+  const rows = documentRows(range);
+  const lt = asKind(rows.lt, kind);
+  const { after } = range;
+  if (after === undefined) return { gte: asKind(rows.gte, kind), lt };
   // A cursor of another list is rejected, because this list would otherwise include documents outside its range.
-  if (Buffer.compare(gt, begin) < 0 || Buffer.compare(gt, lt) >= 0) throw foreignCursor();
-  return { gt, lt };
+  if (!isAmong([rows], after)) throw foreignCursor();
+  return { gt: asKind(after, kind), lt };
 }

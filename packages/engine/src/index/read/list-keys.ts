@@ -2,7 +2,7 @@ import type { KvRange, KvReader } from "@cairn/kv";
 import type { TxId } from "@cairn/client";
 import { fieldTexts } from "../fields/field-texts.ts";
 import { fieldRowDocument, fieldRowKey, fieldValuePrefix } from "../rows/field-row-keys.ts";
-import { asKind, documentRowPrefix, parseDocumentRowKey, ROW } from "../rows/row-keys.ts";
+import { asKind, parseDocumentRowKey, ROW } from "../rows/row-keys.ts";
 import { merged } from "../rows/row-cursor.ts";
 import { checkedVersion, type VersionValue } from "../rows/version-values.ts";
 import { foreignCursor } from "./cursor.ts";
@@ -13,11 +13,10 @@ import {
   type KeyRange,
   type Order,
   rarestOf,
-  rowsWith,
   type Wanted,
   type WantedField,
 } from "./field-query.ts";
-import type { ListRange } from "./list-documents.ts";
+import { documentRows, isFiltered, type ListRange } from "./list-documents.ts";
 
 /** A page of a list by fields. */
 export interface FieldList {
@@ -61,14 +60,15 @@ export async function* documentKeys(list: FieldList, changed: readonly Buffer[] 
 function keysByValue(list: FieldList, { index, rows }: WantedField, changed: readonly Uint8Array[]): Keys {
   const { reader, range, wanted } = list;
   const after = wanted.order === undefined ? list.after : undefined;
-  const begin = documentRowPrefix(range.bucket, range.namespace, range.prefix);
-  if (after !== undefined && !isAmong([rowsWith(begin)], after)) throw foreignCursor();
+  const listed = documentRows(range);
+  if (after !== undefined && !isAmong([listed], after)) throw foreignCursor();
   // If the list is plain, every row belongs to the page, and one extra row shows whether there is another page.
-  const isPlain = changed.length === 0 && !hasFilter(range) && wanted.fields.length === 1;
+  const isPlain = changed.length === 0 && !isFiltered(range) && wanted.fields.length === 1;
   const limit = isPlain ? { limit: range.limit + 1 } : {};
   const sources = rows.map(async function* ({ gte: prefix }): Keys {
-    const { gte, lt } = rowsWith(fieldRowKey(prefix, begin, index.bucket));
-    const from = after === undefined ? { gte } : { gt: fieldRowKey(prefix, after, index.bucket) };
+    const of = (rowKey: Uint8Array): Buffer => fieldRowKey(prefix, rowKey, index.bucket);
+    const lt = of(listed.lt);
+    const from = after === undefined ? { gte: of(listed.gte) } : { gt: of(after) };
     for await (const page of reader.range({ ...from, lt, ...limit }))
       yield page.map(([key]) => fieldRowDocument(key, index.bucket));
   });
@@ -86,10 +86,11 @@ async function* keysInOrder(list: FieldList, order: Order, changed: readonly Buf
   const rarest = await rarestOf(reader, wanted);
   if (rarest !== undefined && rarest.count <= MAX_SORTED)
     return yield* sorted(list, order, keysByValue(list, rarest.field, changed));
-  const isWhole = range.namespace === undefined && !hasFilter(range);
+  const { namespace, prefix = "", from, to } = range;
+  const isWhole = [namespace, prefix || undefined, from, to].every((one) => one === undefined);
   const isPlain = changed.length === 0 && isWhole && wanted.fields.length === 1;
   const limit = isPlain ? { limit: range.limit + 1 } : {};
-  const listed = rowsWith(documentRowPrefix(range.bucket, range.namespace, range.prefix));
+  const listed = documentRows(range);
   const isChanged = new Set(changed.map((key) => key.toString("latin1")));
   const isCandidate = (key: Buffer): boolean =>
     isAmong([listed], key) && !isChanged.has(key.toString("latin1"));
@@ -140,15 +141,11 @@ export function orderKey({ indexes, order }: Wanted, rowKey: Uint8Array, value: 
 
 /** Yields the keys of all documents of a list's range, and of all that were deleted. */
 async function* allKeys({ reader, range }: FieldList): Keys {
+  const { gte, lt } = documentRows(range);
   for (const kind of [ROW.document, ROW.tombstone]) {
-    const rows = rowsWith(asKind(documentRowPrefix(range.bucket, range.namespace, range.prefix), kind));
+    const rows = { gte: asKind(gte, kind), lt: asKind(lt, kind) };
     for await (const page of reader.range(rows)) yield page.map(([key]) => asKind(key, ROW.document));
   }
-}
-
-/** Returns whether names must be filtered, because a prefix without a namespace applies to all namespaces. */
-function hasFilter({ namespace, prefix }: ListRange): boolean {
-  return namespace === undefined && prefix !== undefined && prefix !== "";
 }
 
 /** Reads documents as of the list's transaction, and returns those that meet the list's conditions. */
@@ -156,7 +153,7 @@ export async function matching(
   { reader, wanted, range, txId, floors }: FieldList,
   rowKeys: readonly Uint8Array[],
 ): Promise<(readonly [rowKey: Uint8Array, value: VersionValue])[]> {
-  const rows = hasFilter(range)
+  const rows = isFiltered(range)
     ? rowKeys.filter((key) => parseDocumentRowKey(key).name.startsWith(range.prefix ?? ""))
     : rowKeys;
   const tombstones = txId === undefined ? [] : rows.map((key) => asKind(key, ROW.tombstone));

@@ -2,21 +2,19 @@ import type { KvReader } from "@cairn/kv";
 import type { TxId } from "@cairn/client";
 import { qualifiedKey } from "@cairn/text";
 import { checkFloor, FilledPage, readFloors } from "./document-reads.ts";
-import { type FieldQuery, hasValues, wantedFields } from "./field-query.ts";
+import { type FieldQuery, hasValues, isAmong, wantedFields } from "./field-query.ts";
 import {
   documentRowKey,
-  documentRowPrefix,
   expiredRowKey,
   keysPerRead,
   NO_STEM,
   parseNumberedStem,
-  prefixEnd,
   ROW,
   rowsOfKind,
 } from "../rows/row-keys.ts";
 import type { IndexState } from "../rows/index-state.ts";
 import { documentKeys, matching, orderKey } from "./list-keys.ts";
-import { listAsOf, type ListedDocuments, type ListRange } from "./list-documents.ts";
+import { documentRows, listAsOf, type ListedDocuments, type ListRange } from "./list-documents.ts";
 import { unsealed } from "../rows/row-checksum.ts";
 import { readOutcomes } from "../rows/outcome-rows.ts";
 import { outcomeOperations } from "../rows/row-values.ts";
@@ -89,11 +87,10 @@ async function changedKeys(
   state: IndexState,
 ): Promise<readonly Buffer[] | undefined> {
   if (after < Math.max(state.txId - MAX_TRANSACTIONS_BACK, state.outcomesAfter ?? 0)) return undefined;
-  const begin = documentRowPrefix(range.bucket, range.namespace, range.prefix);
-  const end = prefixEnd(begin);
+  const listed = documentRows(range);
   const found = new Map<string, Buffer>();
   const note = (rowKey: Buffer): void => {
-    if (Buffer.compare(rowKey, begin) < 0 || Buffer.compare(rowKey, end) >= 0) return;
+    if (!isAmong([listed], rowKey)) return;
     if (range.after !== undefined && Buffer.compare(rowKey, range.after) <= 0) return;
     found.set(rowKey.toString("latin1"), rowKey);
   };

@@ -53,11 +53,24 @@ describe("cursors", () => {
     { ...LIST, bucket: "others" },
     { ...LIST, namespace: undefined },
     { ...LIST, prefix: "web" },
+    { ...LIST, from: "web-0" },
+    { ...LIST, to: "web-0" },
     { ...LIST, where: { field: "state", value: "on" } },
     { ...LIST, asOf: { txId: 3 } },
   ])("of another list than %j are refused", (other) => {
     const cursor = listCursor.encode(LIST, { ...PLACE, after: "00" });
     expect(() => listCursor.decode(other, cursor)).toThrow("belongs to a different list");
+  });
+
+  it("of a range of keys are those of no other range", () => {
+    const cursor = listCursor.encode({ ...LIST, from: "a", to: "b" }, { ...PLACE, after: "00" });
+    for (const other of [{ from: "a" }, { to: "b" }, { from: "a", to: "c" }, { from: "b", to: "a" }])
+      expect(() => listCursor.decode({ ...LIST, ...other }, cursor)).toThrow("belongs to a different list");
+  });
+
+  it("of a list without a range of keys are those of 0.1.0", () => {
+    const cursor = "WyJ2UXhKenUtcmx4TE0iLHsidHhJZCI6MywibWFyayI6ImJhOTg3NjU0MzIxMCIsImFmdGVyIjoiMDAifV0";
+    expect(listCursor.encode(LIST, { ...PLACE, after: "00" })).toBe(cursor);
   });
 
   it("of another kind are refused", () => {
