@@ -4,6 +4,7 @@ import { mkdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { freePort } from "@cairn/log-nats/testing";
+import type { Workspace } from "../data/workspace.ts";
 import { succeeds } from "./command.ts";
 import { type ServerProcess, startServer } from "./node-process.ts";
 
@@ -24,7 +25,7 @@ func main() { etcdmain.Main(os.Args) }
  * Returns the path of etcd: the newest version, built from its Go module, or the installed one if there is no Go;
  * undefined if there is neither.
  */
-export async function findEtcd(onProgress: (what: string) => void): Promise<string | undefined> {
+async function findEtcd(onProgress: (what: string) => void): Promise<string | undefined> {
   const built = join(FOLDER, "etcd");
   if (existsSync(built)) return built;
   if (succeeds("go", ["version"])) {
@@ -45,8 +46,25 @@ export async function findEtcd(onProgress: (what: string) => void): Promise<stri
   return succeeds("etcd", ["--version"]) ? "etcd" : undefined;
 }
 
-/** Starts etcd with its defaults, which flush every write before the response, with its data in `dir`. */
-export async function startEtcd(program: string, dir: string): Promise<ServerProcess> {
+/** Starts etcd until the workspace is closed; reports and returns undefined if there is none. */
+export async function startEtcdIfFound(workspace: Workspace): Promise<ServerProcess | undefined> {
+  const program = await findEtcd(workspace.onProgress);
+  if (program === undefined) {
+    workspace.onProgress(
+      "etcd could be neither built with Go nor found on the PATH (Debian: etcd-server), so it is left out",
+    );
+    return undefined;
+  }
+  const etcd = await startEtcd(program, workspace.fresh("etcd"));
+  workspace.atClose(() => etcd.stop());
+  return etcd;
+}
+
+/**
+ * Starts etcd with its data in `dir`, and with its defaults, which flush every write before the response. Only the size
+ * at which it accepts no more writes is raised, because it keeps all versions.
+ */
+async function startEtcd(program: string, dir: string): Promise<ServerProcess> {
   await mkdir(dir);
   const [port, peerPort] = [await freePort(), await freePort()];
   const [url, peerUrl] = [`http://127.0.0.1:${port}`, `http://127.0.0.1:${peerPort}`];
@@ -58,6 +76,7 @@ export async function startEtcd(program: string, dir: string): Promise<ServerPro
     "--initial-advertise-peer-urls": peerUrl,
     "--initial-cluster": `default=${peerUrl}`,
     "--log-level": "error",
+    "--quota-backend-bytes": "8589934592",
   }).flat();
   return await startServer(program, args, { dir, port, path: "/health" });
 }

@@ -1,12 +1,13 @@
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { open, readFile, writeFile } from "node:fs/promises";
+import { mkdir, open, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import type { NodeStatus } from "@cairn/node";
 import { freePort } from "@cairn/log-nats/testing";
-import { type NodeChoice, nodeConfig } from "../data/node-config.ts";
+import { type FilledLog, type NodeChoice, nodeConfig } from "../data/node-config.ts";
+import type { Workspace } from "../data/workspace.ts";
 import { touchPages } from "./command.ts";
 import { cleanEnvironment } from "./child-step.ts";
 import { peakMemory } from "./peak-memory.ts";
@@ -53,6 +54,19 @@ export async function startNodeProcess(choice: Omit<NodeChoice, "port">): Promis
   await writeFile(config, JSON.stringify(nodeConfig({ ...choice, port })));
   const args = [COMMAND, "start", "-f", config];
   return await startServer(process.execPath, args, { dir: choice.dir, port, path: "/health/ready" });
+}
+
+/** Runs `cairn start` in a new folder until the workspace is closed. Without `log`, the node has its own log. */
+export async function startNodeIn(
+  workspace: Workspace,
+  name: string,
+  log?: FilledLog,
+): Promise<ServerProcess & { readonly dir: string }> {
+  const dir = workspace.fresh(name);
+  await mkdir(dir);
+  const node = await startNodeProcess({ dir, ...(log === undefined ? {} : { log }) });
+  workspace.atClose(() => node.stop());
+  return { ...node, dir };
 }
 
 /** Starts a program, and waits until GET `path` succeeds. Its output goes to a file in `dir`. */

@@ -8,6 +8,7 @@ import { freePort } from "@cairn/log-nats/testing";
 /** A Redis that flushes every write before it responds. */
 export interface RedisServer {
   readonly port: number;
+  readonly pid: number;
   stop(): Promise<void>;
 }
 
@@ -31,6 +32,7 @@ export async function startRedis(dir: string): Promise<RedisServer> {
   }
   return {
     port,
+    pid: child.pid ?? 0,
     stop: async () => {
       child.kill("SIGTERM");
       await exited;

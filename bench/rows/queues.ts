@@ -1,8 +1,7 @@
 import { randomUUID } from "node:crypto";
-import { mkdir } from "node:fs/promises";
 import { nodeConfig } from "../data/node-config.ts";
 import { succeeds } from "../harness/command.ts";
-import { startNodeProcess } from "../harness/node-process.ts";
+import { startNodeIn } from "../harness/node-process.ts";
 import { startRedis } from "../harness/redis.ts";
 import { type Contestant, ratioTarget, type Row, type Target } from "../harness/row.ts";
 
@@ -32,10 +31,7 @@ export const queues: Row = {
   async prepare(workspace) {
     const load = { entries: ENTRIES, atOnce: AT_ONCE };
     const { url } = await workspace.natsServer();
-    const dir = workspace.fresh("queues");
-    await mkdir(dir);
-    const onNats = await startNodeProcess({ dir, log: { url, stream: `queues-${randomUUID()}` } });
-    workspace.atClose(() => onNats.stop());
+    const onNats = await startNodeIn(workspace, "queues", { url, stream: `queues-${randomUUID()}` });
     const filled = async (finished: number): Promise<object> => {
       const config = nodeConfig({ dir: workspace.fresh("queue") });
       workspace.onProgress(`a queue with ${finished} finished entries`);

@@ -1,8 +1,6 @@
 import { randomUUID } from "node:crypto";
-import { mkdir } from "node:fs/promises";
-import type { Workspace } from "../data/workspace.ts";
-import { findEtcd, startEtcd } from "../harness/etcd.ts";
-import { type ServerProcess, startNodeProcess } from "../harness/node-process.ts";
+import { startEtcdIfFound } from "../harness/etcd.ts";
+import { type ServerProcess, startNodeIn } from "../harness/node-process.ts";
 import { type Contestant, ratioTarget, type Row, type Target } from "../harness/row.ts";
 
 const SECONDS = 5;
@@ -19,9 +17,9 @@ export const writes: Row = {
   name: "writes",
   title: "PUT over HTTP until the document can be read, on 1, 32 and 128 connections",
   async prepare(workspace) {
-    const embedded = await startNode(workspace, undefined);
+    const embedded = await startNodeIn(workspace, "writes");
     const { url } = await workspace.natsServer();
-    const onNats = await startNode(workspace, url);
+    const onNats = await startNodeIn(workspace, "writes", { url, stream: `writes-${randomUUID()}` });
     const etcd = await startEtcdIfFound(workspace);
     const putting = (
       name: string,
@@ -68,9 +66,9 @@ export const submit: Row = {
   name: "submit",
   title: `transactions of ${TRANSACTION} puts over HTTP until they can be read, and cairn load of ${LOADED} puts`,
   async prepare(workspace) {
-    const embedded = await startNode(workspace, undefined);
+    const embedded = await startNodeIn(workspace, "writes");
     const { url } = await workspace.natsServer();
-    const onNats = await startNode(workspace, url);
+    const onNats = await startNodeIn(workspace, "writes", { url, stream: `writes-${randomUUID()}` });
     const etcd = await startEtcdIfFound(workspace);
     const submitting = (name: string, server: ServerProcess, connections: number): Contestant => ({
       name: on(name, connections),
@@ -108,27 +106,4 @@ const BESIDE_ETCD: readonly Target[] = [
 
 function on(name: string, connections: number): string {
   return `${name}, ${connections} at once`;
-}
-
-async function startNode(workspace: Workspace, url: string | undefined): Promise<ServerProcess> {
-  const dir = workspace.fresh("writes");
-  await mkdir(dir);
-  const log = url === undefined ? {} : { log: { url, stream: `writes-${randomUUID()}` } };
-  const node = await startNodeProcess({ dir, ...log });
-  workspace.atClose(() => node.stop());
-  return node;
-}
-
-/** Starts etcd; reports and returns undefined if there is none. */
-async function startEtcdIfFound(workspace: Workspace): Promise<ServerProcess | undefined> {
-  const program = await findEtcd(workspace.onProgress);
-  if (program === undefined) {
-    workspace.onProgress(
-      "etcd could be neither built with Go nor found on the PATH (Debian: etcd-server), so it is left out",
-    );
-    return undefined;
-  }
-  const etcd = await startEtcd(program, workspace.fresh("etcd"));
-  workspace.atClose(() => etcd.stop());
-  return etcd;
 }
