@@ -12,6 +12,7 @@ import { fields } from "./rows/fields.ts";
 import { join } from "./rows/join.ts";
 import { latest } from "./rows/latest.ts";
 import { logBackup, logBackupBytes, logBackupWriter } from "./rows/log-backup.ts";
+import { paced } from "./rows/paced.ts";
 import { queues } from "./rows/queues.ts";
 import { reads } from "./rows/reads.ts";
 import { replay } from "./rows/replay.ts";
@@ -22,6 +23,7 @@ import { watch } from "./rows/watch.ts";
 import { workloadsRow } from "./rows/workloads.ts";
 import { writer } from "./rows/writer.ts";
 import { submit, writes } from "./rows/writes.ts";
+import { amplification, ycsb } from "./rows/ycsb.ts";
 
 const ROWS: readonly Row[] = [
   replay,
@@ -32,6 +34,9 @@ const ROWS: readonly Row[] = [
   writer,
   writes,
   submit,
+  paced,
+  ycsb,
+  amplification,
   s3,
   s3Link,
   watch,

@@ -25,7 +25,7 @@ export async function askWrites(load: AskedWrites): Promise<Figures> {
   const sockets = await Promise.all(Array.from({ length: connections }, () => openConnection(port)));
   // Rounds share a server, so new keys must differ from those of earlier rounds.
   const begun = keys === MANY_KEYS ? Date.now() * 1_000 : 0;
-  const put = server === "cairn" ? putDocument : putIntoEtcd;
+  const put = (key: string): string => (server === "cairn" ? putDocument(`writes/${key}`) : putIntoEtcd(key));
   const putAll = server === "cairn" ? submitTransaction : submitToEtcd;
   let count = begun;
   const nextKey = (): string => `k${(++count * STRIDE) % keys}`;
@@ -43,10 +43,12 @@ export async function askWrites(load: AskedWrites): Promise<Figures> {
   return figures;
 }
 
-const CREATED = /^HTTP\/1.1 20[01]/;
+/** The status of a write that succeeded, of both servers. */
+export const CREATED = /^HTTP\/1.1 20[01]/;
 
-function putDocument(key: string): string {
-  return requestText("PUT", `/api/v1/writes/${key}`, DOCUMENT);
+/** Returns the request that puts a document of 300 characters into Cairn. */
+export function putDocument(path: string): string {
+  return requestText("PUT", `/api/v1/${path}`, DOCUMENT);
 }
 
 function submitTransaction(keys: readonly string[]): string {
@@ -54,7 +56,8 @@ function submitTransaction(keys: readonly string[]): string {
   return requestText("POST", "/api/v1/tx?await=true", `{"ops":[${ops.join(",")}]}`);
 }
 
-function putIntoEtcd(key: string): string {
+/** Returns the request that puts a document of 300 characters into etcd. */
+export function putIntoEtcd(key: string): string {
   return requestText("POST", "/v3/kv/put", JSON.stringify(etcdPut(key)));
 }
 

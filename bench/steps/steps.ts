@@ -24,6 +24,7 @@ export const STEPS = {
   "serve reads": async () => (await import("./http-reads.ts")).serveReads,
   "ask reads": async () => (await import("./http-reads.ts")).askReads,
   "ask writes": async () => (await import("./http-writes.ts")).askWrites,
+  "pace writes": async () => (await import("./paced-writes.ts")).paceWrites,
   "load lines": async () => (await import("./load.ts")).loadLines,
   "publish steadily": async () => (await import("./publish.ts")).publishSteadily,
   "queue in cairn": async () => (await import("./queues.ts")).queueInCairn,

@@ -39,7 +39,8 @@ export async function watchNode({ port, count, own, transactions }: NodeWatchers
   return { "events told": received, "events lost": lost, "events doubled": doubled };
 }
 
-class Watcher {
+/** A client that watches the bucket `load`, or what `query` selects of it. */
+export class Watcher {
   readonly ids = new EventIds();
   readonly #socket: Socket;
   #last = Infinity;
