@@ -1,3 +1,4 @@
+import type { Socket } from "node:net";
 import { setTimeout as delay } from "node:timers/promises";
 import type { Figures } from "../harness/figures.ts";
 import { openConnection, sendRequest } from "../harness/http-connection.ts";
@@ -25,13 +26,27 @@ const WARMUP_WRITES = 5_000;
 
 /** Writes documents at a steady rate on one connection, and measures the server's processor time for each. */
 export async function paceWrites(load: PacedWrites): Promise<Figures> {
-  const { port, server, pid, perSecond, seconds } = load;
+  const { port } = load;
   const watchers = await Promise.all(
     Array.from({ length: load.watchers }, (_, n) =>
       Watcher.open(port, load.watchers === 1 ? "" : `&namespace=n${n}`),
     ),
   );
   const socket = await openConnection(port);
+  try {
+    return await writeWatched(load, socket, watchers);
+  } finally {
+    // An open connection would keep the process alive.
+    for (const watcher of watchers) watcher.close();
+    socket.destroy();
+  }
+}
+
+async function writeWatched(
+  { server, pid, perSecond, seconds }: PacedWrites,
+  socket: Socket,
+  watchers: readonly Watcher[],
+): Promise<Figures> {
   let written = 0;
   const write = async (): Promise<void> => {
     const key = `load/n${written % NAMESPACES}/k${written % KEYS}`;
@@ -52,8 +67,6 @@ export async function paceWrites(load: PacedWrites): Promise<Figures> {
   const took = (performance.now() - begin) / 1_000;
   await waitForEvents(watchers, written);
   const used = processorSeconds(pid) - cpu;
-  for (const watcher of watchers) watcher.close();
-  socket.destroy();
   const at = percentiles(latencies);
   return {
     "cpu ms each": (1_000 * used) / latencies.length,
