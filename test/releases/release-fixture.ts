@@ -23,8 +23,8 @@ const CONFIG = {
   },
 } as const;
 
-/** The kinds of rows that an index has only while it builds or removes a field. */
-const TRANSIENT = ["fieldBuild", "fieldRemoval"];
+/** The kinds of rows that an index has only while it builds or removes a field, or until it purges an eviction. */
+const TRANSIENT = ["fieldBuild", "fieldRemoval", "erasure"];
 
 /** Leaves in `folder` what a node of this build leaves that has every kind of row, and what it answers. */
 export async function makeFixture(folder: string): Promise<void> {

@@ -32,6 +32,7 @@ export { TOO_LARGE } from "./index/apply/apply-transactions.ts";
 export { IndexStore } from "./index/index-store.ts";
 export { checkRows } from "./index/inspect/check-rows.ts";
 export { diffIndexes } from "./index/inspect/diff-indexes.ts";
+export { indexReader } from "./index/rows/index-rows.ts";
 export { countBuckets, findState, listDocuments, measureRows } from "./index/inspect/list-rows.ts";
 export { fileReader, openIndex } from "./index/local-index.ts";
 export { digestIndex } from "./index/read/digest.ts";

@@ -7,7 +7,7 @@ import tempfile
 import plyvel
 
 import bounds
-from rows import number, outcomes_in, problem, sealed, state
+from rows import joined, number, outcomes_in, problem, sealed, state
 
 LATER = ("superseded", "sweep", "cleaned", "pruned")
 
@@ -22,6 +22,7 @@ def read_index(folder):
 
 def differences(fold, rows):
     """Returns a sentence for each difference, and the number of rows that history bounds removed."""
+    rows = joined(rows)
     wrong = [f"{_named(key)}: {why}" for key, value in rows.items() if (why := problem(key, value)) is not None]
     # Which outcomes share a row differs between nodes.
     rows = {key: value for key, value in rows.items() if key[:1] != b"t"} | outcomes_in(rows)

@@ -6,7 +6,7 @@ import json
 from crc32c import crc32c
 
 
-INDEX_VERSION = 2
+INDEX_VERSION = 3
 
 
 def number(value):
@@ -80,6 +80,28 @@ def is_deletion(value):
     return value[5] == 1
 
 
+MIN_SEPARATED = 100
+
+
+def joined(rows):
+    """Returns the rows with each document in the row of its version. What is not as described stays as it is."""
+    contents = {key: value for key, value in rows.items() if key[:1] == b"w"}
+    found = {key: value for key, value in rows.items() if key[:1] not in b"wy"}
+    for key, value in found.items():
+        if key[:1] not in b"ch" or len(value) != 35 or value[5] != 2:
+            if key[:1] in b"ch" and len(value) - 22 >= MIN_SEPARATED:
+                raise ValueError("a document has no row of its own")
+            continue
+        own = key[1:-8] if key[:1] == b"h" else key[1:]
+        content = contents.pop(b"w" + number(version_revision(value)) + own, b"")
+        if version_sum(value) == checksum(own, value[5:]) and len(content) == from_sevens(value[22:30]) >= MIN_SEPARATED:
+            found[key] = value[30:35] + b"\0" + value[6:22] + content
+    for key, value in rows.items():
+        if key[:1] == b"y" and not is_sealed(key, value):
+            raise ValueError("the checksum of an erasure is wrong")
+    return found | contents
+
+
 def problem(key, value):
     """Returns the error in a single row, or None."""
     kind = key[:1]
@@ -136,6 +158,7 @@ def state(value):
 
 def digest(rows, log_id, tx_id):
     """Returns the digest of an index."""
+    rows = joined(rows)
     versions = []
     for key, value in rows.items():
         if key[:1] in b"cdh":

@@ -1,5 +1,5 @@
 import { CairnError, isCairnError, levelProvider } from "@cairn/kv";
-import { checkRows, findState, rowName, verifyRestored } from "@cairn/engine";
+import { checkRows, findState, indexReader, rowName, verifyRestored } from "@cairn/engine";
 import { formatNumberOf } from "@cairn/text";
 import { command } from "../options/command.ts";
 import { countValue } from "../options/option-specs.ts";
@@ -74,7 +74,7 @@ async function checkContent(run: DbRun, copy: DbCopy, onProblem: OnProblem): Pro
       for await (const page of reader.range({})) rows += page.length;
       return { rows, documents: 0, txId: null, logId: null };
     }
-    const problems = checkRows(reader, state);
+    const problems = checkRows(indexReader(reader), state);
     let step = await problems.next();
     for (; step.done !== true; step = await problems.next())
       await onProblem({ key: rowName(step.value.key), problem: step.value.problem });

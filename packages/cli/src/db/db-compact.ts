@@ -2,7 +2,7 @@ import { randomBytes } from "node:crypto";
 import { rename, rm } from "node:fs/promises";
 import { dirname, join, resolve } from "node:path";
 import { CairnError, diskError, isCairnError, type KvReader, type KvStore, levelProvider } from "@cairn/kv";
-import { digestIndex, findState, requireEmpty } from "@cairn/engine";
+import { digestIndex, findState, indexReader, requireEmpty } from "@cairn/engine";
 import { formatBytes, formatNumberOf } from "@cairn/text";
 import { command } from "../options/command.ts";
 import { OUTPUT } from "../options/option-specs.ts";
@@ -78,7 +78,7 @@ async function copyRows(from: KvReader, to: KvStore): Promise<number> {
 
 async function sameContent(before: KvReader, after: KvReader, source: string): Promise<string | null> {
   if ((await findState(before)) === undefined) return null;
-  const [found, wanted] = [await digestIndex(after), await digestIndex(before)];
+  const [found, wanted] = [await digestIndex(indexReader(after)), await digestIndex(indexReader(before))];
   if (found !== undefined && found.digest === wanted?.digest) return found.digest;
   throw new CairnError(
     "INDEX_CORRUPT",

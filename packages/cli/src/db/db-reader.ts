@@ -8,14 +8,14 @@ import {
   levelProvider,
   liveTableBounds,
 } from "@cairn/kv";
-import { findState, rowName } from "@cairn/engine";
+import { findState, indexReader, rowName } from "@cairn/engine";
 import { formatCount } from "@cairn/text";
 import { copyDb, type DbCopy, type DbRun } from "./db-copy.ts";
 
 interface OpenedDb {
   readonly copy: DbCopy;
   readonly kv: KvStore;
-  /** The same database; its range reads show their progress and end when the command is interrupted. */
+  /** The same database, row by row; its range reads show their progress and end when the command is interrupted. */
   readonly reader: KvReader;
 }
 
@@ -26,14 +26,14 @@ export async function openDb(run: DbRun, place: string | undefined): Promise<Ope
   return { copy, ...(await openCopy(run, copy)) };
 }
 
-/** Like {@link openDb}. Throws `INDEX_VERSION` for another version, and `INDEX_CORRUPT` if this is not an index. */
+/** Like {@link openDb}, but the reader joins versions with their documents. Throws `INDEX_VERSION` for another version, and `INDEX_CORRUPT` if this is not an index. */
 export async function openIndexOf(
   run: DbRun,
   place: string | undefined,
 ): Promise<OpenedDb & { readonly state: NonNullable<Awaited<ReturnType<typeof findState>>> }> {
   const db = await openDb(run, place);
   const state = await findState(db.reader);
-  if (state !== undefined) return { ...db, state };
+  if (state !== undefined) return { ...db, reader: indexReader(db.reader), state };
   const { source } = db.copy;
   throw new CairnError(
     "INDEX_CORRUPT",

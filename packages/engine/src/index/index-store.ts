@@ -29,6 +29,7 @@ import { EvictionPurge, type PurgeReport } from "./purge/eviction-purge.ts";
 import { FieldUpkeep } from "./fields/field-builds.ts";
 import { readTxOutcome } from "./read/outcome-reads.ts";
 import { encodeState, type IndexState, readState } from "./rows/index-state.ts";
+import { indexRows } from "./rows/index-rows.ts";
 import { STATE_ROW_KEY, submissionRowKey } from "./rows/row-keys.ts";
 import { decodeSubmission } from "./rows/row-values.ts";
 
@@ -104,7 +105,8 @@ export class IndexStore {
    * Opens the index in `kv`; `empty` is the state of the log's empty index. Throws `INDEX_VERSION` or `INDEX_CORRUPT`,
    * after closing `kv`. `remembered` is as in {@link applyMessages}.
    */
-  static async open(kv: KvStore, empty: IndexState, remembered?: number): Promise<IndexStore> {
+  static async open(store: KvStore, empty: IndexState, remembered?: number): Promise<IndexStore> {
+    const kv = indexRows(store);
     try {
       const stored = await readState(kv);
       const absent = stored === undefined ? new AbsentRows() : undefined;

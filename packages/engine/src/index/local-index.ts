@@ -10,6 +10,7 @@ import {
 } from "@cairn/kv";
 import { ChainWindow } from "./chains/chain-window.ts";
 import { type IndexState, prefixInState, readState, type StatePrefix } from "./rows/index-state.ts";
+import { indexRows } from "./rows/index-rows.ts";
 import { STATE_ROW_KEY } from "./rows/row-keys.ts";
 
 /** An open store and the state of its index, which is undefined if the store is empty. */
@@ -24,7 +25,7 @@ export async function openIndex(
   dir: string,
   opening?: KvOpening,
 ): Promise<OpenedIndex> {
-  const kv = await provider.open(dir, opening);
+  const kv = indexRows(await provider.open(dir, opening));
   try {
     const state = await readState(kv);
     // This also checks that the chains of the index are intact.

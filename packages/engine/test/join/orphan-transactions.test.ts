@@ -6,6 +6,7 @@ import fc from "fast-check";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import type { Transaction } from "@cairn/client";
 import { IndexStore } from "../../src/index/index-store.ts";
+import { indexRows } from "../../src/index/rows/index-rows.ts";
 import { type IndexState, readState, emptyState } from "../../src/index/rows/index-state.ts";
 import { sharedOf } from "../../src/join/common-history.ts";
 import { commonWithLog } from "../../src/join/common-history.ts";
@@ -34,7 +35,7 @@ function messagesOf(transactions: readonly Transaction[], from = 2, time = 1_000
 const first: LogMessage = { position: 1, time: 1, payload: encodeBirthRecord(birth) };
 
 async function indexOf(messages: readonly LogMessage[]): Promise<{ kv: KvStore; state: IndexState }> {
-  const kv = await memoryProvider().open(path.join(folder, String((counter += 1))));
+  const kv = indexRows(await memoryProvider().open(path.join(folder, String((counter += 1)))));
   const identity = { id: "log-1", name: "cairn", bounds: { first: 1, last: 1 }, birth };
   await (await IndexStore.open(kv, emptyState(identity))).apply(messages);
   const state = await readState(kv);

@@ -1,4 +1,5 @@
 import type { KvOperation, KvReader, KvValue } from "@cairn/kv";
+import { headsOf } from "../rows/index-rows.ts";
 import { ROW } from "../rows/row-keys.ts";
 
 /** The kinds of rows that are looked up by keys from messages. Most of these rows do not exist in a growing index. */
@@ -27,6 +28,10 @@ export class AbsentRows {
 
   /** Returns a reader of the same rows that does not look up absent ones. */
   reader(kv: KvReader): KvReader {
+    return { ...this.#reader(kv), heads: this.#reader(headsOf(kv)) } as KvReader;
+  }
+
+  #reader(kv: KvReader): KvReader {
     const get = (key: Uint8Array): KvValue => (this.#isAbsent(key) ? undefined : kv.get(key));
     const getMany = async (keys: readonly Uint8Array[]): Promise<(Uint8Array | undefined)[]> => {
       const places: number[] = [];

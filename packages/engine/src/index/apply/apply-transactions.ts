@@ -22,7 +22,12 @@ import { OutcomeBatch } from "../rows/outcome-rows.ts";
 import type { AppliedTransaction } from "./recent-outcomes.ts";
 import { STATE_ROW_KEY, transactionRowKey } from "../rows/row-keys.ts";
 import { committedText, encodeOutcome, type OutcomeKind } from "../rows/row-values.ts";
-import { versionValueDocument, versionValueRevision } from "../rows/version-values.ts";
+import {
+  headLength,
+  versionValueDocument,
+  versionValueRevision,
+  withDocument,
+} from "../rows/version-values.ts";
 import { REMEMBERED_TRANSACTIONS } from "@cairn/client/protocol";
 import { Submissions } from "./submissions.ts";
 
@@ -223,7 +228,7 @@ function exceeds(
   keys.delete(undefined);
   if (keys.size <= 1) return false;
   let bytes = 0;
-  for (const key of keys) bytes += key?.document?.length ?? 0;
+  for (const key of keys) if (key?.document !== undefined) bytes += headLength(key.document);
   return bytes > MAX_TRANSACTION_BYTES;
 }
 
@@ -308,7 +313,8 @@ function applyOperations({ ops, header }: LoggedTransaction, context: Context): 
   policies?.take(ops, txId, time);
   if (queues === undefined || plan === undefined) return { kind: "committed", text: header, replaced };
   for (const [at, { to, from }] of plan.writes) {
-    const document = from?.document === undefined ? ops[at]?.document : versionValueDocument(from.document);
+    const document =
+      from?.document === undefined ? ops[at]?.document : versionValueDocument(withDocument(from.document));
     if (from !== undefined) keys.delete(from, txId, time);
     if (document !== undefined) keys.put(to, txId, time, document);
   }

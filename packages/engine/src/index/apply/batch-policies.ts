@@ -17,6 +17,7 @@ import {
 } from "../policies/active-policies.ts";
 import { Expiry, readScan, type Scanned } from "./expiry.ts";
 import { parseDocumentRowKey } from "../rows/row-keys.ts";
+import { withDocument } from "../rows/version-values.ts";
 import { documentTexts, fieldTexts } from "../fields/field-texts.ts";
 
 /** The parts of a batch other than its own documents: events, and the effects of policies. */
@@ -244,10 +245,10 @@ export class BatchPolicies {
     for (const { bucket, rowKey, before, document, written, ahead } of this.#keys.all) {
       const indexes = before === document ? undefined : indexed.get(bucket.name);
       if (indexes === undefined) continue;
-      const old = fieldTexts(before, indexes);
+      const old = fieldTexts(before && withDocument(before), indexes);
       // If a batch contains several documents for a key, the last one may belong to an aborted transaction.
       const made = document !== undefined && ahead?.written === written ? ahead?.rows : undefined;
-      const now = made === undefined ? fieldTexts(document, indexes) : undefined;
+      const now = made === undefined ? fieldTexts(document && withDocument(document), indexes) : undefined;
       for (const [at, index] of indexes.entries()) {
         const built = builds.size === 0 ? undefined : builds.get(index.id);
         if (built !== undefined && Buffer.compare(rowKey, built) > 0) continue;

@@ -20,6 +20,8 @@ import {
   versionValueRevision,
   versionValueTime,
   checkedVersion,
+  headLength,
+  withDocument,
 } from "../rows/version-values.ts";
 import { RowQueue } from "./row-queue.ts";
 import type { StatePolicies } from "../rows/index-state.ts";
@@ -134,7 +136,7 @@ export class Expiry {
       this.from = due;
       const key = this.#stateOf(row[0]);
       if (!key.isLoaded) yield;
-      bytes += key.document?.length ?? 0;
+      if (key.document !== undefined) bytes += headLength(key.document);
       if (!this.#isDue(key, decodeNumber(...row), time)) continue;
       this.#keys.delete(key, txId, time);
       const expired = expiredRowKey(txId, key.rowKey);
@@ -152,7 +154,7 @@ export class Expiry {
     const rule = this.#rules.get(bucket.name);
     if (rule === undefined || document === undefined || versionValueRevision(document) !== revision)
       return false;
-    const json = versionValueJson(document);
+    const json = versionValueJson(withDocument(document));
     return json !== undefined && versionValueTime(document) + rule.after <= time && appliesTo(rule, json);
   }
 

@@ -4,6 +4,7 @@ import type { TxId } from "@cairn/client";
 import type { ActivePolicies, Bound } from "../policies/active-policies.ts";
 import { OTHER_BUCKETS } from "../../policies/policy-problems.ts";
 import { allRows, firstRow } from "../rows/row-cursor.ts";
+import { headsOf } from "../rows/index-rows.ts";
 import type { IndexState } from "../rows/index-state.ts";
 import {
   keysPerRead,
@@ -18,9 +19,8 @@ import {
   versionStem,
 } from "../rows/row-keys.ts";
 import {
-  checkedVersion,
+  checkedHead,
   readAllNewest,
-  type VersionValue,
   versionValueRevision,
   versionValueTime,
 } from "../rows/version-values.ts";
@@ -145,7 +145,7 @@ class Sweep {
     now: SweepingTransaction,
     { sweep, largest }: Pick<IndexState, "sweep" | "largest">,
   ) {
-    this.#reader = reader;
+    this.#reader = headsOf(reader);
     this.#now = now;
     this.#perRead = keysPerRead(largest);
     this.#resume = sweep;
@@ -201,7 +201,7 @@ class Sweep {
         key.newer = await this.#superseding(versionKey);
       }
       key.seen += 1;
-      const written = writtenBy(checkedVersion(versionKey, value));
+      const written = writtenBy(checkedHead(versionKey, value));
       if (key.newer === undefined || !this.#isBeyond(bound, key.seen, key.newer)) {
         key.newer = written;
         continue;
@@ -230,7 +230,7 @@ class Sweep {
   #remove(rows: readonly KvRow[], bucket: string, newer: Written): void {
     const { versions, floors } = this.swept;
     for (const [key, value] of rows) {
-      checkedVersion(key, value);
+      checkedHead(key, value);
       versions.push(key);
     }
     const newest = versionRevision((rows[0] as KvRow)[0]);
@@ -268,7 +268,7 @@ class Sweep {
       stem = versionStem(key);
       // A version is superseded later than it was written, so the superseding write of a version that is younger than
       // the bound need not be looked up.
-      if (!this.#isBeyond(bound, 1, writtenBy(checkedVersion(key, value)))) continue;
+      if (!this.#isBeyond(bound, 1, writtenBy(checkedHead(key, value)))) continue;
       places.push(at);
       rowKeys.push(Buffer.concat([Buffer.from([ROW.document]), stem]));
     }
@@ -286,7 +286,7 @@ class Sweep {
     const rowKey = Buffer.concat([Buffer.from([ROW.document]), versionStem(versionKey)]);
     const lt = versionRowKey(rowKey, Number.MAX_SAFE_INTEGER);
     const newer = await firstRow(this.#reader, { gt: versionKey, lt });
-    if (newer !== undefined) return writtenBy(checkedVersion(...newer));
+    if (newer !== undefined) return writtenBy(checkedHead(...newer));
     const [newest] = await readAllNewest(this.#reader, [rowKey]);
     return newest && writtenBy(newest);
   }
@@ -302,7 +302,7 @@ class Sweep {
     let isDone = false;
     for await (const rows of this.#reader.range({ gte, lte: newest, limit: left + 1 })) {
       for (const [key, value] of rows) {
-        checkedVersion(key, value);
+        checkedHead(key, value);
         // This version superseded the previous one.
         if (versions.length > known) floor = Math.max(floor, versionRevision(key));
         if (left === 0) break;
@@ -322,7 +322,7 @@ class Sweep {
   async #tombstones({ bound: { age } }: Segment, rows: readonly KvRow[]): Promise<Page> {
     this.budget -= rows.length;
     const old = rows.filter(([key, value]) => {
-      const written = writtenBy(checkedVersion(key, value));
+      const written = writtenBy(checkedHead(key, value));
       return this.#isOld(written) && written.time + age <= this.#now.time;
     });
     for (let from = 0; from < old.length; from += this.#perRead) {
@@ -346,7 +346,7 @@ interface Page {
   readonly isJump: boolean;
 }
 
-function writtenBy(value: VersionValue): Written {
+function writtenBy(value: Uint8Array): Written {
   return { revision: versionValueRevision(value), time: versionValueTime(value) };
 }
 

@@ -1,22 +1,30 @@
-import type { KvOperation, KvReader } from "@cairn/kv";
+import type { KvReader } from "@cairn/kv";
 import type { TxId } from "@cairn/client";
 import type { LoggedOperation } from "../../transactions/transaction-codec.ts";
 import type { RowsAhead } from "../fields/field-changes.ts";
 import type { IndexState } from "../rows/index-state.ts";
 import { readRows } from "../rows/row-cursor.ts";
+import { activePolicies } from "../policies/active-policies.ts";
+import { headsOf, type RowChange } from "../rows/index-rows.ts";
 import {
   keysPerRead,
   asKind,
+  contentRowKey,
   counterRowKey,
   documentRowKey,
   evictionRowKey,
   ROW,
   versionRowKey,
 } from "../rows/row-keys.ts";
+import { erasureOf } from "../rows/purge-row.ts";
 import { decodeCounters, encodeCounters, encodeNumber } from "../rows/row-values.ts";
 import {
   checkedVersion,
   encodeVersion,
+  checkedHead,
+  hasContentRow,
+  headLength,
+  type VersionHead,
   type VersionValue,
   versionValueRevision,
   storedSum,
@@ -42,15 +50,19 @@ export interface KeyState {
   readonly bucket: BucketState;
   readonly rowKey: Buffer;
   /** Dependent rows change only if the document has, and a row that was never written need not be removed. */
-  before: VersionValue | undefined;
+  before: VersionValue | VersionHead | undefined;
   /** The current value within the batch. A key has a document, a tombstone or neither, but never both. */
-  document: VersionValue | undefined;
+  document: VersionValue | VersionHead | undefined;
   tombstone: VersionValue | undefined;
   /** The JSON of the last document that was put, taken from its message. */
   written: Uint8Array | undefined;
   ahead: RowsAhead | undefined;
   /** True if the store has a tombstone row, which must be removed when the key no longer has a tombstone. */
   storedTombstone: boolean;
+  /** The transaction that evicted the key. */
+  evicted: TxId | undefined;
+  /** True if the document that the store has becomes an older version. */
+  isKept: boolean;
   isLoaded: boolean;
   changed: boolean;
 }
@@ -64,7 +76,7 @@ export class KeyStates {
   /** The numbers of keys and buckets whose rows have been read. */
   #loadedKeys = 0;
   #loadedBuckets = 0;
-  readonly #rows: KvOperation[] = [];
+  readonly #rows: RowChange[] = [];
   /** The number of current documents of all buckets. */
   documents: number;
   /** The number of bytes of the largest value that a document's row may have. */
@@ -73,7 +85,12 @@ export class KeyStates {
   written = 0;
   evicts = false;
 
-  constructor({ documents, largest }: Pick<IndexState, "documents" | "largest">, reader: KvReader) {
+  /** Returns whether the present documents of a bucket are needed, and not only their revisions and lengths. */
+  readonly #needsDocuments: (bucket: string) => boolean;
+
+  constructor(before: IndexState, reader: KvReader) {
+    const { documents, largest } = before;
+    this.#needsDocuments = needsDocuments(before);
     this.reader = reader;
     this.documents = documents;
     this.largest = largest;
@@ -178,7 +195,7 @@ export class KeyStates {
       await this.#read(keys, unread);
       unread = [];
       for (const { document } of keys) {
-        bytes += this.#loadedKeys < of ? (document?.length ?? 0) : 0;
+        bytes += this.#loadedKeys < of && document !== undefined ? headLength(document) : 0;
         if (bytes > most) return this.#loadedKeys;
         this.#loadedKeys += 1;
       }
@@ -188,9 +205,11 @@ export class KeyStates {
 
   async #read(keys: readonly KeyState[], buckets: readonly BucketState[]): Promise<void> {
     const counters = buckets.map(({ name }) => counterRowKey(name));
-    const values = await readRows(this.reader, [...keys.map(({ rowKey }) => rowKey), ...counters]);
+    const rowKeys = [...keys.map(({ rowKey }) => rowKey), ...counters];
+    const isWhole = keys.some(({ bucket }) => this.#needsDocuments(bucket.name));
+    const values = await readRows(isWhole ? this.reader : headsOf(this.reader), rowKeys);
     for (const [index, key] of keys.entries()) {
-      key.document = checkedVersion(key.rowKey, values[index]);
+      key.document = checkedHead(key.rowKey, values[index]);
       key.before = key.document;
       key.isLoaded = true;
     }
@@ -235,12 +254,13 @@ export class KeyStates {
   evict(key: KeyState, txId: TxId, time: number, hasOnlyVersions = false): void {
     if (key.document === undefined && key.tombstone === undefined && !hasOnlyVersions) return;
     this.drop(key);
+    key.evicted = txId;
     this.evicts = true;
     const eviction = evictionRowKey(txId, key.rowKey);
     this.#rows.push({ type: "put", key: eviction, value: encodeNumber(eviction, time) });
   }
 
-  rows(): KvOperation[] {
+  rows(): RowChange[] {
     for (const key of this.all) if (key.changed) this.#writeKey(key);
     for (const bucket of this.#buckets.values()) {
       if (!bucket.changed) continue;
@@ -256,11 +276,12 @@ export class KeyStates {
   }
 
   #writeKey(key: KeyState): void {
-    if (key.document !== undefined) {
-      this.#rows.push({ type: "put", key: key.rowKey, value: key.document });
-    } else if (key.before !== undefined) {
-      this.#rows.push({ type: "del", key: key.rowKey });
-    }
+    const { before, document, rowKey } = key;
+    if (document !== undefined) {
+      const change = { type: "put", key: rowKey, value: document } as const;
+      this.#rows.push(document === before ? { ...change, isStored: true } : change);
+    } else if (before !== undefined) this.#rows.push({ type: "del", key: rowKey });
+    if (before !== undefined && before !== document && !key.isKept) this.#removeContent(key, before);
     if (key.tombstone !== undefined) {
       this.#rows.push({ type: "put", key: asKind(key.rowKey, ROW.tombstone), value: key.tombstone });
     } else if (key.storedTombstone) {
@@ -268,12 +289,32 @@ export class KeyStates {
     }
   }
 
-  #supersede({ bucket, rowKey, document, tombstone }: KeyState): void {
+  /** Removes the document of a version that no row has any more. */
+  #removeContent({ rowKey, evicted }: KeyState, version: VersionValue | VersionHead): void {
+    if (!hasContentRow(version)) return;
+    this.#rows.push({ type: "del", key: contentRowKey(rowKey, versionValueRevision(version)) });
+    const erasure = evicted === undefined ? undefined : erasureOf(evicted, [rowKey, version]);
+    if (erasure !== undefined) this.#rows.push(erasure);
+  }
+
+  #supersede(key: KeyState): void {
+    const { bucket, rowKey, document, tombstone } = key;
     const value = document ?? tombstone;
     if (value === undefined) return;
     bucket.superseded += 1;
-    this.#rows.push({ type: "put", key: versionRowKey(rowKey, versionValueRevision(value)), value });
+    const change = { type: "put", key: versionRowKey(rowKey, versionValueRevision(value)), value } as const;
+    if (value !== key.before) return void this.#rows.push(change);
+    key.isKept = true;
+    this.#rows.push({ ...change, isStored: true });
   }
+}
+
+/** Indexed fields and expiry look at present documents, and a queue moves them. */
+function needsDocuments(before: IndexState): (bucket: string) => boolean {
+  if (before.policies === undefined) return () => false;
+  const { indexed, expire } = activePolicies(before);
+  const { queues = {} } = before.policies.value;
+  return (bucket) => indexed.has(bucket) || expire.has(bucket) || Object.hasOwn(queues, bucket);
 }
 
 const NO_LIMIT = { most: Infinity, of: 0 };
@@ -305,6 +346,8 @@ function emptyKeyState(bucket: BucketState, rowKey: Buffer): KeyState {
     written: undefined,
     ahead: undefined,
     storedTombstone: false,
+    isKept: false,
+    evicted: undefined,
     isLoaded: false,
     changed: false,
   };

@@ -5,7 +5,9 @@ import {
   parseDocumentRowKey,
   ROW,
   STATE_ROW_KEY,
+  parseNumberedStem,
   rowTxId,
+  versionRowKey,
   versionStem,
   ID_BYTES,
   counterRowKey,
@@ -15,7 +17,7 @@ import {
 import { kindName } from "../rows/row-names.ts";
 import { isSealed, unusableIndex } from "../rows/row-checksum.ts";
 import { decodeCounters } from "../rows/row-values.ts";
-import { checkedVersion, decodeVersion, isVersionOf } from "../rows/version-values.ts";
+import { checkedVersion, decodeVersion, isVersionOf, versionValueRevision } from "../rows/version-values.ts";
 import { decodePlace, decodeShard, openRowShard, shardNumber } from "../rows/queue-rows.ts";
 import { madeOnce } from "@cairn/text";
 import { readOutcomes } from "../rows/outcome-rows.ts";
@@ -45,6 +47,8 @@ export async function* checkRows(
     // The documents of all tombstones in a page are read at once.
     const tombstones = page.filter(([key]) => key[0] === ROW.tombstone).map(([key]) => key);
     const both = await reader.getMany(tombstones.map((key) => asKind(key, ROW.document)));
+    for await (const key of unusedContents(reader, page))
+      yield { key, problem: "no version has its document" };
     for (const [at, document] of both.entries()) {
       const key = tombstones[at];
       if (document !== undefined && key !== undefined) {
@@ -101,6 +105,7 @@ function judgeRow(
     }
     case ROW.field:
     case ROW.fieldRemoval:
+    case ROW.content:
       return undefined;
     default:
       if (kindName(key[0]) === undefined) return "its kind is unknown to this version";
@@ -119,6 +124,18 @@ function judgeVersion(key: Uint8Array, value: Uint8Array, { txId }: IndexState):
   } catch (error) {
     if (!(error instanceof SyntaxError)) throw error;
     return `its document is not JSON: ${error.message}`;
+  }
+}
+
+/** Yields the keys of documents in a page that belong to no version: neither the newest one nor an older one. */
+async function* unusedContents(reader: KvReader, page: readonly KvRow[]): AsyncGenerator<Uint8Array, void> {
+  for (const [key] of page) {
+    if (key[0] !== ROW.content) continue;
+    const { number: revision, stem } = parseNumberedStem(key);
+    const rowKey = Buffer.concat([Buffer.from([ROW.document]), stem]);
+    const newest = await reader.get(rowKey);
+    if (newest !== undefined && versionValueRevision(newest) === revision) continue;
+    if ((await reader.get(versionRowKey(rowKey, revision))) === undefined) yield key;
   }
 }
 

@@ -1,7 +1,8 @@
 import type { KvOperation, KvRange, KvReader, KvRow, KvStore } from "@cairn/kv";
 import type { TxId } from "@cairn/client";
 import { encodeState, type IndexState, readState } from "../rows/index-state.ts";
-import { evictionsAfter } from "../rows/purge-row.ts";
+import { headsOf } from "../rows/index-rows.ts";
+import { erasureOf, evictionsAfter } from "../rows/purge-row.ts";
 import { allRows } from "../rows/row-cursor.ts";
 import { unsealed } from "../rows/row-checksum.ts";
 import { parseNumberedStem, ROW, STATE_ROW_KEY, versionRange, versionStem } from "../rows/row-keys.ts";
@@ -18,8 +19,12 @@ export async function removeEvicted(kv: KvStore, before: IndexState): Promise<In
   const state: IndexState = { ...before, evicting: undefined };
   let rows: KvOperation[] = [];
   for (const stem of await evictedStems(kv, state.txId)) {
-    for await (const page of kv.range(versionRange(stem))) {
-      for (const [key] of page) rows.push({ type: "del", key });
+    for await (const page of headsOf(kv).range(versionRange(stem))) {
+      for (const row of page) {
+        rows.push({ type: "del", key: row[0] });
+        const erasure = erasureOf(state.txId, row);
+        if (erasure !== undefined) rows.push(erasure);
+      }
       if (rows.length < ROWS_AT_ONCE) continue;
       await kv.batch(rows);
       rows = [];

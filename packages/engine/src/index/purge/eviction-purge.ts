@@ -1,5 +1,6 @@
 import {
   systemClock,
+  type KvOperation,
   type KvPurge,
   type KvPurged,
   type KvPurging,
@@ -9,10 +10,17 @@ import {
 } from "@cairn/kv";
 import type { TxId } from "@cairn/client";
 import type { IndexState } from "../rows/index-state.ts";
-import { evictionsAfter, type PurgeMark, purgeRow, readPurgeMarks } from "../rows/purge-row.ts";
+import { erasuresUpTo, evictionsAfter, type PurgeMark, purgeRow, readPurgeMarks } from "../rows/purge-row.ts";
 import { allRows } from "../rows/row-cursor.ts";
 import { unsealed } from "../rows/row-checksum.ts";
-import { parseNumberedStem, parseStem, partEnd, ROW, versionRange } from "../rows/row-keys.ts";
+import {
+  erasedContentKey,
+  parseNumberedStem,
+  parseStem,
+  partEnd,
+  ROW,
+  versionRange,
+} from "../rows/row-keys.ts";
 import { evictedStems } from "./evicted-versions.ts";
 import { fieldKey, fieldKeyRest } from "../rows/field-row-keys.ts";
 
@@ -88,7 +96,31 @@ export class EvictionPurge {
       evicted.length > MAX_EVICTIONS ? evicted.filter(({ number }) => number < last.number) : evicted;
     const txId = whole.at(-1)?.number ?? last.number;
     const stems = whole.length > 0 ? whole.map(({ stem }) => stem) : await evictedStems(this.#kv, txId);
-    return { txId, purge: this.#kv.purge(evictedRanges(stems, state)) };
+    const ranges = [...evictedRanges(stems, state), ...(await this.#erasedRanges(txId))];
+    return { txId, purge: this.#kv.purge(ranges) };
+  }
+
+  /** Returns the ranges of documents that evictions up to `txId` removed; the last one includes those beyond the limit. */
+  async #erasedRanges(txId: TxId): Promise<KvPurgeRange[]> {
+    const ranges: KvPurgeRange[] = [];
+    for await (const rows of this.#kv.range(erasuresUpTo(txId))) {
+      for (const [key, value] of rows) {
+        unsealed(key, value);
+        const gte = erasedContentKey(key);
+        const lt = Buffer.concat([gte, AFTER]);
+        const last = ranges.at(-1);
+        if (last === undefined || ranges.length < MAX_EVICTIONS) ranges.push({ gte, lt });
+        else ranges[ranges.length - 1] = spanOf(last, { gte, lt });
+      }
+    }
+    return ranges;
+  }
+
+  async #forgetErasures(txId: TxId): Promise<void> {
+    for await (const rows of this.#kv.range(erasuresUpTo(txId))) {
+      const removed = rows.map(([key]): KvOperation => ({ type: "del", key }));
+      await this.#writing.run(async () => await this.#kv.batch(removed));
+    }
   }
 
   /** Returns the reason why the purge is blocked; undefined once the purge is done and recorded. */
@@ -100,6 +132,7 @@ export class EvictionPurge {
     if (purged === "unfinished" || purged === "read") return purged;
     const mark = { txId, at: systemClock.now(), ...(purged === "named" ? { named: true as const } : {}) };
     await this.#record([...(this.#marks ?? []), mark]);
+    await this.#forgetErasures(txId);
     this.#begun = undefined;
     return undefined;
   }
@@ -121,8 +154,14 @@ export class EvictionPurge {
 
 const AFTER = Buffer.from([0]);
 
+function spanOf(one: KvPurgeRange, other: KvPurgeRange): KvPurgeRange {
+  const isFirst = Buffer.compare(one.gte, other.gte) <= 0;
+  const isLast = Buffer.compare(one.lt, other.lt) >= 0;
+  return { gte: isFirst ? one.gte : other.gte, lt: isLast ? one.lt : other.lt };
+}
+
 /**
- * Returns the key ranges in which the files may hold evicted content of `stems`: documents, versions and, because
+ * Returns the key ranges in which the files may hold evicted content of `stems`: document rows, versions and, because
  * earlier values are unknown, all rows of the bucket's indexed fields and of removed ones. Other rows about an eviction
  * contain only its key.
  */

@@ -2,6 +2,7 @@ import type { KvRange, KvReader } from "@cairn/kv";
 import type { TxId } from "@cairn/client";
 import { fieldTexts } from "../fields/field-texts.ts";
 import { fieldRowDocument, fieldRowKey, fieldValuePrefix } from "../rows/field-row-keys.ts";
+import { headsOf } from "../rows/index-rows.ts";
 import { asKind, parseDocumentRowKey, ROW } from "../rows/row-keys.ts";
 import { merged } from "../rows/row-cursor.ts";
 import { checkedVersion, type VersionValue } from "../rows/version-values.ts";
@@ -144,7 +145,8 @@ async function* allKeys({ reader, range }: FieldList): Keys {
   const { gte, lt } = documentRows(range);
   for (const kind of [ROW.document, ROW.tombstone]) {
     const rows = { gte: asKind(gte, kind), lt: asKind(lt, kind) };
-    for await (const page of reader.range(rows)) yield page.map(([key]) => asKind(key, ROW.document));
+    for await (const page of headsOf(reader).range(rows))
+      yield page.map(([key]) => asKind(key, ROW.document));
   }
 }
 

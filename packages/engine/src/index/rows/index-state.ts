@@ -12,7 +12,7 @@ import type { LogIdentity } from "../../log/log-identity.ts";
  * checkpoint of this version or from the log. Raise the version whenever the same log would result in different rows.
  * docs/internals/index-format.md describes the rows.
  */
-export const INDEX_VERSION = 2;
+export const INDEX_VERSION = 3;
 
 const Id = z.int().min(0);
 

@@ -28,7 +28,9 @@ export const ROW = {
   shard: 0x73, // s: queue, shard; its state and counts
   transaction: 0x74, // t: tx-id; its outcome
   fieldCount: 0x76, // v: index, value; number of documents that have it
+  content: 0x77, // w: revision, stem; the document of a version
   eviction: 0x78, // x: tx-id, then the stem that was evicted
+  erasure: 0x79, // y: tx-id of an eviction, then the rest of the key of a content that it removed
   fieldRemoval: 0x7a, // z: index; its rows are being removed
 } as const;
 
@@ -94,6 +96,17 @@ export function versionRowKey(rowKey: Uint8Array, revision: TxId): Buffer {
   return key;
 }
 
+/** Returns the key of the row with the document of a version, given the key of its document or version row. */
+export function contentRowKey(rowKey: Uint8Array, revision: TxId): Buffer {
+  const end = rowKey[0] === ROW.version ? rowKey.length - ID_BYTES : rowKey.length;
+  return numberedStemKey(ROW.content, revision, rowKey.subarray(0, end));
+}
+
+/** Returns the key of the row that remembers, until it is purged, that eviction `txId` removed a content. */
+export function erasureRowKey(txId: TxId, contentKey: Uint8Array): Buffer {
+  return numberedStemKey(ROW.erasure, txId, contentKey);
+}
+
 /** Returns the revision at the end of a version row's key. */
 export function versionRevision(versionKey: Uint8Array): TxId {
   return readId(versionKey, versionKey.length - ID_BYTES);
@@ -125,6 +138,11 @@ export function transactionRowKey(txId: TxId): Buffer {
 /** Returns the tx-id that follows the kind in a row's key. */
 export function rowTxId(key: Uint8Array): TxId {
   return readId(key, 1);
+}
+
+/** Returns the key of the content that an erasure row names. */
+export function erasedContentKey(erasureKey: Uint8Array): Buffer {
+  return Buffer.concat([Buffer.from([ROW.content]), erasureKey.subarray(1 + ID_BYTES)]);
 }
 
 export function evictionRowKey(txId: TxId, rowKey: Uint8Array): Buffer {

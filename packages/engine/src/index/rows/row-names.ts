@@ -17,6 +17,8 @@ const STEM_AT = new Map<number, number>([
   [ROW.due, 9],
   [ROW.expired, 9],
   [ROW.eviction, 9],
+  [ROW.content, 9],
+  [ROW.erasure, 17],
 ]);
 
 /** The kinds whose key begins with a number: a tx-id, or a time (ms since 1970). */
@@ -28,6 +30,8 @@ const NUMBERED = new Set<number>([
   ROW.eviction,
   ROW.link,
   ROW.chainEntries,
+  ROW.content,
+  ROW.erasure,
 ]);
 
 /** Returns the name of a kind, such as `document` or `transaction`; undefined for a byte that is not a kind. */

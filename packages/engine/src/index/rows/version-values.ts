@@ -12,9 +12,12 @@ import { textOf } from "./row-values.ts";
  */
 
 declare const CHECKED: unique symbol;
+declare const HEAD: unique symbol;
 
 /** A value that was encoded here or passed its checksum. Only such values are decoded, so that damage is never used. */
 export type VersionValue = Buffer & { readonly [CHECKED]: true };
+/** The checked value of a version whose document was not read. */
+export type VersionHead = Buffer & { readonly [HEAD]: true };
 
 const FLAGS_AT = VERSION_SUM_BYTES;
 const REVISION_AT = FLAGS_AT + 1;
@@ -22,6 +25,13 @@ const TIME_AT = REVISION_AT + 8;
 /** The number of bytes before the document in a version's value. */
 export const VERSION_HEAD = TIME_AT + 8;
 const DELETED = 1;
+/** In the value of a row: the document is in a row of its own. */
+const SEPARATED = 2;
+/** Smaller documents stay in the rows of their versions. */
+const MIN_SEPARATED_BYTES = 100;
+/** A head is a version's value whose document is replaced by the document's length and the version's checksum. */
+const HEAD_SUM_AT = VERSION_HEAD + 8;
+const HEAD_BYTES = HEAD_SUM_AT + VERSION_SUM_BYTES;
 
 /** Encodes the value of a version. `document` is its JSON in UTF-8; undefined for a deletion. */
 export function encodeVersion(
@@ -35,12 +45,16 @@ export function encodeVersion(
   writeTextNumber(value, REVISION_AT, revision);
   writeTextNumber(value, TIME_AT, time);
   if (document !== undefined) value.set(document, VERSION_HEAD);
-  let sum = versionChecksum(rowKey, value);
+  writeSum(value, versionChecksum(rowKey, value));
+  return value as VersionValue;
+}
+
+function writeSum(value: Buffer, checksum: number): void {
+  let sum = checksum;
   for (let at = VERSION_SUM_BYTES - 1; at >= 0; at--) {
     value[at] = sum & 0x7f;
     sum >>>= 7;
   }
-  return value as VersionValue;
 }
 
 /** Throws `INDEX_CORRUPT` if value or key is not the one that was written. Returns undefined if there is no row. */
@@ -53,11 +67,35 @@ export function checkedVersion(rowKey: Uint8Array, value: Uint8Array | undefined
 }
 
 export function isVersionOf(rowKey: Uint8Array, value: Uint8Array): boolean {
-  if (value.length < VERSION_HEAD || storedSum(value) !== versionChecksum(rowKey, value)) return false;
+  if (value.length < VERSION_HEAD || (value[FLAGS_AT] ?? 0) > DELETED) return false;
+  if (storedSum(value) !== versionChecksum(rowKey, value)) return false;
   // The checksum covers neither the kind of the row nor the revision in a version row's key.
   const kind = rowKey[0];
   if (kind === ROW.version) return readTextNumber(value, REVISION_AT) === versionRevision(rowKey);
   return (kind === ROW.tombstone) === (value[FLAGS_AT] === DELETED);
+}
+
+/** Like {@link checkedVersion}, for a value whose document may be in a row of its own. */
+export function checkedHead(rowKey: Uint8Array, value: Uint8Array): VersionValue | VersionHead;
+export function checkedHead(
+  rowKey: Uint8Array,
+  value: Uint8Array | undefined,
+): VersionValue | VersionHead | undefined;
+export function checkedHead(
+  rowKey: Uint8Array,
+  value: Uint8Array | undefined,
+): VersionValue | VersionHead | undefined {
+  const revision = value && headRevision(value);
+  if (value === undefined || revision === undefined) return checkedVersion(rowKey, value);
+  const isInPlace = rowKey[0] === ROW.document || revision === versionRevision(rowKey);
+  if (!isInPlace || storedSum(value) !== versionChecksum(rowKey, value)) throw damagedRow(rowKey);
+  return asBuffer(value) as VersionHead;
+}
+
+/** Returns a version that was read with its document. */
+export function withDocument(version: VersionValue | VersionHead): VersionValue {
+  if (headRevision(version) !== undefined) throw new Error("The document of a version was not read.");
+  return version as VersionValue;
 }
 
 /** Reads a key's newest version: its document or, if the key was deleted, the deletion. */
@@ -67,19 +105,70 @@ export async function readNewest(reader: KvReader, rowKey: Uint8Array): Promise<
   return checkedVersion(rowKey, document) ?? checkedVersion(tombstoneKey, tombstone);
 }
 
-/** Like {@link readNewest}, but for many keys. Tombstones are read only for keys without a document. */
+/** Like {@link readNewest}, but for many keys, and perhaps without the documents. */
 export async function readAllNewest(
   reader: KvReader,
   rowKeys: readonly Uint8Array[],
-): Promise<(VersionValue | undefined)[]> {
+): Promise<(VersionValue | VersionHead | undefined)[]> {
   const found = (await reader.getMany(rowKeys)).map((value, at) =>
-    checkedVersion(rowKeys[at] as Uint8Array, value),
+    checkedHead(rowKeys[at] as Uint8Array, value),
   );
+  // Tombstones are read only for keys without a document.
   const absent = rowKeys.flatMap((_, at) => (found[at] === undefined ? [at] : []));
   const tombstones = absent.map((at) => asKind(rowKeys[at] as Uint8Array, ROW.tombstone));
   for (const [n, value] of (await reader.getMany(tombstones)).entries())
     found[absent[n] as number] = checkedVersion(tombstones[n] as Uint8Array, value);
   return found;
+}
+
+/** Returns whether the document of a version has a row of its own. */
+export function hasContentRow(value: Uint8Array): boolean {
+  return value.length - VERSION_HEAD >= MIN_SEPARATED_BYTES || headRevision(value) !== undefined;
+}
+
+/** Returns the head of a version whose document has a row of its own; undefined if the document is too small. */
+export function headOf(rowKey: Uint8Array, value: Uint8Array): Uint8Array | undefined {
+  if (value.length - VERSION_HEAD < MIN_SEPARATED_BYTES) return undefined;
+  const head = Buffer.allocUnsafe(HEAD_BYTES);
+  head.set(value.subarray(0, VERSION_HEAD));
+  head[FLAGS_AT] = SEPARATED;
+  writeTextNumber(head, VERSION_HEAD, value.length - VERSION_HEAD);
+  head.set(value.subarray(0, VERSION_SUM_BYTES), HEAD_SUM_AT);
+  writeSum(head, versionChecksum(rowKey, head));
+  return head;
+}
+
+/** Returns the revision of a head; undefined for any other value. */
+export function headRevision(value: Uint8Array): Revision | undefined {
+  const isHead = value.length === HEAD_BYTES && value[FLAGS_AT] === SEPARATED;
+  return isHead ? readTextNumber(value, REVISION_AT) : undefined;
+}
+
+/** Returns the number of bytes that a value takes with its document. */
+export function headLength(value: Uint8Array): number {
+  if (headRevision(value) === undefined) return value.length;
+  return VERSION_HEAD + readTextNumber(value, VERSION_HEAD);
+}
+
+/** Returns the value of a version, whose checksum shows whether both are those that were written. */
+export function joined(head: Uint8Array, document: Uint8Array): Uint8Array {
+  const value = Buffer.allocUnsafe(VERSION_HEAD + document.length);
+  value.set(head.subarray(HEAD_SUM_AT));
+  value[FLAGS_AT] = 0;
+  value.set(head.subarray(REVISION_AT, VERSION_HEAD), REVISION_AT);
+  value.set(document, VERSION_HEAD);
+  return value;
+}
+
+/** Like {@link headRevision}, for a value that was read as a string. */
+export function textHeadRevision(value: string): Revision | undefined {
+  if (value.length !== HEAD_BYTES || value.charCodeAt(FLAGS_AT) !== SEPARATED) return undefined;
+  return textNumber(value, REVISION_AT);
+}
+
+/** Like {@link joined}, for values that were read as strings. */
+export function joinedText(head: string, document: string): string {
+  return `${head.slice(HEAD_SUM_AT)}\0${head.slice(REVISION_AT, VERSION_HEAD)}${document}`;
 }
 
 /** Returns what digests and chains hash of a version, whatever its rows are like: flags, revision, time and document. */
@@ -88,12 +177,12 @@ export function versionContent(value: VersionValue): Uint8Array {
 }
 
 /** Returns the transaction that wrote a version. */
-export function versionValueRevision(value: VersionValue): Revision {
+export function versionValueRevision(value: Uint8Array): Revision {
   return readTextNumber(value, REVISION_AT);
 }
 
 /** Returns the time of the transaction that wrote a version (ms since 1970). */
-export function versionValueTime(value: VersionValue): number {
+export function versionValueTime(value: Uint8Array): number {
   return readTextNumber(value, TIME_AT);
 }
 
@@ -103,7 +192,7 @@ export function versionValueJson(value: VersionValue): Json | undefined {
 }
 
 /** Returns the document's JSON in UTF-8; empty for a deletion. */
-export function versionValueDocument(value: VersionValue): Uint8Array {
+export function versionValueDocument(value: Uint8Array): Uint8Array {
   return value.subarray(VERSION_HEAD);
 }
 
@@ -123,13 +212,17 @@ export function decodeVersionText(
 ): { revision: Revision; json: string } {
   const isWhole =
     value.length >= VERSION_HEAD && storedTextSum(value) === versionTextChecksum(documentRowKey, value);
-  if (!isWhole || value.charCodeAt(FLAGS_AT) === DELETED) throw damagedRow(documentRowKey);
+  if (!isWhole || value.charCodeAt(FLAGS_AT) !== 0) throw damagedRow(documentRowKey);
   // The checksum was valid, so the head is ASCII.
+  return { revision: textNumber(value, REVISION_AT), json: value.slice(VERSION_HEAD) };
+}
+
+function textNumber(value: string, at: number): number {
   let high = 0;
   let low = 0;
-  for (let at = REVISION_AT; at < REVISION_AT + 4; at++) high = (high << 7) | value.charCodeAt(at);
-  for (let at = REVISION_AT + 4; at < TIME_AT; at++) low = (low << 7) | value.charCodeAt(at);
-  return { revision: high * 2 ** 28 + low, json: value.slice(VERSION_HEAD) };
+  for (let place = at; place < at + 4; place++) high = (high << 7) | value.charCodeAt(place);
+  for (let place = at + 4; place < at + 8; place++) low = (low << 7) | value.charCodeAt(place);
+  return high * 2 ** 28 + low;
 }
 
 /** Returns the checksum in a value; -1, which never matches, if one of its bytes is not ASCII. */

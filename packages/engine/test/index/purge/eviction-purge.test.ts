@@ -1,3 +1,4 @@
+import { randomBytes } from "node:crypto";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import path from "node:path";
@@ -7,6 +8,8 @@ import type { TxOperation } from "@cairn/client";
 import { afterEach, beforeEach, expect, it } from "vitest";
 import { emptyState } from "../../../src/index/rows/index-state.ts";
 import { IndexStore } from "../../../src/index/index-store.ts";
+import { allRows } from "../../../src/index/rows/row-cursor.ts";
+import { ROW, rowsOfKind } from "../../../src/index/rows/row-keys.ts";
 import { readPurgeMarks } from "../../../src/index/rows/purge-row.ts";
 import type { LogMessage } from "../../../src/log/tx-log.ts";
 import { encodeBirthRecord, encodeTransaction } from "../../../src/transactions/transaction-codec.ts";
@@ -121,6 +124,38 @@ it(
     expect((await index.digest())?.digest).toBe(digest);
   },
 );
+
+it("an index purges evicted documents that have rows of their own, of every version", async () => {
+  const tokens = Array.from({ length: 4 }, token);
+  await apply([["configure", { history: { vault: { keep: 10 } } }]]);
+  const body = randomBytes(1_000).toString("base64");
+  const fillUp = async (): Promise<void> => {
+    for (let n = 0; n < 6_000; n += 500)
+      await apply(
+        Array.from({ length: 500 }, (_, at) => [
+          "put",
+          "vault",
+          `default/o-${n + at}`,
+          { body: randomBytes(800).toString("base64") },
+        ]),
+      );
+  };
+  await fillUp();
+  for (const one of tokens) {
+    await apply([["put", "vault", "default/s", { one, body }]]);
+    // The documents that follow fill a table.
+    await fillUp();
+  }
+  await kv.compact();
+  expect(await found(tokens)).toBe(4);
+  await apply([["evict", "vault", "default/s"]]);
+  expect((await allRows(kv, rowsOfKind(ROW.erasure))).length).toBe(4);
+  await index.close();
+  await opened();
+  expect(await index.purgeEvictions(ENOUGH)).toEqual({ txId: position, held: undefined });
+  expect(await found(tokens)).toBe(0);
+  expect(await allRows(kv, rowsOfKind(ROW.erasure))).toEqual([]);
+});
 
 it("after reopening, an index purges evictions that were not purged before it was closed", async () => {
   const secret = token();
