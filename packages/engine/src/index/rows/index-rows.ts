@@ -163,7 +163,7 @@ class IndexRows extends VersionReader implements KvStore {
   constructor(raw: KvStore) {
     super(raw);
     const { getText, purge, checked, scrub } = raw;
-    if (getText !== undefined) this.getText = (key) => wholeText(getText.bind(raw), key);
+    if (getText !== undefined) this.getText = textReader(getText.bind(raw));
     if (purge !== undefined) this.purge = purge.bind(raw);
     if (checked !== undefined) this.checked = checked.bind(raw);
     if (scrub !== undefined) this.scrub = scrub.bind(raw);
@@ -210,22 +210,24 @@ async function* closedAfter(
   }
 }
 
-function wholeText(getText: (key: Uint8Array) => KvText, key: Uint8Array): KvText {
-  const whole = (head: string | undefined): KvText => {
+function textReader(getText: (key: Uint8Array) => KvText): (key: Uint8Array) => KvText {
+  const whole = (key: Uint8Array, head: string | undefined): KvText => {
     const revision = head === undefined ? undefined : textHeadRevision(head);
     if (head === undefined || revision === undefined) return head;
     const content = getText(contentRowKey(key, revision));
     if (content instanceof Promise)
-      return content.then((found) => (found === undefined ? again(head) : joinedText(head, found)));
-    return content === undefined ? again(head) : joinedText(head, content);
+      return content.then((found) => (found === undefined ? again(key, head) : joinedText(head, found)));
+    return content === undefined ? again(key, head) : joinedText(head, content);
   };
-  const again = async (before: string): Promise<string | undefined> => {
+  const again = async (key: Uint8Array, before: string): Promise<string | undefined> => {
     const head = await getText(key);
-    return head === before ? "" : await whole(head);
+    return head === before ? "" : await whole(key, head);
   };
-  const value = getText(key);
-  if (!hasVersions(key)) return value;
-  return value instanceof Promise ? value.then(whole) : whole(value);
+  return (key) => {
+    const value = getText(key);
+    if (!hasVersions(key)) return value;
+    return value instanceof Promise ? value.then((head) => whole(key, head)) : whole(key, value);
+  };
 }
 
 function pushVersion(rows: KvOperation[], change: RowChange & { readonly type: "put" }): void {
