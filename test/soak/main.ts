@@ -34,6 +34,7 @@ const SOAKS: Readonly<Record<string, { file: string; rounds: number } | { file: 
     backup: { file: "packages/engine/test/backup/simulation/backup-simulation.test.ts", rounds: 1_000 },
     watch: { file: "test/watch-faults/watch-torture.test.ts", rounds: 100 },
     forks: { file: "packages/engine/test/faults/forks.test.ts", rounds: 1_000 },
+    "forked-writes": { file: "packages/engine/test/faults/forked-writes.test.ts", rounds: 300 },
     divergence: { file: "packages/engine/test/cluster/divergence-simulation.test.ts", rounds: 20 },
     foreign: { file: "packages/engine/test/faults/foreign-log.test.ts", rounds: 20_000 },
     power: { file: "packages/engine/test/power/traced-power-loss.test.ts", rounds: 2_000 },

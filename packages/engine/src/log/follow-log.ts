@@ -46,6 +46,11 @@ export interface FollowLogOptions {
   readonly onState?: ((state: LogState) => void) | undefined;
   /** Called whenever a reading begins, that is, at the start and after each interruption. */
   readonly onReading?: () => void;
+  /**
+   * Called when a reading has brought the message of the anchor itself, or begins without an anchor. Not called if the
+   * log no longer holds that message: what the reading brings is then known to follow the anchor only by the log's id.
+   */
+  readonly onAnchored?: () => void;
   /** Called whenever a reading ends too early. Until the next one begins, the log may be a different one. */
   readonly onInterrupted?: () => void;
   /** The bounds of one array, as in {@link TxLog.read}. */
@@ -144,6 +149,7 @@ class Follower {
     });
     const iterator = messages[Symbol.asyncIterator]();
     let atAnchor = this.#currentAnchor() !== undefined;
+    if (!atAnchor) this.#options.onAnchored?.();
     try {
       let next = iterator.next();
       for (;;) {
@@ -243,6 +249,7 @@ class Follower {
     }
     if (first.position !== anchor.position) await this.#throwMissing(anchor.position, first.position - 1);
     if (anchorOf(first).sha256 !== anchor.sha256) throw otherMessage(this.#log.name, anchor.position);
+    this.#options.onAnchored?.();
     return messages.slice(1);
   }
 

@@ -9,6 +9,7 @@ import type { JoinReport } from "../join/join-report.ts";
 import type { NodeMetrics } from "./node-observation.ts";
 import { logFailure } from "../observe/failures.ts";
 import type { ReadyServices } from "./ready-services.ts";
+import type { SentMessages } from "./same-history.ts";
 
 export interface FollowingParts extends JoinedIndex {
   /** The log combined with its backups. The index agrees with it. */
@@ -16,6 +17,7 @@ export interface FollowingParts extends JoinedIndex {
   readonly logger: Logger;
   readonly figures: NodeMetrics["following"];
   readonly report: JoinReport;
+  readonly sent: SentMessages;
   /** Puts the index in doubt, regardless of the error. */
   readonly distrust: (error: unknown) => void;
   /** Called when the index contains everything up to `txId`. */
@@ -51,6 +53,7 @@ export class Following {
   }
 
   doubt(error: unknown): void {
+    this.#parts.sent.interrupted();
     this.#doubt.abort(error);
   }
 
@@ -74,7 +77,7 @@ export class Following {
   }
 
   async #apply(signal: AbortSignal, onCaughtUp: () => void): Promise<void> {
-    const { index, identity, history, logger, figures, report, onApplied } = this.#parts;
+    const { index, identity, history, logger, figures, report, sent, onApplied } = this.#parts;
     const begin = index.state.txId;
     const goal = Math.max(identity.bounds.last + logOffset(identity, index.state), begin);
     if (begin >= goal) onCaughtUp();
@@ -88,7 +91,9 @@ export class Following {
         figures.reading();
         this.isLogAway = false;
       },
+      onAnchored: () => sent.anchored(),
       onInterrupted: () => {
+        sent.interrupted();
         this.isLogAway = true;
       },
       onState: ({ reachable, error }) => {
@@ -101,7 +106,9 @@ export class Following {
     try {
       for await (const messages of following) {
         const begunAt = performance.now();
-        const before = index.state.txId;
+        const { txId: before, log } = index.state;
+        // A reading that began without an anchor may bring another log, which the birth record shows.
+        if (log.id === identity.id && before > log.offset) sent.read(messages);
         const counts = await index.apply(messages);
         figures.applied(counts, (performance.now() - begunAt) / 1_000);
         noticeRefusals(counts);
@@ -114,6 +121,7 @@ export class Following {
         if (txId >= goal) onCaughtUp();
       }
     } finally {
+      sent.interrupted();
       stopPreparing?.();
     }
   }

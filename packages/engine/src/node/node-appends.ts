@@ -11,15 +11,14 @@ import {
 import type { TxId } from "@cairn/client";
 import { LIMITS } from "@cairn/client/protocol";
 import type { NodeApi, SubmittedTransaction } from "../api/node-api.ts";
-import { type IndexState, logOffset } from "../index/rows/index-state.ts";
+import { logOffset } from "../index/rows/index-state.ts";
 import type { IndexStore } from "../index/index-store.ts";
-import { checkAnchor } from "../log/anchor.ts";
-import { lastKnown, type LogIdentity, readLogIdentity } from "../log/log-identity.ts";
 import type { TxLog } from "../log/tx-log.ts";
 import { contentHash, logTagOf, messageChecksum } from "../transactions/message-frame.ts";
 import { decodeMessage, encodeBarrier, encodeTransaction } from "../transactions/transaction-codec.ts";
 import { validTransaction, type ValidTransaction } from "../transactions/validate-transaction.ts";
 import type { NodeLife } from "./node-life.ts";
+import { sameHistory, type SentMessage, unconfirmed } from "./same-history.ts";
 import { notReady } from "../api/not-ready.ts";
 
 /**
@@ -37,6 +36,11 @@ const END_BYTES = 16 * 1024;
 
 /** How long the log may take to answer whether it accepts messages again (ms). */
 const PROBE_MS = 5_000;
+
+/** How far the index may be behind a message for which it is awaited: one array of the node's reading. */
+const NEAR_TRANSACTIONS = 512;
+/** How long the node's own reading is awaited before the log is compared instead (ms). */
+const OWN_READING_MS = 100;
 
 interface Target {
   readonly log: TxLog;
@@ -65,20 +69,14 @@ export class NodeAppends {
   readonly submit: NodeApi["submit"] = async (transaction, { timeoutMs = LIMITS.waitMs, by } = {}) => {
     const valid = validTransaction(transaction);
     const target = this.#target();
-    const submitted = this.#append(target, valid, timeoutMs, by).then(async (answer) => {
-      const confirmed = await this.#confirmHistory();
-      // Only one node can use a log over which nodes cannot communicate.
-      if (target.log.peers !== undefined && confirmed !== target.of.id)
-        throw unconfirmed(target.log, "this node has left the log in the meantime");
-      return answer;
-    });
+    const submitted = this.#append(target, valid, timeoutMs, by);
     const answered = storedInTime(this.#guarded(target.index, submitted), timeoutMs);
     return await this.#life.observation.refusals.observe(answered);
   };
 
   /**
-   * Appends a transaction and returns its id once the log has stored it, in the order of the calls. Throws
-   * `TX_TOO_LARGE` before anything is sent, and the errors of {@link storedAfter}.
+   * Appends a transaction and returns its id once the log has stored it in the node's own history, in the order of the
+   * calls. Throws `TX_TOO_LARGE` before anything is sent, and the errors of {@link storedAfter} and {@link sameHistory}.
    */
   async #append(
     target: Target,
@@ -86,8 +84,7 @@ export class NodeAppends {
     timeoutMs: number,
     by: string | undefined,
   ): Promise<SubmittedTransaction> {
-    const { log, index, of } = target;
-    const known = index.state.txId;
+    const { log, of } = target;
     const payload = encodeTransaction(transaction, of.id, undefined, by);
     checkEntries(transaction, payload.length, Math.min(this.#maxBody, log.maxPayload));
     if (payload.length > log.maxPayload) {
@@ -97,7 +94,41 @@ export class NodeAppends {
         "Split the transaction into several smaller ones.",
       );
     }
-    const { id } = transaction;
+    const { id: messageId } = transaction;
+    // Only one node can use a log over which nodes cannot communicate.
+    if (log.peers === undefined) return await this.#store(target, payload, { messageId, timeoutMs });
+    const sent = this.#life.sent.add(payload);
+    try {
+      const stored = await this.#store(target, payload, { messageId, timeoutMs });
+      const isRead = sent !== undefined && (await this.#isRead(sent, stored.txId, of.offset, timeoutMs / 2));
+      if (isRead || (await this.#confirmHistory()) === of.id) return stored;
+    } finally {
+      this.#life.sent.remove(payload);
+    }
+    throw unconfirmed(log, "this node has left the log in the meantime");
+  }
+
+  /**
+   * Returns whether the node's own reading has brought a message at the position at which the log has stored it. If the
+   * reading is elsewhere, or too far behind, it is not awaited, because then a comparison takes less time.
+   */
+  async #isRead(sent: SentMessage, txId: TxId, offset: number, timeoutMs: number): Promise<boolean> {
+    if (sent.position === undefined) {
+      const ahead = txId - this.#life.position.txId;
+      if (ahead <= 0 || ahead > NEAR_TRANSACTIONS) return false;
+      await withTimeout(sent.answered.promise, Math.min(timeoutMs, OWN_READING_MS));
+    }
+    return sent.position === txId - offset;
+  }
+
+  /** Appends a message unless a message with its id has been appended. Returns once the log has stored it. */
+  async #store(
+    target: Target,
+    payload: Uint8Array,
+    { messageId: id, timeoutMs }: { readonly messageId: string | undefined; readonly timeoutMs: number },
+  ): Promise<SubmittedTransaction> {
+    const { log, index, of } = target;
+    const known = index.state.txId;
     const earlier = id === undefined ? undefined : await this.#earlier(target, id, payload);
     if (earlier !== undefined) return earlier;
     let appended = await log.append(payload, { messageId: id, timeoutMs });
@@ -272,44 +303,6 @@ async function storedInTime<T>(stored: Promise<T>, timeoutMs: number): Promise<T
   }
   throw new CairnError("TX_TIMEOUT", `The log did not acknowledge the transaction within ${timeoutMs} ms.`, {
     hint: "If the transaction has an id, send it again: it is applied only once. Otherwise check whether its writes exist before you send it again, because it may have been stored.",
-    cause,
-  });
-}
-
-/**
- * Returns a function to be called after the log has stored a transaction. It verifies that the log is still the one
- * that the node knows. A shared log can be replaced or rolled back while a node runs, and the node would then add its
- * transactions to a different history. If a call returns, everything that the log stored before the call belongs to the
- * node's history, and it returns the log's id; undefined while the node knows no log. Otherwise the call throws
- * `LOG_REGRESSED`, also if the log has been trimmed beyond what the node has read, because it may then be a different
- * one. Concurrent calls share one request.
- */
-export function sameHistory(
-  known: () =>
-    | { readonly log: TxLog; readonly identity: LogIdentity; readonly state: IndexState }
-    | undefined,
-): () => Promise<string | undefined> {
-  return coalesced(async () => {
-    const now = known();
-    if (now === undefined || now.log.peers === undefined) return now?.identity.id;
-    const { log, identity, state } = now;
-    const anchor = lastKnown(identity, state);
-    const problem = anchor === undefined ? undefined : await checkAnchor(log, anchor);
-    const isSame =
-      anchor === undefined ? (await readLogIdentity(log))?.id === identity.id : problem === undefined;
-    if (isSame) return identity.id;
-    const reason =
-      problem?.code === "LOG_TRIMMED"
-        ? "no longer holds the message by which this node would recognize it"
-        : "it is no longer the log that this node was following";
-    throw unconfirmed(log, reason, problem);
-  });
-}
-
-function unconfirmed({ name }: TxLog, reason: string, cause?: CairnError): CairnError {
-  const why = cause === undefined ? reason : `${reason}: ${cause.message}`;
-  return new CairnError("LOG_REGRESSED", `The log "${name}" stored the transaction, but ${why}`, {
-    hint: "Wait until the node, which is comparing its log again, is ready. Then check whether the transaction exists before you send it again.",
     cause,
   });
 }

@@ -30,6 +30,7 @@ import {
 import { Following, type FollowingParts } from "./following.ts";
 import { ReadyServices, type ServiceParts } from "./ready-services.ts";
 import type { NodeObservation } from "./node-observation.ts";
+import { SentMessages } from "./same-history.ts";
 
 export type NodeLife = Readonly<Life>;
 
@@ -77,6 +78,7 @@ export interface LifeParts {
  */
 class Life implements ComparedNode {
   readonly position = new IndexPosition();
+  readonly sent = new SentMessages();
   readonly observation: NodeObservation;
   /** The log's name in the configuration; null if only the log itself knows its name. */
   readonly logName: string | null;
@@ -297,6 +299,7 @@ class Life implements ComparedNode {
       ...parts,
       figures: this.observation.metrics.following,
       report: this.report,
+      sent: this.sent,
       distrust: (error) => this.#distrust(index, error),
       onApplied: (txId) => this.position.set(txId),
       startServices: () => {

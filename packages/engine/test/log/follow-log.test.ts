@@ -274,6 +274,20 @@ describe("a follower of a log", () => {
     expect(log.readings).toBe(1);
   });
 
+  it("reports that a reading began with the anchor's own message, or without an anchor, and not if the log lacks it", async () => {
+    await append(2, 9);
+    const anchor = anchorOf(await messageAt(6));
+    const anchored: number[] = [];
+    const onAnchored = (): void => void anchored.push(positions.length);
+    await follow(9, { anchor, onAnchored });
+    await follow(9, { onAnchored });
+    expect(anchored).toEqual([0, 3]);
+    log.faults.replace = (message) => (message.position < 7 ? undefined : message);
+    log.faults.bounds = { first: 7, last: 9 };
+    await follow(9, { anchor, onAnchored });
+    expect(anchored).toEqual([0, 3]);
+  });
+
   it("begins at `from` when there is no anchor", async () => {
     await append(2, 5);
     expect(await follow(5, { from: 4 })).toEqual([4, 5]);

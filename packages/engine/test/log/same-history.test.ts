@@ -1,10 +1,12 @@
 // @module-tag nats
-import { expect, it } from "vitest";
+import { describe, expect, it } from "vitest";
 import { emptyState, type IndexState } from "../../src/index/rows/index-state.ts";
 import { anchorOf } from "../../src/log/anchor.ts";
-import type { TxLog } from "../../src/log/tx-log.ts";
-import { NodeAppends, sameHistory } from "../../src/node/node-appends.ts";
+import type { LogMessage, TxLog } from "../../src/log/tx-log.ts";
+import { NodeAppends } from "../../src/node/node-appends.ts";
 import type { NodeLife } from "../../src/node/node-life.ts";
+import { sameHistory, SentMessages } from "../../src/node/same-history.ts";
+import { frameMessage, logTagOf } from "../../src/transactions/message-frame.ts";
 import { bytes } from "../../testing/log-messages.ts";
 import { NatsFixture } from "@cairn/test-support/nodes/nats-fixture";
 
@@ -59,6 +61,7 @@ it("acknowledges nothing if the node leaves the log while it appends", async () 
     index: { state: emptyState(identity) } as NodeLife["index"],
     phase: "ready",
     isDoubted: false,
+    sent: new SentMessages(),
     observation: { refusals: { observe: (answered: Promise<unknown>) => answered } },
     suspect: () => undefined,
     log: {
@@ -77,5 +80,44 @@ it("acknowledges nothing if the node leaves the log while it appends", async () 
   await expect(submit({ ops: [["put", "b", "default/k", 1]] })).rejects.toMatchObject({
     code: "LOG_REGRESSED",
     message: expect.stringContaining("this node has left the log in the meantime"),
+  });
+});
+
+const message = (text: string): Uint8Array => frameMessage(text, logTagOf("log"));
+const at = (position: number, payload: Uint8Array): LogMessage => ({ position, time: 0, payload });
+
+describe("messages that a node has sent", () => {
+  it("have a position once the reading has brought the same bytes", () => {
+    const sent = new SentMessages();
+    sent.anchored();
+    const [own, repeated] = [message("a"), message("a")];
+    const awaited = sent.add(own);
+    const forged = Buffer.from(own);
+    forged[forged.length - 1] = 0;
+    sent.read([at(4, repeated), at(5, forged)]);
+    expect(awaited?.position).toBeUndefined();
+    sent.read([at(6, Buffer.from(own))]);
+    expect(awaited?.position).toBe(6);
+  });
+
+  it("have none if no reading began with the node's last message before they were sent", () => {
+    const sent = new SentMessages();
+    expect(sent.add(message("a"))).toBeUndefined();
+    sent.anchored();
+    sent.interrupted();
+    expect(sent.add(message("a"))).toBeUndefined();
+  });
+
+  it("lose it if the reading is interrupted, and do not get it from the next reading", async () => {
+    const sent = new SentMessages();
+    sent.anchored();
+    const [before, after] = [message("before"), message("after")];
+    const awaited = [sent.add(before), sent.add(after)];
+    sent.read([at(4, before)]);
+    sent.interrupted();
+    await Promise.all(awaited.map((one) => one?.answered.promise));
+    sent.anchored();
+    sent.read([at(4, before), at(5, after)]);
+    expect(awaited.map((one) => one?.position)).toEqual([undefined, undefined]);
   });
 });
