@@ -28,6 +28,7 @@ import { removeEvicted, withoutEvicted } from "./purge/evicted-versions.ts";
 import { EvictionPurge, type PurgeReport } from "./purge/eviction-purge.ts";
 import { FieldUpkeep } from "./fields/field-builds.ts";
 import { readTxOutcome } from "./read/outcome-reads.ts";
+import { RecentChanges } from "./read/recent-changes.ts";
 import { encodeState, type IndexState, readState } from "./rows/index-state.ts";
 import { indexRows } from "./rows/index-rows.ts";
 import { STATE_ROW_KEY, submissionRowKey } from "./rows/row-keys.ts";
@@ -62,6 +63,8 @@ const STATS_MS = 1_000;
 export class IndexStore {
   /** The rows, for comparisons with other indexes. They change with every batch. */
   readonly rows: KvStore;
+  /** What the newest transactions changed, for watches. */
+  readonly changes = new RecentChanges();
   readonly #stats = new SharedResults<KvStats>(STATS_MS);
   #state: IndexState;
   readonly #chains: ChainWindow;
@@ -226,10 +229,11 @@ export class IndexStore {
       shards: this.#shards,
       builds: (await this.#fields.work()).builds,
       remembered: this.#remembered,
+      collectsChanges: this.changes.isRead,
     });
   }
 
-  async #write({ rows, state, chains, results, shards }: Applied): Promise<void> {
+  async #write({ rows, state, chains, results, shards, changes }: Applied): Promise<void> {
     const isConfigured = state.policies?.revision !== this.#state.policies?.revision;
     this.#absent?.written(rows);
     if (state.evicting === true) this.#mayHoldEvicted = true;
@@ -237,6 +241,7 @@ export class IndexStore {
     chains.commit();
     this.#state = state;
     this.#recent.add(results);
+    this.changes.add(changes);
     this.#shards = shards;
     this.#fields.written(isConfigured);
     if (state.evicting === true) await this.#removeEvicted();

@@ -44,7 +44,10 @@ export interface FeedEnd {
   readonly message: string;
 }
 
-/** Reads rows once for all watchers, after they are indexed and without delaying that. Reads none without watchers. */
+/**
+ * Takes changes once for all watchers, as they were applied or, if those are not kept any more, from the index, without
+ * delaying it. Without watchers, nothing is kept or read.
+ */
 export class WatchFeed {
   readonly source: WatchSource;
   readonly listener: FeedListener;
@@ -169,6 +172,7 @@ export class WatchFeed {
   }
 
   async #run(): Promise<void> {
+    const forget = this.source.keepApplied();
     // The feed yields first, so that the caller that began it can subscribe.
     await yieldToEventLoop();
     try {
@@ -183,6 +187,7 @@ export class WatchFeed {
         await this.#publish(page);
       }
     } finally {
+      forget();
       this.#running = false;
       this.#recent.forget(this.position.txId);
     }
@@ -194,8 +199,11 @@ export class WatchFeed {
   /** Reads the next page; undefined if its changes were removed. */
   async #next(): Promise<ChangesPage | undefined> {
     const { pageTransactions: maxTransactions, pageBytes: maxBytes } = this.#bounds;
+    const query = { after: this.position.txId, maxTransactions, maxBytes };
+    const applied = this.source.applied(query);
+    if (applied !== undefined) return applied;
     try {
-      return await this.source.newest({ after: this.position.txId, maxTransactions, maxBytes });
+      return await this.source.newest(query);
     } catch (error) {
       if (error instanceof WatchCompactedError) return undefined;
       throw error;

@@ -28,8 +28,12 @@ export interface WatchSource {
   readonly position: MarkedPlace & { readonly time: number };
   /** Returns the last transaction of the log; undefined if the node does not know it. */
   logEnd(): Promise<TxId | undefined>;
-  /** Reads changes up to `position`, for all watchers. Throws `WATCH_COMPACTED` if they were removed. */
-  newest(query: Omit<ChangesQuery, "upTo">): Promise<ChangesPage>;
+  /** Begins to keep what is applied, for {@link applied}. Returns a function that ends it. */
+  keepApplied(): () => void;
+  /** Returns changes up to `position`, for all watchers, as they were applied; undefined if they are not kept. */
+  applied(query: NewestQuery): ChangesPage | undefined;
+  /** Like {@link applied}, but reads the index. Throws `WATCH_COMPACTED` if the changes were removed. */
+  newest(query: NewestQuery): Promise<ChangesPage>;
   /** Where pages of the past count until their readers release them. */
   readonly pages: PageMemory;
   /**
@@ -43,6 +47,7 @@ export interface WatchSource {
   place(txId: TxId, bucket: string | undefined, reader: FairReader): Promise<WatchPlace | undefined>;
 }
 
+type NewestQuery = Omit<ChangesQuery, "upTo">;
 type StatesPage = Pick<StatesOfKeys, "changes">;
 export type StatesRead<T> = (rows: KvReader, state: IndexState) => Promise<T>;
 
@@ -91,6 +96,8 @@ export function indexChanges(
     get position() {
       return index.state;
     },
+    keepApplied: () => index.changes.open(),
+    applied: (query) => index.changes.read(query, index.state),
     newest,
     pages: PAGE_MEMORY,
     logEnd: coalesced(async () => {

@@ -68,6 +68,14 @@ export class ScriptedSource implements WatchSource {
     return await this.#fair.read(reader, JSON.stringify(query), read);
   }
 
+  keepApplied(): () => void {
+    return () => {};
+  }
+
+  applied(): undefined {
+    return undefined;
+  }
+
   states(): Promise<never> {
     return Promise.reject(new Error("a script has no states"));
   }

@@ -14,10 +14,10 @@ import { contentHash, logTagOf } from "../../transactions/message-frame.ts";
 import { type ChainBatch, ChainWindow } from "../chains/chain-window.ts";
 import { messageIdentity, messageMark } from "../chains/message-identity.ts";
 import { BatchPolicies } from "./batch-policies.ts";
-import { BatchQueues, type KnownShards, type QueuePlan } from "./batch-queues.ts";
+import { BatchQueues, type KnownShards, type QueuePlan, type QueueWriteKeys } from "./batch-queues.ts";
 import type { FieldBuilds } from "../fields/field-builds.ts";
 import { encodeState, INDEX_VERSION, type IndexState } from "../rows/index-state.ts";
-import { type KeyState, KeyStates } from "./key-states.ts";
+import { type KeyState, KeyStates, type WrittenVersion } from "./key-states.ts";
 import { OutcomeBatch } from "../rows/outcome-rows.ts";
 import type { AppliedTransaction } from "./recent-outcomes.ts";
 import { STATE_ROW_KEY, transactionRowKey } from "../rows/row-keys.ts";
@@ -55,6 +55,17 @@ export interface Applied {
   readonly results: readonly AppliedTransaction[];
   /** The shards of queues, for the next batch; undefined if the batch does not concern queues. */
   readonly shards: KnownShards | undefined;
+  /** What each of the messages changed; undefined if it was not collected, or if one of them evicts. */
+  readonly changes: readonly AppliedChanges[] | undefined;
+}
+
+/** The versions that a transaction wrote: those of its operations in their order, then the documents that expired. */
+export interface AppliedChanges {
+  readonly txId: TxId;
+  readonly time: number;
+  /** As in {@link AppliedTransaction}. */
+  readonly mark: string;
+  readonly versions: readonly WrittenVersion[];
 }
 
 /** What is known before a batch is applied. Whatever is absent is read, or has its default. */
@@ -65,6 +76,8 @@ export interface BatchMemory {
   readonly builds?: FieldBuilds;
   /** After how many transactions an idempotency id is forgotten: part of the index version, set only by tests. */
   readonly remembered?: number | undefined;
+  /** Whether to collect the changes of each message. */
+  readonly collectsChanges?: boolean;
 }
 
 /**
@@ -102,6 +115,7 @@ export async function applyMessages(
   const submissions = await Submissions.load(messages, before.txId, reader, remembered);
   const outcomes = new OutcomeBatch();
   const results: AppliedTransaction[] = [];
+  const changes: AppliedChanges[] | undefined = memory.collectsChanges === true ? [] : undefined;
   let { log, txId, time, mark } = before;
   let committed = 0;
   let operations = 0;
@@ -119,7 +133,9 @@ export async function applyMessages(
     const isPlanned = decoded.kind === "transaction" && !isTooLarge && queues?.concerns(decoded) === true;
     const plan = isPlanned ? await queues.plan(decoded, txId, time) : undefined;
     const context = { txId, time, keys, touched: own, policies, queues, plan, isTooLarge };
+    keys.versions = changes && [];
     const verdict = applyOne(decoded, message, log.id, context, submissions);
+    const writes = keys.versions?.length;
     if (verdict.refusedFor !== undefined) {
       refused = { count: refused.count + 1, last: { txId, reason: verdict.refusedFor } };
     }
@@ -134,6 +150,7 @@ export async function applyMessages(
       const reason = verdict.kind === "aborted" ? verdict.text.toString() : undefined;
       results.push({ txId, time, mark, reason, replaced: verdict.replaced ?? 0, shards: verdict.shards });
     }
+    changes?.push({ txId, time, mark, versions: inOrder(keys.versions, writes) });
     const key = transactionRowKey(txId);
     const outcome = encodeOutcome(key, { time, mark: messageMark(identity) }, verdict.kind, verdict.text);
     outcomes.add(txId, key, outcome);
@@ -149,7 +166,15 @@ export async function applyMessages(
     for (const row of source) rows.push(row);
   rows.push({ type: "put", key: STATE_ROW_KEY, value: encodeState(state) });
   const counts = { messages: messages.length, committed, operations, refused };
-  return { ...counts, rows, state, chains, results, shards: queues?.known(txId) };
+  const whole = keys.evicts ? undefined : changes;
+  return { ...counts, rows, state, chains, results, shards: queues?.known(txId), changes: whole };
+}
+
+/** Returns versions with those after the first `writes`, of documents that expired, in the order of their rows. */
+function inOrder(versions: readonly WrittenVersion[] = [], writes = 0): readonly WrittenVersion[] {
+  if (versions.length - writes < 2) return versions;
+  const expired = versions.slice(writes).toSorted((a, b) => Buffer.compare(a.rowKey, b.rowKey));
+  return [...versions.slice(0, writes), ...expired];
 }
 
 function stateAfter(
@@ -301,6 +326,8 @@ function applyOperations({ ops, header }: LoggedTransaction, context: Context): 
   if (conflict !== undefined) return aborted(`CONFLICT: ${conflict}`);
   let replaced = 0;
   for (const [index, { op, document }] of ops.entries()) {
+    const entry = plan?.writes.get(index);
+    if (entry !== undefined) writeEntry(entry, document, context);
     const key = touched[index];
     if (key === undefined || op === "match") continue;
     if (key.document !== undefined) replaced += 1;
@@ -312,16 +339,21 @@ function applyOperations({ ops, header }: LoggedTransaction, context: Context): 
   }
   policies?.take(ops, txId, time);
   if (queues === undefined || plan === undefined) return { kind: "committed", text: header, replaced };
-  for (const [at, { to, from }] of plan.writes) {
-    const document =
-      from?.document === undefined ? ops[at]?.document : versionValueDocument(withDocument(from.document));
-    if (from !== undefined) keys.delete(from, txId, time);
-    if (document !== undefined) keys.put(to, txId, time, document);
-  }
   for (const { key, hasOnlyVersions } of plan.evicted) keys.evict(key, txId, time, hasOnlyVersions);
   queues.commit(plan);
   const { shards } = plan;
   return { kind: "committed", text: committedText(header, shards), replaced, shards };
+}
+
+/** Writes a new entry of a queue, or moves one. */
+function writeEntry(
+  { to, from }: QueueWriteKeys,
+  added: Uint8Array | undefined,
+  { keys, txId, time }: Context,
+): void {
+  const document = from?.document === undefined ? added : versionValueDocument(withDocument(from.document));
+  if (from !== undefined) keys.delete(from, txId, time);
+  if (document !== undefined) keys.put(to, txId, time, document);
 }
 
 function firstConflict(

@@ -36,7 +36,7 @@ export interface QueuePlan {
 }
 
 /** The key that an operation puts and, if it moves an entry, the key that it deletes. */
-interface QueueWriteKeys {
+export interface QueueWriteKeys {
   readonly to: KeyState;
   readonly from?: KeyState;
 }

@@ -67,6 +67,12 @@ export interface KeyState {
   changed: boolean;
 }
 
+/** A version that a batch wrote. It may be superseded by the same batch. */
+export interface WrittenVersion {
+  readonly rowKey: Buffer;
+  readonly version: VersionValue;
+}
+
 /** A batch's keys are read together, changed in memory, and written as one list. Transactions see earlier changes. */
 export class KeyStates {
   readonly #buckets = new Map<string, BucketState>();
@@ -84,6 +90,8 @@ export class KeyStates {
   /** The sum modulo 2^32 of the checksums of all versions written so far. */
   written = 0;
   evicts = false;
+  /** The versions written so far, in order, if the caller wants them. It takes them by emptying the array. */
+  versions: WrittenVersion[] | undefined;
 
   /** Returns whether the present documents of a bucket are needed, and not only their revisions and lengths. */
   readonly #needsDocuments: (bucket: string) => boolean;
@@ -272,6 +280,7 @@ export class KeyStates {
 
   #wrote(key: KeyState, version: VersionValue): void {
     this.written = (this.written + storedSum(version)) >>> 0;
+    this.versions?.push({ rowKey: key.rowKey, version });
     touch(key);
   }
 

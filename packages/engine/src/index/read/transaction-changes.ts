@@ -156,7 +156,7 @@ export async function transactionAt(reader: KvReader, txId: TxId): Promise<ReadT
   return outcome && readTransaction(txId, outcome);
 }
 
-function readTransaction(txId: TxId, { time, mark }: Outcome): ReadTransaction {
+export function readTransaction(txId: TxId, { time, mark }: Pick<Outcome, "time" | "mark">): ReadTransaction {
   return { txId, txTime: isoTime(time), position: formatPosition({ txId, mark }) };
 }
 
