@@ -38,7 +38,7 @@ export { captureLevelDb } from "./capture/live-capture.ts";
 export { crc32cOf } from "./files/crc32c.ts";
 export { holdsLevelDb } from "./files/level-files.ts";
 export { type BatchEnding, findTornEdit, findTornTail, type TornTail } from "./files/torn-tail.ts";
-export { checkWriteAheadLogs } from "./files/write-ahead-logs.ts";
+export { checkWriteAheadLogs, type LogEnd } from "./files/write-ahead-logs.ts";
 export {
   checkLiveTables,
   lacksLiveFiles,

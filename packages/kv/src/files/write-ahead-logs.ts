@@ -5,27 +5,37 @@ import { levelFileName, levelFileNumbers } from "./level-files.ts";
 import { readCurrentManifest } from "./current-manifest.ts";
 import { type LevelManifest, needsLog } from "./level-manifest.ts";
 import { BLOCK_BYTES, LevelRecordReader, recordsInFile } from "./level-records.ts";
-import { BATCH_HEADER_BYTES, countChanges } from "./write-batch.ts";
+import { BATCH_HEADER_BYTES, changesIn } from "./write-batch.ts";
 
 /**
  * Checks that the write-ahead logs of the closed LevelDB database in `dir` contain the batches without a gap. LevelDB
  * itself ignores damage in its logs: after a power loss, it opens without an error and lacks the batches of a page that
  * was never written, although it has later ones. A tail that is missing or was never written is not damage, because a
- * prefix remains. If there is damage, throws `INDEX_CORRUPT` with the name of the log and the offset. Returns the
- * sequence number of the next batch; undefined if the logs contain no batch.
+ * prefix remains. If there is damage, throws `INDEX_CORRUPT` with the name of the log and the offset. Returns the end of
+ * each log that contains a batch, oldest first.
  */
-export async function checkWriteAheadLogs(dir: string): Promise<number | undefined> {
+export async function checkWriteAheadLogs(dir: string): Promise<readonly LogEnd[]> {
   const { manifest } = await readCurrentManifest(dir);
   const names = await neededLogs(dir, manifest);
-  // The sequence number that the next batch must have, across all logs; undefined until a batch has been read.
-  let next: number | undefined;
+  const ends: LogEnd[] = [];
   for (const name of names) {
-    // Rows of this log may already have been flushed and counted in the manifest, so only an upper bound is known at
-    // first.
-    const from = { least: next ?? 0, most: next ?? manifest.lastSequence + 1 };
-    next = (await checkLog(dir, name, name === names.at(-1), from)) ?? next;
+    const before = ends.at(-1);
+    // Rows of the first log may already have been flushed and counted in the manifest, so only an upper bound is known.
+    const next = (before?.sequence ?? manifest.lastSequence) + 1;
+    const end = await checkLog(dir, name, name === names.at(-1), {
+      least: before === undefined ? 0 : next,
+      most: next,
+    });
+    if (end !== undefined) ends.push(end);
   }
-  return next;
+  return ends;
+}
+
+/** The last change in a write-ahead log. */
+export interface LogEnd {
+  readonly name: string;
+  readonly key: Uint8Array;
+  readonly sequence: number;
 }
 
 /** Returns the names of the write-ahead logs that LevelDB reads when it opens the database in `dir`, oldest first. */
@@ -40,13 +50,13 @@ export async function neededLogs(dir: string, manifest: LevelManifest): Promise<
   return names;
 }
 
-/** Checks that the first batch begins within the bounds. Returns the sequence number after the last batch, if any. */
+/** Checks that the first batch begins within the bounds. Returns the last change, if any. */
 async function checkLog(
   dir: string,
   name: string,
   isLast: boolean,
   { least, most }: { readonly least: number; readonly most: number },
-): Promise<number | undefined> {
+): Promise<LogEnd | undefined> {
   const reader = new LevelRecordReader();
   const damaged = (cause?: unknown): CairnError => {
     const where = `byte ${reader.end} of the write-ahead log ${name}`;
@@ -66,6 +76,7 @@ async function checkLog(
       }
     };
     let next: number | undefined;
+    let key: Uint8Array | undefined;
     for await (const batch of batches()) {
       if (batch.length < BATCH_HEADER_BYTES) throw damaged();
       const view = new DataView(batch.buffer, batch.byteOffset, batch.byteLength);
@@ -74,12 +85,15 @@ async function checkLog(
       const count = view.getUint32(8, true);
       // If a page of a large batch is missing or contains the bytes of another page, each of the remaining fragments
       // is still valid by itself.
-      if (countChanges(batch) !== count) throw damaged();
+      const found = changesIn(batch);
+      if (found?.count !== count) throw damaged();
       next = sequence + count;
+      // The batch is valid only until the next one is read.
+      if (found.lastKey !== undefined) key = Uint8Array.from(found.lastKey);
     }
     // LevelDB starts a log only after the previous one is complete: only the last may end in an incomplete record.
     if (!isLast && reader.end < size) throw damaged();
-    return next;
+    return next === undefined || key === undefined ? undefined : { name, key, sequence: next - 1 };
   } finally {
     await file.close();
   }

@@ -24,11 +24,18 @@ export function* changesOf(batch: Uint8Array): Generator<BatchChange, void, unde
   }
 }
 
-export function countChanges(batch: Uint8Array): number | undefined {
+/** Returns the number of a batch's changes and the key of the last one; undefined if its bytes are not changes. */
+export function changesIn(
+  batch: Uint8Array,
+): { readonly count: number; readonly lastKey: Uint8Array | undefined } | undefined {
   let count = 0;
+  let lastKey: Uint8Array | undefined;
   try {
-    for (const _ of changesOf(batch)) count += 1;
-    return count;
+    for (const { key } of changesOf(batch)) {
+      count += 1;
+      lastKey = key;
+    }
+    return { count, lastKey };
   } catch (error) {
     if (error instanceof CairnError) return undefined;
     throw error;

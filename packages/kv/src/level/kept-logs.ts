@@ -7,8 +7,9 @@ import { errorMessage, isCairnError, systemErrorCode, unlessFailed } from "../er
 import { readCurrentManifest } from "../files/current-manifest.ts";
 import { levelFileName, levelFileNumbers } from "../files/level-files.ts";
 import { LevelRecordReader, recordsInFile } from "../files/level-records.ts";
-import { checkWriteAheadLogs, neededLogs } from "../files/write-ahead-logs.ts";
-import { changesOf } from "../files/write-batch.ts";
+import { checkWriteAheadLogs, type LogEnd, neededLogs } from "../files/write-ahead-logs.ts";
+import { type BatchChange, changesOf } from "../files/write-batch.ts";
+import { isNewestInATable } from "../tables/last-value.ts";
 import { innermost, locked } from "./level-errors.ts";
 import { isLockedElsewhere, whileLocked } from "./directory-claim.ts";
 
@@ -17,7 +18,7 @@ import { isLockedElsewhere, whileLocked } from "./directory-claim.ts";
  * checkWriteAheadLogs}; undefined if the result is unknown. Throws `INDEX_CORRUPT`, and `INDEX_LOCKED` if another
  * process writes the logs in the meantime.
  */
-export async function checkLogsOnOpening(dir: string): Promise<number | undefined> {
+export async function checkLogsOnOpening(dir: string): Promise<readonly LogEnd[] | undefined> {
   const checked = unlessLocked(dir, () => checkWriteAheadLogs(dir));
   // LevelDB reports missing files more clearly.
   return await unlessFailed(checked, MISSING, undefined);
@@ -80,11 +81,8 @@ async function requireUnseen(dir: string): Promise<void> {
 /** The known facts about a database before it is opened. */
 export interface BeforeOpening {
   readonly exists: boolean;
-  /**
-   * The sequence number after the last batch of the write-ahead logs, which have been checked; undefined if it is
-   * unknown.
-   */
-  readonly end: number | undefined;
+  /** The ends of the write-ahead logs, which have been checked; undefined if they are unknown. */
+  readonly ends: readonly LogEnd[] | undefined;
 }
 
 /**
@@ -94,9 +92,9 @@ export interface BeforeOpening {
 export async function openKeepingLogs(
   make: () => Database,
   dir: string,
-  { exists, end }: BeforeOpening,
+  { exists, ends = [] }: BeforeOpening,
 ): Promise<Database> {
-  const kept = exists ? await lockedIfPossible(dir, () => keepLogs(dir, end)) : undefined;
+  const kept = exists ? await lockedIfPossible(dir, () => keepLogs(dir, ends)) : undefined;
   // The database is not constructed earlier, because a ClassicLevel opens itself once it is constructed.
   const level = make();
   try {
@@ -118,11 +116,12 @@ export async function openKeepingLogs(
  * Keeps the write-ahead logs of the closed LevelDB database in `dir` until it is open. The logs must have been checked.
  *
  * LevelDB skips a write-ahead log that it cannot open or read (EMFILE, ENOMEM, EIO), reports no error, and removes the
- * file. Without another link to the file, a momentary lack of descriptors would lose everything in it. If the sequence
- * numbers do not prove that LevelDB has read every log, the batches are applied again. This is idempotent, because a
- * database that is not in use yet cannot contain anything newer.
+ * file. Without another link to the file, a momentary lack of descriptors would lose everything in it. LevelDB makes
+ * tables of each log that it reads, and skips everything after what it cannot read, so the last change of each log in a
+ * table proves that it has read all of them. Without this proof, the batches are applied again. This is idempotent,
+ * because a database that is not in use yet cannot contain anything newer.
  */
-async function keepLogs(dir: string, end: number | undefined): Promise<KeptLogs> {
+async function keepLogs(dir: string, ends: readonly LogEnd[]): Promise<KeptLogs> {
   const kept = join(dir, KEPT_FOLDER);
   const preparing = join(dir, PREPARING_FOLDER);
   const removeCopies = async (): Promise<void> => {
@@ -135,13 +134,8 @@ async function keepLogs(dir: string, end: number | undefined): Promise<KeptLogs>
   await rm(preparing, { recursive: true, force: true });
   // If an attempt to open the database was interrupted, the copies that it left are the complete logs, and the logs in
   // `dir` may be parts of them.
-  const isRepeated = (await readdir(dir)).includes(KEPT_FOLDER);
-  let provable = false;
-  if (!isRepeated) {
-    const { names, lastSequence } = await logsToKeep(dir);
-    // If there are several logs, one in the middle could be missing, and a sequence number that the manifest already
-    // contains proves nothing.
-    provable = end !== undefined && names.length === 1 && lastSequence < end - 1;
+  if (!(await readdir(dir)).includes(KEPT_FOLDER)) {
+    const names = await logsToKeep(dir);
     if (names.length === 0) return { settle: async () => undefined };
     await mkdir(preparing);
     for (const name of names) await share(join(dir, name), join(preparing, name));
@@ -152,23 +146,25 @@ async function keepLogs(dir: string, end: number | undefined): Promise<KeptLogs>
     async settle(level) {
       // Another process has opened the database in the meantime, recovered it, and closed it.
       if (!(await readdir(dir)).includes(KEPT_FOLDER)) return;
-      const isProven =
-        provable && end !== undefined && (await readCurrentManifest(dir)).manifest.lastSequence >= end - 1;
-      if (!isProven) await applyAgain(level, kept, numbers);
+      if (!(await areRead(dir, numbers, ends))) await applyAgain(level, kept, numbers);
       await removeCopies();
     },
   };
 }
 
-/** Returns the write-ahead logs that LevelDB reads when opening, and the manifest's last sequence number. */
-async function logsToKeep(
-  dir: string,
-): Promise<{ readonly names: readonly string[]; readonly lastSequence: number }> {
+async function areRead(dir: string, numbers: readonly number[], ends: readonly LogEnd[]): Promise<boolean> {
+  for (const number of numbers) {
+    const end = ends.find(({ name }) => name === levelFileName(number, "log"));
+    if (end === undefined || !(await isNewestInATable(dir, end.key, end.sequence))) return false;
+  }
+  return true;
+}
+
+/** Returns the names of the write-ahead logs that LevelDB reads when opening. */
+async function logsToKeep(dir: string): Promise<readonly string[]> {
   const current = await unlessFailed(readCurrentManifest(dir), MISSING, undefined);
   // Without a manifest, LevelDB cannot open the database, and its error is clearer.
-  if (current === undefined) return { names: [], lastSequence: 0 };
-  const { manifest } = current;
-  return { names: await neededLogs(dir, manifest), lastSequence: manifest.lastSequence };
+  return current === undefined ? [] : await neededLogs(dir, current.manifest);
 }
 
 async function share(from: string, to: string): Promise<void> {
@@ -180,23 +176,62 @@ async function share(from: string, to: string): Promise<void> {
   }
 }
 
-/** Writes only what is missing: on a full disk, each attempt would otherwise take what was freed for it. */
+/** The size of the changes that are compared, and of those that are written, together (bytes). */
+const GROUP_BYTES = 1024 * 1024;
+
+/**
+ * Applies what the database lacks of the changes in the copies. On a full disk, each attempt would otherwise take what
+ * was freed for it.
+ */
 async function applyAgain(level: Database, kept: string, numbers: readonly number[]): Promise<void> {
-  for (const number of numbers) {
-    for await (const batch of batchesOf(join(kept, levelFileName(number, "log")))) {
-      const changes = [...changesOf(batch)];
-      const found = await level.getMany(changes.map(({ key }) => key));
-      const missing = changes.filter(({ value }, index) => !isSame(found[index], value));
-      if (missing.length === 0) continue;
-      const again = level.batch();
-      for (const { key, value } of missing) {
-        if (value === undefined) again.del(key);
-        else again.put(key, value);
-      }
-      // The batches were durable before, so they must become durable again.
-      await again.write({ sync: true });
+  // Only a key's last change counts, so each group corrects what was found for the groups before it.
+  const missing = new Set<string>();
+  for await (const group of groupsOf(kept, numbers)) {
+    const last = new Map(group.map(({ key, value }) => [textOf(key), { key, value }]));
+    // Neighbouring rows are in the same blocks of tables.
+    for (const text of [...last.keys()].toSorted()) {
+      const change = last.get(text);
+      if (change === undefined || isSame(level.getSync(change.key), change.value)) missing.delete(text);
+      else missing.add(text);
     }
   }
+  if (missing.size === 0) return;
+  for await (const group of groupsOf(kept, numbers)) {
+    const again = level.batch();
+    for (const { key, value } of group) {
+      if (!missing.has(textOf(key))) continue;
+      if (value === undefined) again.del(key);
+      else again.put(key, value);
+    }
+    // The changes were durable before, so they must become durable again. Each group is synced: LevelDB closes a full
+    // log unsynced, and the sync of a batch only concerns the log that the batch is in.
+    await again.write({ sync: true });
+  }
+}
+
+function textOf(key: Uint8Array): string {
+  return Buffer.from(key.buffer, key.byteOffset, key.byteLength).toString("latin1");
+}
+
+/** Yields the changes in the logs in order, in groups. */
+async function* groupsOf(
+  folder: string,
+  numbers: readonly number[],
+): AsyncGenerator<BatchChange[], void, undefined> {
+  let group: BatchChange[] = [];
+  let bytes = 0;
+  for (const number of numbers) {
+    for await (const batch of batchesOf(join(folder, levelFileName(number, "log")))) {
+      // The record is copied, because it is valid only until the next one is read.
+      group.push(...changesOf(Uint8Array.from(batch)));
+      bytes += batch.length;
+      if (bytes < GROUP_BYTES) continue;
+      yield group;
+      group = [];
+      bytes = 0;
+    }
+  }
+  if (group.length > 0) yield group;
 }
 
 function isSame(one: Uint8Array | undefined, other: Uint8Array | undefined): boolean {

@@ -45,7 +45,7 @@ export function levelProvider(options: LevelOptions = {}): KvProvider {
       const made = await makeFolder(dir);
       const claim = await claimDirectory(dir);
       try {
-        const end = exists ? await checkLogsOnOpening(dir) : undefined;
+        const ends = exists ? await checkLogsOnOpening(dir) : undefined;
         const unchecked = exists && check ? await checkBeforeOpening(dir) : undefined;
         const make = (): Database =>
           new ClassicLevel(dir, {
@@ -57,7 +57,7 @@ export function levelProvider(options: LevelOptions = {}): KvProvider {
             keyEncoding: "view",
             valueEncoding: "view",
           });
-        const level = await openKeepingLogs(make, dir, { exists, end });
+        const level = await openKeepingLogs(make, dir, { exists, ends });
         try {
           // After a power loss, the log with synced batches must still have its name.
           if (!exists) await syncFolder(dir);

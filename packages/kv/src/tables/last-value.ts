@@ -81,15 +81,32 @@ function lastInLog(bytes: Buffer, key: Uint8Array): Uint8Array | "nothing" | "hi
   }
 }
 
+/**
+ * Returns whether a row's newest change in one of the tables of the LevelDB database in `dir` has the sequence number.
+ * The database may be open: the result is false if it removes a table in the meantime.
+ */
+export async function isNewestInATable(dir: string, key: Uint8Array, sequence: number): Promise<boolean> {
+  const rows = await unlessFailed(newestOfTables(dir, key), "ENOENT", []);
+  return rows.some((row) => row.sequence === BigInt(sequence));
+}
+
 async function newestInTables(dir: string, key: Uint8Array): Promise<Uint8Array | undefined> {
-  const { manifest } = await readCurrentManifest(dir);
   let newest: TableRow | undefined;
+  for (const row of await newestOfTables(dir, key))
+    if (newest === undefined || row.sequence > newest.sequence) newest = row;
+  return newest?.value;
+}
+
+/** Returns the row as it is in each table that contains it. */
+async function newestOfTables(dir: string, key: Uint8Array): Promise<TableRow[]> {
+  const { manifest } = await readCurrentManifest(dir);
+  const rows: TableRow[] = [];
   for (const { number, first, last } of manifest.tables.values()) {
     if (Buffer.compare(first, key) > 0 || Buffer.compare(last, key) < 0) continue;
     const found = await newestInTable(join(dir, levelFileName(number, "ldb")), key);
-    if (newest === undefined || (found !== undefined && found.sequence > newest.sequence)) newest = found;
+    if (found !== undefined) rows.push(found);
   }
-  return newest?.value;
+  return rows;
 }
 
 /** The newest of several values of a row is the first one in its table. */

@@ -8,6 +8,7 @@ import {
   errorMessage,
   isCairnError,
   isLockedElsewhere,
+  type LogEnd,
   namesIn,
   openKeepingLogs,
   syncFolder,
@@ -66,7 +67,7 @@ export async function openDatabase(path: string, options: OpeningOptions): Promi
     const { release } = claim;
     if (options.create === true) await beginUnlessThere(path, options);
     const exists = await hasDatabase(path);
-    const end = exists ? await checkTail(path, options) : undefined;
+    const ends = exists ? await checkTail(path, options) : undefined;
     // Must precede opening: an open LevelDB compacts at once, and on a damaged key fails an assertion, every time.
     const unchecked = exists ? await checkBeforeOpening(path) : undefined;
     const make = (): Database =>
@@ -80,7 +81,7 @@ export async function openDatabase(path: string, options: OpeningOptions): Promi
         // Compressing costs a tenth of a write's processor time.
         compression: false,
       });
-    const database = await openKeepingLogs(make, path, { exists, end });
+    const database = await openKeepingLogs(make, path, { exists, ends });
     database.once("closed", release);
     try {
       // Opening ends with a rename of CURRENT, which LevelDB does not flush.
@@ -111,9 +112,9 @@ async function beginUnlessThere(path: string, { onNotice }: OpeningOptions): Pro
 
 /**
  * Cuts off the last write if a power loss left it incomplete. Any other incomplete data is damage, which LevelDB would
- * skip with everything after it. Returns where the log ends, as {@link checkWriteAheadLogs} does.
+ * skip with everything after it. Returns where the logs end, as {@link checkWriteAheadLogs} does.
  */
-async function checkTail(path: string, { onNotice }: OpeningOptions): Promise<number | undefined> {
+async function checkTail(path: string, { onNotice }: OpeningOptions): Promise<readonly LogEnd[] | undefined> {
   try {
     if (await isTorn(path)) {
       // `cutTorn` checks again under the lock, because another process may have been writing.
