@@ -92,11 +92,11 @@ export async function* recordsInFile(
   file: FileHandle,
   reader: LevelRecordReader,
 ): AsyncGenerator<Uint8Array, void, undefined> {
-  const block = Buffer.alloc(BLOCK_BYTES);
-  for (let start = 0; ; start += BLOCK_BYTES) {
-    const { bytesRead } = await file.read(block, 0, BLOCK_BYTES, start);
+  const blocks = Buffer.alloc(8 * BLOCK_BYTES);
+  for (let start = 0; ; start += blocks.length) {
+    const { bytesRead } = await file.read(blocks, 0, blocks.length, start);
     if (bytesRead === 0) return;
-    yield* reader.read(block.subarray(0, bytesRead));
+    yield* recordsOf(blocks.subarray(0, bytesRead), reader);
   }
 }
 
