@@ -99,7 +99,7 @@ const OVERWRITES = {
     uniform: true,
   },
 } as const;
-const BYTES_FOR_A_BYTE = 8;
+const BYTES_FOR_A_BYTE = 6;
 
 /** The bytes that overwrites cost on the disk, compared with etcd. */
 export const amplification: Row = {
