@@ -26,7 +26,10 @@ export async function openDb(run: DbRun, place: string | undefined): Promise<Ope
   return { copy, ...(await openCopy(run, copy)) };
 }
 
-/** Like {@link openDb}, but the reader joins versions with their documents. Throws `INDEX_VERSION` for another version, and `INDEX_CORRUPT` if this is not an index. */
+/**
+ * Like {@link openDb}, but the reader joins versions with their documents. Throws `INDEX_VERSION` for another version, and
+ * `INDEX_CORRUPT` if this is not an index.
+ */
 export async function openIndexOf(
   run: DbRun,
   place: string | undefined,

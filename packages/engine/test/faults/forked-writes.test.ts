@@ -10,6 +10,7 @@ import { expect, it } from "vitest";
 import type { LogMessage, TxLog } from "../../src/log/tx-log.ts";
 import type { CairnNode } from "../../src/node/node.ts";
 import { GatedLog, INSTANTS } from "./gated-log.ts";
+import { isSame } from "./parted-histories.ts";
 
 const FIRST = Number(process.env["CAIRN_SOAK_SEED"] ?? 1);
 /** The first of the seeds that run with every commit. */
@@ -141,15 +142,6 @@ const PATIENT = { timeoutMs: 3_000 };
 
 async function settled<T>(answer: Promise<T>): Promise<T | undefined> {
   return await answer.catch(() => undefined);
-}
-
-function isSame(one: LogMessage, other: LogMessage | undefined): boolean {
-  return (
-    other !== undefined &&
-    one.time === other.time &&
-    one.nanoseconds === other.nanoseconds &&
-    Buffer.compare(one.payload, other.payload) === 0
-  );
 }
 
 async function campaign(from: number, seeds: number): Promise<Record<string, number>> {

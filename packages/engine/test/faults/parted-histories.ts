@@ -97,7 +97,7 @@ function numbered(history: readonly Stored[]): LogMessage[] {
   }));
 }
 
-function isSame(one: LogMessage, other: LogMessage | undefined): boolean {
+export function isSame(one: LogMessage, other: LogMessage | undefined): boolean {
   return (
     other !== undefined &&
     one.time === other.time &&

@@ -273,7 +273,7 @@ class Sweep {
       rowKeys.push(Buffer.concat([Buffer.from([ROW.document]), stem]));
     }
     const found: (Written | undefined)[] = [];
-    // Whole documents are read, so that their checksums can be compared, but only the writes are kept.
+    // Small documents are in the rows that are read, but only the writes are kept.
     for (let from = 0; from < rowKeys.length; from += this.#perRead) {
       const newest = await readAllNewest(this.#reader, rowKeys.slice(from, from + this.#perRead));
       for (const [at, value] of newest.entries())

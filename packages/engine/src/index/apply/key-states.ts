@@ -90,9 +90,8 @@ export class KeyStates {
   /** The sum modulo 2^32 of the checksums of all versions written so far. */
   written = 0;
   evicts = false;
-  /** The versions written so far, in order, if the caller wants them. It takes them by emptying the array. */
+  /** Receives the versions that are written, in order. Each transaction sets an array of its own, if they are wanted. */
   versions: WrittenVersion[] | undefined;
-
   /** Returns whether the present documents of a bucket are needed, and not only their revisions and lengths. */
   readonly #needsDocuments: (bucket: string) => boolean;
 
@@ -302,8 +301,7 @@ export class KeyStates {
   #removeContent({ rowKey, evicted }: KeyState, version: VersionValue | VersionHead): void {
     if (!hasContentRow(version)) return;
     this.#rows.push({ type: "del", key: contentRowKey(rowKey, versionValueRevision(version)) });
-    const erasure = evicted === undefined ? undefined : erasureOf(evicted, [rowKey, version]);
-    if (erasure !== undefined) this.#rows.push(erasure);
+    if (evicted !== undefined) this.#rows.push(erasureOf(evicted, rowKey, version));
   }
 
   #supersede(key: KeyState): void {
@@ -312,9 +310,8 @@ export class KeyStates {
     if (value === undefined) return;
     bucket.superseded += 1;
     const change = { type: "put", key: versionRowKey(rowKey, versionValueRevision(value)), value } as const;
-    if (value !== key.before) return void this.#rows.push(change);
-    key.isKept = true;
-    this.#rows.push({ ...change, isStored: true });
+    key.isKept ||= value === key.before;
+    this.#rows.push(value === key.before ? { ...change, isStored: true } : change);
   }
 }
 

@@ -1,8 +1,9 @@
 import type { KvOperation } from "@cairn/kv";
 import type { TxId } from "@cairn/client";
 import type { KeyState, KeyStates } from "./key-states.ts";
+import { headsOf } from "../rows/index-rows.ts";
 import { asKind, documentRowPrefix, parseDocumentRowKey, prefixEnd, ROW } from "../rows/row-keys.ts";
-import { checkedVersion, versionValueRevision } from "../rows/version-values.ts";
+import { checkedHead, headLength, versionValueRevision } from "../rows/version-values.ts";
 
 /** The maximum number of rows that a transaction removes from a retiring shard. It is part of the index version. */
 const REMOVED_PER_TRANSACTION = 256;
@@ -37,12 +38,12 @@ export class Retirement {
     for (const kind of [ROW.document, ROW.tombstone, ROW.version] as const) {
       if (left === 0 || bytes >= REMOVED_BYTES) break;
       const gte = asKind(prefix, kind);
-      for await (const rows of this.#keys.reader.range({ gte, lt: prefixEnd(gte), limit: left })) {
+      for await (const rows of headsOf(this.#keys.reader).range({ gte, lt: prefixEnd(gte), limit: left })) {
         for (const [key, value] of rows) {
           if (bytes >= REMOVED_BYTES) break;
           left -= 1;
-          bytes += value.length;
-          this.removed = Math.max(this.removed, versionValueRevision(checkedVersion(key, value)));
+          bytes += headLength(value);
+          this.removed = Math.max(this.removed, versionValueRevision(checkedHead(key, value)));
           if (kind === ROW.version) this.#versions.push(key);
           else {
             const { namespace, name } = parseDocumentRowKey(key);

@@ -14,6 +14,7 @@ import {
   asBuffer,
   partEnd,
 } from "../rows/row-keys.ts";
+import { headsOf } from "../rows/index-rows.ts";
 import { kindName } from "../rows/row-names.ts";
 import { isSealed, unusableIndex } from "../rows/row-checksum.ts";
 import { decodeCounters } from "../rows/row-values.ts";
@@ -129,13 +130,18 @@ function judgeVersion(key: Uint8Array, value: Uint8Array, { txId }: IndexState):
 
 /** Yields the keys of documents in a page that belong to no version: neither the newest one nor an older one. */
 async function* unusedContents(reader: KvReader, page: readonly KvRow[]): AsyncGenerator<Uint8Array, void> {
-  for (const [key] of page) {
-    if (key[0] !== ROW.content) continue;
+  const heads = headsOf(reader);
+  const contents = page.filter(([key]) => key[0] === ROW.content).map(([key]) => key);
+  const places = contents.map((key) => {
     const { number: revision, stem } = parseNumberedStem(key);
-    const rowKey = Buffer.concat([Buffer.from([ROW.document]), stem]);
-    const newest = await reader.get(rowKey);
-    if (newest !== undefined && versionValueRevision(newest) === revision) continue;
-    if ((await reader.get(versionRowKey(rowKey, revision))) === undefined) yield key;
+    return { revision, rowKey: Buffer.concat([Buffer.from([ROW.document]), stem]) };
+  });
+  const newest = await heads.getMany(places.map(({ rowKey }) => rowKey));
+  const older = await heads.getMany(places.map(({ rowKey, revision }) => versionRowKey(rowKey, revision)));
+  for (const [at, key] of contents.entries()) {
+    const value = newest[at];
+    const isNewest = value !== undefined && versionValueRevision(value) === places[at]?.revision;
+    if (!isNewest && older[at] === undefined) yield key;
   }
 }
 

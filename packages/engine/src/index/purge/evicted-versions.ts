@@ -3,6 +3,7 @@ import type { TxId } from "@cairn/client";
 import { encodeState, type IndexState, readState } from "../rows/index-state.ts";
 import { headsOf } from "../rows/index-rows.ts";
 import { erasureOf, evictionsAfter } from "../rows/purge-row.ts";
+import { hasContentRow } from "../rows/version-values.ts";
 import { allRows } from "../rows/row-cursor.ts";
 import { unsealed } from "../rows/row-checksum.ts";
 import { parseNumberedStem, ROW, STATE_ROW_KEY, versionRange, versionStem } from "../rows/row-keys.ts";
@@ -20,10 +21,9 @@ export async function removeEvicted(kv: KvStore, before: IndexState): Promise<In
   let rows: KvOperation[] = [];
   for (const stem of await evictedStems(kv, state.txId)) {
     for await (const page of headsOf(kv).range(versionRange(stem))) {
-      for (const row of page) {
-        rows.push({ type: "del", key: row[0] });
-        const erasure = erasureOf(state.txId, row);
-        if (erasure !== undefined) rows.push(erasure);
+      for (const [key, value] of page) {
+        rows.push({ type: "del", key });
+        if (hasContentRow(value)) rows.push(erasureOf(state.txId, key, value));
       }
       if (rows.length < ROWS_AT_ONCE) continue;
       await kv.batch(rows);

@@ -30,7 +30,7 @@ export function indexReader(reader: KvReader): KvReader {
   return new VersionReader(reader);
 }
 
-/** What {@link joined} values of rows without a document become: nothing accepts it. */
+/** Returned for a version whose content row is missing. It has no valid checksum. */
 const DAMAGED = new Uint8Array(0);
 /** The numbers of bytes of documents that a range reads first and at most at once: many loops end early. */
 const FIRST_BYTES = 64 * 1024;
@@ -60,7 +60,7 @@ class VersionReader implements JoiningReader {
 
   get(key: Uint8Array): KvValue {
     const value = this.raw.get(key);
-    if (!hasVersions(key)) return value;
+    if (!isVersion(key)) return value;
     return value instanceof Promise ? value.then((head) => this.#whole(key, head)) : this.#whole(key, value);
   }
 
@@ -86,7 +86,7 @@ class VersionReader implements JoiningReader {
     const contentKeys: Uint8Array[] = [];
     for (const [place, value] of values.entries()) {
       const key = keys[place] as Uint8Array;
-      const revision = value === undefined || !hasVersions(key) ? undefined : headRevision(value);
+      const revision = value === undefined || !isVersion(key) ? undefined : headRevision(value);
       if (revision === undefined) continue;
       places.push(place);
       contentKeys.push(contentRowKey(key, revision));
@@ -120,7 +120,7 @@ class VersionReader implements JoiningReader {
 
   async #joinedSlice(rows: readonly KvRow[]): Promise<readonly KvRow[]> {
     const contentKeys = rows.flatMap(([key, value]) => {
-      const revision = hasVersions(key) ? headRevision(value) : undefined;
+      const revision = isVersion(key) ? headRevision(value) : undefined;
       return revision === undefined ? [] : [contentRowKey(key, revision)];
     });
     if (contentKeys.length === 0) return rows;
@@ -128,7 +128,7 @@ class VersionReader implements JoiningReader {
     let at = 0;
     return rows.map((row): KvRow => {
       const [key, value] = row;
-      if (!hasVersions(key) || headRevision(value) === undefined) return row;
+      if (!isVersion(key) || headRevision(value) === undefined) return row;
       const content = contents[at++];
       return [key, content === undefined ? DAMAGED : joined(value, content)];
     });
@@ -177,7 +177,7 @@ class IndexRows extends VersionReader implements KvStore {
   async batch(operations: readonly RowChange[], options?: { sync?: boolean }): Promise<void> {
     const rows: KvOperation[] = [];
     for (const change of operations) {
-      if (!hasVersions(change.key)) rows.push(change);
+      if (!isVersion(change.key)) rows.push(change);
       else if (change.type === "put") pushVersion(rows, change);
       else {
         rows.push(change);
@@ -225,7 +225,7 @@ function textReader(getText: (key: Uint8Array) => KvText): (key: Uint8Array) => 
   };
   return (key) => {
     const value = getText(key);
-    if (!hasVersions(key)) return value;
+    if (!isVersion(key)) return value;
     return value instanceof Promise ? value.then((head) => whole(key, head)) : whole(key, value);
   };
 }
@@ -243,8 +243,8 @@ function pushVersion(rows: KvOperation[], change: RowChange & { readonly type: "
   rows.push({ type: "put", key: contentKey, value: versionValueDocument(value) });
 }
 
-/** Whether a row is one of those whose documents are in other rows. */
-function hasVersions(key: Uint8Array): boolean {
+/** Returns whether the document of a row with this key may have a row of its own. */
+function isVersion(key: Uint8Array): boolean {
   return key[0] === ROW.document || key[0] === ROW.version;
 }
 

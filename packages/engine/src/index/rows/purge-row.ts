@@ -1,9 +1,9 @@
-import { type KvOperation, type KvReader, type KvRow } from "@cairn/kv";
+import { type KvOperation, type KvReader } from "@cairn/kv";
 import type { TxId } from "@cairn/client";
 import { firstRow } from "./row-cursor.ts";
 import { sealed, sealedJson, unsealedJson } from "./row-checksum.ts";
 import { contentRowKey, erasureRowKey, evictionRowKey, ROW, rowsOfKind, NO_STEM } from "./row-keys.ts";
-import { hasContentRow, versionValueRevision } from "./version-values.ts";
+import { versionValueRevision } from "./version-values.ts";
 
 /**
  * A mark of purged evictions. Since `at` (ms since 1970), the files of this index have contained no content that was
@@ -41,14 +41,10 @@ export function evictionsAfter(txId: TxId, last?: TxId): { gte: Buffer; lt: Buff
   return { gte: evictionRowKey(txId + 1, NO_STEM), lt };
 }
 
-/**
- * Returns the row that remembers, until it is purged, that eviction `txId` removed the document of a version; undefined
- * if the version's row had it.
- */
-export function erasureOf(txId: TxId, [key, value]: KvRow): KvOperation | undefined {
-  if (!hasContentRow(value)) return undefined;
-  const erasure = erasureRowKey(txId, contentRowKey(key, versionValueRevision(value)));
-  return { type: "put", key: erasure, value: sealed(erasure) };
+/** Returns the row that remembers, until it is purged, that eviction `txId` removed the content row of a version. */
+export function erasureOf(txId: TxId, rowKey: Uint8Array, version: Uint8Array): KvOperation {
+  const key = erasureRowKey(txId, contentRowKey(rowKey, versionValueRevision(version)));
+  return { type: "put", key, value: sealed(key) };
 }
 
 /** Returns the range of the rows that {@link erasureOf} made for evictions up to transaction `txId`. */

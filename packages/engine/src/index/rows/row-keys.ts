@@ -30,7 +30,7 @@ export const ROW = {
   fieldCount: 0x76, // v: index, value; number of documents that have it
   content: 0x77, // w: revision, stem; the document of a version
   eviction: 0x78, // x: tx-id, then the stem that was evicted
-  erasure: 0x79, // y: tx-id of an eviction, then the rest of the key of a content that it removed
+  erasure: 0x79, // y: tx-id of an eviction, then the rest of the key of a content row that it removed
   fieldRemoval: 0x7a, // z: index; its rows are being removed
 } as const;
 
@@ -102,7 +102,6 @@ export function contentRowKey(rowKey: Uint8Array, revision: TxId): Buffer {
   return numberedStemKey(ROW.content, revision, rowKey.subarray(0, end));
 }
 
-/** Returns the key of the row that remembers, until it is purged, that eviction `txId` removed a content. */
 export function erasureRowKey(txId: TxId, contentKey: Uint8Array): Buffer {
   return numberedStemKey(ROW.erasure, txId, contentKey);
 }
@@ -140,7 +139,7 @@ export function rowTxId(key: Uint8Array): TxId {
   return readId(key, 1);
 }
 
-/** Returns the key of the content that an erasure row names. */
+/** Returns the key of the content row that an erasure row names. */
 export function erasedContentKey(erasureKey: Uint8Array): Buffer {
   return Buffer.concat([Buffer.from([ROW.content]), erasureKey.subarray(1 + ID_BYTES)]);
 }

@@ -6,7 +6,7 @@ import { BATCH_ENDING } from "./embedded-rows.ts";
 /** The subfolder for bytes that were cut off. LevelDB ignores it, but a copy of the log's folder includes it. */
 const ASIDE = "torn";
 const MAX_ASIDE_ENTRIES = 10;
-/** The size of the smallest stored message: type, key with its length, the value's length, and the time. */
+/** The size of the smallest stored message, in format 1: type, key with its length, the value's length, and the time. */
 const MESSAGE_BYTES = 19;
 
 /**

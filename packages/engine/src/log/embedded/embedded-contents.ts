@@ -69,8 +69,8 @@ function upgradeTo(head: Head, last: number): KvOperation[] {
 async function checkLast(database: Database, { endsFrom }: Head, last: number): Promise<void> {
   const removal = await database.get(REMOVAL_KEY);
   const recorded = removal === undefined ? 0 : decodeRemoval(removal);
-  const value = last < endsFrom ? undefined : await database.get(positionKey(last));
-  const isWhole = value === undefined || isLastOfBatch(value);
+  const value = await database.get(positionKey(last));
+  const isWhole = value !== undefined && (last < endsFrom || isLastOfBatch(value));
   requireLast(database, last, isWhole ? Math.max(last, recorded) : undefined);
 }
 

@@ -98,8 +98,8 @@ export function isLastOfBatch(value: Uint8Array): boolean {
   return batchBytes(Buffer.from(value.buffer, value.byteOffset, value.byteLength)) !== undefined;
 }
 
-/** Returns the message in a row. Its payload is a view of `value`. */
-export function decodeRow(position: number, value: Uint8Array, { endsFrom }: Head): LogMessage {
+/** Returns the message in a row, which has an end from position `endsFrom` on. Its payload is a view of `value`. */
+export function decodeRow(position: number, value: Uint8Array, endsFrom: number): LogMessage {
   const end = position < endsFrom ? value.length : value.length - END_BYTES;
   return { position, time: readUint64(value, 0), payload: value.subarray(TIME_BYTES, end) };
 }

@@ -16,7 +16,6 @@ import {
   batchOf,
   encodeHead,
   type EndedRow,
-  type Head,
   HEAD_KEY,
   positionKey,
   POSITIONS,
@@ -43,8 +42,6 @@ export interface PendingAppend {
   readonly payload: Uint8Array;
   readonly messageId: string | undefined;
 }
-
-const NO_HEAD: Head = { id: "", endsFrom: 1 };
 
 function nothing(): LogContents {
   return { head: undefined, first: 1, last: 0, upgrade: undefined };
@@ -91,9 +88,9 @@ export class EmbeddedStorage {
     return this.#contents.head?.id;
   }
 
-  /** Must be called only while there is a log. */
-  get head(): Head {
-    return this.#contents.head ?? NO_HEAD;
+  /** The first position whose row has an end. */
+  get endsFrom(): number {
+    return this.#contents.head?.endsFrom ?? 1;
   }
 
   get first(): number {

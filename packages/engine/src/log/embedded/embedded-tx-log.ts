@@ -2,7 +2,7 @@ import { basename, resolve as absolute } from "node:path";
 import { CairnError, isCairnError } from "@cairn/kv";
 import { trimmedTooFar } from "../anchor.ts";
 import { damaged, databaseError, hasDatabase, type Database } from "./embedded-database.ts";
-import { positionKey, decodeRow, type Head, POSITIONS, positionOf } from "./embedded-rows.ts";
+import { positionKey, decodeRow, POSITIONS, positionOf } from "./embedded-rows.ts";
 import { EmbeddedStorage, type PendingAppend } from "./embedded-storage.ts";
 import type { Appended, LogBounds, LogMessage, LogReadOptions, TxLog } from "../tx-log.ts";
 import { isDamagedMessage } from "../../transactions/message-frame.ts";
@@ -95,11 +95,11 @@ class EmbeddedTxLog implements TxLog {
   async fetch(position: number): Promise<LogMessage | undefined> {
     this.#checkExists();
     const database = await this.#storage.reopened();
-    const { first, last, path, head } = this.#storage;
+    const { first, last, path, endsFrom } = this.#storage;
     if (position < first || position > last) return undefined;
     try {
       const value = await database.get(positionKey(position));
-      return value === undefined ? undefined : wholeMessage(database, head, position, value);
+      return value === undefined ? undefined : wholeMessage(database, endsFrom, position, value);
     } catch (error) {
       throw databaseError(path, error);
     }
@@ -129,7 +129,7 @@ class EmbeddedTxLog implements TxLog {
         continue;
       }
       try {
-        for await (const messages of storedMessages(database, storage.head, positionKey(next), options)) {
+        for await (const messages of storedMessages(database, storage.endsFrom, positionKey(next), options)) {
           if (!usable()) return;
           next = (messages.at(-1)?.position ?? next) + 1;
           yield messages;
@@ -267,7 +267,7 @@ export class GroupCommit {
  */
 async function* storedMessages(
   database: Database,
-  head: Head,
+  endsFrom: number,
   from: Uint8Array,
   { maxMessages = 5_000, maxBytes = 8 * 1024 * 1024 }: LogReadOptions,
 ): AsyncGenerator<readonly LogMessage[], void, void> {
@@ -278,7 +278,7 @@ async function* storedMessages(
       const rows = await ahead;
       if (rows.length === 0) return;
       ahead = iterator.nextv(maxMessages);
-      yield rows.map(([key, value]) => wholeMessage(database, head, positionOf(key), value));
+      yield rows.map(([key, value]) => wholeMessage(database, endsFrom, positionOf(key), value));
     }
   } finally {
     await Promise.allSettled([ahead]);
@@ -287,8 +287,8 @@ async function* storedMessages(
 }
 
 /** Returns the message in a row. Throws `LOG_GAP` if the message is damaged, because LevelDB does not detect this. */
-function wholeMessage(database: Database, head: Head, position: number, value: Uint8Array): LogMessage {
-  const message = decodeRow(position, value, head);
+function wholeMessage(database: Database, endsFrom: number, position: number, value: Uint8Array): LogMessage {
+  const message = decodeRow(position, value, endsFrom);
   if (isDamagedMessage(message.payload))
     throw damaged(`Message ${position} of the log in ${database.location} is damaged.`);
   return message;

@@ -80,6 +80,14 @@ describe("the rows of an embedded log", () => {
     await expect(openEmbeddedTxLog({ path })).rejects.toMatchObject({ code: "LOG_GAP" });
   });
 
+  it("are refused if there is a head without a message", async () => {
+    const log = await openEmbeddedTxLog({ path });
+    await log.create(bytes);
+    await log.close();
+    await withRows((rows) => rows.del(uint64(1)));
+    await expect(openEmbeddedTxLog({ path })).rejects.toMatchObject({ code: "LOG_GAP" });
+  });
+
   it("are refused if messages are missing that were there at the last removal", async () => {
     const log = await openEmbeddedTxLog({ path });
     await log.create(bytes);
