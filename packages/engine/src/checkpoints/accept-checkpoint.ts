@@ -3,7 +3,8 @@ import type { CapturedState, Manifest } from "@cairn/checkpoint";
 import { CairnError, closing, isCairnError, type KvProvider } from "@cairn/kv";
 import { type LogHistory, wayToLog } from "../backup/log-with-backup.ts";
 import { fileReader, openIndex } from "../index/local-index.ts";
-import { INDEX_VERSION } from "../index/rows/index-state.ts";
+import { INDEX_VERSION, isReadableVersion } from "../index/rows/index-state.ts";
+import { upgradeIndex, type Upgrading } from "../index/upgrade/upgrade-index.ts";
 import { checkCheckpoint } from "../log/anchor.ts";
 import type { LogIdentity } from "../log/log-identity.ts";
 import { capturedState } from "./index-source.ts";
@@ -39,7 +40,7 @@ export async function acceptManifest(
 
 /** Returns the reason why this version of Cairn cannot read the index in a checkpoint; undefined if it can. */
 export function judgeFormat({ format }: Pick<Manifest, "format">, kvFormat: string): CairnError | undefined {
-  if (format.index === INDEX_VERSION && format.kv === kvFormat) return undefined;
+  if (isReadableVersion(format.index) && format.kv === kvFormat) return undefined;
   return new CairnError(
     "INDEX_VERSION",
     `It holds an index of version ${format.index} in ${format.kv}; this node reads version ${INDEX_VERSION} in ${kvFormat}.`,
@@ -55,15 +56,22 @@ function otherHistory({ log, txId }: Omit<Manifest, "files">): CairnError {
   );
 }
 
-/** Throws `CHECKPOINT_CORRUPT` if a restored index does not match its manifest. */
-export async function verifyRestored(provider: KvProvider, dir: string, manifest: Manifest): Promise<void> {
+/**
+ * Upgrades a restored index if it is of an older version. Throws `CHECKPOINT_CORRUPT` if it does not match its manifest.
+ */
+export async function verifyRestored(
+  provider: KvProvider,
+  dir: string,
+  manifest: Manifest,
+  upgrading?: Upgrading,
+): Promise<void> {
+  await upgradeIndex(fileReader(provider), dir, upgrading);
   const { kv, state } = await openIndex(fileReader(provider), dir);
   const listed = manifest.chains.map(({ txId }) => txId);
   const found = await closing(kv, async () =>
     state === undefined ? undefined : await capturedState(kv, state, provider.format, listed),
   );
-  const { index, kv: kvFormat } = manifest.format;
-  const claimed: CapturedState = { ...manifest, format: { index, kv: kvFormat } };
+  const claimed: CapturedState = { ...manifest, format: { index: INDEX_VERSION, kv: manifest.format.kv } };
   const differing = CAPTURED.filter((name) => !isDeepStrictEqual(found?.[name], claimed[name]));
   if (differing.length === 0) return;
   const what = found === undefined ? "it is empty" : `it has a different ${differing.join(", a different ")}`;

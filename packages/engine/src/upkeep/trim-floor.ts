@@ -15,7 +15,7 @@ import {
   segmentsWith,
 } from "../backup/segments/segment-name.ts";
 import type { SegmentReads } from "../backup/write/segment-reads.ts";
-import { INDEX_VERSION } from "../index/rows/index-state.ts";
+import { isReadableVersion } from "../index/rows/index-state.ts";
 import type { LogIdentity } from "../log/log-identity.ts";
 import { anchorOf, checkCheckpoint } from "../log/anchor.ts";
 import type { TxLog } from "../log/tx-log.ts";
@@ -98,7 +98,7 @@ async function refusalReason(
   const { store, listing } = one;
   const { format, log: of } = listing;
   if (of.id !== identity.id) return "of another log";
-  const isCurrent = format.index === INDEX_VERSION && format.kv === kvFormat;
+  const isCurrent = isReadableVersion(format.index) && format.kv === kvFormat;
   if (!isCurrent || !Object.values<string>(ARCHIVE_FORMATS).includes(format.archive))
     return "of another version";
   if (identity.birth !== undefined && identity.birth.offset !== of.offset) return "with another offset";

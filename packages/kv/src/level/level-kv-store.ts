@@ -80,6 +80,12 @@ export function levelProvider(options: LevelOptions = {}): KvProvider {
   };
 }
 
+/** LevelDB treats an open end as an empty range. If there are dead rows above this key, later compactions remove them. */
+const ALL_ROWS: { readonly gte: Uint8Array; readonly lt: Uint8Array } = {
+  gte: new Uint8Array(0),
+  lt: new Uint8Array(256).fill(0xff),
+};
+
 class LevelKvStore extends LevelReader implements KvStore {
   readonly #level: Database;
   readonly #dir: string;
@@ -191,12 +197,9 @@ class LevelKvStore extends LevelReader implements KvStore {
     return await captureLevelDb(this.#dir, dir, options);
   }
 
-  async compact(): Promise<void> {
+  async compact({ gte, lt } = ALL_ROWS): Promise<void> {
     this.#assertUsable();
-    // LevelDB treats an open end as an empty range. If there are dead rows above this key, later compactions remove
-    // them.
-    const end = new Uint8Array(256).fill(0xff);
-    await this.#track(this.#level.compactRange(new Uint8Array(0), end));
+    await this.#track(this.#level.compactRange(gte, lt));
   }
 
   purge(ranges: readonly KvPurgeRange[]): KvPurge {

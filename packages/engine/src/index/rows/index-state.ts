@@ -8,11 +8,17 @@ import { MARK_BYTES, NO_MARK } from "./chain-rows.ts";
 import type { LogIdentity } from "../../log/log-identity.ts";
 
 /**
- * The version of the index's layout. A node reads only its own version, and replaces any other index with one from a
- * checkpoint of this version or from the log. Raise the version whenever the same log would result in different rows.
- * docs/internals/index-format.md describes the rows.
+ * The version of the index's layout. Raise it whenever the same log would result in different rows, and add a step from
+ * the previous one (index/upgrade). docs/internals/index-format.md describes the rows.
  */
 export const INDEX_VERSION = 3;
+/** The oldest version from which steps lead to this one: that of the first release. */
+const OLDEST_VERSION = 2;
+
+/** Returns whether a node can continue from an index of this version, after an upgrade if it is an older one. */
+export function isReadableVersion(version: number): boolean {
+  return version >= OLDEST_VERSION && version <= INDEX_VERSION;
+}
 
 const Id = z.int().min(0);
 
@@ -121,6 +127,13 @@ function checksumMember(json: Uint8Array): Buffer {
 
 /** Undefined for an empty store. Throws `INDEX_VERSION` (another version's) or `INDEX_CORRUPT` (no intact state). */
 export async function readState(reader: KvReader): Promise<IndexState | undefined> {
+  const state = await readStoredState(reader);
+  if (state === undefined || state.version === INDEX_VERSION) return state;
+  throw otherVersion(state.version, "Start the node: it upgrades its index.");
+}
+
+/** Like {@link readState}, but also returns the state of an index that can be upgraded. */
+export async function readStoredState(reader: KvReader): Promise<IndexState | undefined> {
   const value = await reader.get(STATE_ROW_KEY);
   if (value === undefined) {
     if ((await firstRow(reader, {})) === undefined) return undefined;
@@ -130,14 +143,19 @@ export async function readState(reader: KvReader): Promise<IndexState | undefine
   if (!isIntact(bytes)) throw unusableIndex("its state row does not match its checksum");
   const text = bytes.toString("utf8");
   const { version } = parse(VersionSchema, text);
-  if (version !== INDEX_VERSION) {
-    throw new CairnError(
-      "INDEX_VERSION",
-      `The index has version ${version}, but this version of Cairn reads version ${INDEX_VERSION}.`,
-      "Start the node: it builds a new index from a checkpoint of the right version or from the log.",
-    );
-  }
-  return parse(StateSchema, text);
+  if (isReadableVersion(version)) return parse(StateSchema, text);
+  throw otherVersion(
+    version,
+    "Start the node: it builds a new index from a checkpoint of the right version or from the log.",
+  );
+}
+
+function otherVersion(version: number, hint: string): CairnError {
+  return new CairnError(
+    "INDEX_VERSION",
+    `The index has version ${version}, but this version of Cairn reads version ${INDEX_VERSION}.`,
+    hint,
+  );
 }
 
 function isIntact(bytes: Buffer): boolean {
