@@ -30,8 +30,13 @@ export interface CheckpointSource {
   capture(dir: string, others?: readonly number[]): Promise<CapturedState>;
   /** Called when a copy, and therefore the index, turns out to be damaged (`INDEX_CORRUPT`). Nothing was published. */
   onDamage?(error: CairnError): void;
-  /** The format that `capture` creates. If given, checkpoints in others count neither as the newest nor as retained. */
+  /** The format that `capture` creates. If given, checkpoints in others do not count as retained. */
   readonly format?: CapturedState["format"];
+  /**
+   * Returns whether an index in a format can be restored, so that a checkpoint counts as the newest: nodes of a new
+   * version then save none as long as those of the old one do. Defaults to those in `format`.
+   */
+  readonly reads?: ((format: CapturedState["format"]) => boolean) | undefined;
   /**
    * Returns whether the log still has the transactions of the checkpoint `name`, which has the log's id: otherwise, one
    * with lost transactions would count as the newest forever. By default, all agree. If it throws, the round ends and
@@ -42,6 +47,11 @@ export interface CheckpointSource {
   isDamaged?(name: string): boolean;
   /** Returns what the other nodes that save have found. Called before each look. Without it, stores are not compared. */
   otherLooks?(): Promise<readonly OtherLook[]>;
+}
+
+/** Returns whether nodes with a source can restore a checkpoint. */
+export function isRestorable({ format, reads }: CheckpointSource, manifest: Manifest): boolean {
+  return isCurrentFormat(reads?.(manifest.format) === true ? manifest.format : format, manifest);
 }
 
 /** If `wanted` is undefined, any index in an archive of a known format qualifies. */

@@ -1,5 +1,5 @@
 import { CairnError, isCairnError, unlessAborted } from "@cairn/kv";
-import { type CheckpointSource, isCurrentFormat } from "./checkpoint-source.ts";
+import { type CheckpointSource, isRestorable } from "./checkpoint-source.ts";
 import type { CheckpointStore, StoredFile } from "./checkpoint-store.ts";
 import {
   CHECKPOINT_PREFIX,
@@ -106,7 +106,7 @@ export async function findNewest(
       continue;
     }
     if (found.manifest.log.id !== logId) continue;
-    if (!isCurrentFormat(source.format, found.manifest)) continue;
+    if (!isRestorable(source, found.manifest)) continue;
     // If a damaged checkpoint counted as the newest, it would not be replaced before the next write.
     if (found.damaged || source.isDamaged?.(found.name) === true) continue;
     if (source.agrees === undefined || (await source.agrees(found.manifest, found.name))) return found;

@@ -5,7 +5,7 @@ import { command } from "../options/command.ts";
 import { countValue } from "../options/option-specs.ts";
 import { printable, writeJson } from "../terminal/terminal.ts";
 import { copyDb, DB_OPTIONS, DB_NOTE, type DbCopy, type DbRun } from "./db-copy.ts";
-import { type DbProblem, openCopy, tableDamage } from "./db-reader.ts";
+import { type DbProblem, openCopy, tableDamage, upgradeCopy } from "./db-reader.ts";
 
 /** The content of an intact database. `txId` is null if the database is not a Cairn index. */
 interface Content {
@@ -67,6 +67,7 @@ type OnProblem = (problem: DbProblem) => Promise<void>;
 async function checkContent(run: DbRun, copy: DbCopy, onProblem: OnProblem): Promise<Content | undefined> {
   try {
     if (copy.manifest !== undefined) await verifyRestored(levelProvider(), copy.dir, copy.manifest);
+    await upgradeCopy(copy);
     const { reader } = await openCopy(run, copy);
     const state = await findState(reader);
     if (state === undefined) {

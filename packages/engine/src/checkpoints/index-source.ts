@@ -11,7 +11,7 @@ import {
 import type { TxId } from "@cairn/client";
 import { chainsOf } from "../index/chains/chain-values.ts";
 import { purgedUpTo } from "../index/rows/purge-row.ts";
-import { FIRST_TX_ID, INDEX_VERSION, type IndexState } from "../index/rows/index-state.ts";
+import { FIRST_TX_ID, INDEX_VERSION, type IndexState, isReadableVersion } from "../index/rows/index-state.ts";
 import type { IndexStore } from "../index/index-store.ts";
 import { openIndex, fileReader } from "../index/local-index.ts";
 import { mayContain } from "../log/anchor.ts";
@@ -23,7 +23,8 @@ interface IndexSourceOptions {
   readonly node: string;
   readonly provider: KvProvider;
   readonly index: IndexStore;
-  readonly log: TxLog;
+  /** Undefined if every checkpoint of the log counts. */
+  readonly log: TxLog | undefined;
   readonly purge: () => Promise<void>;
   readonly onError?: (error: unknown) => void;
 }
@@ -40,7 +41,8 @@ export function indexSource({
     node,
     version: VERSION,
     format: { index: INDEX_VERSION, kv: provider.format },
-    agrees: async (manifest) => await mayContain(log, manifest),
+    reads: (format) => isReadableVersion(format.index) && format.kv === provider.format,
+    agrees: async (manifest) => log === undefined || (await mayContain(log, manifest)),
     position: () => {
       const { state } = index;
       const empty = state.txId <= FIRST_TX_ID;

@@ -92,9 +92,9 @@ async function buildAndSave(
   });
 }
 
-interface IndexSaving extends Pick<CheckpointRebuild, "signal" | "onWaiting"> {
+export interface IndexSaving extends Pick<CheckpointRebuild, "signal" | "onWaiting"> {
   readonly source: Pick<Parameters<typeof indexSource>[0], "node" | "provider" | "log"> &
-    Pick<CheckpointSource, "agrees">;
+    Pick<CheckpointSource, "agrees" | "reads">;
   readonly options: TakeOptions["options"];
 }
 
@@ -126,7 +126,7 @@ async function findUpToDate({
   const { bounds, birth } = identity;
   const last = bounds.last + (birth?.offset ?? 0);
   for (const one of (await listCheckpoints(system.checkpointer.store, signal)).checkpoints) {
-    if (one.log.id !== identity.id || one.txId < last) continue;
+    if (one.log.id !== identity.id || one.txId < last || one.format.index !== INDEX_VERSION) continue;
     const accepted = await acceptManifest(one, system.kvProvider.format, log, identity);
     if (accepted === true) return one.name;
   }
