@@ -2,7 +2,7 @@ import { closing, type KvOperation } from "@cairn/kv";
 import { indexRows } from "../rows/index-rows.ts";
 import { ROW, rowsOfKind } from "../rows/row-keys.ts";
 import { hasContentRow } from "../rows/version-values.ts";
-import type { UpgradeStep } from "./upgrade-index.ts";
+import type { UpgradeStep } from "./upgrade-step.ts";
 
 /** The most that a batch holds (bytes). */
 const MAX_BYTES = 1024 * 1024;

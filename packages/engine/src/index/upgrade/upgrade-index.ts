@@ -8,15 +8,7 @@ import { encodeState, INDEX_VERSION, type IndexState, readStoredState } from "..
 import { indexReader } from "../rows/index-rows.ts";
 import { STATE_ROW_KEY } from "../rows/row-keys.ts";
 import { separateDocuments } from "./from-version-2.ts";
-
-export interface Upgrading {
-  readonly signal?: AbortSignal | undefined;
-  /** Called with the number of documents whose rows have been read, and the number of all. */
-  readonly onProgress?: ((done: number, total: number) => void) | undefined;
-}
-
-/** Changes the rows of an index of one version into those of the next, except its state row. */
-export type UpgradeStep = (kv: KvStore, state: IndexState, upgrading: Upgrading) => Promise<void>;
+import type { Upgrading, UpgradeStep } from "./upgrade-step.ts";
 
 /** The steps, by the version from which they lead. Those of all released versions stay. */
 const STEPS: Readonly<Record<number, UpgradeStep>> = { 2: separateDocuments };
@@ -65,9 +57,8 @@ async function contentOf(
 
 /** Returns a reader of the same rows with another state row. */
 function withState(kv: KvStore, value: Uint8Array): KvReader {
-  const isState = (key: Uint8Array): boolean => Buffer.compare(key, STATE_ROW_KEY) === 0;
   return {
-    get: (key) => (isState(key) ? value : kv.get(key)),
+    get: (key) => (Buffer.compare(key, STATE_ROW_KEY) === 0 ? value : kv.get(key)),
     getMany: async (keys) => await kv.getMany(keys),
     range: (range) => kv.range(range),
   };
