@@ -197,18 +197,21 @@ export class SkewCluster {
     if (status.failure !== null) this.figures.count(`refused: ${status.failure.code}`);
     await this.store.poll();
     const from = join.restoredFrom === null ? undefined : this.store.seen.get(join.restoredFrom.name);
-    if (from !== undefined && from.indexVersion !== index.version)
+    if (from !== undefined && from.indexVersion > index.version)
       this.violated(member, `version ${index.version} restored ${from.name} of version ${from.indexVersion}`);
-    const isForeign = member.indexVersion !== undefined && member.indexVersion !== index.version;
-    if (isForeign && !join.movedAside.some(({ code }) => code === "INDEX_VERSION"))
+    const earlier = member.indexVersion ?? index.version;
+    const isMovedAside = join.movedAside.some(({ code }) => code === "INDEX_VERSION");
+    if (earlier > index.version !== isMovedAside)
       this.violated(
         member,
-        `version ${index.version} did not move aside the index of version ${member.indexVersion}`,
+        `version ${index.version} ${isMovedAside ? "moved" : "did not move"} aside the index of version ${earlier}`,
       );
     if (phase !== "ready") return;
-    if (from !== undefined) this.figures.count(`restored a checkpoint of index version ${index.version}`);
+    if (earlier < index.version && join.restoredFrom === null) this.figures.count("indexes upgraded");
+    if (from !== undefined)
+      this.figures.count(`restored a checkpoint of version ${from.indexVersion} by version ${index.version}`);
     const own = before.filter(({ indexVersion }) => indexVersion === index.version);
-    if (isForeign && own.length > 0 && join.restoredFrom === null)
+    if (earlier > index.version && own.length > 0 && join.restoredFrom === null)
       this.violated(member, `it restored none of ${own.length} checkpoints of its version ${index.version}`);
     member.indexVersion = index.version;
   }

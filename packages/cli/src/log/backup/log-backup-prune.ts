@@ -74,9 +74,7 @@ export const addLogBackupPrune = command({
 
 /** Returns a sentence about what becomes impossible once everything up to a transaction is removed from a backup. */
 function consequences(txId: number, inLog: boolean): string {
-  const lost =
-    `an index as of a transaction up to ${formatCount(txId)} can be restored only where a checkpoint ends, ` +
-    "and an index of another version can no longer be built from the beginning";
+  const lost = `an index as of a transaction up to ${formatCount(txId)} can be restored only where a checkpoint ends`;
   return inLog
     ? `the log still holds these transactions; once it is trimmed, ${lost}`
     : `without them, ${lost}`;

@@ -10,8 +10,8 @@ import { STATE_ROW_KEY } from "../rows/row-keys.ts";
 import { separateDocuments } from "./from-version-2.ts";
 import type { Upgrading, UpgradeStep } from "./upgrade-step.ts";
 
-/** The steps, by the version from which they lead. Those of all released versions stay. */
-const STEPS: Readonly<Record<number, UpgradeStep>> = { 2: separateDocuments };
+/** The steps, beginning with that from the oldest version. Those of all released versions stay. */
+const STEPS: readonly UpgradeStep[] = [separateDocuments];
 
 /**
  * Makes an index of an older version one of this version, in place: `dir` must be a copy that is given up if this fails
@@ -31,8 +31,7 @@ export async function upgradeIndex(
     const state = { ...stored, version: INDEX_VERSION };
     const value = encodeState(state);
     const before = await contentOf(withState(kv, value), state);
-    for (let { version } = stored; version < INDEX_VERSION; version += 1)
-      await STEPS[version]?.(kv, state, upgrading);
+    for (const step of STEPS.slice(stored.version - INDEX_VERSION)) await step(kv, state, upgrading);
     const after = await contentOf(withState(kv, value), state);
     if (!isDeepStrictEqual(after, before)) {
       throw new CairnError(
