@@ -201,7 +201,7 @@ export class SkewCluster {
       this.violated(member, `version ${index.version} restored ${from.name} of version ${from.indexVersion}`);
     const earlier = member.indexVersion ?? index.version;
     const isMovedAside = join.movedAside.some(({ code }) => code === "INDEX_VERSION");
-    if (earlier > index.version !== isMovedAside)
+    if (member.indexVersion !== undefined && earlier > index.version !== isMovedAside)
       this.violated(
         member,
         `version ${index.version} ${isMovedAside ? "moved" : "did not move"} aside the index of version ${earlier}`,
