@@ -119,7 +119,6 @@ export interface EvictionPlaces extends Eviction {
   readonly hint: string | null;
 }
 
-/** A page of evictions, newest first. */
 export interface EvictionsPage {
   readonly evictions: readonly EvictionPlaces[];
   readonly cursor?: string;
@@ -135,7 +134,6 @@ export interface NodePolicies extends PolicyState {
   readonly file: "same" | "different" | null;
 }
 
-/** The outcome of a requested checkpoint. */
 export type CheckpointResult =
   | { readonly checkpoint: CheckpointSummary }
   /** No checkpoint was saved. `empty` means that the log has no transactions yet. */

@@ -14,7 +14,6 @@ export interface OnLogMismatch {
 /** The values that a token may have. Other characters cannot be sent in the header Authorization. */
 export const TOKEN_PATTERN = /^[\u0021-\u007E]+$/;
 
-/** A token of the HTTP server, as configured. */
 export interface TokenOptions {
   /** The name that the log records with each transaction of the token. `auth-token` has none. */
   readonly name?: string;

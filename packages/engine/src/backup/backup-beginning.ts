@@ -23,7 +23,6 @@ interface BeginningOptions {
   readonly agreeing: readonly string[];
 }
 
-/** The beginning of a backup and the beginning of an index built from it. */
 interface BackupBeginning {
   readonly first: TxId;
   /** Why it begins with `first`: because the log does, or because what precedes was removed, as a file records. */

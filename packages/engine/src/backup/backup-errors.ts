@@ -17,7 +17,6 @@ export async function inLogTerms<T>(work: Promise<T>): Promise<T> {
   }
 }
 
-/** Returns `LOG_READ_ONLY`: nothing can be appended to a backup. */
 export function readOnly(location: string): CairnError {
   return new CairnError(
     "LOG_READ_ONLY",

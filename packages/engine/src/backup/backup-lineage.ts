@@ -5,7 +5,6 @@ import { decodeMessage } from "../transactions/transaction-codec.ts";
 import { BackupLog } from "./backup-log.ts";
 import { listBackups } from "./segments/segment-name.ts";
 
-/** What a backup shows about the beginning of its log. */
 export interface LogOrigin {
   /** The log that this one continues; undefined if there is none, or if the backup no longer holds the birth record. */
   readonly continues: ContinuedLog | undefined;
@@ -34,7 +33,6 @@ export async function readLineage(
   return found;
 }
 
-/** Returns the logs that have a backup in any of several stores. */
 export async function readLineages(stores: readonly CheckpointStore[]): Promise<Lineage> {
   const found = new Map<string, LogOrigin | undefined>();
   for (const store of stores)

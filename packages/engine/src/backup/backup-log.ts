@@ -137,7 +137,6 @@ export class BackupLog implements TxLog {
     return decoded?.kind === "birth" ? decoded.birth : undefined;
   }
 
-  /** As in {@link TxLog.contents}. */
   async contents(): Promise<string> {
     const segments = await this.#segments();
     return segments.map(versionOf).join("\n");

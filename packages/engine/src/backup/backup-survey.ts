@@ -16,7 +16,6 @@ import {
 import { holesOf } from "./write/verify-backup.ts";
 import { requireSameHistory } from "./write/write-segments.ts";
 
-/** What a listing shows of a backup. */
 interface BackupSurvey extends Pick<BackupListing, "segments" | "foreign"> {
   readonly covered: readonly TxRange[];
   readonly holes: readonly TxRange[];

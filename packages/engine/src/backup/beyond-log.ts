@@ -18,7 +18,6 @@ export interface BackupBeyond {
   readonly shared: TxId;
   /** The last transaction that this backup has in common with the log or with an earlier backup in the list. */
   readonly listed: TxId;
-  /** The last transaction in the backup. */
   readonly last: TxId;
 }
 

@@ -19,7 +19,6 @@ import type { EarlierEnd } from "./write/expire-segments.ts";
 export interface EarlierLog {
   readonly log: TxLog;
   readonly identity: LogIdentity;
-  /** The offset from the log's positions to transaction ids. */
   readonly offset: number;
   /** The transactions that the backup covers, up to the last one that belongs to the later log's history. */
   readonly first: TxId;

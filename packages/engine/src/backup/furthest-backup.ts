@@ -9,7 +9,6 @@ export interface FurthestBackup {
   readonly store: CheckpointStore;
   readonly offset: number;
   readonly covered: readonly TxRange[];
-  /** The last transaction in the backup. */
   readonly last: TxId;
   /** Returns the number and total size of the segments that hold transactions after `from`, through `upTo`. */
   readonly segments: (from: TxId, upTo: TxId) => { readonly count: number; readonly bytes: number };

@@ -2,7 +2,6 @@ import { type CheckpointerOptions, type CheckpointStore, isSamePlace } from "@ca
 import { CairnError } from "@cairn/kv";
 import type { System } from "../api/system.ts";
 
-/** The parts of a system that determine the stores from which its node restores. */
 export interface RestoringSystem extends Pick<System, "restoreFrom"> {
   readonly checkpointer: Pick<CheckpointerOptions, "store" | "restoreFrom"> | undefined;
 }

@@ -73,7 +73,6 @@ export interface MovedContents {
   readonly held?: HeldTransactions;
 }
 
-/** An index that was moved aside: its path in quarantine, when, and the reason. */
 export interface MovedAside {
   readonly path: string;
   readonly at: string;
@@ -148,7 +147,6 @@ export class IndexDirectory {
     return uncompared(await this.readQuarantine());
   }
 
-  /** Returns the indexes in quarantine, oldest first. */
   async readQuarantine(): Promise<QuarantinedIndex[]> {
     const { quarantine } = this.layout;
     return await explained(quarantine, async () => await readQuarantine(quarantine));

@@ -20,7 +20,6 @@ export interface HeldTransactions {
   readonly loaded?: TxId | undefined;
 }
 
-/** Records why and when the index was moved aside, and its transactions. */
 export interface QuarantineNote extends Partial<HeldTransactions> {
   readonly code: string;
   readonly message: string;
@@ -32,7 +31,6 @@ export interface QuarantineNote extends Partial<HeldTransactions> {
 /** Without a readable note, it counts as an index that holds transactions lost by the log. */
 export interface QuarantinedIndex {
   readonly folder: string;
-  /** The folder of the index itself. */
   readonly live: string;
   readonly holdsLost: boolean;
   readonly held: Partial<HeldTransactions>;

@@ -36,7 +36,6 @@ interface Surroundings {
   readonly sharesId?: boolean;
   /** The files of the HTTP server that have changed and cannot be used. */
   readonly files?: readonly (Warning & { readonly since: string })[];
-  /** The end of the certificate of the HTTP server. */
   readonly certificateEnd?: Date | undefined;
   /** What the HTTP server has refused lately, because too many connections or watches are open. */
   readonly refusedConnections?: (Warning & { readonly since: string }) | undefined;

@@ -13,7 +13,6 @@ export class IndexPosition {
   readonly #waiters = new Set<Waiter>();
   #failed: CairnError | undefined;
 
-  /** Sets the last transaction of the index. */
   set(txId: TxId): void {
     this.txId = txId;
     for (const waiter of this.#waiters) {

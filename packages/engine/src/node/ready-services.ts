@@ -36,7 +36,6 @@ export interface ServiceParts extends JoinedIndex {
   readonly logger: Logger;
   readonly observation: NodeObservation;
   readonly log: TxLog;
-  /** The log combined with its backups. */
   readonly history: LogHistory;
   readonly doubts: CheckpointDoubts;
   readonly comparePast: ComparePast;

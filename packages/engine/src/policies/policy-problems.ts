@@ -36,7 +36,6 @@ export function policyProblems(value: unknown): readonly PolicyProblem[] {
   return check.problems;
 }
 
-/** Formats a problem as one line: path and message. */
 export function formatPolicyProblem({ path, message }: PolicyProblem): string {
   return path.length === 0 ? message : `${path.join(" > ")}: ${message}`;
 }

@@ -18,7 +18,6 @@ import { type OtherHistory, separateHistories } from "./other-histories.ts";
 /** A point in a log's history: a transaction, or the last transaction at or before a time (ms since 1970). */
 export type PastPoint = { readonly txId: TxId } | { readonly time: number };
 
-/** What turned out to be unusable. */
 export interface Unusable {
   /** The reasons, by checkpoint. */
   readonly checkpoints: ReadonlyMap<string, CairnError>;

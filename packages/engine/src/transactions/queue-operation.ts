@@ -61,7 +61,6 @@ export interface QueueWrite {
   readonly shown: string;
 }
 
-/** Returns what a valid operation on a queue changes. */
 export function queueWrite(op: readonly [name: LoggedQueueOperation[0], ...rest: unknown[]]): QueueWrite {
   const [name, queue, target] = op as readonly [LoggedQueueOperation[0], string, string | number];
   if (name === "move") return { id: `${queue}/${target}`, shown: `${queue} ${target}` };

@@ -94,7 +94,6 @@ export class FairReads<T> {
     }
   };
 
-  /** Drops jobs for which no reader waits. */
   #dropUnwanted(): void {
     for (const { key, waiters } of this.#jobs.values()) {
       if (!waiters.every(({ reader }) => reader.isGone)) continue;

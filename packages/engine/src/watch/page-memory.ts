@@ -6,7 +6,6 @@ const MAX_BYTES = 128 * 1024 * 1024;
 const SLOW_AFTER_MS = 10_000;
 const CHECK_INTERVAL_MS = 500;
 
-/** A watcher that was given events. */
 export interface PageHolder {
   /**
    * The time since which it could have taken more of them, and has not: undefined while it waits for the node, and
@@ -17,7 +16,6 @@ export interface PageHolder {
   drop(): void;
 }
 
-/** Events that several watchers may have. */
 interface Page {
   readonly transactions: Parameters<typeof eventsMemory>[0];
 }

@@ -3,7 +3,6 @@ import { changesBytes, type TransactionEvent } from "../index/read/transaction-e
 import type { Batch } from "./subscription.ts";
 import { filtered, filterKey, type WatchFilter } from "./watch-router.ts";
 
-/** The limits on how much of the recent past is kept, and how much of it a page contains. */
 export interface RecentBounds {
   readonly recentTransactions: number;
   readonly recentBytes: number;

@@ -50,7 +50,6 @@ export class Subscription {
     this.wake();
   }
 
-  /** Ends the subscription and drops its queue. */
   lose(why: Lost): void {
     this.lost = why;
     this.#queue = [];

@@ -1,7 +1,6 @@
 import type { Position, TxId } from "@cairn/client";
 import type { TransactionEvent } from "../index/read/transaction-event.ts";
 
-/** The changes to watch, and the position at which to begin. */
 export interface WatchQuery {
   /** The bucket to watch. Defaults to all buckets. */
   readonly bucket?: string;

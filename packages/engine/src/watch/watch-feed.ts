@@ -30,7 +30,6 @@ export const FEED_BOUNDS: FeedBounds = {
   pageBytes: 1024 * 1024,
 };
 
-/** A listener for events of a feed's watches. */
 export interface FeedListener {
   opened(): void;
   closed(): void;

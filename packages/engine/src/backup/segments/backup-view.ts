@@ -30,7 +30,6 @@ const POINTER = z.object({
 });
 type Pointer = z.infer<typeof POINTER>;
 
-/** What a look found in the place of the pointer. */
 interface FoundPointer {
   readonly tag?: string | undefined;
   /** None if the pointer is not understood. */

@@ -11,7 +11,6 @@ const NANOSECOND_DIGITS = 6;
 const MAX_MESSAGE_LINE_BYTES = 64;
 /** The number of messages after which parsing may yield to the event loop. */
 const MESSAGES_PER_CHECK = 256;
-/** The default bounds of a batch. */
 const DEFAULT_MESSAGES = 1_000;
 const DEFAULT_BYTES = 256 * 1024;
 

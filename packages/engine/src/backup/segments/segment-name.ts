@@ -13,7 +13,6 @@ export interface SegmentName {
   readonly plainBytes?: number | undefined;
 }
 
-/** A segment in a listing. */
 export interface SegmentFile extends SegmentName, StoredFile {}
 
 /** A run of transactions, both ends included. */
@@ -80,7 +79,6 @@ export function parseSegmentName(file: string): SegmentName | undefined {
     : undefined;
 }
 
-/** The content of a log's backup in a store. */
 export interface BackupListing {
   /** The segments, ordered by first transaction. Of those with the same first transaction, the longest comes first. */
   readonly segments: readonly SegmentFile[];
@@ -98,7 +96,6 @@ export async function listBackup(store: CheckpointStore, logId: string): Promise
   return backupIn(await store.list(backupFolder(logId)), logId);
 }
 
-/** Returns the backup of a log among listed files. */
 export function backupIn(files: readonly StoredFile[], logId: string): BackupListing {
   const folder = backupFolder(logId);
   const segments: SegmentFile[] = [];
@@ -216,7 +213,6 @@ export function missingIn(
   return { count: gaps.reduce((sum, { first, last }) => sum + last - first + 1, 0), first: gaps[0]?.first };
 }
 
-/** Returns `LOG_GAP` for transactions that are missing at a place of a backup. */
 export function missingThere({ first, last }: TxRange, place: string, hint: string): CairnError {
   const what = first === last ? `Transaction ${first} is` : `Transactions ${first} to ${last} are`;
   return new CairnError("LOG_GAP", `${what} missing ${place}.`, hint);

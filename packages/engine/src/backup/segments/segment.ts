@@ -64,7 +64,6 @@ export interface Segment {
   readonly release: () => void;
 }
 
-/** The input of {@link encodeSegment}. */
 export interface SegmentSource {
   readonly log: SegmentHeader["log"];
   /** The SHA-256 of the anchor of the message before the first one, if it is known. */
@@ -77,7 +76,6 @@ export interface SegmentSource {
   readonly codec: SegmentCodec;
 }
 
-/** Encodes a segment. Returns the name of its file in the store and its content. */
 export async function encodeSegment(source: SegmentSource): Promise<{ file: string; content: Buffer }> {
   const { log, before, messages, node, at, codec } = source;
   const [first, last] = [messages[0], messages.at(-1)];

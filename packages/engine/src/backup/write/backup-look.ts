@@ -51,9 +51,7 @@ export interface BackupLookOptions extends Omit<BackupTarget, "storeNow"> {
   readonly clock: Clock;
   /** The rules for removing segments. If undefined, segments are kept forever. */
   readonly removal?: RemovalRules | undefined;
-  /** The logs that this one replaces. */
   readonly replaced?: readonly string[];
-  /** State kept between looks. */
   readonly memory: BackupMemory;
 }
 

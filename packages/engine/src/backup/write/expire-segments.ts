@@ -9,7 +9,6 @@ import { cleanupPause } from "@cairn/kv";
 import { type BackupListing, beginFile, listBackup, type SegmentFile } from "../segments/segment-name.ts";
 import type { SegmentHeader } from "../segments/segment.ts";
 
-/** The rules for removing old segments from a backup. */
 export interface RemovalRules {
   /** The minimum age of a segment that may be removed (ms), by the store's clock. */
   readonly keep: number;

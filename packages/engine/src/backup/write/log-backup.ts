@@ -94,7 +94,6 @@ export class LogBackup {
   #running: Promise<void> = Promise.resolve();
   #written = { segments: 0, bytes: 0 };
   readonly #reads: SegmentReads;
-  /** The keys of the findings that have been reported. */
   readonly #reported = new Set<string>();
   #applied = { bytes: 0, transactions: 0 };
   /** When counting began, by this machine's clock (ms). */
@@ -155,7 +154,6 @@ export class LogBackup {
     await this.#running;
   }
 
-  /** Counts transactions that the node has applied, and their bytes. */
   applied({ bytes, transactions }: { readonly bytes: number; readonly transactions: number }): void {
     this.#applied.bytes += bytes;
     this.#applied.transactions += transactions;

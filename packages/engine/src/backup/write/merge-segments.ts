@@ -24,7 +24,6 @@ const TINY_COUNT = 64;
 /** The maximum number of concurrent removals. An upload to S3 has as many concurrent requests. */
 const REMOVALS_AT_ONCE = 4;
 
-/** Returns whether there are segments to merge or remove. */
 export function hasToMerge(segments: readonly SegmentFile[], memory: BackupMemory): boolean {
   const whole = segments.filter((segment) => !isDamaged(memory, segment));
   return (

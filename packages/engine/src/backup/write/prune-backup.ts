@@ -16,7 +16,6 @@ import {
 } from "../segments/segment-name.ts";
 import { type BackupTarget, writeSegment } from "./write-segments.ts";
 
-/** The files that pruning a backup removes. */
 export interface BackupPrune {
   /** Those of logs that this one continues come first, the earliest log's before the others. */
   readonly segments: readonly SegmentFile[];

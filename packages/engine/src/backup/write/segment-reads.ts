@@ -8,7 +8,6 @@ export class SegmentReads {
   readonly #whole = new Set<string>();
   readonly #damaged = new Map<string, CairnError>();
 
-  /** Returns the errors of damaged segments, in the order of discovery. */
   get damage(): CairnError[] {
     return [...this.#damaged.values()];
   }

@@ -27,7 +27,6 @@ export interface VerifySegmentsOptions {
   readonly onProgress?: (done: number, name: string) => void;
 }
 
-/** Why a part of a backup cannot be read. */
 export interface BackupProblem {
   /** The affected file; null for a hole. */
   readonly file: string | null;

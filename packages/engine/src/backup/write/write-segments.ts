@@ -23,11 +23,9 @@ export const SEGMENT_BYTES = 8 * 1024 * 1024;
 /** The maximum number of messages in a segment. */
 export const SEGMENT_MESSAGES = 65_536;
 
-/** The log to back up and the location of its backup. */
 export interface BackupTarget {
   readonly store: CheckpointStore;
   readonly log: TxLog;
-  /** The log's id, name and offset. */
   readonly of: SegmentHeader["log"];
   readonly node: string;
   readonly codec: SegmentCodec;

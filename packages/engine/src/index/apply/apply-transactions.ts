@@ -34,7 +34,6 @@ import { Submissions } from "./submissions.ts";
 /** Messages that are damaged, or that no node wrote for this log. They keep their ids but change nothing. */
 export interface RefusedMessages {
   readonly count: number;
-  /** The last rejected message, and the reason. */
   readonly last?: { readonly txId: TxId; readonly reason: string };
 }
 
@@ -72,11 +71,9 @@ export interface AppliedChanges {
 export interface BatchMemory {
   readonly chains?: ChainWindow;
   readonly shards?: KnownShards | undefined;
-  /** The indexed fields that are being built. */
   readonly builds?: FieldBuilds;
   /** After how many transactions an idempotency id is forgotten: part of the index version, set only by tests. */
   readonly remembered?: number | undefined;
-  /** Whether to collect the changes of each message. */
   readonly collectsChanges?: boolean;
 }
 
@@ -197,7 +194,6 @@ function stateAfter(
 
 const NOTHING: (KeyState | undefined)[] = [];
 
-/** What is read before a batch is applied. */
 interface Loaded {
   readonly keys: KeyStates;
   /** The keys of each message, in the order of its operations. */
@@ -274,9 +270,7 @@ interface Context {
 interface Verdict {
   readonly kind: OutcomeKind;
   readonly text: Buffer;
-  /** The number of keys that the transaction wrote and that had a document before. */
   readonly replaced?: number;
-  /** The shards of the entries that the transaction enqueued. */
   readonly shards?: readonly number[] | undefined;
   /** The reason for rejecting the message, if no node of this log wrote it or it is damaged. */
   readonly refusedFor?: string;

@@ -16,7 +16,6 @@ import type { LoggedOperation, LoggedTransaction } from "../../transactions/tran
 
 /** The shards of queues after a batch, from which the next batch continues without reading them. */
 export interface KnownShards {
-  /** The last transaction of the batch. */
   readonly txId: TxId;
   readonly shards: ReadonlyMap<string, ReadonlyMap<number, Shard>>;
 }
@@ -31,7 +30,6 @@ export interface QueuePlan {
   readonly writes: ReadonlyMap<number, QueueWriteKeys>;
   readonly evicted: ReadonlySet<EvictedKey>;
   readonly drafts: ReadonlyMap<string, QueueTransaction>;
-  /** The queue and shard that the transaction retires. */
   readonly retired: readonly RetiredShard[];
 }
 
@@ -113,7 +111,6 @@ export class BatchQueues {
     return this.#others.get(at) ?? [];
   }
 
-  /** Returns whether a transaction may change a queue. */
   concerns({ ops, concernsQueues }: LoggedTransaction): boolean {
     return concernsQueues || ops.some(({ bucket }) => this.#rules.has(bucket));
   }
@@ -199,7 +196,6 @@ export class BatchQueues {
     return { retiring, cleaned: this.#before.txId + 1, pruned: Math.max(pruned ?? 0, removed) };
   }
 
-  /** Returns the shards after the batch, whose last transaction is `txId`. */
   known(txId: TxId): KnownShards {
     const shards = new Map(this.#known);
     for (const queue of this.#queues.values()) shards.set(queue.name, queue.shards);

@@ -3,7 +3,6 @@ import type { QueueView } from "../queues/queue-transaction.ts";
 import { firstRow } from "../rows/row-cursor.ts";
 import { asKind, documentRowKey, ROW, versionRange } from "../rows/row-keys.ts";
 
-/** A key that the eviction of an entry removes. */
 export interface EvictedKey {
   readonly key: KeyState;
   /** True if the key has only superseded versions left, as in a retired shard whose rows are being removed. */

@@ -34,7 +34,6 @@ import {
 const SWEEP_EVERY = 256;
 /** With 2, the number of rows beyond their bound is at most about a third of the number within it. */
 const ROWS_PER_VERSION = 2;
-/** The limits on the number of rows that a sweep examines. */
 const MIN_ROWS = 512;
 const MAX_ROWS = 65_536;
 /** Versions superseded within this number of transactions are kept for paged lists and lagging watchers. */

@@ -59,7 +59,6 @@ export interface KeyState {
   ahead: RowsAhead | undefined;
   /** True if the store has a tombstone row, which must be removed when the key no longer has a tombstone. */
   storedTombstone: boolean;
-  /** The transaction that evicted the key. */
   evicted: TxId | undefined;
   /** True if the document that the store has becomes an older version. */
   isKept: boolean;
@@ -111,7 +110,6 @@ export class KeyStates {
     return ops.map(({ bucket, key }) => (bucket === "" ? undefined : this.collectKey(bucket, key)));
   }
 
-  /** Collects a key for {@link load}. */
   collectKey(bucketName: string, key: string): KeyState {
     const bucket = this.collectBucket(bucketName);
     let state = bucket.keys.get(key);

@@ -17,7 +17,6 @@ const MAX_OUTCOMES = 2_048;
 /** A sweep that has found more expired documents ends after the current group. Part of the index version. */
 const MAX_EXPIRED = 16_384;
 
-/** The outcomes beyond the bound that a sweep has found. */
 export interface SweptOutcomes {
   /** The row keys of the outcomes, and of the documents that expired with their transactions. */
   readonly rowKeys: readonly Uint8Array[];

@@ -16,7 +16,6 @@ import {
 import { allRows } from "../rows/row-cursor.ts";
 import { sealed } from "../rows/row-checksum.ts";
 
-/** The row of an entry's place. */
 interface PlaceRow {
   readonly key: Buffer;
   before: EntryPlace | undefined;

@@ -1,7 +1,6 @@
 import type { TxId, TxOutcome } from "@cairn/client";
 import { isoTime, formatPosition } from "@cairn/text";
 
-/** The outcome of a transaction when it was applied. */
 export interface AppliedTransaction {
   readonly txId: TxId;
   /** The transaction's time, in milliseconds since 1970. */

@@ -43,7 +43,6 @@ export class RowQueue {
     return Buffer.compare(stored[0], added[0]) < 0 ? stored : added;
   }
 
-  /** Removes the first row. */
   shift(): void {
     const first = this.peek();
     if (first === undefined) return;

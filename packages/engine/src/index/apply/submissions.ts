@@ -7,13 +7,11 @@ import { sealed, unsealed } from "../rows/row-checksum.ts";
 import { ROW, rowTxId, txRowKey, submissionRowKey } from "../rows/row-keys.ts";
 import { decodeSubmission, encodeSubmission } from "../rows/row-values.ts";
 
-/** The record that the index keeps of an idempotency id. */
 export interface Submission {
   readonly txId: TxId;
   readonly contentHash: Uint8Array;
 }
 
-/** An idempotency id, and the transaction that used it. */
 interface UsedId {
   readonly txId: TxId;
   readonly id: string;
@@ -86,7 +84,6 @@ export class Submissions {
     return found !== undefined && found.txId >= txId - this.#remembered ? found : undefined;
   }
 
-  /** Remembers that `txId` used `id`. */
   add(id: string, submission: Submission): void {
     this.#current.set(id, submission);
     this.#added.add(id);

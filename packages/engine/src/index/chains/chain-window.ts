@@ -89,7 +89,6 @@ export class ChainWindow {
     return window;
   }
 
-  /** Returns the last transaction that the chains contain. */
   get txId(): TxId {
     return this.#last;
   }
@@ -106,7 +105,6 @@ export class ChainWindow {
     return this.#identities.readUInt32BE(slotOf(txId) * IDENTITY_BYTES);
   }
 
-  /** Begins a batch of the next messages. */
   begin(): ChainBatch {
     const links = new Map<TxId, Link>();
     let last = this.#last;
@@ -196,7 +194,6 @@ export interface ChainBatch {
   commit(): void;
 }
 
-/** Returns the last link before a transaction. */
 export function linkBefore(txId: TxId): TxId {
   return txId - 1 - ((txId - 1) % LINK_SPAN);
 }

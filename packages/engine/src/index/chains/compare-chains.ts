@@ -1,6 +1,5 @@
 import type { Chains, ChainValue, TxId } from "@cairn/client";
 
-/** The difference between the histories of two indexes of one log. */
 export interface Divergence {
   /**
    * `history` means that the indexes applied different messages. `effects` means that they applied the same messages

@@ -113,7 +113,6 @@ async function stepFieldWork(
 class FieldBuild {
   readonly #kv: KvStore;
   readonly #indexes: readonly FieldIndex[];
-  /** The write of the last batch. */
   #writing: Promise<void> = Promise.resolve();
 
   constructor(kv: KvStore, indexes: readonly FieldIndex[]) {

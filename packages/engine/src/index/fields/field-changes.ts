@@ -9,7 +9,6 @@ const EMPTY = new Uint8Array(0);
 
 interface ValueChange {
   readonly text: string;
-  /** The prefix of the value's rows. */
   readonly prefix: Buffer;
   readonly rows: KvOperation[];
   /** The change in the number of documents that have the value. */
@@ -34,7 +33,6 @@ export interface RowsAhead {
 export class FieldChanges {
   readonly #values = new Map<number, Map<string, ValueChange>>();
 
-  /** Prepares the row of a document that has a value. */
   make(index: FieldIndex, text: string, rowKey: Uint8Array): FieldRow {
     const value = this.#valueOf(index, text);
     const key = fieldRowKey(value.prefix, rowKey, index.bucket);

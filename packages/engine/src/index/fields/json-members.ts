@@ -5,9 +5,7 @@ import { asBuffer } from "../rows/row-keys.ts";
  * object, and any object with an escape in a name, is left to JSON.parse.
  */
 
-/** `"` in ASCII. */
 export const QUOTE = 0x22;
-/** `\` in ASCII. */
 export const BACKSLASH = 0x5c;
 const COLON = 0x3a;
 const COMMA = 0x2c;

@@ -36,7 +36,6 @@ export interface Bound {
   readonly age: number;
 }
 
-/** The policies in the form that the index uses. */
 export interface ActivePolicies {
   readonly indexed: ReadonlyMap<string, readonly FieldIndex[]>;
   readonly expire: ReadonlyMap<string, ExpireRule>;
@@ -91,7 +90,6 @@ function activate({ value, indexes }: StatePolicies): ActivePolicies {
   return { indexed, expire, history, events, outcomes, queues };
 }
 
-/** Returns whether a policy bounds the history of a bucket. */
 export function boundsHistory({ history }: ActivePolicies, bucket: string): boolean {
   return history.has(bucket) || history.has(OTHER_BUCKETS);
 }

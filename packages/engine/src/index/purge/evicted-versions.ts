@@ -8,7 +8,6 @@ import { allRows } from "../rows/row-cursor.ts";
 import { unsealed } from "../rows/row-checksum.ts";
 import { parseNumberedStem, ROW, STATE_ROW_KEY, versionRange, versionStem } from "../rows/row-keys.ts";
 
-/** The number of rows that are removed at once. */
 const ROWS_AT_ONCE = 1_000;
 
 /**

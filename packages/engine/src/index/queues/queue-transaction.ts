@@ -290,14 +290,12 @@ export class QueueTransaction {
   }
 }
 
-/** The queue of a bucket when a transaction sets policies. */
 interface ReconfiguredQueue {
   readonly name: string;
   readonly before: QueuePolicy | undefined;
   readonly after: QueuePolicy | undefined;
   /** The shards that are not spare. */
   readonly shards: ReadonlyMap<number, Shard>;
-  /** The counters of the bucket. */
   readonly documents: number;
   readonly tombstones: number;
 }

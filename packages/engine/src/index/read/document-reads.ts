@@ -117,7 +117,6 @@ function compacted(bucket: string, txId: TxId, floor: TxId): CairnError {
  */
 export const MAX_PAGE_BYTES = 8 << 20;
 
-/** A page of a list that is being filled with documents. */
 export class FilledPage {
   readonly documents: StoredDocument[] = [];
   readonly #limit: number;

@@ -12,9 +12,7 @@ import { splitKey } from "@cairn/client/protocol";
 import { readOutcomes } from "../rows/outcome-rows.ts";
 import { shardOfNamespace } from "../rows/queue-rows.ts";
 
-/** A key whose document and history were evicted. */
 export interface Eviction extends DocumentKey {
-  /** The transaction that evicted the key. */
   readonly txId: TxId;
   readonly txTime: string;
   /** The evicted data that this node's index files may still contain. */
@@ -39,7 +37,6 @@ export interface DatedEviction extends Eviction {
   readonly notBefore: TxId;
 }
 
-/** A page of evictions, newest first. */
 export interface EvictionPage {
   readonly evictions: readonly DatedEviction[];
   readonly cursor?: string;

@@ -21,7 +21,6 @@ export interface FieldQuery {
   readonly value: string | number;
 }
 
-/** A range of row keys. */
 export interface KeyRange {
   readonly gte: Buffer;
   readonly lt: Buffer;
@@ -31,7 +30,6 @@ export interface WantedField {
   readonly index: FieldIndex;
   /** The values that equal the wanted one ({@link indexedText}); empty if any value within `rows` is wanted. */
   readonly values: readonly string[];
-  /** The rows of the wanted values. */
   readonly rows: readonly KeyRange[];
 }
 

@@ -23,7 +23,6 @@ export interface ListedDocuments {
   readonly after?: Uint8Array | undefined;
 }
 
-/** The bucket and, in it, the documents of a list. */
 type SelectedIn = DocumentSelection & { readonly bucket: string };
 
 /** Returns the range of the document rows of a list, all of which belong to it unless {@link isFiltered}. */

@@ -19,7 +19,6 @@ import {
 } from "./field-query.ts";
 import { documentRows, isFiltered, type ListRange } from "./list-documents.ts";
 
-/** A page of a list by fields. */
 export interface FieldList {
   readonly reader: KvReader;
   readonly wanted: Wanted;

@@ -42,7 +42,6 @@ export interface OpenEntriesFound {
   readonly cursor: string | undefined;
 }
 
-/** An entry, open or finished, and its place. */
 export interface FoundEntry {
   readonly document: StoredDocument;
   readonly place: EntryPlace;

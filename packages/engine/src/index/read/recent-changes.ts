@@ -24,7 +24,6 @@ export class RecentChanges {
   #bytes = 0;
   #readers = 0;
 
-  /** True while there is a reader. */
   get isRead(): boolean {
     return this.#readers > 0;
   }
@@ -86,7 +85,6 @@ export class RecentChanges {
     this.#bytes = 0;
   }
 
-  /** The last transaction that is kept. */
   get #last(): TxId {
     return this.#kept.at(-1)?.changes.txId ?? 0;
   }

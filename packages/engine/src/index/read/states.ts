@@ -25,7 +25,6 @@ export type StateChange =
   | (DocumentKey & {
       readonly op: "put";
       readonly revision: Revision;
-      /** The time of the transaction that wrote the document. */
       readonly txTime: string;
       readonly json: string;
     })
@@ -45,7 +44,6 @@ export interface ScannedStates {
   readonly after: Uint8Array | undefined;
 }
 
-/** The states of keys, as of the index that was read. */
 export interface StatesOfKeys {
   readonly changes: readonly StateChange[];
   /** The row keys that were not read, because the page is full. */
@@ -67,7 +65,6 @@ const PAGE_BYTES = 256 * 1024;
 const MAX_KEYS = 4_096;
 const MAX_TRANSACTIONS = 10_000;
 
-/** Returns the next page of all documents. */
 export async function scanStates(
   reader: KvReader,
   state: IndexState,

@@ -40,7 +40,6 @@ export interface OperationsQuery {
   readonly maxTransactions: number;
 }
 
-/** A query for the changes that these transactions made. */
 export interface ChangesQuery extends OperationsQuery {
   /** The approximate bound in bytes. A transaction is read as a whole, no matter how large it is. */
   readonly maxBytes: number;
@@ -291,7 +290,6 @@ async function readVersions(
   }
 }
 
-/** A value that stands for an eviction row. */
 const EVICTED = "evicted";
 
 /**

@@ -14,7 +14,6 @@ export function changeBytes({ json = "", namespace, name }: WatchChange): number
   return json.length + namespace.length + name.length + CHANGE_OVERHEAD;
 }
 
-/** Like {@link changeBytes}, but for several changes. */
 export function changesBytes(changes: readonly WatchChange[]): number {
   let bytes = 0;
   for (const change of changes) bytes += changeBytes(change);

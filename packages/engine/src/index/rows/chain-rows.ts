@@ -20,7 +20,6 @@ export interface Link {
   readonly effects: Uint8Array;
 }
 
-/** The contributions of consecutive messages to the chains. */
 interface ChainEntries {
   readonly first: TxId;
   readonly identities: Uint8Array;

@@ -24,7 +24,6 @@ function lastInRow(txId: TxId): TxId {
   return Math.ceil(txId / OUTCOMES_IN_ROW) * OUTCOMES_IN_ROW;
 }
 
-/** Returns whether a transaction is the last one of those that can share a row. */
 export function isLastInRow(txId: TxId): boolean {
   return txId % OUTCOMES_IN_ROW === 0;
 }

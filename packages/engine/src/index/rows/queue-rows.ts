@@ -87,7 +87,6 @@ function keyOfQueue(kind: RowKind, queue: string, more: number): Buffer {
   return key;
 }
 
-/** Returns the range of the rows of a shard's open entries. */
 export function openRows(queue: string, shard: number): { gte: Buffer; lt: Buffer } {
   const gte = openRowKey(queue, { shard, txId: 0, at: 0 });
   return { gte, lt: openRowKey(queue, { shard: shard + 1, txId: 0, at: 0 }) };
@@ -100,7 +99,6 @@ export function openRowOrigin(key: Uint8Array): Pick<EntryPlace, "txId" | "at"> 
   return { txId: readId(bytes, at), at: bytes.readUInt32BE(at + ID_BYTES) };
 }
 
-/** Returns the number of the shard in the key of an open entry's row. */
 export function openRowShard(key: Uint8Array): number {
   return asBuffer(key).readUInt32BE(key.length - ID_BYTES - PLACE_BYTES - SHARD_BYTES);
 }

@@ -100,7 +100,6 @@ export function unsealedJson<T>(key: Uint8Array, value: Uint8Array): T {
   return JSON.parse(unsealed(key, value).toString("utf8")) as T;
 }
 
-/** Returns the checksum over a row's key and content. */
 export function rowChecksum(key: Uint8Array, content: Uint8Array): number {
   return crc32cOf(content, crc32cOf(key));
 }

@@ -124,7 +124,6 @@ export function txRowKey(kind: TxRowKind, txId: TxId): Buffer {
   return key;
 }
 
-/** The kinds whose keys consist of a tx-id alone. */
 export type TxRowKind = Extract<
   RowKind,
   typeof ROW.transaction | typeof ROW.submissionOrder | typeof ROW.link | typeof ROW.chainEntries
@@ -201,7 +200,6 @@ export function eventRowTime(key: Uint8Array): bigint {
   return asBuffer(key).readBigUInt64BE(1);
 }
 
-/** Returns the transaction that recorded an event, and the event's position in it. */
 export function eventRowOrigin(key: Uint8Array): { txId: TxId; place: number } {
   return { txId: readId(key, 1 + ID_BYTES), place: asBuffer(key).readUInt32BE(1 + ID_BYTES + ID_BYTES) };
 }
@@ -278,7 +276,6 @@ export function writeAsciiPart(target: Buffer, at: number, part: string): number
   return at + part.length + 1;
 }
 
-/** Decodes a part of a key that {@link escape} encoded. */
 function unescape(bytes: Buffer): string {
   // UTF-8 has no byte 0xFF, so each such byte belongs to an escape.
   return bytes.includes(END)
@@ -292,13 +289,11 @@ export function writeId(target: Buffer, at: number, id: TxId): void {
   target.writeUInt32BE(id >>> 0, at + 4);
 }
 
-/** Reads a number that {@link writeId} wrote. */
 export function readId(source: Uint8Array, at: number): TxId {
   const bytes = asBuffer(source);
   return bytes.readUInt32BE(at) * 2 ** 32 + bytes.readUInt32BE(at + 4);
 }
 
-/** Returns the same bytes as a buffer. */
 export function asBuffer(bytes: Uint8Array): Buffer {
   return Buffer.isBuffer(bytes) ? bytes : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
 }

@@ -17,7 +17,6 @@ export const REMOVAL_KEY: Uint8Array = Uint8Array.of(0x00, 0x00);
 
 export const POSITIONS = { gte: new Uint8Array(8), lt: Uint8Array.of(0x01) } as const;
 
-/** What the head's row contains. */
 export interface Head {
   readonly id: string;
   /** The first position whose row has an end. Earlier rows were written by the format before. */
@@ -88,7 +87,6 @@ export function removalRow(last: number): EndedRow {
   return { key: REMOVAL_KEY, number: last, content: new Uint8Array(0) };
 }
 
-/** Returns the last position that the row at {@link REMOVAL_KEY} records. */
 export function decodeRemoval(value: Uint8Array): number {
   return readUint64(value, 0);
 }

@@ -88,7 +88,6 @@ export class EmbeddedStorage {
     return this.#contents.head?.id;
   }
 
-  /** The first position whose row has an end. */
   get endsFrom(): number {
     return this.#contents.head?.endsFrom ?? 1;
   }
