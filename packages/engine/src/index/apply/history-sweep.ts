@@ -1,4 +1,4 @@
-import type { KvReader, KvRow } from "@cairn/kv";
+import { inParallel, type KvReader, type KvRow } from "@cairn/kv";
 import { madeOnce } from "@cairn/text";
 import type { TxId } from "@cairn/client";
 import type { ActivePolicies, Bound } from "../policies/active-policies.ts";
@@ -7,7 +7,6 @@ import { allRows, firstRow } from "../rows/row-cursor.ts";
 import { headsOf } from "../rows/index-rows.ts";
 import type { IndexState } from "../rows/index-state.ts";
 import {
-  keysPerRead,
   asKind,
   documentRowPrefix,
   ID_BYTES,
@@ -36,6 +35,8 @@ const SWEEP_EVERY = 256;
 const ROWS_PER_VERSION = 2;
 const MIN_ROWS = 512;
 const MAX_ROWS = 65_536;
+/** How many keys are searched for versions at once. This is no part of the index version. */
+const RANGES_AT_ONCE = 16;
 /** Versions superseded within this number of transactions are kept for paged lists and lagging watchers. */
 export const RECENT_TRANSACTIONS = 1_000;
 
@@ -74,11 +75,10 @@ export interface SweepingTransaction {
 export async function sweepHistory(
   reader: KvReader,
   history: ActivePolicies["history"],
-  before: Pick<IndexState, "sweep" | "largest">,
+  { sweep: cursor }: Pick<IndexState, "sweep">,
   now: SweepingTransaction,
 ): Promise<Swept> {
-  const { sweep: cursor } = before;
-  const sweep = new Sweep(reader, now, before);
+  const sweep = new Sweep(reader, now, cursor);
   const bounds = await boundsByBucket(reader, history);
   const segments = bounds.toSorted(([a], [b]) => (a < b ? -1 : 1)).flatMap(segmentsOf);
   const from = segments.findIndex(({ name }) => name === cursor?.segment);
@@ -135,19 +135,12 @@ class Sweep {
   budget: number;
   readonly #reader: KvReader;
   readonly #now: SweepingTransaction;
-  /** The number of documents or versions that may be read at once. */
-  readonly #perRead: number;
   #resume: SweepCursor | undefined;
 
-  constructor(
-    reader: KvReader,
-    now: SweepingTransaction,
-    { sweep, largest }: Pick<IndexState, "sweep" | "largest">,
-  ) {
+  constructor(reader: KvReader, now: SweepingTransaction, resume: SweepCursor | undefined) {
     this.#reader = headsOf(reader);
     this.#now = now;
-    this.#perRead = keysPerRead(largest);
-    this.#resume = sweep;
+    this.#resume = resume;
     this.budget = Math.min(MAX_ROWS, Math.max(MIN_ROWS, ROWS_PER_VERSION * now.superseded));
     this.swept = { versions: [], tombstones: [], floors: new Map(), pruned: 0, cursor: undefined };
   }
@@ -272,12 +265,8 @@ class Sweep {
       rowKeys.push(Buffer.concat([Buffer.from([ROW.document]), stem]));
     }
     const found: (Written | undefined)[] = [];
-    // Small documents are in the rows that are read, but only the writes are kept.
-    for (let from = 0; from < rowKeys.length; from += this.#perRead) {
-      const newest = await readAllNewest(this.#reader, rowKeys.slice(from, from + this.#perRead));
-      for (const [at, value] of newest.entries())
-        found[places[from + at] as number] = value && writtenBy(value);
-    }
+    for (const [at, value] of (await readAllNewest(this.#reader, rowKeys)).entries())
+      found[places[at] as number] = value && writtenBy(value);
     return found;
   }
 
@@ -324,18 +313,13 @@ class Sweep {
       const written = writtenBy(checkedHead(key, value));
       return this.#isOld(written) && written.time + age <= this.#now.time;
     });
-    for (let from = 0; from < old.length; from += this.#perRead) {
-      const some = old.slice(from, from + this.#perRead);
-      const versions = await Promise.all(some.map(([key]) => this.#hasVersions(key)));
-      for (const [at, [key]] of some.entries())
-        if (versions[at] === false) this.swept.tombstones.push(asKind(key, ROW.document));
-    }
+    const kept = new Set<Uint8Array>();
+    await inParallel(old, RANGES_AT_ONCE, async ([key]) => {
+      const gte = asKind(key, ROW.version);
+      if ((await firstRow(this.#reader, { gte, lt: prefixEnd(gte) })) !== undefined) kept.add(key);
+    });
+    for (const [key] of old) if (!kept.has(key)) this.swept.tombstones.push(asKind(key, ROW.document));
     return { next: rows.at(-1)?.[0] ?? new Uint8Array(0), isJump: false };
-  }
-
-  async #hasVersions(rowKey: Uint8Array): Promise<boolean> {
-    const gte = asKind(rowKey, ROW.version);
-    return (await firstRow(this.#reader, { gte, lt: prefixEnd(gte) })) !== undefined;
   }
 }
 
