@@ -1,6 +1,7 @@
 import type { CheckpointStore } from "@cairn/checkpoint";
 import type { Failure, LogBackupStatus, TxId } from "@cairn/client";
 import { isCairnError } from "@cairn/kv";
+import { asFailure } from "../observe/failures.ts";
 import { readLogIdentity } from "../log/log-identity.ts";
 import type { TxLog } from "../log/tx-log.ts";
 import { BackupLog } from "./backup-log.ts";
@@ -72,8 +73,7 @@ async function compareWithLog(
     await requireSameHistory({ log, store, of: { id: logId, offset } }, segments, last);
   } catch (error) {
     if (!isCairnError(error, "LOG_REGRESSED") && !isCairnError(error, "LOG_TRIMMED")) throw error;
-    const { code, message, hint = null } = error;
-    return { first, begin, exposed: { transactions: null, since: null }, failure: { code, message, hint } };
+    return { first, begin, exposed: { transactions: null, since: null }, failure: asFailure(error) };
   }
   const range = { first: Math.max(first, begin), last };
   const missing = missingIn(coveredRanges(segments), range);

@@ -1,6 +1,7 @@
 import { type Clock, CairnError, errorMessage, isCairnError } from "@cairn/kv";
 import type { Logger } from "pino";
 import type { NodeStatus, TxId } from "@cairn/client";
+import { asWarning } from "../observe/failures.ts";
 import { nodeClosed } from "../api/not-ready.ts";
 import type { ComparePast, OtherPast } from "../checkpoints/compare-past.ts";
 import { compareChains, type Divergence } from "../index/chains/compare-chains.ts";
@@ -76,8 +77,7 @@ export class Divergences {
     const from = this.#from;
     if (this.#open === undefined || from === 0) return null;
     const { error, since } = this.#open;
-    const { code, message, hint = "" } = error;
-    return { since: isoTime(since), code, message, hint, from, state: this.#state };
+    return { since: isoTime(since), ...asWarning(error), from, state: this.#state };
   }
 
   readonly comparePast: ComparePast = async ({ who, isStored, log, chains, unshown }) => {

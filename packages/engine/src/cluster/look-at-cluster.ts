@@ -1,6 +1,7 @@
 import { systemClock, isCairnError, SharedResults } from "@cairn/kv";
 import { timeoutSignal } from "@cairn/client/protocol";
 import type { ClusterFinding, ClusterStatus, NodeStatus } from "@cairn/client";
+import { asFailure } from "../observe/failures.ts";
 import type { TxLog } from "../log/tx-log.ts";
 import { askStatus, type Peer } from "./ask-cluster.ts";
 import { finding } from "../findings/findings.ts";
@@ -35,10 +36,7 @@ export function clusterLook(
     } catch (error) {
       if (!isCairnError(error)) throw error;
       const message = `The other nodes could not be asked. ${error.message}`;
-      const { code, hint } = error;
-      refused = [
-        { ...finding("nodes-not-asked", { code, message, hint: hint ?? null }), node: identity.node },
-      ];
+      refused = [{ ...finding("nodes-not-asked", { ...asFailure(error), message }), node: identity.node }];
       view = alone(await self());
     }
     const { node, instance } = identity;

@@ -4,7 +4,7 @@ import { CairnError, Semaphore } from "@cairn/kv";
 import type { Logger } from "pino";
 import type { Chains, NodeStatus, TxId } from "@cairn/client";
 import { nodeClosed } from "../api/not-ready.ts";
-import { asCairnError } from "../observe/failures.ts";
+import { asCairnError, asFailure } from "../observe/failures.ts";
 import type { PeerChannel, SendAnswer } from "../log/peer-channel.ts";
 import type { TxLog } from "../log/tx-log.ts";
 import { type AskOptions, askSilent, askStatus } from "./ask-cluster.ts";
@@ -155,7 +155,7 @@ export class PeerServer {
     } catch (thrown) {
       const error = asCairnError(thrown);
       if (error.code === "INTERNAL") this.#logger.error({ err: thrown }, error.message);
-      reply({ error: { code: error.code, message: error.message, hint: error.hint ?? null } });
+      reply({ error: asFailure(error) });
     }
   }
 

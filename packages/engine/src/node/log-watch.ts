@@ -1,6 +1,7 @@
 import type { NodeStatus } from "@cairn/client";
 import { type CheckpointStore, listCheckpoints } from "@cairn/checkpoint";
 import { CairnError, coalesced, isCairnError, unlessFailed } from "@cairn/kv";
+import { asWarning } from "../observe/failures.ts";
 import { allStores, restoreStores } from "../checkpoints/checkpoint-stores.ts";
 import type { System } from "../api/system.ts";
 import { checkCheckpoint, lacksNothing } from "../log/anchor.ts";
@@ -51,7 +52,7 @@ export class LogWatch {
     const lasting = [this.#life.report.wrongLog, this.#lost].filter((one) => one !== undefined);
     return [...lasting, ...this.#found, ...this.#missing]
       .map((error) => withStoreFirst(error, this.#system, this.#life.log))
-      .map(({ code, message, hint = "" }) => ({ code, message, hint }));
+      .map(asWarning);
   }
 
   /** If the log or a store does not respond, the earlier findings remain valid. */

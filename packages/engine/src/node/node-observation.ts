@@ -1,5 +1,6 @@
 import { systemClock, type CairnError, type ErrorCode, isCairnError } from "@cairn/kv";
 import type { NodeStatus, Phase, QueueStatus, Warning } from "@cairn/client";
+import { asFailure, asWarning } from "../observe/failures.ts";
 import { isoTime } from "@cairn/text";
 import type { Logger } from "pino";
 import type { AppliedCounts } from "../index/index-store.ts";
@@ -69,9 +70,9 @@ export class NodeObservation {
     return performance.now() - this.#refusedAt < REFUSED_MS ? this.#refused : undefined;
   }
 
-  noteRefused({ code, message, hint = "" }: CairnError): void {
+  noteRefused(problem: CairnError): void {
     const since = this.refusedConnections?.since ?? isoTime(systemClock.now());
-    this.#refused = { code, message, hint, since };
+    this.#refused = { ...asWarning(problem), since };
     this.#refusedAt = performance.now();
   }
 
@@ -84,13 +85,7 @@ export class NodeObservation {
     const files = paths.join("\n");
     const since = this.#unusable.get(files)?.since ?? isoTime(systemClock.now());
     if (problem === undefined) this.#unusable.delete(files);
-    else
-      this.#unusable.set(files, {
-        code: problem.code,
-        message: problem.message,
-        hint: problem.hint ?? "",
-        since,
-      });
+    else this.#unusable.set(files, { ...asWarning(problem), since });
   }
 }
 
@@ -104,10 +99,9 @@ export class LastResults {
   note(event: NodeEvent): void {
     if (event.stage === "failed" && event.work === "verification") {
       const { at, durationMs, error } = event;
-      const { code, message, hint = null } = error;
       // `NOT_READY` means that the node stopped or joined again, which has nothing to do with the checkpoint.
-      if (code !== "NOT_READY")
-        this.drill = { at, durationMs, outcome: "failed", name: null, code, message, hint };
+      if (error.code !== "NOT_READY")
+        this.drill = { at, durationMs, outcome: "failed", name: null, ...asFailure(error) };
     }
     if (event.stage !== "ended") return;
     const { at, bytes, durationMs } = event;
@@ -134,9 +128,7 @@ export class RefusedSubmissions {
   #lastAt = 0;
 
   get refused(): NodeStatus["log"]["refused"] {
-    if (this.#error === undefined) return null;
-    const { code, message, hint = null } = this.#error;
-    return { since: isoTime(this.#since), code, message, hint };
+    return this.#error === undefined ? null : { since: isoTime(this.#since), ...asFailure(this.#error) };
   }
 
   /** Returns the time since the last refusal (ms); undefined if the log accepted the last transaction. */

@@ -1,6 +1,7 @@
 import { NOTHING_KNOWN } from "@cairn/checkpoint";
 import { systemClock, CairnError, withTimeout, unlessFailed } from "@cairn/kv";
 import type { Chains, NodeResources, NodeStatus } from "@cairn/client";
+import { asFailure, asWarning } from "../observe/failures.ts";
 import { allStores } from "../checkpoints/checkpoint-stores.ts";
 import { withFindings } from "../findings/node-findings.ts";
 import { INDEX_VERSION } from "../index/rows/index-state.ts";
@@ -96,16 +97,7 @@ export async function nodeStatus(
     stalled,
     checkpoints: statusOfCheckpoints(services, parts, system),
     logBackup: (state === undefined ? undefined : services?.logBackup?.status(state.txId)) ?? null,
-    failure:
-      failure === undefined
-        ? null
-        : {
-            code: failure.code,
-            message: failure.message,
-            hint: failure.hint ?? null,
-            retries: recovery.retries,
-            nextTryAt,
-          },
+    failure: failure === undefined ? null : { ...asFailure(failure), retries: recovery.retries, nextTryAt },
     resources,
   };
   const { storeAhead, otherStores } = services?.checkpointer?.status() ?? NOTHING_KNOWN;
@@ -225,7 +217,7 @@ async function lookAtLog(
   if (bounds === undefined) return SILENT;
   if (!(bounds instanceof CairnError)) {
     const { logProblem: known } = parts;
-    if (known !== undefined) return { reachable: false, exists: null, problem: reported(known) };
+    if (known !== undefined) return { reachable: false, exists: null, problem: asWarning(known) };
     // The node may have noticed another log in the meantime.
     const isOther = identity !== undefined && parts.identity !== identity;
     return isLogAway || parts.isLogAway || isOther ? NOT_COMPARED : { reachable: true, exists: true, bounds };
@@ -234,11 +226,7 @@ async function lookAtLog(
   const { code } = bounds;
   if (code !== "LOG_UNREACHABLE") return { reachable: ANSWERING_CODES.has(code), exists: null };
   if ((await answerOf(log.exists())) === false) return { reachable: true, exists: false };
-  return { reachable: false, exists: null, problem: reported(bounds) };
-}
-
-function reported({ code, message, hint = "" }: CairnError): NonNullable<LogLook["problem"]> {
-  return { code, message, hint };
+  return { reachable: false, exists: null, problem: asWarning(bounds) };
 }
 
 /** The codes of errors which mean that a server responds but has no usable log. */
@@ -253,5 +241,5 @@ export async function indexFiles(
     bytes: null,
     missing: undefined,
   });
-  return missing === undefined ? { bytes } : { bytes, warning: reported(missing) };
+  return missing === undefined ? { bytes } : { bytes, warning: asWarning(missing) };
 }

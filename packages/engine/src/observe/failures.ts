@@ -1,5 +1,6 @@
 import { CairnError, explainedError } from "@cairn/kv";
 import { DAMAGE_CODES } from "@cairn/checkpoint";
+import type { Failure, Warning } from "@cairn/client";
 import type { Logger } from "pino";
 
 /** Returns whether `error` reports damage in a checkpoint itself. */
@@ -10,6 +11,16 @@ export function isDamage(error: unknown): error is CairnError {
 /** Returns any thrown value as an error that can be shown to users. */
 export function asCairnError(error: unknown): CairnError {
   return explainedError(error, "What the node needs", "An unexpected error occurred");
+}
+
+/** Returns an error as a failure of the status. */
+export function asFailure({ code, message, hint }: CairnError): Failure {
+  return { code, message, hint: hint ?? null };
+}
+
+/** Returns an error as a warning of the status. */
+export function asWarning({ code, message, hint = "" }: CairnError): Warning {
+  return { code, message, hint };
 }
 
 /** Returns the fields of a log line about an error: its code and hint, or its stack trace if it is unexpected. */

@@ -5,7 +5,7 @@ import type { TxLog } from "../../log/tx-log.ts";
 import { type BackupLook, lookAtBackup } from "./backup-look.ts";
 import { holesOf, missingInBackup } from "./verify-backup.ts";
 import type { EventDispatcher, WorkRun } from "../../observe/event-dispatcher.ts";
-import { asCairnError } from "../../observe/failures.ts";
+import { asCairnError, asFailure, asWarning } from "../../observe/failures.ts";
 import type { BackupMemory } from "./look-results.ts";
 import type { RemovalRules } from "./expire-segments.ts";
 import { listBackup, missingIn } from "../segments/segment-name.ts";
@@ -125,8 +125,8 @@ export class LogBackup {
       nextLookAt,
       failedLooks: failures,
       written: this.#written,
-      warnings: this.#findings().map(described),
-      lastFailure: error === undefined ? null : { ...described(error), hint: error.hint ?? null, since },
+      warnings: this.#findings().map(asWarning),
+      lastFailure: error === undefined ? null : { ...asFailure(error), since },
     };
   }
 
@@ -307,8 +307,4 @@ function report(run: WorkRun<"backup"> | undefined, look: BackupLook): void {
   const hasMerged = merged.length > 0 || removed.length > 0;
   const outcome = written.length > 0 ? "written" : hasMerged ? "merged" : "unchanged";
   run?.ended({ outcome, written, merged, removed, covered });
-}
-
-function described({ code, message, hint = "" }: CairnError): LogBackupStatus["warnings"][number] {
-  return { code, message, hint };
 }
