@@ -1,4 +1,5 @@
 import type { KvReader } from "@cairn/kv";
+import { madeOnce } from "@cairn/text";
 import type { TxId } from "@cairn/client";
 import type { LoggedOperation } from "../../transactions/transaction-codec.ts";
 import type { RowsAhead } from "../fields/field-changes.ts";
@@ -123,21 +124,7 @@ export class KeyStates {
 
   /** Collects a bucket, whose counters {@link load} reads. */
   collectBucket(name: string): BucketState {
-    let bucket = this.#buckets.get(name);
-    if (bucket === undefined) {
-      bucket = {
-        name,
-        keys: new Map(),
-        superseded: 0,
-        documents: 0,
-        tombstones: 0,
-        floor: 0,
-        gone: 0,
-        changed: false,
-      };
-      this.#buckets.set(name, bucket);
-    }
-    return bucket;
+    return madeOnce(this.#buckets, name, () => ({ ...NO_COUNTERS, name, keys: new Map<string, KeyState>() }));
   }
 
   /** Returns the number of versions that the batch superseded in buckets for which `isMeant` returns true. */
@@ -321,6 +308,7 @@ function needsDocuments(before: IndexState): (bucket: string) => boolean {
   return (bucket) => indexed.has(bucket) || expire.has(bucket) || Object.hasOwn(queues, bucket);
 }
 
+const NO_COUNTERS = { superseded: 0, documents: 0, tombstones: 0, floor: 0, gone: 0, changed: false };
 const NO_LIMIT = { most: Infinity, of: 0 };
 
 /** Reads tombstones, but only in buckets that have any. Most loads need no second read. */

@@ -1,4 +1,5 @@
 import type { KvOperation, KvReader } from "@cairn/kv";
+import { madeOnce } from "@cairn/text";
 import type { EvictedKey } from "./evicted-entries.ts";
 import {
   decodePlace,
@@ -41,12 +42,9 @@ export class QueueState {
 
   /** Collects the place of an entry, which {@link load} reads unless `before` is given. */
   collectPlace(entry: string, before?: EntryPlace): PlaceRow {
-    let row = this.#placeRows.get(entry);
-    if (row === undefined) {
-      row = { key: placeRowKey(this.name, entry), before, value: undefined, isChanged: false };
-      this.#placeRows.set(entry, row);
-    }
-    return row;
+    return madeOnce(this.#placeRows, entry, () => {
+      return { key: placeRowKey(this.name, entry), before, value: undefined, isChanged: false };
+    });
   }
 
   /** Reads the shards, unless they are known, and the collected places. */

@@ -1,4 +1,5 @@
 import { type KvOperation, type KvReader } from "@cairn/kv";
+import { madeOnce } from "@cairn/text";
 import type { FieldIndex } from "../policies/active-policies.ts";
 import { readRows } from "../rows/row-cursor.ts";
 import { fieldCountKey, fieldRowKey, fieldValuePrefix } from "../rows/field-row-keys.ts";
@@ -75,16 +76,7 @@ export class FieldChanges {
   }
 
   #valueOf({ id }: FieldIndex, text: string): ValueChange {
-    let values = this.#values.get(id);
-    if (values === undefined) {
-      values = new Map();
-      this.#values.set(id, values);
-    }
-    let value = values.get(text);
-    if (value === undefined) {
-      value = { text, prefix: fieldValuePrefix(id, text), rows: [], by: 0 };
-      values.set(text, value);
-    }
-    return value;
+    const values = madeOnce(this.#values, id, () => new Map<string, ValueChange>());
+    return madeOnce(values, text, () => ({ text, prefix: fieldValuePrefix(id, text), rows: [], by: 0 }));
   }
 }

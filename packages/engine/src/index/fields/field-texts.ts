@@ -1,3 +1,4 @@
+import { madeOnce } from "@cairn/text";
 import type { Json } from "@cairn/client";
 import type { FieldIndex } from "../policies/active-policies.ts";
 import { fieldValue } from "../../policies/field-values.ts";
@@ -61,17 +62,14 @@ function textAt(bytes: Uint8Array, { begin, end }: MemberPlace, rest: readonly s
 }
 
 function searchFor(indexes: readonly FieldIndex[]): Search {
-  let search = searches.get(indexes);
-  if (search === undefined) {
+  return madeOnce(searches, indexes, () => {
     const names = [...new Set(indexes.map(({ path: [name = ""] }) => name))];
-    search = {
+    return {
       names: names.map((name) => Buffer.from(name, "utf8")),
       places: names.map(() => ({ begin: -1, end: -1 })),
       fields: indexes.map(({ path: [name = "", ...rest] }) => ({ name: names.indexOf(name), rest })),
     };
-    searches.set(indexes, search);
-  }
-  return search;
+  });
 }
 
 /** Decodes the JSON string from `begin` to `end`, quotes included; undefined if it is not a string or has an escape. */
