@@ -30,29 +30,19 @@ export type MaybeDocument = StoredDocument | undefined | Promise<StoredDocument 
 /** Avoids a promise, which would account for a third of the cost of reading a row in memory. */
 export function readDocument(reader: KvReader, key: DocumentKey): MaybeDocument {
   const rowKey = documentKeyRow(key);
+  const decoded = (text: string | undefined): StoredDocument | undefined => {
+    if (text === undefined) return undefined;
+    const { revision, json } = decodeVersionText(rowKey, text);
+    return keyedDocument(key, revision, json);
+  };
   const value = reader.getText === undefined ? readBytes(reader, rowKey) : reader.getText(rowKey);
-  if (value === undefined) return undefined;
-  return typeof value === "string" ? textDocument(key, rowKey, value) : awaitedDocument(key, rowKey, value);
+  return value instanceof Promise ? value.then(decoded) : decoded(value);
 }
 
 /** Reads a document from a store that returns only bytes. */
 async function readBytes(reader: KvReader, rowKey: Uint8Array): Promise<string | undefined> {
   const value = await reader.get(rowKey);
   return value === undefined ? undefined : Buffer.from(value).toString("utf8");
-}
-
-async function awaitedDocument(
-  key: DocumentKey,
-  rowKey: Uint8Array,
-  value: Promise<string | undefined>,
-): Promise<StoredDocument | undefined> {
-  const text = await value;
-  return text === undefined ? undefined : textDocument(key, rowKey, text);
-}
-
-function textDocument(key: DocumentKey, rowKey: Uint8Array, value: string): StoredDocument {
-  const { revision, json } = decodeVersionText(rowKey, value);
-  return keyedDocument(key, revision, json);
 }
 
 /** Throws `WATCH_COMPACTED` as {@link checkFloor} does. */
