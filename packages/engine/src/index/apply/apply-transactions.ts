@@ -59,11 +59,7 @@ export interface Applied {
 }
 
 /** The versions that a transaction wrote: those of its operations in their order, then the documents that expired. */
-export interface AppliedChanges {
-  readonly txId: TxId;
-  readonly time: number;
-  /** As in {@link AppliedTransaction}. */
-  readonly mark: string;
+export interface AppliedChanges extends Pick<AppliedTransaction, "txId" | "time" | "mark"> {
   readonly versions: readonly WrittenVersion[];
 }
 

@@ -180,33 +180,23 @@ export class BatchPolicies {
 
   /** Returns the part of the state after the batch that policies determine. */
   state(): Partial<IndexState> {
-    const {
-      cleaned,
-      pruned = 0,
-      sweep,
-      superseded = 0,
-      outcomesAfter,
-      txId,
-      events,
-      eventsFrom,
-      dueFrom,
-    } = this.#before;
+    const before = this.#before;
     const swept = this.#swept;
     const isCleaned = swept !== undefined && swept.versions.length + swept.tombstones.length > 0;
     return {
       policies: this.#stillScanned(this.#policies),
-      events: this.#events?.count ?? events,
-      eventsFrom: this.#events?.from ?? eventsFrom,
-      dueFrom: this.#expiry?.from ?? dueFrom,
+      events: this.#events?.count ?? before.events,
+      eventsFrom: this.#events?.from ?? before.eventsFrom,
+      dueFrom: this.#expiry?.from ?? before.dueFrom,
       superseded:
         this.#active.history.size === 0
           ? undefined
-          : (swept === undefined ? superseded : 0) +
+          : (swept === undefined ? (before.superseded ?? 0) : 0) +
             this.#keys.superseded((bucket) => boundsHistory(this.#active, bucket)),
-      sweep: swept === undefined ? sweep : swept.cursor,
-      cleaned: isCleaned ? txId + 1 : cleaned,
-      pruned: Math.max(pruned, swept?.pruned ?? 0, this.#dropped) || undefined,
-      outcomesAfter: (this.#sweptOutcomes?.upTo ?? outcomesAfter) || undefined,
+      sweep: swept === undefined ? before.sweep : swept.cursor,
+      cleaned: isCleaned ? before.txId + 1 : before.cleaned,
+      pruned: Math.max(before.pruned ?? 0, swept?.pruned ?? 0, this.#dropped) || undefined,
+      outcomesAfter: (this.#sweptOutcomes?.upTo ?? before.outcomesAfter) || undefined,
     };
   }
 

@@ -117,21 +117,14 @@ async function compactedAfter(reader: KvReader, query: OperationsQuery): Promise
 /** Returns the earliest place after which the index has all changes, in `bucket` if it is given. */
 export async function changesFloor(
   reader: KvReader,
-  query: Pick<ChangesQuery, "upTo" | "bucket">,
-): Promise<MarkedPlace> {
-  return await markedPlace(reader, await floorOf(reader, query));
-}
-
-async function floorOf(
-  reader: KvReader,
   { upTo, bucket }: Pick<ChangesQuery, "upTo" | "bucket">,
-): Promise<TxId> {
+): Promise<MarkedPlace> {
   const pruned = await prunedUpTo(reader, await readState(reader), bucket);
+  let floor = upTo;
   // No range begins among removed rows, because reading past these is slow.
-  for await (const outcomes of readOutcomes(reader, { after: pruned.outcomes, upTo, limit: 1 })) {
-    for (const { txId } of outcomes) return Math.max(pruned.changes, txId - 1);
-  }
-  return upTo;
+  for await (const [first] of readOutcomes(reader, { after: pruned.outcomes, upTo, limit: 1 }))
+    if (first !== undefined) floor = Math.max(pruned.changes, first.txId - 1);
+  return await markedPlace(reader, floor);
 }
 
 /** The last transaction after which no watch (of `bucket`, if given) can begin, and the last with a removed outcome. */

@@ -61,11 +61,6 @@ export class RowCursor<T> {
       this.#at = -1;
     } while (!this.advance());
   }
-
-  /** Ends reading before the last row. */
-  async close(): Promise<void> {
-    await this.#pages.return?.();
-  }
 }
 
 /** Merges sources that are in order. Of items that are equal, it yields only one. */
