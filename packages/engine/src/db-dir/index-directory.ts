@@ -1,5 +1,6 @@
 import { lstat, readFile, rename, rm, stat, writeFile } from "node:fs/promises";
 import path from "node:path";
+import type { NodeStatus } from "@cairn/client";
 import {
   CairnError,
   diskError,
@@ -22,41 +23,30 @@ import {
   writeNote,
 } from "./quarantine.ts";
 
-/** The paths within a db-dir: the folders, which belong to the node alone, and the file `holder`. */
-export interface DbDirLayout {
-  readonly live: string;
-  /** The folder in which checkpoints are restored. */
-  readonly staging: string;
-  /** The folder of captures that are being saved as checkpoints, unless `checkpoint-dir` names another one. */
-  readonly capture: string;
-  /** An index is rebuilt here for comparison. It is not below `staging`, because every join sweeps that folder. */
-  readonly rebuild: string;
-  /** A copy of an index of an older version is upgraded here. */
-  readonly next: string;
-  readonly quarantine: string;
-  /** A LevelDB database that is held open by the process that uses the db-dir. */
-  readonly lock: string;
-  /** The records of the stores to which the node has saved (witnesses). */
-  readonly stores: string;
-  /** The file that names the process that holds `lock`. */
-  readonly holder: string;
-}
-
-/** Returns the layout of a db-dir, which is defined only here. */
-export function dbDirLayout(dbDir: string): DbDirLayout {
+/** The only definition of the paths within a db-dir: folders, which belong to the node alone, and the file `holder`. */
+export function dbDirLayout(dbDir: string) {
   const at = (name: string): string => path.join(dbDir, name);
   return {
     live: at("live"),
+    /** The folder in which checkpoints are restored. */
     staging: at("staging"),
+    /** The folder of captures that are being saved as checkpoints, unless `checkpoint-dir` names another one. */
     capture: at("capture"),
+    /** An index is rebuilt here for comparison. It is not below `staging`, because every join sweeps that folder. */
     rebuild: at("rebuild"),
+    /** A copy of an index of an older version is upgraded here. */
     next: at("next"),
     quarantine: at("quarantine"),
+    /** A LevelDB database that is held open by the process that uses the db-dir. */
     lock: at("lock"),
+    /** The records of the stores to which the node has saved (witnesses). */
     stores: at("stores"),
+    /** The file that names the process that holds `lock`. */
     holder: at("holder.json"),
-  };
+  } as const;
 }
+
+type DbDirLayout = ReturnType<typeof dbDirLayout>;
 
 /** The newest are kept. Older folders are removed unless they hold transactions that the log has lost. */
 const KEPT_QUARANTINES = 2;
@@ -73,12 +63,7 @@ export interface MovedContents {
   readonly held?: HeldTransactions;
 }
 
-export interface MovedAside {
-  readonly path: string;
-  readonly at: string;
-  readonly code: string;
-  readonly message: string;
-}
+export type MovedAside = NodeStatus["join"]["movedAside"][number];
 
 /**
  * A node's db-dir, which one process holds at a time. All folders are on one file system, so that every move is a
