@@ -16,7 +16,7 @@ import {
   type QueueEntry,
 } from "@cairn/client";
 import { LIST_FIRST, type NodeAccess, pause, pointText, retryPauseMs } from "@cairn/client/protocol";
-import { CairnError, isCairnError } from "@cairn/kv";
+import { CairnError, isCairnError, unlessAborted } from "@cairn/kv";
 import { badValue, omitUndefined, parseAsOf, parseDocumentKey } from "@cairn/text";
 import type { NodeApi, ReadOptions } from "../api/node-api.ts";
 import { nodeClosed } from "../api/not-ready.ts";
@@ -167,7 +167,7 @@ export class LocalAccess implements NodeAccess {
     for (let failures = 1; ; failures += 1) {
       signal?.throwIfAborted();
       try {
-        return await abortable(work(this.#node), signal);
+        return await unlessAborted(work(this.#node), signal);
       } catch (error) {
         if (!isCairnError(error)) throw error;
         if (!this.#mayPass(error) || performance.now() >= until) throw this.#failure(error);
@@ -207,20 +207,6 @@ export class LocalAccess implements NodeAccess {
   #failure(error: CairnError): CairnClientError {
     const isClosed = error.code === "NOT_READY" && this.#node.phase === "stopping";
     return clientError(isClosed ? nodeClosed() : error);
-  }
-}
-
-async function abortable<T>(work: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
-  if (signal === undefined) return await work;
-  const done = new AbortController();
-  const aborted = new Promise<never>((_, reject) => {
-    const abort = (): void => reject(signal.reason as Error);
-    signal.addEventListener("abort", abort, { once: true, signal: done.signal });
-  });
-  try {
-    return await Promise.race([work, aborted]);
-  } finally {
-    done.abort();
   }
 }
 
