@@ -26,8 +26,8 @@ import { FIRST_TX_ID, logOffset } from "../index/rows/index-state.ts";
 import type { IndexDirectory } from "../db-dir/index-directory.ts";
 import { LogWatch } from "./log-watch.ts";
 import type { NodeLife } from "./node-life.ts";
-import { answerOf } from "./node-status.ts";
-import { type Movement, type Stall, StallWatch, type WaitingFor } from "./stall-watch.ts";
+import { answerOf, type ReportedState } from "./node-status.ts";
+import { type Movement, StallWatch, type WaitingFor } from "./stall-watch.ts";
 import type { System } from "../api/system.ts";
 import type { TxLog } from "../log/tx-log.ts";
 import type { QuarantinedIndex } from "../db-dir/quarantine.ts";
@@ -119,7 +119,7 @@ export class NodeReporting {
     life.observation.refusals.onChange = () => void this.#note();
     // A saved checkpoint or segment may end a warning.
     life.observation.events.listen(({ stage }) => {
-      if (stage === "ended" && this.logWarnings.length > 0) void this.look();
+      if (stage === "ended" && this.#log.warnings.length > 0) void this.look();
     });
     this.#countOrphans = orphanCount(directory, system.kvProvider);
     this.#watch = new StallWatch({
@@ -171,20 +171,11 @@ export class NodeReporting {
     this.#repeated.push(repeatEvery(systemClock, every, abandoned, onError));
   }
 
-  get divergence(): NodeStatus["index"]["divergence"] {
-    return this.#past.divergence;
-  }
-
-  get logWarnings(): NodeStatus["log"]["warnings"] {
-    return this.#log.warnings;
-  }
-
-  get sharesId(): boolean {
-    return this.#peers.sharesId;
-  }
-
-  get stalled(): Stall | null {
-    return this.#watch.stalled;
+  /** The part of the status that it determines. */
+  get state(): ReportedState {
+    const { stalled } = this.#watch;
+    const { divergence } = this.#past;
+    return { stalled, divergence, logWarnings: this.#log.warnings, sharesId: this.#peers.sharesId };
   }
 
   opened(log: TxLog): void {
@@ -240,11 +231,11 @@ export class NodeReporting {
       return { what: "store", text: `a response of the checkpoint store ${places.join(" or ")}${why}` };
     }
     // The unreachable log has already been reported, and no other work is known to be pending.
-    if (phase === "ready" && life.isLogAway && this.stalled === null) return undefined;
+    if (phase === "ready" && life.isLogAway && this.#watch.stalled === null) return undefined;
     const bounds = await answerOf(log.bounds());
     if (bounds === undefined || bounds instanceof CairnError) {
       // The code that follows the log receives the same error immediately and reports it.
-      if (phase === "ready" && bounds !== undefined && this.stalled === null) return undefined;
+      if (phase === "ready" && bounds !== undefined && this.#watch.stalled === null) return undefined;
       const refusal = bounds === undefined ? why : inBrackets(bounds);
       return { what: "log", text: `the log "${log.name}", which does not respond${refusal}` };
     }
@@ -253,7 +244,7 @@ export class NodeReporting {
     const offset = identity === undefined || index === undefined ? 0 : logOffset(identity, index.state);
     const last = bounds.last + offset;
     if (last <= txId) return undefined;
-    const [unread = ""] = this.logWarnings.filter(({ code }) => code === "LOG_UNREACHABLE").map(inBrackets);
+    const [unread = ""] = this.#log.warnings.filter(({ code }) => code === "LOG_UNREACHABLE").map(inBrackets);
     const text = `transactions up to ${last}, which are in the log "${log.name}" but do not arrive or are not applied${unread}`;
     return { what: "messages", text };
   }

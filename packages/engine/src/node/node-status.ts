@@ -33,7 +33,7 @@ export type StatusParts = Pick<
   >;
 };
 
-interface ReportedState extends Pick<NodeStatus, "stalled">, Pick<NodeStatus["index"], "divergence"> {
+export interface ReportedState extends Pick<NodeStatus, "stalled">, Pick<NodeStatus["index"], "divergence"> {
   readonly logWarnings: NodeStatus["log"]["warnings"];
   readonly sharesId: boolean;
 }

@@ -149,14 +149,9 @@ class RunningNode implements Omit<CairnNode, keyof NodeReads | "submit"> {
   constructor(
     system: System,
     directory: IndexDirectory,
-    {
-      parts,
-      logger,
-      stall = {},
-      onEvent,
-      compareEveryMs,
-    }: RunOptions & { readonly parts: NodeParts; readonly logger: Logger },
+    options: RunOptions & { readonly parts: NodeParts; readonly logger: Logger },
   ) {
+    const { parts, logger, stall = {}, onEvent, compareEveryMs } = options;
     this.id = system.nodeId;
     this.#system = system;
     this.#directory = directory;
@@ -253,7 +248,7 @@ class RunningNode implements Omit<CairnNode, keyof NodeReads | "submit"> {
 
   async status(): Promise<NodeStatus> {
     const resources = await this.#resources.current();
-    const status = await nodeStatus(this.id, this.#life, this.#reporting, this.#system, resources);
+    const status = await nodeStatus(this.id, this.#life, this.#reporting.state, this.#system, resources);
     return withCommands(status, this.#system.commandLine);
   }
 
