@@ -33,7 +33,7 @@ export interface BackupLogOptions {
    * listed, at most once per second.
    */
   readonly every?: number;
-  /** Whether the other logs with a backup are of interest too: {@link BackupLog.logs}. */
+  /** Whether the other logs with a backup are of interest too: {@link BackupView.logs}. */
   readonly isOfAllLogs?: boolean;
   /** If present, the backup is read as if it ended with this transaction; later segments and holes are ignored. */
   readonly endsWith?: TxId;
@@ -58,7 +58,7 @@ export class BackupLog implements TxLog {
   readonly #closed = new AbortController();
   /** The errors of unusable segments, by {@link versionOf}. */
   readonly #damaged = new Map<string, CairnError>();
-  readonly #view: BackupView;
+  readonly view: BackupView;
   readonly #clock: Clock;
   #seen: { readonly segments: readonly SegmentFile[]; readonly at: number } | undefined;
   #log: SegmentHeader["log"] | undefined;
@@ -75,7 +75,7 @@ export class BackupLog implements TxLog {
     this.#options = options;
     const { store, logId, every = LISTING_MS, clock = systemClock } = options;
     this.#clock = clock;
-    this.#view = new BackupView({ ...options, store, logId, every, clock });
+    this.view = new BackupView({ ...options, store, logId, every, clock });
   }
 
   /** The name of the log once a segment has been read; until then, the folder of its backup. */
@@ -86,16 +86,6 @@ export class BackupLog implements TxLog {
   /** When the newest segment was written, by the store's clock; undefined before the first listing. */
   get newestAt(): number | undefined {
     return newestOf(this.#seen?.segments ?? []);
-  }
-
-  /** The logs that had a backup when this one was last listed; undefined without `isOfAllLogs`, or before that. */
-  get logs(): readonly string[] | undefined {
-    return this.#view.logs;
-  }
-
-  /** The id of a log that replaces this one, if the pointer names one. */
-  get replacedBy(): string | undefined {
-    return this.#view.replacedBy;
   }
 
   async id(): Promise<string | undefined> {
@@ -341,7 +331,7 @@ export class BackupLog implements TxLog {
     const isListed = every === undefined || by === "list";
     // A damaged segment is replaced once somebody has removed it, which no pointer shows.
     const mustList = this.#damaged.size > 0;
-    const asked = isListed ? this.#view.list() : this.#view.look(mustList).then(({ listing }) => listing);
+    const asked = isListed ? this.view.list() : this.view.look(mustList).then(({ listing }) => listing);
     const { segments } = await inLogTerms(asked);
     this.#seen = { segments, at };
     const names = new Set(segments.map(({ name }) => name));

@@ -114,7 +114,7 @@ export class BackupReader implements TxLog {
 
   inspect(): Promise<readonly CairnError[]> {
     const { store, logId } = this.#options;
-    const next = this.#log?.replacedBy;
+    const next = this.#log?.view.replacedBy;
     if (logId === undefined || next === undefined) return Promise.resolve([]);
     const message = `The log ${next} in ${store.location} replaces the log ${logId} that this node reads.`;
     const hint = `Remove log-id from the configuration, or set it to ${next}, and restart the node.`;
@@ -152,7 +152,7 @@ export class BackupReader implements TxLog {
     let searched: readonly string[] | undefined;
     while (await clock.wait(every, signal)) {
       // The pointer of a log that was replaced says so, upon which its backup is listed, with those of all logs.
-      const logs = this.#log?.logs;
+      const logs = this.#log?.view.logs;
       if (logs === searched) continue;
       try {
         this.#lineage = await unlessAborted(readLineage(store, this.#lineage, logs), signal);
