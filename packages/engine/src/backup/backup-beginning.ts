@@ -4,7 +4,7 @@ import { CairnError } from "@cairn/kv";
 import type { BirthRecord } from "../transactions/birth-record.ts";
 import { BackupLog } from "./backup-log.ts";
 import { EarlierLogs } from "./earlier-logs.ts";
-import { listBackup, type TxRange } from "./segments/segment-name.ts";
+import { listBackup } from "./segments/segment-name.ts";
 import {
   type BackupProblem,
   type VerifiedSegments,
@@ -12,15 +12,12 @@ import {
   type VerifySegmentsOptions,
 } from "./write/verify-backup.ts";
 
-interface BeginningOptions {
+/** There is at least one run of transactions in `covered`. */
+interface BeginningOptions extends Pick<VerifiedSegments, "covered" | "agreeing"> {
   readonly store: CheckpointStore;
   readonly logId: string;
-  /** The runs of transactions in the backup's intact segments. There is at least one. */
-  readonly covered: readonly TxRange[];
   /** The checkpoints in the store, whichever log they belong to, newest first. */
   readonly checkpoints: readonly Pick<CheckpointListing, "name" | "anchor" | "log">[];
-  /** The names of the checkpoints whose last transaction is identical in the backup. */
-  readonly agreeing: readonly string[];
 }
 
 interface BackupBeginning {

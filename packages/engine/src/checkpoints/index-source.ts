@@ -29,14 +29,10 @@ interface IndexSourceOptions {
   readonly onError?: (error: unknown) => void;
 }
 
-export function indexSource({
-  node,
-  provider,
-  index,
-  log,
-  purge,
-  onError = () => undefined,
-}: IndexSourceOptions): CheckpointSource & Required<Pick<CheckpointSource, "agrees">> {
+export function indexSource(
+  options: IndexSourceOptions,
+): CheckpointSource & Required<Pick<CheckpointSource, "agrees">> {
+  const { node, provider, index, log, purge, onError = () => undefined } = options;
   return {
     node,
     version: VERSION,

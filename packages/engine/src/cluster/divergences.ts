@@ -45,12 +45,6 @@ const CLAIM_TTL_MS = 600_000;
 
 const MAX_OTHERS = 1_000;
 
-interface Open {
-  error: CairnError;
-  readonly since: number;
-  readonly who: Map<string, number>;
-}
-
 /**
  * Compares this node's history with those of other nodes and checkpoints. If two differ, no claim is trusted, and no
  * majority decides: each node in turn compares its index with a rebuild from the log, and leaves its index if the two
@@ -61,7 +55,7 @@ export class Divergences {
   readonly #stop = new AbortController();
   /** The index, and the transaction up to which a rebuild has proved it right. */
   #right: { readonly index: IndexStore; readonly txId: TxId } | undefined;
-  #open: Open | undefined;
+  #open: { error: CairnError; readonly since: number; readonly who: Map<string, number> } | undefined;
   #state: "open" | "waiting" | "comparing" = "open";
   #settling: Promise<void> | undefined;
   #noRebuildUntil = 0;

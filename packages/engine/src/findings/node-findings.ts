@@ -42,35 +42,24 @@ interface Surroundings {
 }
 
 /** Completes a status with findings and verdict. `now` in ms. */
-export function withFindings(
-  facts: NodeFacts,
-  now: number,
-  {
-    different,
-    storeAhead,
-    otherStores = [],
-    sharesId = false,
-    files = [],
-    certificateEnd,
-    refusedConnections,
-  }: Surroundings = {},
-): NodeStatus {
+export function withFindings(facts: NodeFacts, now: number, around: Surroundings = {}): NodeStatus {
   const { node, phase } = facts;
+  const { otherStores = [], files = [], refusedConnections } = around;
   const findings = worstFirst([
     ...lifeFindings(facts),
     ...logFindings(facts),
     ...indexFindings(facts, now),
-    ...clockFindings(storeAhead ?? 0),
-    ...(sharesId ? [finding("same-node-id", sameId(node))] : []),
+    ...clockFindings(around.storeAhead ?? 0),
+    ...(around.sharesId === true ? [finding("same-node-id", sameId(node))] : []),
     ...checkpointFindings(facts, now),
     ...storeFindings(facts.checkpoints.locations, otherStores),
     ...backupFindings(facts, now),
     ...joinFindings(facts, now),
     ...files.map((file) => finding("file-unusable", file)),
     ...(refusedConnections === undefined ? [] : [finding("connections-refused", refusedConnections)]),
-    ...certificateFindings(certificateEnd, now),
+    ...certificateFindings(around.certificateEnd, now),
   ]);
-  if (different === "rebuild") findings.push(finding("different-log-accepted", ACCEPTED));
+  if (around.different === "rebuild") findings.push(finding("different-log-accepted", ACCEPTED));
   return { ...facts, findings, verdict: verdictOf(findings, phase === "ready", `${node} is ${phase}.`) };
 }
 

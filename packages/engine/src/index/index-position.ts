@@ -1,16 +1,10 @@
 import { CairnError, type CancelTimer, startTimer } from "@cairn/kv";
 import type { TxId } from "@cairn/client";
 
-interface Waiter {
-  readonly txId: TxId;
-  readonly resolve: () => void;
-  readonly reject: (error: CairnError) => void;
-}
-
 /** The last transaction, for callers that wait for one. It decreases when an older index replaces this one. */
 export class IndexPosition {
   txId: TxId = 0;
-  readonly #waiters = new Set<Waiter>();
+  readonly #waiters = new Set<{ txId: TxId; resolve: () => void; reject: (error: CairnError) => void }>();
   #failed: CairnError | undefined;
 
   set(txId: TxId): void {

@@ -16,22 +16,22 @@ import {
 import { omitUndefined } from "@cairn/text";
 import { judgeFormat } from "../checkpoints/accept-checkpoint.ts";
 import { digestIndex } from "../index/read/digest.ts";
-import type { IndexState } from "../index/rows/index-state.ts";
 import { fileReader, openIndex } from "../index/local-index.ts";
 import { isDamage } from "../observe/failures.ts";
 import type { PastPlan, Unusable } from "./past-plan.ts";
-import { rebuildIndex, type RebuildOptions, restoreInto, type Restoring } from "./rebuild-index.ts";
+import {
+  rebuildIndex,
+  type RebuildOptions,
+  type RebuiltIndex,
+  restoreInto,
+  type Restoring,
+} from "./rebuild-index.ts";
 
 interface PastBuild extends Restoring, Pick<RebuildOptions, "onProgress"> {
   readonly plan: PastPlan;
 }
 
-export interface PastIndex {
-  readonly live: string;
-  readonly txId: TxId;
-  readonly digest: string;
-  readonly state: IndexState;
-}
+export type PastIndex = Omit<RebuiltIndex, "chains" | "basis">;
 
 /** Verifies every digest and anchor. Throws the errors of checkpoints, segments, stores and logs. */
 async function buildPast({ plan, ...options }: PastBuild): Promise<PastIndex> {

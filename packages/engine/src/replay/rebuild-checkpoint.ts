@@ -117,12 +117,8 @@ export async function saveIndex(
 }
 
 /** Returns the name of a checkpoint that nodes of this version can restore and that contains the whole log. */
-async function findUpToDate({
-  log,
-  identity,
-  system,
-  signal,
-}: CheckpointRebuild): Promise<string | undefined> {
+async function findUpToDate(rebuild: CheckpointRebuild): Promise<string | undefined> {
+  const { log, identity, system, signal } = rebuild;
   const { bounds, birth } = identity;
   const last = bounds.last + (birth?.offset ?? 0);
   for (const one of (await listCheckpoints(system.checkpointer.store, signal)).checkpoints) {

@@ -13,7 +13,7 @@ import {
 import { WatchCompactedError } from "../index/read/watch-compacted.ts";
 import type { FairReader } from "./fair-reads.ts";
 import { sessionSteps } from "./session-steps.ts";
-import type { HeartbeatEvent, WatchConnection, WatchedPosition } from "./watch-event.ts";
+import type { HeartbeatEvent, WatchedPosition, WatchQuery } from "./watch-event.ts";
 import { type WatchFeed, watchedPosition } from "./watch-feed.ts";
 import { awaitPosition, nothingYet } from "./await-position.ts";
 import { delivered } from "./delivered.ts";
@@ -21,16 +21,9 @@ import { filterKey } from "./watch-router.ts";
 import { checkQuery, HEARTBEAT_MS } from "./watch-session.ts";
 
 /** The documents to follow, and the position from which to continue. */
-export interface FollowQuery {
-  readonly bucket?: string;
-  readonly namespace?: string;
+export interface FollowQuery extends WatchQuery {
   /** The position of the last batch that was stored. By default, the batches begin with all documents. */
   readonly from?: Position;
-  /** The time without a batch after which one without changes is sent, in milliseconds. Defaults to 10,000. */
-  readonly heartbeatMs?: number;
-  readonly signal?: AbortSignal;
-  /** The connection to which the batches are written, if there is one. */
-  readonly connection?: WatchConnection;
 }
 
 /**

@@ -20,11 +20,6 @@ interface Page {
   readonly transactions: Parameters<typeof eventsMemory>[0];
 }
 
-interface HeldPage {
-  readonly bytes: number;
-  readonly holders: Set<PageHolder>;
-}
-
 /**
  * The memory for the events that watchers were given and have not taken yet. While it is full, no page of the past is
  * read. The size of a page is known only once it has been read, so each read in progress may exceed the maximum by its
@@ -35,7 +30,10 @@ export class PageMemory {
   readonly #maxBytes: number;
   #bytes = 0;
   /** By their events, which several watchers share. */
-  readonly #pages = new Map<Page["transactions"], HeldPage>();
+  readonly #pages = new Map<
+    Page["transactions"],
+    { readonly bytes: number; readonly holders: Set<PageHolder> }
+  >();
   readonly #held = new Map<PageHolder, Page["transactions"]>();
   readonly #waiting = new Set<() => void>();
   #check: NodeJS.Timeout | undefined;

@@ -5,12 +5,7 @@ import { OTHER_BUCKETS, policyMilliseconds } from "../../policies/policy-problem
 import { comparableText, fieldPath, fieldValue } from "../../policies/field-values.ts";
 
 /** An indexed field; `id` is its number in rows. */
-export interface FieldIndex {
-  readonly id: number;
-  readonly bucket: string;
-  readonly field: string;
-  readonly path: readonly string[];
-}
+export type FieldIndex = StatePolicies["indexes"][number] & { readonly path: readonly string[] };
 
 /** Conditions on the fields of a document, all of which must hold. */
 interface Conditions {

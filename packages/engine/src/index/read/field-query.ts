@@ -52,6 +52,7 @@ export interface Order {
 
 export interface WantedQuery {
   readonly bucket: string;
+  /** The conditions, all of which must hold. */
   readonly where?: readonly FieldQuery[];
   /** A field, or `-` and a field for the reverse order. Defaults to the field of the first range. */
   readonly order?: string;

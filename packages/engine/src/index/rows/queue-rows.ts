@@ -15,12 +15,6 @@ import {
 /** The states of shards that have a row. A spare shard has none. */
 export type ShardState = "active" | "draining" | "retiring";
 
-/** Who holds a shard, and until when (ms since 1970, by the times of transactions). */
-export interface ShardHolder {
-  readonly as: string;
-  readonly until: number;
-}
-
 /** A shard of a queue that is not spare. */
 export interface Shard {
   readonly state: ShardState;
@@ -28,8 +22,8 @@ export interface Shard {
   readonly open: number;
   /** The newest epoch: the transaction that last claimed, drained or fenced off the shard; 0 if none did. */
   readonly epoch: TxId;
-  /** The director or, of a draining shard, the drainer. */
-  readonly holder: ShardHolder | undefined;
+  /** The director or, of a draining shard, the drainer, and until when (ms since 1970, by the times of transactions). */
+  readonly holder: { readonly as: string; readonly until: number } | undefined;
 }
 
 export interface EntryPlace {

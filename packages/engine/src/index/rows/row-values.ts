@@ -31,18 +31,12 @@ export type OutcomeKind = "committed" | "aborted" | "duplicate";
 /** Rows contain an index into this list, so a different order would require another index version. */
 const OUTCOMES: readonly OutcomeKind[] = ["committed", "aborted", "duplicate"];
 
-/** The time, and the mark of the message (`messageMark`), of a transaction. */
-export interface OutcomeHead {
-  readonly time: number;
-  readonly mark: Uint8Array;
-}
-
 const TEXT_AT = 9 + MARK_BYTES;
 
-/** Encodes a transaction row's value: kind, time, mark, text. */
+/** Encodes a transaction row's value: kind, time, mark (`messageMark`), text. */
 export function encodeOutcome(
   key: Uint8Array,
-  { time, mark }: OutcomeHead,
+  { time, mark }: { readonly time: number; readonly mark: Uint8Array },
   kind: OutcomeKind,
   text: Uint8Array,
 ): Buffer {
