@@ -11,14 +11,13 @@ import {
   type StateChange,
 } from "../index/read/states.ts";
 import { WatchCompactedError } from "../index/read/watch-compacted.ts";
-import type { FairReader } from "./fair-reads.ts";
-import { sessionSteps } from "./session-steps.ts";
+import { FeedSession } from "./feed-session.ts";
 import type { HeartbeatEvent, WatchedPosition, WatchQuery } from "./watch-event.ts";
 import { type WatchFeed, watchedPosition } from "./watch-feed.ts";
 import { awaitPosition, nothingYet } from "./await-position.ts";
 import { delivered } from "./delivered.ts";
 import { filterKey } from "./watch-router.ts";
-import { checkQuery, HEARTBEAT_MS } from "./watch-session.ts";
+import { checkQuery } from "./watch-session.ts";
 
 /** The documents to follow, and the position from which to continue. */
 export interface FollowQuery extends WatchQuery {
@@ -61,30 +60,17 @@ async function* followSteps(
   const from = checkQuery(query);
   const feed = open();
   const session = new FollowSession(feed, query, deliver);
-  yield* sessionSteps(feed, session, session.run(from));
+  yield* session.take(session.run(from));
 }
 
-class FollowSession implements FairReader {
-  served = 0;
-  readonly #feed: WatchFeed;
-  readonly #query: FollowQuery;
-  readonly #deliverBatch: (batch: FollowEvent) => void;
-  readonly #heartbeatMs: number;
-  #deliveredAt = performance.now();
+class FollowSession extends FeedSession<FollowEvent> {
   /** Whether the last batch was complete. */
   #isComplete = false;
-
-  constructor(feed: WatchFeed, query: FollowQuery, deliver: (batch: FollowEvent) => void) {
-    this.#feed = feed;
-    this.#query = query;
-    this.#deliverBatch = deliver;
-    this.#heartbeatMs = query.heartbeatMs ?? HEARTBEAT_MS;
-  }
 
   /** Delivers one batch before each `yield`. */
   async *run(from: MarkedPlace | undefined): AsyncGenerator<void, void> {
     // A response begins with its first event, and clients do not wait as long for that as the next one may take.
-    yield this.#deliver(nothingYet(this.#feed.source));
+    yield this.deliver(nothingYet(this.feed.source));
     let place = from === undefined ? undefined : yield* this.#resumed(from);
     while (!this.isGone) {
       try {
@@ -98,31 +84,14 @@ class FollowSession implements FairReader {
     }
   }
 
-  get isGone(): boolean {
-    return this.#feed.ended !== undefined || this.#query.signal?.aborted === true;
-  }
-
-  /** A program may take its time: its page is its own memory. */
-  get stalledSince(): number | undefined {
-    const { connection } = this.#query;
-    return connection === undefined ? this.#deliveredAt : connection.stalledSince;
-  }
-
-  drop(): void {
-    const { connection } = this.#query;
-    if (connection === undefined) return;
-    this.#feed.listener.cutOff("slow");
-    connection.close();
-  }
-
   /** Returns the place if the log and the index contain it; undefined if not. */
   async *#resumed(from: MarkedPlace): AsyncGenerator<void, WatchedPosition | undefined> {
-    const { source } = this.#feed;
+    const { source } = this.feed;
     const position = formatPosition(from);
-    const waiting = { heartbeatMs: this.#heartbeatMs, signal: this.#query.signal };
-    const isInLog = yield* awaitPosition(this.#feed, from.txId, waiting, (one) => this.#deliver(one));
+    const waiting = { heartbeatMs: this.heartbeatMs, signal: this.query.signal };
+    const isInLog = yield* awaitPosition(this.feed, from.txId, waiting, (one) => this.deliver(one));
     if (!isInLog || this.isGone) return undefined;
-    const found = await source.place(from.txId, this.#query.bucket, this);
+    const found = await source.place(from.txId, this.query.bucket, this);
     if (from.txId === 0) return { txId: 0, txTime: null, position };
     return found?.at?.position === position ? found.at : undefined;
   }
@@ -140,39 +109,39 @@ class FollowSession implements FairReader {
       changes = [...changes, ...page.changes];
       const position = after === undefined ? begun.position : undefined;
       this.#isComplete = changes[0]?.op === "clear" && after === undefined;
-      yield this.#deliver({ ...batchAt(begun), position, complete: this.#isComplete, changes });
+      yield this.deliver({ ...batchAt(begun), position, complete: this.#isComplete, changes });
       changes = [];
     } while (after !== undefined);
     return begun;
   }
 
   async #scanned(after: Uint8Array | undefined): Promise<ScannedStates | undefined> {
-    const key = `scan ${filterKey(this.#query)} ${Buffer.from(after ?? []).toString("latin1")}`;
-    return await this.#feed.source.states(this, key, (rows, state) =>
-      scanStates(rows, state, this.#query, after),
+    const key = `scan ${filterKey(this.query)} ${Buffer.from(after ?? []).toString("latin1")}`;
+    return await this.feed.source.states(this, key, (rows, state) =>
+      scanStates(rows, state, this.query, after),
     );
   }
 
   async #changed(after: TxId): Promise<ChangedStates | undefined> {
-    const key = `changed ${filterKey(this.#query)} ${after}`;
-    return await this.#feed.source.states(this, key, (rows, state) =>
-      changedStates(rows, state, this.#query, after),
+    const key = `changed ${filterKey(this.query)} ${after}`;
+    return await this.feed.source.states(this, key, (rows, state) =>
+      changedStates(rows, state, this.query, after),
     );
   }
 
   async #rest(rowKeys: readonly Buffer[]): Promise<StatesOfKeys | undefined> {
     const key = `rest ${randomUUID()}`;
-    return await this.#feed.source.states(this, key, (rows, state) => keyStates(rows, state, rowKeys));
+    return await this.feed.source.states(this, key, (rows, state) => keyStates(rows, state, rowKeys));
   }
 
   /** Delivers the states of the keys that change after a place, until the node leaves its index. */
   async *#changes(begin: WatchedPosition): AsyncGenerator<void, void> {
-    const { source } = this.#feed;
+    const { source } = this.feed;
     let place = begin;
     while (!this.isGone) {
-      const waitMs = this.#deliveredAt + this.#heartbeatMs - performance.now();
+      const waitMs = this.deliveredAt + this.heartbeatMs - performance.now();
       if (this.#isComplete && source.position.txId === place.txId && waitMs > 0)
-        await this.#feed.arrival(place.txId + 1, waitMs, this.#query.signal);
+        await this.feed.arrival(place.txId + 1, waitMs, this.query.signal);
       // What this has read is not kept while the follower waits.
       else place = yield* this.#step(place, waitMs <= 0);
     }
@@ -184,7 +153,7 @@ class FollowSession implements FairReader {
     let part: StatesOfKeys | undefined = read;
     let isWhole = read?.isEnd === true;
     for (; part !== undefined && part.rest.length > 0; isWhole = false) {
-      yield this.#deliver({ ...batchAt(place), complete: false, changes: part.changes });
+      yield this.deliver({ ...batchAt(place), complete: false, changes: part.changes });
       // What follows is read later, so it may be newer than what was sent.
       part = await this.#rest(part.rest);
     }
@@ -192,13 +161,8 @@ class FollowSession implements FairReader {
     const reached = read.end ?? place;
     const isNews = part.changes.length > 0 || isWhole !== this.#isComplete || isDue;
     this.#isComplete = isWhole;
-    if (isNews) yield this.#deliver({ ...batchAt(reached), complete: isWhole, changes: part.changes });
+    if (isNews) yield this.deliver({ ...batchAt(reached), complete: isWhole, changes: part.changes });
     return reached;
-  }
-
-  #deliver(batch: FollowEvent): void {
-    this.#deliveredAt = performance.now();
-    this.#deliverBatch(batch);
   }
 }
 

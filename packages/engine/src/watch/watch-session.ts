@@ -9,10 +9,8 @@ import { compacted, regressed, WatchCompactedError } from "../index/read/watch-c
 import { type FeedEnd, endOfSource, type WatchFeed } from "./watch-feed.ts";
 import type { TransactionEvent } from "../index/read/transaction-event.ts";
 import type { ChangesPage } from "../index/read/transaction-changes.ts";
-import type { FairReader } from "./fair-reads.ts";
-import { sessionSteps } from "./session-steps.ts";
+import { FeedSession } from "./feed-session.ts";
 
-export const HEARTBEAT_MS = 10_000;
 /** The bounds of a page, of which each lagging reader has at most one. */
 const PAST_TRANSACTIONS = 512;
 const PAST_BYTES = 64 * 1024;
@@ -45,21 +43,15 @@ async function* watchSteps(
   const from = checkQuery(query);
   const feed = open();
   const session = new WatchSession(feed, query, from, deliver);
-  yield* sessionSteps(feed, session, session.run());
+  yield* session.take(session.run());
 }
 
 /** One watch. It reads the past at the speed of its reader, and then follows the feed. */
-class WatchSession implements FairReader {
-  served = 0;
-  readonly #feed: WatchFeed;
-  readonly #query: WatchQuery;
-  readonly #deliverBatch: (events: readonly WatchEvent[]) => void;
-  readonly #heartbeatMs: number;
+class WatchSession extends FeedSession<readonly WatchEvent[]> {
   /** Where the watch begins; undefined for the end of the index. */
   readonly #from: MarkedPlace | undefined;
   /** Everything up to this transaction has been delivered. */
   #place: WatchedPosition;
-  #deliveredAt = performance.now();
   #subscription: Subscription | undefined;
   /** True once this session has cut off its watch. When a feed ends, its cutoff comes last. */
   #cut = false;
@@ -70,10 +62,7 @@ class WatchSession implements FairReader {
     from: MarkedPlace | undefined,
     deliver: (events: readonly WatchEvent[]) => void,
   ) {
-    this.#feed = feed;
-    this.#query = query;
-    this.#deliverBatch = deliver;
-    this.#heartbeatMs = query.heartbeatMs ?? HEARTBEAT_MS;
+    super(feed, query, deliver);
     this.#from = from;
     this.#place =
       from === undefined
@@ -86,11 +75,11 @@ class WatchSession implements FairReader {
     // Without `from`, the watch begins at the node's position, which needs no check.
     if (this.#from !== undefined) yield* this.#begin(this.#from);
     if (this.isGone) return;
-    yield this.#deliver([{ type: "heartbeat", ...this.#place }]);
+    yield this.deliver([{ type: "heartbeat", ...this.#place }]);
     let reread = false;
     while (!this.isGone) {
       const subscription: Subscription | undefined =
-        reread || this.#mustWait ? undefined : this.#feed.subscribe(this.#query, this.#place);
+        reread || this.#mustWait ? undefined : this.feed.subscribe(this.query, this.#place);
       reread = false;
       if (subscription === undefined) {
         yield* this.#past();
@@ -105,40 +94,34 @@ class WatchSession implements FairReader {
       // The feed would only detect again that it cannot deliver the following changes.
       reread = subscription.lost === "reread";
     }
-    const { ended } = this.#feed;
-    if (!this.#cut && ended !== undefined && this.#query.signal?.aborted !== true)
-      yield this.#deliver([this.#cutoff(ended)]);
+    const { ended } = this.feed;
+    if (!this.#cut && ended !== undefined && this.query.signal?.aborted !== true)
+      yield this.deliver([this.#cutoff(ended)]);
   }
 
-  get isGone(): boolean {
-    return this.#cut || this.#feed.ended !== undefined || this.#query.signal?.aborted === true;
+  override get isGone(): boolean {
+    return this.#cut || super.isGone;
   }
 
   /** True if there is something to deliver, but no memory for it. */
   get #mustWait(): boolean {
-    const { source } = this.#feed;
+    const { source } = this.feed;
     return source.pages.isFull && this.#place.txId < source.position.txId;
   }
 
-  get stalledSince(): number | undefined {
-    if (this.#subscription?.lost === "slow") return Number.NEGATIVE_INFINITY;
-    const { connection } = this.#query;
-    return connection === undefined ? this.#deliveredAt : connection.stalledSince;
+  override get stalledSince(): number | undefined {
+    return this.#subscription?.lost === "slow" ? Number.NEGATIVE_INFINITY : super.stalledSince;
   }
 
   /** The reason cannot be sent to a connection, because it would have to take the rest of the page first. */
-  drop(): void {
-    const { connection } = this.#query;
-    // A program may take its time: its page is its own memory.
-    if (connection === undefined) return;
-    this.#cut = true;
-    this.#feed.listener.cutOff("slow");
-    connection.close();
+  override drop(): void {
+    this.#cut ||= this.query.connection !== undefined;
+    super.drop();
   }
 
   /** Checks that the transaction where the watch begins is the one meant, and that all later changes still exist. */
   async #checkBegin({ txId, mark }: MarkedPlace): Promise<void> {
-    const found = await this.#feed.source.place(txId, this.#query.bucket, this);
+    const found = await this.feed.source.place(txId, this.query.bucket, this);
     // The watcher has disconnected.
     if (found === undefined) return;
     const { at, floor } = found;
@@ -149,16 +132,16 @@ class WatchSession implements FairReader {
   }
 
   #regressed(from: TxId): WatchCompactedError {
-    return regressed(from, endOfSource(this.#feed.source).position);
+    return regressed(from, endOfSource(this.feed.source).position);
   }
 
   /** Checks where the watch begins, once the index contains it. */
   async *#begin(from: MarkedPlace): AsyncGenerator<void, void> {
-    const { source } = this.#feed;
+    const { source } = this.feed;
     if (source.position.txId >= from.txId) return await this.#checkBegin(from);
-    yield this.#deliver([nothingYet(source)]);
-    const waiting = { heartbeatMs: this.#heartbeatMs, signal: this.#query.signal };
-    const isInLog = yield* awaitPosition(this.#feed, from.txId, waiting, (one) => this.#deliver([one]));
+    yield this.deliver([nothingYet(source)]);
+    const waiting = { heartbeatMs: this.heartbeatMs, signal: this.query.signal };
+    const isInLog = yield* awaitPosition(this.feed, from.txId, waiting, (one) => this.deliver([one]));
     if (this.isGone) return;
     if (!isInLog) {
       const { reason, message } = this.#regressed(from.txId);
@@ -183,28 +166,28 @@ class WatchSession implements FairReader {
     const { transactions, end } = page;
     this.#place = end ?? this.#place;
     if (transactions.length > 0) this.#deliverHeld(transactions);
-    else if (performance.now() - this.#deliveredAt < this.#heartbeatMs) return false;
-    else this.#deliver([{ type: "heartbeat", ...this.#place }]);
+    else if (performance.now() - this.deliveredAt < this.heartbeatMs) return false;
+    else this.deliver([{ type: "heartbeat", ...this.#place }]);
     return true;
   }
 
   #recentPage(): ChangesPage | undefined {
-    const { pages } = this.#feed.source;
-    return pages.isFull ? undefined : this.#feed.recent(this.#query, this.#place.txId);
+    const { pages } = this.feed.source;
+    return pages.isFull ? undefined : this.feed.recent(this.query, this.#place.txId);
   }
 
   async #readPage(): Promise<ChangesPage | undefined> {
-    const { bucket, namespace } = this.#query;
+    const { bucket, namespace } = this.query;
     const after = this.#place.txId;
     const size = Math.min(PAST_TRANSACTIONS, FIRST_TRANSACTIONS * 2 ** this.served);
     // Pages end at multiples of their size, so that watchers with nearby starting points soon share their reads.
     const maxTransactions = size - (after % size);
     const query = { after, bucket, namespace, maxTransactions, maxBytes: PAST_BYTES };
-    return await this.#feed.source.past(query, this);
+    return await this.feed.source.past(query, this);
   }
 
   async *#live(subscription: Subscription): AsyncGenerator<void, void> {
-    const { signal } = this.#query;
+    const { signal } = this.query;
     const wake = (): void => subscription.wake();
     signal?.addEventListener("abort", wake);
     try {
@@ -216,12 +199,12 @@ class WatchSession implements FairReader {
         }
         if (subscription.lost === "slow") return yield* this.#cutOff(SLOW);
         if (subscription.lost !== undefined) return;
-        if (this.#feed.ended !== undefined) return this.#advance();
-        const left = this.#deliveredAt + this.#heartbeatMs - performance.now();
+        if (this.feed.ended !== undefined) return this.#advance();
+        const left = this.deliveredAt + this.heartbeatMs - performance.now();
         if (left > 0) await subscription.changed(left);
         else {
           this.#advance();
-          yield this.#deliver([{ type: "heartbeat", ...this.#place }]);
+          yield this.deliver([{ type: "heartbeat", ...this.#place }]);
         }
       }
     } finally {
@@ -240,7 +223,7 @@ class WatchSession implements FairReader {
 
   /** The queue is empty, so all published events have been delivered or do not concern this watcher. */
   #advance(): void {
-    const { position } = this.#feed;
+    const { position } = this.feed;
     if (position.txId > this.#place.txId) this.#place = position;
   }
 
@@ -264,22 +247,17 @@ class WatchSession implements FairReader {
 
   *#cutOff(end: FeedEnd): Generator<void, void> {
     this.#cut = true;
-    yield this.#deliver([this.#cutoff(end)]);
+    yield this.deliver([this.#cutoff(end)]);
   }
 
   #cutoff({ reason, message }: FeedEnd): CutoffEvent {
-    this.#feed.listener.cutOff(reason);
+    this.feed.listener.cutOff(reason);
     return { type: "cutoff", ...this.#place, reason, message };
   }
 
   #deliverHeld(transactions: readonly TransactionEvent[]): void {
-    this.#feed.source.pages.hold(this, { transactions });
-    this.#deliver(transactions);
-  }
-
-  #deliver(events: readonly WatchEvent[]): void {
-    this.#deliveredAt = performance.now();
-    this.#deliverBatch(events);
+    this.feed.source.pages.hold(this, { transactions });
+    this.deliver(transactions);
   }
 }
 
