@@ -129,7 +129,8 @@ export class WatchFeed {
   subscribe(filter: WatchFilter, place: WatchedPosition): Subscription | undefined {
     const after = place.txId;
     if (!this.#running) {
-      if (!this.#canBegin(after)) return undefined;
+      // The first watcher reads the past itself until it is close to the end, so that no later one waits for the feed.
+      if (this.source.position.txId - after > this.#bounds.pageTransactions) return undefined;
       this.#begin(place);
     }
     if (after < this.#recent.after) return undefined;
@@ -149,14 +150,6 @@ export class WatchFeed {
     if (!this.#running || after < this.#recent.after) return undefined;
     const { events: transactions, bytes, more } = this.#recent.page(filter, after);
     return more ? { transactions, end: transactions.at(-1), bytes } : undefined;
-  }
-
-  /**
-   * Returns whether the feed can begin after `after`. The first watcher reads the past itself until it is close to the
-   * end, so that no later one needs to wait for the feed.
-   */
-  #canBegin(after: TxId): boolean {
-    return this.source.position.txId - after <= this.#bounds.pageTransactions;
   }
 
   #begin(place: WatchedPosition): void {
