@@ -293,38 +293,29 @@ async function effects(
   reader: KvReader,
   chunk: readonly WantedTransaction[],
 ): Promise<(VersionValue | typeof EVICTED | undefined)[]> {
-  const rowKeys: Buffer[] = [];
-  const first: Buffer[] = [];
-  const revisions: TxId[] = [];
-  const ops: WatchChange["op"][] = [];
-  for (const { txId, operations } of chunk) {
-    for (const { op, bucket, key } of operations) {
-      const rowKey = documentRowKey(bucket, key);
-      rowKeys.push(rowKey);
-      first.push(op === "evict" ? evictionRowKey(txId, rowKey) : versionRowKey(rowKey, txId));
-      revisions.push(txId);
-      ops.push(op);
-    }
-  }
-  if (first.length === 0) return [];
+  const all = chunk.flatMap(({ txId, operations }) =>
+    operations.map(({ op, bucket, key }) => ({ op, txId, rowKey: documentRowKey(bucket, key) })),
+  );
+  if (all.length === 0) return [];
+  const first = all.map(({ op, txId, rowKey }) =>
+    op === "evict" ? evictionRowKey(txId, rowKey) : versionRowKey(rowKey, txId),
+  );
   const rows = await reader.getMany(first);
-  const found = first.map((key, index) => {
-    if (ops[index] !== "evict") return checkedVersion(key, rows[index]);
-    const row = rows[index];
+  const found = first.map((key, at) => {
+    if (all[at]?.op !== "evict") return checkedVersion(key, rows[at]);
+    const row = rows[at];
     if (row !== undefined) unsealed(key, row);
     return row && EVICTED;
   });
-  const missing = [...found.keys()].filter((index) => found[index] === undefined && ops[index] !== "evict");
+  const missing = all.flatMap(({ op, txId, rowKey }, at) => {
+    if (found[at] !== undefined || op === "evict") return [];
+    return [{ at, txId, key: asKind(rowKey, op === "put" ? ROW.document : ROW.tombstone) }];
+  });
   if (missing.length === 0) return found;
-  const newest = missing.map((index) =>
-    asKind(rowKeys[index] ?? EMPTY, ops[index] === "put" ? ROW.document : ROW.tombstone),
-  );
-  const current = await reader.getMany(newest);
-  for (const [at, index] of missing.entries()) {
-    const value = checkedVersion(newest[at] ?? EMPTY, current[at]);
-    if (value !== undefined && versionValueRevision(value) === revisions[index]) found[index] = value;
+  const current = await reader.getMany(missing.map(({ key }) => key));
+  for (const [place, { at, txId, key }] of missing.entries()) {
+    const value = checkedVersion(key, current[place]);
+    if (value !== undefined && versionValueRevision(value) === txId) found[at] = value;
   }
   return found;
 }
-
-const EMPTY = new Uint8Array(0);

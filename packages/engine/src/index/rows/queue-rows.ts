@@ -108,19 +108,11 @@ export function encodeShard(key: Uint8Array, { state, entries, open, epoch, hold
 }
 
 export function decodeShard(key: Uint8Array, value: Uint8Array): Shard {
-  const [state, entries, open, epoch, as, until] = unsealedJson<ShardContent>(key, value);
+  type Content = [ShardState, number, number, TxId, string?, number?];
+  const [state, entries, open, epoch, as, until] = unsealedJson<Content>(key, value);
   const holder = as === undefined || until === undefined ? undefined : { as, until };
   return { state, entries, open, epoch, holder };
 }
-
-type ShardContent = [
-  state: ShardState,
-  entries: number,
-  open: number,
-  epoch: TxId,
-  as?: string,
-  until?: number,
-];
 
 export function encodePlace(key: Uint8Array, { shard, isOpen, txId, at, moved }: EntryPlace): Buffer {
   return sealedJson(key, [shard, isOpen, txId, at, ...(moved === undefined ? [] : [moved.from, moved.txId])]);
