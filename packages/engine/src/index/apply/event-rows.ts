@@ -3,7 +3,7 @@ import type { EventRecord, TxId } from "@cairn/client";
 import { oldestEventTime, type Bound } from "../policies/active-policies.ts";
 import { milliseconds, nanoseconds } from "@cairn/text";
 import { eventRowKey, eventRowTime, ROW, rowsOfKind } from "../rows/row-keys.ts";
-import { sealed, unsealed } from "../rows/row-checksum.ts";
+import { NO_BYTES, sealed, unsealed } from "../rows/row-checksum.ts";
 import { RowQueue } from "./row-queue.ts";
 
 /**
@@ -49,7 +49,7 @@ export class EventRows {
       for (const [key, value] of rows) {
         unsealed(key, value);
         // Only the keys are kept, because a batch may remove many events.
-        stored.push([key, EMPTY]);
+        stored.push([key, NO_BYTES]);
       }
       // The remaining events are newer, and are removed only if there are still too many.
       if (last === undefined || eventRowTime(last) < oldest) continue;
@@ -105,4 +105,3 @@ interface StoredEvents {
 }
 
 const EVENTS_END = rowsOfKind(ROW.event).lt;
-const EMPTY = new Uint8Array(0);

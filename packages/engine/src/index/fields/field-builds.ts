@@ -6,7 +6,7 @@ import { FieldChanges } from "./field-changes.ts";
 import { fieldTexts } from "./field-texts.ts";
 import { fieldKey, fieldKeyIndex } from "../rows/field-row-keys.ts";
 import { allRows } from "../rows/row-cursor.ts";
-import { sealed, unsealed } from "../rows/row-checksum.ts";
+import { NO_BYTES, sealed, unsealed } from "../rows/row-checksum.ts";
 import { documentRowPrefix, prefixEnd, ROW, rowsOfKind } from "../rows/row-keys.ts";
 import { checkedVersion } from "../rows/version-values.ts";
 
@@ -17,8 +17,6 @@ const DOCUMENTS_PER_TURN = 256;
 const REMOVED_PER_STEP = 1024;
 /** The maximum number of fields removed in one step. Each needs a search, even if it has no rows. */
 const FIELDS_REMOVED_PER_STEP = 100;
-
-const EMPTY = new Uint8Array(0);
 
 /**
  * The indexed fields being built, each with the document row up to which it is built (empty before the build begins).
@@ -66,7 +64,7 @@ export function fieldWorkRows(
   for (const { id } of before) {
     if (now?.has(id) === true) continue;
     rows.push({ type: "del", key: fieldKey(ROW.fieldBuild, id) });
-    rows.push({ type: "put", key: fieldKey(ROW.fieldRemoval, id), value: EMPTY });
+    rows.push({ type: "put", key: fieldKey(ROW.fieldRemoval, id), value: NO_BYTES });
   }
   return rows;
 }

@@ -4,9 +4,7 @@ import type { FieldIndex } from "../policies/active-policies.ts";
 import { readRows } from "../rows/row-cursor.ts";
 import { fieldCountKey, fieldRowKey, fieldValuePrefix } from "../rows/field-row-keys.ts";
 import { decodeNumber, encodeNumber } from "../rows/row-values.ts";
-import { unusableIndex } from "../rows/row-checksum.ts";
-
-const EMPTY = new Uint8Array(0);
+import { NO_BYTES, unusableIndex } from "../rows/row-checksum.ts";
 
 interface ValueChange {
   readonly text: string;
@@ -37,7 +35,7 @@ export class FieldChanges {
   make(index: FieldIndex, text: string, rowKey: Uint8Array): FieldRow {
     const value = this.#valueOf(index, text);
     const key = fieldRowKey(value.prefix, rowKey, index.bucket);
-    return { value, put: { type: "put", key, value: EMPTY } };
+    return { value, put: { type: "put", key, value: NO_BYTES } };
   }
 
   add({ value, put }: FieldRow): void {

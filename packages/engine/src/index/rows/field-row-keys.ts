@@ -1,12 +1,12 @@
 import type { Json } from "@cairn/client";
 import { comparableText } from "../../policies/field-values.ts";
+import { NO_BYTES } from "./row-checksum.ts";
 import { ROW, type RowKind, asBuffer, documentRowPrefix, END, escape, partEnd } from "./row-keys.ts";
 
-const EMPTY = new Uint8Array(0);
 const INDEX_BYTES = 4;
 
 /** Returns the prefix of an indexed field's rows of a kind, or the key of its only row of that kind. */
-export function fieldKey(kind: RowKind, index: number, rest: Uint8Array = EMPTY): Buffer {
+export function fieldKey(kind: RowKind, index: number, rest: Uint8Array = NO_BYTES): Buffer {
   const key = Buffer.allocUnsafe(1 + INDEX_BYTES + rest.length);
   key[0] = kind;
   key.writeUInt32BE(index, 1);

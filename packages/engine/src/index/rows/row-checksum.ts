@@ -65,13 +65,13 @@ function sumOfLarge(key: Uint8Array, value: Uint8Array): number {
 }
 
 /** Returns a row's value: a checksum over the whole key and `content`, then `content`. */
-export function sealed(key: Uint8Array, content: Uint8Array = EMPTY): Buffer {
+export function sealed(key: Uint8Array, content: Uint8Array = NO_BYTES): Buffer {
   const value = sealable(content.length);
   value.set(content, SUM_BYTES);
   return seal(key, value);
 }
 
-const EMPTY = new Uint8Array(0);
+export const NO_BYTES = new Uint8Array(0);
 
 /** The value is filled after its first {@link SUM_BYTES}, then sealed: content of several parts is copied only once. */
 export function sealable(length: number): Buffer {
