@@ -57,7 +57,6 @@ export class Subscription {
     this.wake();
   }
 
-  /** Takes the next batch; undefined if there is none. */
   take(): Batch | undefined {
     const batch = this.#queue.shift();
     if (batch !== undefined) this.#bytes -= batch.bytes;

@@ -35,7 +35,6 @@ export interface LogBackupParts {
   readonly verifiedUpTo?: RemovalRules["verifiedUpTo"];
   /** See {@link RemovalRules}. */
   readonly earlier?: RemovalRules["earlier"];
-  /** The log's birth record, if it is known. */
   readonly birth?: BirthRecord | undefined;
   /** The segments that this node has read. Defaults to those that this backup reads. */
   readonly reads?: SegmentReads;
@@ -297,7 +296,6 @@ function isLost(error: CairnError | undefined): boolean {
   return isCairnError(error, "LOG_REGRESSED") || isCairnError(error, "LOG_TRIMMED");
 }
 
-/** Reports the end of a look's work, if there was any. */
 function report(run: WorkRun<"backup"> | undefined, look: BackupLook): void {
   const { removed, covered, failure } = look;
   if (failure !== undefined) run?.failed(failure);

@@ -333,7 +333,6 @@ function writtenBy(value: Uint8Array): Written {
   return { revision: versionValueRevision(value), time: versionValueTime(value) };
 }
 
-/** Returns whether a version row belongs to the key with the given stem. */
 function isOfStem(versionKey: Uint8Array, stem: Uint8Array): boolean {
   return versionKey.length === 1 + stem.length + ID_BYTES && versionStem(versionKey).equals(stem);
 }

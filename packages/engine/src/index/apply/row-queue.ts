@@ -34,7 +34,6 @@ export class RowQueue {
     this.#added.splice(low, isThere ? 1 : 0, [key, value]);
   }
 
-  /** Returns the first row; undefined if the queue is empty. */
   peek(): KvRow | undefined {
     const stored = this.#stored[this.#nextStored];
     const added = this.#added[this.#nextAdded];

@@ -44,7 +44,6 @@ export async function readList(
   return { ...page, cursor: listCursor.encode(query, point) };
 }
 
-/** Reads a page of a key's versions. */
 export async function readHistoryPage(
   reader: KvReader,
   key: DocumentKey,
