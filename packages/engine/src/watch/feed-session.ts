@@ -1,6 +1,7 @@
+import type { TxId } from "@cairn/client";
 import type { FairReader } from "./fair-reads.ts";
-import type { WatchQuery } from "./watch-event.ts";
-import type { WatchFeed } from "./watch-feed.ts";
+import type { HeartbeatEvent, WatchQuery } from "./watch-event.ts";
+import { endOfSource, type WatchFeed } from "./watch-feed.ts";
 
 const HEARTBEAT_MS = 10_000;
 
@@ -50,6 +51,35 @@ export abstract class FeedSession<Batch> implements FairReader {
       source.pages.release(this);
       listener.closed();
     }
+  }
+
+  /**
+   * Waits until the index contains a transaction: its reader may come from a node that is ahead of this one, or from a
+   * log that has lost its end since. After each heartbeat, compares it with the end of the log, and delivers where the
+   * node is. Returns false if the log ends before the transaction; otherwise true, also once there is nothing more to wait
+   * for.
+   */
+  protected async *awaitPosition(
+    txId: TxId,
+    deliver: (waiting: HeartbeatEvent) => void,
+  ): AsyncGenerator<void, boolean> {
+    const { source } = this.feed;
+    const isWaiting = (): boolean => source.position.txId < txId && !this.isGone;
+    while (isWaiting()) {
+      await this.feed.arrival(txId, this.heartbeatMs, this.query.signal);
+      if (!isWaiting()) break;
+      // A comparison at once could meet the log before it has what the reader received elsewhere.
+      const end = await source.logEnd();
+      if (end !== undefined && end < txId) return false;
+      deliver(this.nothingYet);
+      yield;
+    }
+    return true;
+  }
+
+  /** Nothing was delivered yet, so no reader can resume after this event. */
+  protected get nothingYet(): HeartbeatEvent {
+    return { type: "heartbeat", ...endOfSource(this.feed.source), ahead: true };
   }
 
   protected deliver(batch: Batch): void {

@@ -14,7 +14,6 @@ import { WatchCompactedError } from "../index/read/watch-compacted.ts";
 import { FeedSession } from "./feed-session.ts";
 import type { HeartbeatEvent, WatchedPosition, WatchQuery } from "./watch-event.ts";
 import { type WatchFeed, watchedPosition } from "./watch-feed.ts";
-import { awaitPosition, nothingYet } from "./await-position.ts";
 import { delivered } from "./delivered.ts";
 import { filterKey } from "./watch-router.ts";
 import { checkQuery } from "./watch-session.ts";
@@ -49,18 +48,11 @@ const CLEAR: readonly StateChange[] = [{ op: "clear" }];
  * the signal is aborted.
  */
 export function followStates(query: FollowQuery, open: () => WatchFeed): AsyncIterable<FollowEvent> {
-  return delivered((deliver) => followSteps(query, open, deliver));
-}
-
-async function* followSteps(
-  query: FollowQuery,
-  open: () => WatchFeed,
-  deliver: (batch: FollowEvent) => void,
-): AsyncGenerator<void, void> {
-  const from = checkQuery(query);
-  const feed = open();
-  const session = new FollowSession(feed, query, deliver);
-  yield* session.take(session.run(from));
+  return delivered(async function* steps(deliver) {
+    const from = checkQuery(query);
+    const session = new FollowSession(open(), query, deliver);
+    yield* session.take(session.run(from));
+  });
 }
 
 class FollowSession extends FeedSession<FollowEvent> {
@@ -70,7 +62,7 @@ class FollowSession extends FeedSession<FollowEvent> {
   /** Delivers one batch before each `yield`. */
   async *run(from: MarkedPlace | undefined): AsyncGenerator<void, void> {
     // A response begins with its first event, and clients do not wait as long for that as the next one may take.
-    yield this.deliver(nothingYet(this.feed.source));
+    yield this.deliver(this.nothingYet);
     let place = from === undefined ? undefined : yield* this.#resumed(from);
     while (!this.isGone) {
       try {
@@ -88,8 +80,7 @@ class FollowSession extends FeedSession<FollowEvent> {
   async *#resumed(from: MarkedPlace): AsyncGenerator<void, WatchedPosition | undefined> {
     const { source } = this.feed;
     const position = formatPosition(from);
-    const waiting = { heartbeatMs: this.heartbeatMs, signal: this.query.signal };
-    const isInLog = yield* awaitPosition(this.feed, from.txId, waiting, (one) => this.deliver(one));
+    const isInLog = yield* this.awaitPosition(from.txId, (one) => this.deliver(one));
     if (!isInLog || this.isGone) return undefined;
     const found = await source.place(from.txId, this.query.bucket, this);
     if (from.txId === 0) return { txId: 0, txTime: null, position };
@@ -129,11 +120,6 @@ class FollowSession extends FeedSession<FollowEvent> {
     );
   }
 
-  async #rest(rowKeys: readonly Buffer[]): Promise<StatesOfKeys | undefined> {
-    const key = `rest ${randomUUID()}`;
-    return await this.feed.source.states(this, key, (rows, state) => keyStates(rows, state, rowKeys));
-  }
-
   /** Delivers the states of the keys that change after a place, until the node leaves its index. */
   async *#changes(begin: WatchedPosition): AsyncGenerator<void, void> {
     const { source } = this.feed;
@@ -155,7 +141,10 @@ class FollowSession extends FeedSession<FollowEvent> {
     for (; part !== undefined && part.rest.length > 0; isWhole = false) {
       yield this.deliver({ ...batchAt(place), complete: false, changes: part.changes });
       // What follows is read later, so it may be newer than what was sent.
-      part = await this.#rest(part.rest);
+      const { rest } = part;
+      part = await this.feed.source.states(this, `rest ${randomUUID()}`, (rows, state) =>
+        keyStates(rows, state, rest),
+      );
     }
     if (read === undefined || part === undefined || this.isGone) return place;
     const reached = read.end ?? place;

@@ -1,7 +1,6 @@
 import { CairnError, isCairnError } from "@cairn/kv";
 import type { TxId } from "@cairn/client";
 import { bucketProblem, keyProblem, type MarkedPlace, parsePosition, formatPosition } from "@cairn/text";
-import { awaitPosition, nothingYet } from "./await-position.ts";
 import { delivered } from "./delivered.ts";
 import type { Batch, Subscription } from "./subscription.ts";
 import type { CutoffEvent, Watch, WatchedPosition, WatchEvent, WatchQuery } from "./watch-event.ts";
@@ -26,24 +25,17 @@ const SLOW: FeedEnd = {
 /** Returns a watch of the feed that `open` returns when the watch is iterated. */
 export function watch(query: WatchQuery, open: () => WatchFeed): Watch {
   const batches = (): AsyncIterable<readonly WatchEvent[]> =>
-    delivered((deliver) => watchSteps(query, open, deliver));
+    delivered(async function* steps(deliver) {
+      const from = checkQuery(query);
+      const session = new WatchSession(open(), query, from, deliver);
+      yield* session.take(session.run());
+    });
   return {
     batches,
     async *[Symbol.asyncIterator]() {
       for await (const events of batches()) yield* events;
     },
   };
-}
-
-async function* watchSteps(
-  query: WatchQuery,
-  open: () => WatchFeed,
-  deliver: (events: readonly WatchEvent[]) => void,
-): AsyncGenerator<void, void> {
-  const from = checkQuery(query);
-  const feed = open();
-  const session = new WatchSession(feed, query, from, deliver);
-  yield* session.take(session.run());
 }
 
 /** One watch. It reads the past at the speed of its reader, and then follows the feed. */
@@ -139,9 +131,8 @@ class WatchSession extends FeedSession<readonly WatchEvent[]> {
   async *#begin(from: MarkedPlace): AsyncGenerator<void, void> {
     const { source } = this.feed;
     if (source.position.txId >= from.txId) return await this.#checkBegin(from);
-    yield this.deliver([nothingYet(source)]);
-    const waiting = { heartbeatMs: this.heartbeatMs, signal: this.query.signal };
-    const isInLog = yield* awaitPosition(this.feed, from.txId, waiting, (one) => this.deliver([one]));
+    yield this.deliver([this.nothingYet]);
+    const isInLog = yield* this.awaitPosition(from.txId, (one) => this.deliver([one]));
     if (this.isGone) return;
     if (!isInLog) {
       const { reason, message } = this.#regressed(from.txId);
