@@ -43,6 +43,9 @@ export interface VerifiedSegments {
   readonly agreeing: readonly string[];
 }
 
+/** The codes of errors that affect a single segment. */
+const PROBLEMS = new Set<string>(["SEGMENT_CORRUPT", "KEY_MISSING", "PLAIN_REFUSED"]);
+
 /**
  * Reads every segment of a backup, at most two in memory, and compares it with its digest and name, its neighbors, the
  * log, and checkpoints. Passes every problem to `onProblem` and continues. Throws the errors of the store and the log.
@@ -70,7 +73,10 @@ export async function verifySegments(
   for (const file of segments) {
     signal.throwIfAborted();
     const problem = (error: CairnError): Promise<void> => onProblem({ file: file.name, error });
-    const segment = await readOr(store, file, signal, problem);
+    const segment = await readSegment(store, file, signal).catch(async (error: unknown) => {
+      if (!isCairnError(error) || !PROBLEMS.has(error.code)) throw error;
+      await problem(error);
+    });
     bytes += file.bytes;
     onProgress?.(bytes, file.name);
     if (segment === undefined) continue;
@@ -105,24 +111,6 @@ export function holesOf(covered: readonly TxRange[], begin = covered[0]?.first):
 export function missingInBackup(hole: TxRange, location: string): CairnError {
   const hint = `Do nothing if the log still holds them: a node writes them again within six hours. Otherwise, put their files back if there is a copy of them; if not, no point in time within them can be restored. Save a checkpoint beyond them (cairn checkpoint create) from which nodes continue, and verify it: cairn checkpoint verify. This is over once nothing before them is kept, which also accepts that they are missing: cairn log backup prune --through ${hole.last}`;
   return missingThere(hole, `in the log backup in ${location}`, hint);
-}
-
-/** The codes of errors that affect a single segment. */
-const PROBLEMS = new Set<string>(["SEGMENT_CORRUPT", "KEY_MISSING", "PLAIN_REFUSED"]);
-
-async function readOr(
-  store: CheckpointStore,
-  file: SegmentFile,
-  signal: AbortSignal,
-  onProblem: (error: CairnError) => Promise<void>,
-): Promise<Segment | undefined> {
-  try {
-    return await readSegment(store, file, signal);
-  } catch (error) {
-    if (!isCairnError(error) || !PROBLEMS.has(error.code)) throw error;
-    await onProblem(error);
-    return undefined;
-  }
 }
 
 /** Returns the contradiction between a segment and the one that it continues or overlaps. */
