@@ -1,8 +1,7 @@
 import { OLDER_NAMES, olderModule } from "./aliases.ts";
 import { describeNode, emptyMap, findEntry, normalizeName, placeOf } from "../source/config-tree.ts";
 import type { ConfigEntry, MapNode, TextNode } from "../source/config-tree.ts";
-import { KIND_NAMES } from "../types/module-kinds.ts";
-import type { ModuleKind, ModuleUse } from "../types/module-kinds.ts";
+import { KIND_NAMES, type ModuleKind, type ModuleUse } from "../types/module-kinds.ts";
 import { didYouMean, nearestName } from "@cairn/text";
 import { importedUse, instanceUse } from "./own-module.ts";
 import { type Reading, Value, type ValueType } from "../types/reading.ts";
