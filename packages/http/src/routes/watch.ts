@@ -28,19 +28,23 @@ const GONE_AFTER_HEARTBEATS = 3;
 /** The time after which an EventSource reconnects to a node that was not ready, or had too many watches. */
 const RETRY_MS = 2_000;
 
+const EVENTS = {
+  method: "GET",
+  right: "read",
+  acceptsTicket: true,
+  tag: "documents",
+  query: WATCH_PARAMETERS,
+  requestHeaders: ["Last-Event-ID"],
+  answers: [{ status: 200, description: "The stream.", schema: TEXT, mediaType: "text/event-stream" }],
+} as const;
+
 export const watchRoutes: readonly Route[] = [
   route({
-    method: "GET",
+    ...EVENTS,
     path: "/api/v1/watch",
-    right: "read",
     concerns: { named: ({ query }) => query.bucket, all: "a watch without a bucket concerns" },
-    acceptsTicket: true,
     id: "watch",
-    tag: "documents",
     summary: "Watch changes as server-sent events: every transaction with changes is sent once and in order.",
-    query: WATCH_PARAMETERS,
-    requestHeaders: ["Last-Event-ID"],
-    answers: [{ status: 200, description: "The stream.", schema: TEXT, mediaType: "text/event-stream" }],
     errors: ["NOT_READY", "OVERLOADED", "INDEX_CORRUPT", "WATCH_COMPACTED"],
     handle: (call) => {
       const query = resumed(call.request, call.query);
@@ -51,18 +55,12 @@ export const watchRoutes: readonly Route[] = [
     },
   }),
   route({
-    method: "GET",
+    ...EVENTS,
     path: "/api/v1/follow",
-    right: "read",
     concerns: { named: ({ query }) => query.bucket, all: "following without a bucket concerns" },
-    acceptsTicket: true,
     id: "follow",
-    tag: "documents",
     summary:
       "Follow documents as server-sent events: all of them, and then the new states of those that change, whatever policies remove.",
-    query: WATCH_PARAMETERS,
-    requestHeaders: ["Last-Event-ID"],
-    answers: [{ status: 200, description: "The stream.", schema: TEXT, mediaType: "text/event-stream" }],
     errors: ["NOT_READY", "OVERLOADED"],
     handle: (call) => {
       const query = resumed(call.request, call.query);
