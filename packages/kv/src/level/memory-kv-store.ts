@@ -2,7 +2,7 @@ import { readdir, rm } from "node:fs/promises";
 import { join, resolve } from "node:path";
 import { setImmediate } from "node:timers/promises";
 import type { MemoryLevel } from "memory-level";
-import { CairnError } from "../errors/errors.ts";
+import { requireNone } from "../capture/live-capture.ts";
 import type {
   KvCapture,
   KvOperation,
@@ -104,13 +104,7 @@ class MemoryKvStore extends LevelReader implements KvStore {
     const snapshot = this.snapshot();
     try {
       const created = (await makeFolder(dir)) !== undefined;
-      if ((await readdir(dir)).length > 0) {
-        throw new CairnError(
-          "CONFLICT",
-          `Nothing was captured into ${dir}, because it is not empty.`,
-          "Choose an empty directory, or one that does not exist.",
-        );
-      }
+      requireNone(await readdir(dir), dir);
       try {
         await closing(await levelProvider().open(dir), (files) => copyRows(snapshot, files));
         // These files are needed only by the process that has the database open.
