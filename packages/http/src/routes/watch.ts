@@ -116,12 +116,15 @@ async function eventStream<T>(
   };
   response.once("close", end);
   if (request.socket.destroyed) end();
-  const connection = new StreamConnection(request);
+  const connection = {
+    stalledSince: undefined as number | undefined,
+    close: () => void request.socket.destroy(),
+  };
   const batches = open({ signal: closed.signal, connection })[Symbol.asyncIterator]();
   // An EventSource (WHATWG HTML, 9.2.3) accepts only event streams. It reconnects when one ends, but not on an error.
   const isEventSource = request.headers.accept === "text/event-stream";
   const begin = async (): Promise<IteratorResult<T>> => {
-    served.streams.begin(response);
+    served.beginStream(response);
     return await batches.next();
   };
   const first = await begin().catch((error: unknown) => {
@@ -139,82 +142,57 @@ async function eventStream<T>(
     return EVENT_STREAM;
   }
   disconnectWhenGone(response, Math.max(GONE_AFTER_MS, heartbeatMs * GONE_AFTER_HEARTBEATS));
-  body = Readable.from(new EventStream(encode(first.value), batches, encode, connection), {
+  body = Readable.from(partsOf(encode(first.value), batches, encode, connection), {
     objectMode: false,
     highWaterMark: 1,
   });
   return { ...EVENT_STREAM, body };
 }
 
-class StreamConnection implements WatchConnection {
-  stalledSince: number | undefined;
-  readonly #request: IncomingMessage;
-
-  constructor(request: IncomingMessage) {
-    this.#request = request;
-  }
-
-  close(): void {
-    this.#request.socket.destroy();
-  }
-}
-
 /**
- * The bytes of a watch, in parts. A connection has a copy of only one at a time, and large batches are paced.
+ * Returns the bytes of a watch, in parts. A connection has a copy of only one at a time, and large batches are paced.
  * This is no generator, because the frame of a suspended one would keep a page that its client has taken.
  */
-class EventStream<T> implements AsyncIterableIterator<Buffer, void> {
-  readonly #batches: AsyncIterator<T>;
-  readonly #encode: (batch: T) => Buffer;
-  readonly #connection: StreamConnection;
+function partsOf<T>(
+  first: Buffer,
+  batches: AsyncIterator<T>,
+  encode: (batch: T) => Buffer,
+  connection: { stalledSince: number | undefined },
+): AsyncIterableIterator<Buffer, void> {
   /** Shared by all watchers of these events. */
-  #bytes: Buffer;
-  #at = 0;
-
-  constructor(
-    first: Buffer,
-    batches: AsyncIterator<T>,
-    encode: (batch: T) => Buffer,
-    connection: StreamConnection,
-  ) {
-    this.#bytes = first;
-    this.#batches = batches;
-    this.#encode = encode;
-    this.#connection = connection;
-  }
-
-  [Symbol.asyncIterator](): this {
-    return this;
-  }
-
-  /** Called when the connection has taken the parts before the last one. */
-  async next(): Promise<IteratorResult<Buffer, void>> {
-    this.#connection.stalledSince = undefined;
-    if (this.#at >= this.#bytes.length && !(await this.#readBatch())) return { done: true, value: undefined };
-    const isLarge = this.#bytes.length > WRITE_BYTES;
-    if (isLarge) await WRITE_TURNS.take();
-    const from = this.#at;
-    this.#at += WRITE_BYTES;
-    const part = this.#bytes.subarray(from, this.#at);
-    this.#connection.stalledSince = performance.now();
-    // What the connection and its stream keep must not keep the whole batch.
-    return { done: false, value: isLarge ? Buffer.from(part) : part };
-  }
-
-  async #readBatch(): Promise<boolean> {
-    this.#bytes = NOTHING;
-    this.#at = 0;
-    const next = await this.#batches.next();
+  let bytes = first;
+  let at = 0;
+  const readBatch = async (): Promise<boolean> => {
+    bytes = NOTHING;
+    at = 0;
+    const next = await batches.next();
     if (next.done === true) return false;
-    this.#bytes = this.#encode(next.value);
+    bytes = encode(next.value);
     return true;
-  }
-
-  async return(): Promise<IteratorReturnResult<void>> {
-    await this.#batches.return?.();
-    this.#bytes = NOTHING;
-    return { done: true, value: undefined };
-  }
+  };
+  return {
+    [Symbol.asyncIterator]() {
+      return this;
+    },
+    /** Called when the connection has taken the parts before the last one. */
+    async next() {
+      connection.stalledSince = undefined;
+      if (at >= bytes.length && !(await readBatch())) return { done: true, value: undefined };
+      const isLarge = bytes.length > WRITE_BYTES;
+      if (isLarge) await WRITE_TURNS.take();
+      const from = at;
+      at += WRITE_BYTES;
+      const part = bytes.subarray(from, at);
+      connection.stalledSince = performance.now();
+      // What the connection and its stream keep must not keep the whole batch.
+      return { done: false, value: isLarge ? Buffer.from(part) : part };
+    },
+    async return() {
+      await batches.return?.();
+      bytes = NOTHING;
+      return { done: true, value: undefined };
+    },
+  };
 }
 
 const NOTHING = Buffer.alloc(0);
