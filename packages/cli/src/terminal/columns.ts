@@ -64,7 +64,10 @@ function fittedWidths(rows: readonly (readonly string[])[], available: number): 
   return limited();
 }
 
+/** The width of texts that can be of any length, such as documents. */
+const WIDEST_TEXT = 200;
+
 /** Cuts a string to `width` characters. The last character of a cut string is `…`. */
-export function shorten(text: string, width: number): string {
+export function shorten(text: string, width = WIDEST_TEXT): string {
   return text.length <= width ? text : `${text.slice(0, Math.max(0, width - 1))}…`;
 }
