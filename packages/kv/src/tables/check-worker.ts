@@ -5,11 +5,6 @@ import { sendError, lowerThreadPriority } from "../concurrency/worker-thread.ts"
 
 const NEVER_CHANGED = new Int32Array(new SharedArrayBuffer(4));
 
-/** Pauses by blocking this thread, which has nothing else to do. */
-function pause(busyMs: number): void {
-  Atomics.wait(NEVER_CHANGED, 0, 0, pauseMsAfter(busyMs));
-}
-
 if (parentPort !== null) {
   const port = parentPort;
   const order: ThreadCheckOrder = workerData;
@@ -20,7 +15,8 @@ if (parentPort !== null) {
       let checked = 0;
       await checkTableSync(path, async (busyMs, bytes) => {
         checked += bytes;
-        if (!order.isUrgent) pause(busyMs);
+        // This thread may be blocked, because it has nothing else to do.
+        if (!order.isUrgent) Atomics.wait(NEVER_CHANGED, 0, 0, pauseMsAfter(busyMs));
       });
       report({ checked });
     });
