@@ -1,5 +1,5 @@
 import { parentPort, workerData } from "node:worker_threads";
-import { type CheckReport, checkTables, pauseMsAfter, type ThreadCheckOrder } from "./check-named-tables.ts";
+import { type CheckOrder, type CheckReport, checkTables, pauseMsAfter } from "./check-named-tables.ts";
 import { checkTableSync } from "./check-table.ts";
 import { sendError, lowerThreadPriority } from "../concurrency/worker-thread.ts";
 
@@ -7,7 +7,7 @@ const NEVER_CHANGED = new Int32Array(new SharedArrayBuffer(4));
 
 if (parentPort !== null) {
   const port = parentPort;
-  const order: ThreadCheckOrder = workerData;
+  const order: CheckOrder = workerData;
   const report = (one: CheckReport): void => port.postMessage(one, []);
   if (!order.isUrgent) lowerThreadPriority();
   try {
