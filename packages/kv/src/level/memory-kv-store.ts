@@ -101,8 +101,7 @@ class MemoryKvStore extends LevelReader implements KvStore {
   }
 
   async #capture(dir: string): Promise<KvCapture> {
-    const snapshot = this.snapshot();
-    try {
+    return await closing(this.snapshot(), async (snapshot) => {
       const created = (await makeFolder(dir)) !== undefined;
       requireNone(await readdir(dir), dir);
       try {
@@ -116,9 +115,7 @@ class MemoryKvStore extends LevelReader implements KvStore {
         else for (const name of await readdir(dir)) await rm(join(dir, name), { force: true });
         throw error;
       }
-    } finally {
-      await snapshot.close();
-    }
+    });
   }
 
   #assertOpen(): void {
@@ -126,10 +123,14 @@ class MemoryKvStore extends LevelReader implements KvStore {
   }
 }
 
-async function copyRows(source: KvReader, target: Pick<KvStore, "batch">): Promise<void> {
+/** Returns the number of rows. */
+export async function copyRows(source: KvReader, target: Pick<KvStore, "batch">): Promise<number> {
+  let count = 0;
   for await (const rows of source.range({})) {
     await target.batch(rows.map(([key, value]) => ({ type: "put", key, value })));
+    count += rows.length;
   }
+  return count;
 }
 
 function copyOperation(operation: KvOperation): KvOperation {
