@@ -60,11 +60,8 @@ export function authenticated(key: Uint8Array, nonce: Buffer, sealed: Buffer): B
 }
 
 function wrapKey(own: KeyObject, share: Uint8Array, recipient: Uint8Array, other: Uint8Array): Uint8Array {
-  const publicKey = createPublicKey({
-    key: Buffer.concat([PUBLIC_PREFIX, other]),
-    format: "der",
-    type: "spki",
-  });
+  const der = Buffer.concat([PUBLIC_PREFIX, other]);
+  const publicKey = createPublicKey({ key: der, format: "der", type: "spki" });
   // Throws for points of low order, whose shared secret would be zero.
   const shared = diffieHellman({ privateKey: own, publicKey });
   const salt = Buffer.concat([share, recipient]);
