@@ -65,12 +65,8 @@ export class Bucket<T> {
   }
 
   async put(key: string, document: T & Faithful<T>, options?: WriteOptions): Promise<Written> {
-    return await this.#client.put(
-      this.name,
-      key,
-      (await this.#valid(key, document)) as T & Faithful<T>,
-      options,
-    );
+    const valid = (await this.#valid(key, document)) as T & Faithful<T>;
+    return await this.#client.put(this.name, key, valid, options);
   }
 
   async delete(key: string, options?: WriteOptions): Promise<Written> {

@@ -104,15 +104,9 @@ async function readFile(input: ConfigInput, problems: ProblemList): Promise<MapN
     : await textTree(new SourceText("file", label, text), extension === ".edn" ? "edn" : "json", problems);
 }
 
-function tooLarge(origin: Pick<Origin, "kind" | "label">, problems: ProblemList): void {
-  problems.add(
-    { kind: origin.kind, label: origin.label },
-    [],
-    `A configuration must not be larger than ${MAX_SOURCE_BYTES} bytes.`,
-    {
-      hint: "Check that this is the right file or text.",
-    },
-  );
+function tooLarge({ kind, label }: Pick<Origin, "kind" | "label">, problems: ProblemList): void {
+  const message = `A configuration must not be larger than ${MAX_SOURCE_BYTES} bytes.`;
+  problems.add({ kind, label }, [], message, { hint: "Check that this is the right file or text." });
 }
 
 /** Ends a hint: suggests a file with a similar name in the folder of `path`, or says what is wrong with the folder. */

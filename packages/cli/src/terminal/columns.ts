@@ -19,10 +19,8 @@ export function formatTable(
 
 /** Formats names and values in two columns. Values may contain text from outside. */
 export function formatFields(fields: readonly (readonly [name: string, value: string])[]): string {
-  return alignRows(
-    fields.map(([name, value]) => [name, printable(value)]),
-    new Set(),
-  );
+  const rows = fields.map(([name, value]) => [name, printable(value)]);
+  return alignRows(rows, new Set());
 }
 
 function alignRows(rows: readonly (readonly string[])[], right: ReadonlySet<number>): string {

@@ -89,11 +89,8 @@ export const txRoutes: readonly Route[] = [
     errors: READ_ERRORS,
     async handle({ api, query, admit, url }) {
       const { evictions, cursor } = await api.evictions({ ...query, admit });
-      return page(
-        url,
-        evictions.map((eviction) => JSON.stringify(eviction)),
-        cursor,
-      );
+      const items = evictions.map((eviction) => JSON.stringify(eviction));
+      return page(url, items, cursor);
     },
   }),
   route({
