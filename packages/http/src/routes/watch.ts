@@ -6,7 +6,6 @@ import {
   type StateChange,
   type WatchChange,
   WatchCompactedError,
-  type WatchConnection,
   type WatchEvent,
   type WatchQuery,
   WRITE_BYTES,
@@ -46,13 +45,7 @@ export const watchRoutes: readonly Route[] = [
     id: "watch",
     summary: "Watch changes as server-sent events: every transaction with changes is sent once and in order.",
     errors: ["NOT_READY", "OVERLOADED", "INDEX_CORRUPT", "WATCH_COMPACTED"],
-    handle: (call) => {
-      const query = resumed(call.request, call.query);
-      return eventStream(call, query, {
-        open: (streaming) => call.api.watch({ ...query, ...streaming }).batches(),
-        encode: eventStreamText,
-      });
-    },
+    handle: (call) => eventStream(call, (query) => call.api.watch(query).batches(), eventStreamText),
   }),
   route({
     ...EVENTS,
@@ -62,13 +55,7 @@ export const watchRoutes: readonly Route[] = [
     summary:
       "Follow documents as server-sent events: all of them, and then the new states of those that change, whatever policies remove.",
     errors: ["NOT_READY", "OVERLOADED"],
-    handle: (call) => {
-      const query = resumed(call.request, call.query);
-      return eventStream(call, query, {
-        open: (streaming) => call.api.follow({ ...query, ...streaming }),
-        encode: followText,
-      });
-    },
+    handle: (call) => eventStream(call, (query) => call.api.follow(query), followText),
   }),
   route({
     method: "POST",
@@ -91,20 +78,13 @@ const EVENT_STREAM: HttpAnswer = {
   headers: { "cache-control": "no-store, no-transform", "x-accel-buffering": "no" },
 };
 
-interface Streamed<T> {
-  readonly open: (streaming: {
-    readonly signal: AbortSignal;
-    readonly connection: WatchConnection;
-  }) => AsyncIterable<T>;
-  readonly encode: (batch: T) => Buffer;
-}
-
 /** Returns a stream of events as the response. An error in the first step is the response instead. */
 async function eventStream<T>(
-  { permit, request, response, served }: Pick<Call, "permit" | "request" | "response" | "served">,
-  { heartbeatMs = 0 }: WatchQuery,
-  { open, encode }: Streamed<T>,
+  { permit, request, response, served, query: given }: Call<Query<typeof WATCH_PARAMETERS>>,
+  open: (query: WatchQuery) => AsyncIterable<T>,
+  encode: (batch: T) => Buffer,
 ): Promise<HttpAnswer> {
+  const query = resumed(request, given);
   const closed = new AbortController();
   const stopListening = permit.onRevoked(() => closed.abort());
   let body: Readable | undefined;
@@ -120,7 +100,7 @@ async function eventStream<T>(
     stalledSince: undefined as number | undefined,
     close: () => void request.socket.destroy(),
   };
-  const batches = open({ signal: closed.signal, connection })[Symbol.asyncIterator]();
+  const batches = open({ ...query, signal: closed.signal, connection })[Symbol.asyncIterator]();
   // An EventSource (WHATWG HTML, 9.2.3) accepts only event streams. It reconnects when one ends, but not on an error.
   const isEventSource = request.headers.accept === "text/event-stream";
   const begin = async (): Promise<IteratorResult<T>> => {
@@ -141,7 +121,7 @@ async function eventStream<T>(
     await batches.return?.();
     return EVENT_STREAM;
   }
-  disconnectWhenGone(response, Math.max(GONE_AFTER_MS, heartbeatMs * GONE_AFTER_HEARTBEATS));
+  disconnectWhenGone(response, Math.max(GONE_AFTER_MS, (query.heartbeatMs ?? 0) * GONE_AFTER_HEARTBEATS));
   body = Readable.from(partsOf(encode(first.value), batches, encode, connection), {
     objectMode: false,
     highWaterMark: 1,
