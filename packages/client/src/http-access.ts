@@ -138,14 +138,9 @@ class HttpAccess implements NodeAccess {
 }
 
 /** Throws a TypeError for a wrong address, or none. */
-export function httpAccess({
-  urls: given,
-  token,
-  fetch,
-  retryForMs,
-  attemptMs,
-}: HttpClientOptions): NodeAccess {
-  const urls = (typeof given === "string" ? [given] : given).map(checkedUrl);
+export function httpAccess(options: HttpClientOptions): NodeAccess {
+  const { token, fetch, retryForMs, attemptMs } = options;
+  const urls = [options.urls].flat().map(checkedUrl);
   if (urls.length === 0) throw new TypeError("A client must be given the address of at least one node.");
   return new HttpAccess(
     new NodePool({
