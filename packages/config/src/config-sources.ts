@@ -121,10 +121,8 @@ function similarFile(path: string): string {
   // A volume under a mistyped path leaves the folder empty that the image and the unit have.
   if (names.length === 0)
     return ` ${folder} is empty: put the file there, or mount there what contains it. A file with {} gives the built-in default.`;
-  const near = nearestName(
-    basename(path),
-    names.filter((name) => [".edn", ".json"].includes(extname(name))),
-  );
+  const configurations = names.filter((name) => [".edn", ".json"].includes(extname(name)));
+  const near = nearestName(basename(path), configurations);
   return near === undefined ? "" : ` ${didYouMean(near)}`;
 }
 

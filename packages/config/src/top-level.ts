@@ -139,10 +139,8 @@ function unreadKey({ name, value }: ConfigEntry, reading: Reading): Inconsistenc
   // The string that names the module may contain an unset variable.
   if (isModule && reading.problems.someUnfilled) return undefined;
   // Names are compared without namespaces, too, because a common namespace must not make them seem similar.
-  const plain = nearestName(
-    name,
-    known.map((key) => key.replace("cairn/", "")),
-  );
+  const plainNames = known.map((key) => key.replace("cairn/", ""));
+  const plain = nearestName(name, plainNames);
   const near = nearestName(name, known) ?? (plain === undefined ? undefined : `cairn/${plain}`);
   if (isModule && near === undefined) {
     const at = PLACES.get(kindOf(value, reading) ?? "");

@@ -166,10 +166,8 @@ function createListener(
   server.maxHeadersCount = 0;
   const failures = new FailedRequests(logger);
   const maxConnections = context.maxConnections ?? connectionLimit(openFilesLimit());
-  const unsent = new UnsentResponses(
-    goneAfterMs,
-    atIntervals(() => logger.warn({}, SLOW_CLIENTS)),
-  );
+  const onSlow = atIntervals(() => logger.warn({}, SLOW_CLIENTS));
+  const unsent = new UnsentResponses(goneAfterMs, onSlow);
   const connections = new Connections(server, {
     maxConnections,
     onReached: atIntervals(() => logger.warn({ connections: maxConnections }, LIMIT_REACHED)),

@@ -65,10 +65,8 @@ function byName<K extends ModuleKind>(kind: K, name: Value, map: Value<MapNode>)
   const code = "CONFIG_MODULE";
   if (node.type === "instance") return instanceUse(kind, map.as(node), map);
   if (node.type === "keyword") {
-    const near = nearestName(
-      normalizeName(node.text),
-      reading.root.entries.map((entry) => entry.name),
-    );
+    const keys = reading.root.entries.map((entry) => entry.name);
+    const near = nearestName(normalizeName(node.text), keys);
     const hint =
       near === undefined ? `Known modules: ${known(kind, reading).join(", ")}.` : didYouMean(`:${near}`);
     return name.refuse(`Unknown top-level key :${node.text}.`, { code, hint });
