@@ -65,12 +65,8 @@ export class Bucket<T> {
   }
 
   async put(key: string, document: T & Faithful<T>, options?: WriteOptions): Promise<Written> {
-    return await this.#client.put(
-      this.name,
-      key,
-      (await this.#valid(key, document)) as T & Faithful<T>,
-      options,
-    );
+    const valid = (await this.#valid(key, document)) as T & Faithful<T>;
+    return await this.#client.put(this.name, key, valid, options);
   }
 
   async delete(key: string, options?: WriteOptions): Promise<Written> {
@@ -82,15 +78,11 @@ export class Bucket<T> {
     change: (document: T | undefined) => (T & Faithful<T>) | undefined,
     options?: WaitOptions,
   ): Promise<ClientDocument<T> | undefined> {
-    return await this.#client.update<T>(
-      this.name,
-      key,
-      async (document) => {
-        const changed = change(document === undefined ? undefined : await this.#valid(key, document));
-        return changed === undefined ? undefined : ((await this.#valid(key, changed)) as T & Faithful<T>);
-      },
-      options,
-    );
+    const validly = async (document: T | undefined): Promise<(T & Faithful<T>) | undefined> => {
+      const changed = change(document === undefined ? undefined : await this.#valid(key, document));
+      return changed === undefined ? undefined : ((await this.#valid(key, changed)) as T & Faithful<T>);
+    };
+    return await this.#client.update<T>(this.name, key, validly, options);
   }
 
   async load(

@@ -68,20 +68,14 @@ export async function deleteDocuments(
   { onProgress, signal, timeoutMs, ...selection }: RemoveQuery,
 ): Promise<Removed> {
   const options = { signal, timeoutMs };
+  const query = { ...options, ...selection, pageSize: MAX_DOCUMENTS };
   let documents = 0;
   let cursor: string | undefined;
   do {
-    const page: ClientPage = await client.page(
-      bucket,
-      { ...options, ...selection, pageSize: MAX_DOCUMENTS },
-      cursor,
-    );
+    const page: ClientPage = await client.page(bucket, query, cursor);
     cursor = page.next;
-    const ops = page.documents.map(({ namespace, name }): TxOperation => [
-      "delete",
-      bucket,
-      `${namespace}/${name}`,
-    ]);
+    const keys = page.documents.map(({ namespace, name }) => `${namespace}/${name}`);
+    const ops = keys.map((key): TxOperation => ["delete", bucket, key]);
     if (ops.length > 0) requireCommitted(await client.transact({ ops }, options));
     documents += ops.length;
     onProgress?.(documents);

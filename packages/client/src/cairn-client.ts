@@ -23,8 +23,7 @@ import { deleteDocuments, loadDocuments } from "./bulk-writes.ts";
 import type { NodeAccess } from "./node-access.ts";
 import { type Director, directQueue } from "./queues/director.ts";
 import type { DirectorOptions } from "./queues/director-options.ts";
-import { queueAccess } from "./client-queue-access.ts";
-import { queueHint } from "./queues/queue-access.ts";
+import { queueAccess, queueHint } from "./queues/queue-access.ts";
 import { requireJson } from "./request-parts.ts";
 import { updateDocument } from "./update-document.ts";
 import type {

@@ -1,5 +1,5 @@
-import type { ClientTransaction } from "./types/client-types.ts";
-import type { Position, TxId } from "./types/transaction.ts";
+import type { ClientTransaction, ClientWatchQuery } from "./types/client-types.ts";
+import type { Position } from "./types/transaction.ts";
 
 /** The duration of silence after which a connection counts as dead. Nodes send heartbeats every 10 s. */
 export const SILENCE_MS = 35_000;
@@ -53,10 +53,7 @@ export interface FollowedEvent {
  */
 export async function* followEvents(
   nodes: WatchedNodes,
-  {
-    from: begin,
-    signal,
-  }: { readonly from?: Position | undefined; readonly signal?: AbortSignal | undefined },
+  { from: begin, signal }: Pick<ClientWatchQuery, "from" | "signal">,
 ): AsyncGenerator<FollowedEvent, void, void> {
   let from = begin;
   for (let failures = 0; !isAborted(signal);) {
@@ -79,12 +76,6 @@ export async function* followEvents(
   }
 }
 
-export interface FollowStreamOptions {
-  readonly from?: Position | undefined;
-  readonly signal?: AbortSignal | undefined;
-  readonly onPosition?: ((position: Position, txId: TxId) => void) | undefined;
-}
-
 /** A transaction, and its JSON as it was received. */
 export interface FollowedTransaction<T> {
   readonly transaction: ClientTransaction<T>;
@@ -94,7 +85,7 @@ export interface FollowedTransaction<T> {
 /** Yields every transaction of a watch, once and in log order; see {@link followEvents}. */
 export async function* followStream<T>(
   nodes: WatchedNodes,
-  { onPosition, ...options }: FollowStreamOptions,
+  { onPosition, ...options }: Pick<ClientWatchQuery, "from" | "signal" | "onPosition">,
 ): AsyncGenerator<FollowedTransaction<T>, void, void> {
   for await (const { event, fields, json } of followEvents(nodes, options)) {
     const transaction = fields as ClientTransaction<T>;

@@ -1,29 +1,6 @@
 import { hasCode } from "./types/client-error.ts";
-import type {
-  CallOptions,
-  ClientBuckets,
-  ClientDocument,
-  ClientEvent,
-  ClientEventQuery,
-  ClientFollowQuery,
-  ClientListQuery,
-  ClientPage,
-  ClientReadOptions,
-  ClientStates,
-  ClientTransaction,
-  ClientVersion,
-  ClientWatchQuery,
-  HttpClientOptions,
-  PageOptions,
-  PointInTime,
-  WaitOptions,
-} from "./types/client-types.ts";
-import type { ClusterStatus } from "./types/cluster-status.ts";
-import type { LogOverview } from "./types/log-overview.ts";
-import type { NodeStatus } from "./types/node-status.ts";
-import type { BucketSummary, PolicyState } from "./types/policies.ts";
-import type { OpenEntriesPage, PlacedEntry, QueueEntry, QueueStatus } from "./types/queues.ts";
-import type { AnyOperation, Transaction, TxId, TxOutcome } from "./types/transaction.ts";
+import type { ClientReadOptions, HttpClientOptions, WaitOptions } from "./types/client-types.ts";
+import type { AnyOperation, Transaction } from "./types/transaction.ts";
 import type { NodeAccess } from "./node-access.ts";
 import { NodePool, type PoolRequest } from "./node-pool.ts";
 import { type JsonAnswer, readJsonAnswer } from "./node-request.ts";
@@ -53,115 +30,83 @@ class HttpAccess implements NodeAccess {
     this.#pool = pool;
   }
 
-  async get(
-    bucket: string,
-    key: string,
-    { asOf, ...options }: ClientReadOptions & { readonly asOf?: PointInTime | undefined },
-  ): Promise<ClientDocument | undefined> {
+  readonly get: NodeAccess["get"] = async (bucket, key, { asOf, ...options }) => {
     const query = { key: qualified(key), "as-of": pointText(asOf) };
     const answer = await unlessNotFound(this.#read(bucketPath(bucket), query, options));
     if (answer === undefined) return undefined;
     return { ...splitKey(key), revision: revisionOf(answer.headers), document: answer.body as never };
-  }
+  };
 
-  async page(bucket: string, query: ClientListQuery, cursor: string | undefined): Promise<ClientPage> {
+  readonly page: NodeAccess["page"] = async (bucket, query, cursor) => {
     const { namespace, prefix, from, to, asOf, where, order, pageSize: limit } = query;
     const selection = { namespace, prefix, from, to };
     const parameters = { ...selection, where, order, limit, cursor, "as-of": pointText(asOf) };
     const answer = await this.#read(bucketPath(bucket), parameters, query);
-    return { ...pagePlace(answer), documents: answer.body as ClientDocument[] };
-  }
+    return { ...pagePlace(answer), documents: answer.body as never };
+  };
 
-  async versions(
-    bucket: string,
-    key: string,
-    { limit, cursor, ...options }: ClientReadOptions & PageOptions,
-  ): Promise<{ readonly versions: readonly ClientVersion[]; readonly next: string | undefined }> {
+  readonly versions: NodeAccess["versions"] = async (bucket, key, { limit, cursor, ...options }) => {
     const query = { key: qualified(key), history: true, limit, cursor };
     const answer = await this.#read(bucketPath(bucket), query, options);
-    return { versions: answer.body as ClientVersion[], next: nextCursor(answer) };
-  }
+    return { versions: answer.body as never, next: nextCursor(answer) };
+  };
 
-  async transact(transaction: Transaction<AnyOperation>, options: WaitOptions): Promise<TxOutcome> {
-    return await this.#post(transaction, { await: true, timeout: options.timeoutMs }, options);
-  }
+  readonly transact: NodeAccess["transact"] = async (transaction, options) =>
+    await this.#post(transaction, { await: true, timeout: options.timeoutMs }, options);
 
-  async submit(
-    transaction: Transaction<AnyOperation>,
-    options: CallOptions,
-  ): Promise<{ readonly txId: TxId }> {
-    return await this.#post(transaction, {}, options);
-  }
+  readonly submit: NodeAccess["submit"] = async (transaction, options) =>
+    await this.#post(transaction, {}, options);
 
-  async await(txId: TxId, { timeoutMs, signal }: WaitOptions): Promise<TxOutcome> {
+  readonly await: NodeAccess["await"] = async (txId, { timeoutMs, signal }) => {
     const timeout = timeoutMs ?? WAIT_MS;
     const path = `/api/v1/tx/${txId}`;
     return await this.#json({ path, query: { timeout }, signal, timeoutMs, waitMs: timeout });
-  }
+  };
 
-  async buckets(options: ClientReadOptions): Promise<ClientBuckets> {
+  readonly buckets: NodeAccess["buckets"] = async (options) => {
     const answer = await this.#read("/api/v1/buckets", {}, options);
-    return { txId: pagePlace(answer).txId, buckets: answer.body as BucketSummary[] };
-  }
+    return { txId: pagePlace(answer).txId, buckets: answer.body as never };
+  };
 
-  async policies(options: ClientReadOptions): Promise<PolicyState> {
-    return (await this.#read("/api/v1/policies", {}, options)).body as PolicyState;
-  }
+  readonly policies: NodeAccess["policies"] = async (options) =>
+    await this.#readBody("/api/v1/policies", {}, options);
 
-  async queues(options: ClientReadOptions): Promise<readonly QueueStatus[]> {
-    return (await this.#read("/api/v1/queues", {}, options)).body as QueueStatus[];
-  }
+  readonly queues: NodeAccess["queues"] = async (options) =>
+    await this.#readBody("/api/v1/queues", {}, options);
 
-  async queue(name: string, options: ClientReadOptions): Promise<QueueStatus> {
-    return (await this.#read(queuePath(name), {}, options)).body as QueueStatus;
-  }
+  readonly queue: NodeAccess["queue"] = async (name, options) =>
+    await this.#readBody(queuePath(name), {}, options);
 
-  async openEntries(
-    queue: string,
-    shard: number,
-    { limit, cursor, ...options }: ClientReadOptions & PageOptions,
-  ): Promise<OpenEntriesPage> {
+  readonly openEntries: NodeAccess["openEntries"] = async (queue, shard, { limit, cursor, ...options }) => {
     const path = `${queuePath(queue)}/shards/${shard}/open`;
     const answer = await this.#read(path, { limit, cursor }, options);
-    return { ...pagePlace(answer), entries: answer.body as QueueEntry[] };
-  }
+    return { ...pagePlace(answer), entries: answer.body as never };
+  };
 
-  async entry(queue: string, name: string, options: ClientReadOptions): Promise<PlacedEntry | undefined> {
+  readonly entry: NodeAccess["entry"] = async (queue, name, options) => {
     const answer = await unlessNotFound(this.#read(`${queuePath(queue)}/entry`, { name }, options));
     // This throws if it is the queue that does not exist.
     if (answer === undefined) await this.queue(queue, options);
-    return answer?.body as PlacedEntry | undefined;
-  }
+    return answer?.body as never;
+  };
 
-  async events({ limit, bucket, object, before, ...options }: ClientEventQuery): Promise<ClientEvent[]> {
-    const { body } = await this.#read("/api/v1/events", { limit, bucket, object, before }, options);
-    return body as ClientEvent[];
-  }
+  readonly events: NodeAccess["events"] = async ({ limit, bucket, object, before, ...options }) =>
+    await this.#readBody("/api/v1/events", { limit, bucket, object, before }, options);
 
-  watch(query: ClientWatchQuery): AsyncGenerator<ClientTransaction, void, void> {
-    return watchOverHttp(this.#pool, query);
-  }
+  readonly watch: NodeAccess["watch"] = (query) => watchOverHttp(this.#pool, query);
+  readonly follow: NodeAccess["follow"] = (query) => followOverHttp(this.#pool, query);
+  readonly status: NodeAccess["status"] = async ({ signal }) => await this.#json({ path: "/status", signal });
 
-  follow(query: ClientFollowQuery): AsyncGenerator<ClientStates, void, void> {
-    return followOverHttp(this.#pool, query);
-  }
-
-  async status({ signal }: CallOptions): Promise<NodeStatus> {
-    return await this.#json({ path: "/status", signal });
-  }
-
-  async cluster({ timeoutMs: timeout, signal }: WaitOptions): Promise<ClusterStatus> {
+  readonly cluster: NodeAccess["cluster"] = async ({ timeoutMs: timeout, signal }) => {
     const waitMs = 4 * (timeout ?? 1_000);
     return await this.#json({ path: "/status/cluster", query: { timeout }, signal, waitMs });
-  }
+  };
 
-  async log({ timeoutMs: timeout, signal }: WaitOptions): Promise<LogOverview> {
-    return await this.#json({ path: "/status/log", query: { timeout }, signal, waitMs: timeout ?? WAIT_MS });
-  }
+  readonly log: NodeAccess["log"] = async ({ timeoutMs: timeout, signal }) =>
+    await this.#json({ path: "/status/log", query: { timeout }, signal, waitMs: timeout ?? WAIT_MS });
 
-  async digest({ signal }: CallOptions): Promise<{ readonly txId: TxId; readonly digest: string }> {
-    return await this.#json({ path: "/api/v1/digest", signal });
-  }
+  readonly digest: NodeAccess["digest"] = async ({ signal }) =>
+    await this.#json({ path: "/api/v1/digest", signal });
 
   async #post<T>(
     body: Transaction<AnyOperation>,
@@ -183,20 +128,19 @@ class HttpAccess implements NodeAccess {
     return await this.#pool.send(request, readJsonAnswer);
   }
 
+  async #readBody<T>(path: string, query: Query, options: ClientReadOptions): Promise<T> {
+    return (await this.#read(path, query, options)).body as T;
+  }
+
   async #json<T>(request: PoolRequest): Promise<T> {
     return (await this.#pool.send(request, readJsonAnswer)).body as T;
   }
 }
 
 /** Throws a TypeError for a wrong address, or none. */
-export function httpAccess({
-  urls: given,
-  token,
-  fetch,
-  retryForMs,
-  attemptMs,
-}: HttpClientOptions): NodeAccess {
-  const urls = (typeof given === "string" ? [given] : given).map(checkedUrl);
+export function httpAccess(options: HttpClientOptions): NodeAccess {
+  const { token, fetch, retryForMs, attemptMs } = options;
+  const urls = [options.urls].flat().map(checkedUrl);
   if (urls.length === 0) throw new TypeError("A client must be given the address of at least one node.");
   return new HttpAccess(
     new NodePool({

@@ -53,7 +53,9 @@ export class NodePool {
         // another node.
         if (error.code === "TX_TIMEOUT") this.leave(at);
         // This node cannot write to the log, or does not serve this page, and never will: only another node may.
-        const isElsewhere = error.code === "LOG_READ_ONLY" || isHidden(error);
+        // If a browser hid the response, there is no status; a node that refuses a request itself has one.
+        const isHidden = error.code === "FORBIDDEN" && error.status === 0;
+        const isElsewhere = error.code === "LOG_READ_ONLY" || isHidden;
         if (!isElsewhere && !isTransient(error)) throw error;
         this.leave(at);
         const { length } = this.#options.urls;
@@ -145,9 +147,4 @@ function hidden(url: string, cause: unknown): CairnClientError {
       cause,
     },
   );
-}
-
-/** Returns whether the browser hid the response; a node that refuses a request itself has a status. */
-function isHidden({ code, status }: CairnClientError): boolean {
-  return code === "FORBIDDEN" && status === 0;
 }

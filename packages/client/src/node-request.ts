@@ -34,13 +34,6 @@ export type Transport<A extends NodeAnswer> = (
   },
 ) => Promise<A>;
 
-/** A node, and the means to reach it. `url` has no trailing slash. */
-export interface NodeAddress<A extends NodeAnswer> {
-  readonly url: string;
-  readonly token: string | undefined;
-  readonly transport: Transport<A>;
-}
-
 export interface JsonAnswer {
   readonly headers: AnswerHeaders;
   readonly body: unknown;
@@ -58,13 +51,14 @@ export class ForeignAnswerError extends Error {
 }
 
 /**
- * Sends a request to a node and returns the response, whose body has not been read. Throws {@link CairnClientError} for
+ * Sends a request to a node, whose `url` has no trailing slash, and returns the response, whose body has not been read. Throws {@link CairnClientError} for
  * a response with status 400 or above, {@link ForeignAnswerError}, and the transport's errors.
  */
 export async function sendRequest<A extends NodeAnswer>(
-  { url, token, transport }: NodeAddress<A>,
+  node: { readonly url: string; readonly token: string | undefined; readonly transport: Transport<A> },
   { method = "GET", path, query = {}, body, headers, signal }: NodeRequest,
 ): Promise<A> {
+  const { url, token, transport } = node;
   const answer = await transport(url + path + queryText(query), {
     method,
     headers: {

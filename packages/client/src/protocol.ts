@@ -1,6 +1,5 @@
 /** Requests, responses and streams of nodes, for programs with their own transport or errors. */
 export * from "./queues/drain-shard.ts";
-export { queueAccess } from "./client-queue-access.ts";
 export type { NodeAccess } from "./node-access.ts";
 export { directQueue } from "./queues/director.ts";
 export { durationMs } from "./queues/entry-rules.ts";
@@ -8,6 +7,7 @@ export {
   MAKE_QUEUE,
   type OpenEntriesQuestion,
   type QueueAccess,
+  queueAccess,
   reasonWords,
 } from "./queues/queue-access.ts";
 export { CairnClientError } from "./types/client-error.ts";

@@ -104,15 +104,9 @@ async function readFile(input: ConfigInput, problems: ProblemList): Promise<MapN
     : await textTree(new SourceText("file", label, text), extension === ".edn" ? "edn" : "json", problems);
 }
 
-function tooLarge(origin: Pick<Origin, "kind" | "label">, problems: ProblemList): void {
-  problems.add(
-    { kind: origin.kind, label: origin.label },
-    [],
-    `A configuration must not be larger than ${MAX_SOURCE_BYTES} bytes.`,
-    {
-      hint: "Check that this is the right file or text.",
-    },
-  );
+function tooLarge({ kind, label }: Pick<Origin, "kind" | "label">, problems: ProblemList): void {
+  const message = `A configuration must not be larger than ${MAX_SOURCE_BYTES} bytes.`;
+  problems.add({ kind, label }, [], message, { hint: "Check that this is the right file or text." });
 }
 
 /** Ends a hint: suggests a file with a similar name in the folder of `path`, or says what is wrong with the folder. */
@@ -127,10 +121,8 @@ function similarFile(path: string): string {
   // A volume under a mistyped path leaves the folder empty that the image and the unit have.
   if (names.length === 0)
     return ` ${folder} is empty: put the file there, or mount there what contains it. A file with {} gives the built-in default.`;
-  const near = nearestName(
-    basename(path),
-    names.filter((name) => [".edn", ".json"].includes(extname(name))),
-  );
+  const configurations = names.filter((name) => [".edn", ".json"].includes(extname(name)));
+  const near = nearestName(basename(path), configurations);
   return near === undefined ? "" : ` ${didYouMean(near)}`;
 }
 

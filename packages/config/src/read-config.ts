@@ -126,14 +126,10 @@ function checkIndexFolders(dbDir: string, { settings, problems }: Reading): void
     const reserved = path.at(-1) === "checkpoint-dir" ? own : [...own, capture];
     const taken = reserved.find((folder) => isWithin(value, folder));
     if (taken === undefined) continue;
-    problems.add(
-      origin,
-      path,
-      `${taken} belongs to the index, and the node removes and moves its contents.`,
-      {
-        hint: `Choose a place outside the folder of the index, ${dbDir}.`,
-      },
-    );
+    const message = `${taken} belongs to the index, and the node removes and moves its contents.`;
+    problems.add(origin, path, message, {
+      hint: `Choose a place outside the folder of the index, ${dbDir}.`,
+    });
   }
 }
 

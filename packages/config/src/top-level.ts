@@ -4,10 +4,9 @@ import { hostname } from "node:os";
 import { OLDER_PARAMETERS, TOP_LEVEL_ALIASES, olderModule, olderTopLevelHint } from "./modules/aliases.ts";
 import { emptyMap, findEntry, placeOf } from "./source/config-tree.ts";
 import type { ConfigEntry, ConfigNode, MapNode } from "./source/config-tree.ts";
-import { omitUndefined } from "@cairn/text";
 import { moduleOf } from "./modules/module-type.ts";
 import type { ModuleKind } from "./types/module-kinds.ts";
-import { didYouMean, nearestName } from "@cairn/text";
+import { didYouMean, nearestName, omitUndefined } from "@cairn/text";
 import { optional, withDefault } from "./types/parameter.ts";
 import { type Inconsistency, readParameters } from "./types/read-parameters.ts";
 import { type Parameters, type ParameterValues, type Reading, Value } from "./types/reading.ts";
@@ -140,10 +139,8 @@ function unreadKey({ name, value }: ConfigEntry, reading: Reading): Inconsistenc
   // The string that names the module may contain an unset variable.
   if (isModule && reading.problems.someUnfilled) return undefined;
   // Names are compared without namespaces, too, because a common namespace must not make them seem similar.
-  const plain = nearestName(
-    name,
-    known.map((key) => key.replace("cairn/", "")),
-  );
+  const plainNames = known.map((key) => key.replace("cairn/", ""));
+  const plain = nearestName(name, plainNames);
   const near = nearestName(name, known) ?? (plain === undefined ? undefined : `cairn/${plain}`);
   if (isModule && near === undefined) {
     const at = PLACES.get(kindOf(value, reading) ?? "");

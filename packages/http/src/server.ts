@@ -9,7 +9,7 @@ import { formatCount } from "@cairn/text";
 import { guard, isLoopback } from "./access.ts";
 import { FailedRequests, type HttpLogger } from "./answers/failed-requests.ts";
 import { continueWhenRead } from "./answers/unread-body.ts";
-import { MORE_FILES, OpenStreams } from "./answers/open-streams.ts";
+import { MORE_FILES, openStreams } from "./answers/open-streams.ts";
 import { GONE_AFTER_MS, UnsentResponses } from "./answers/unsent-responses.ts";
 import { connectionLimit, Connections, openFilesLimit, streamLimit } from "./connections.ts";
 import { pageRoutes, requirePage } from "./page.ts";
@@ -166,10 +166,8 @@ function createListener(
   server.maxHeadersCount = 0;
   const failures = new FailedRequests(logger);
   const maxConnections = context.maxConnections ?? connectionLimit(openFilesLimit());
-  const unsent = new UnsentResponses(
-    goneAfterMs,
-    atIntervals(() => logger.warn({}, SLOW_CLIENTS)),
-  );
+  const onSlow = atIntervals(() => logger.warn({}, SLOW_CLIENTS));
+  const unsent = new UnsentResponses(goneAfterMs, onSlow);
   const connections = new Connections(server, {
     maxConnections,
     onReached: atIntervals(() => logger.warn({ connections: maxConnections }, LIMIT_REACHED)),
@@ -185,7 +183,7 @@ function createListener(
       requestTimeoutMs,
       tickets,
       unsent,
-      streams: new OpenStreams(streamLimit(maxConnections), onRefused),
+      beginStream: openStreams(streamLimit(maxConnections), onRefused),
       slice: new TimeSlice(),
       backlog: new IndexBacklog(),
     },

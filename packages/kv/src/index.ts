@@ -1,31 +1,12 @@
-export {
-  CairnError,
-  ERROR_CODES,
-  type ErrorCode,
-  errorMessage,
-  indexCorrupt,
-  isCairnError,
-  missingFile,
-  systemErrorCode,
-  unlessFailed,
-  withoutUser,
-} from "./errors/errors.ts";
+export * from "./errors/errors.ts";
 export * from "./errors/system-errors.ts";
 export { inParallel } from "./concurrency/in-parallel.ts";
-export { type CancelTimer, MAX_TIMER_MS, startTimer, wait } from "./concurrency/timer.ts";
-export {
-  isLinkRefusal,
-  makeFolder,
-  makeTemporaryFolder,
-  namesIn,
-  removeFolder,
-  syncFile,
-  syncFolder,
-} from "./disk/folders.ts";
+export * from "./disk/folders.ts";
+
 /** The contract of a key-value store. */
 export type * from "./store/kv-store.ts";
 export { LEVEL_FORMAT, levelProvider } from "./level/level-kv-store.ts";
-export { memoryProvider } from "./level/memory-kv-store.ts";
+export { copyRows, memoryProvider } from "./level/memory-kv-store.ts";
 
 /** For programs that open LevelDB databases themselves. */
 export { openKeepingLogs } from "./level/kept-logs.ts";
@@ -50,14 +31,9 @@ export { findTableDamage } from "./tables/table-damage.ts";
 
 /** Waits, clocks and limits of work. */
 export { closing } from "./concurrency/closing.ts";
-export { backoffMs } from "./concurrency/timer.ts";
-export { type Clock, systemClock, systemRandom } from "./concurrency/timer.ts";
-export { coalesced } from "./concurrency/shared-results.ts";
-export { LastKnown } from "./concurrency/shared-results.ts";
 export * from "./concurrency/repeated-work.ts";
-export { resolvable } from "./concurrency/semaphore.ts";
-export { Semaphore } from "./concurrency/semaphore.ts";
-export { SharedResults } from "./concurrency/shared-results.ts";
-export { Deadline, TIMED_OUT, withTimeout } from "./concurrency/timer.ts";
+export * from "./concurrency/semaphore.ts";
+export * from "./concurrency/shared-results.ts";
+export * from "./concurrency/timer.ts";
 export { TimeSlice } from "./concurrency/time-slice.ts";
 export { unlessAborted } from "./concurrency/unless-aborted.ts";

@@ -112,10 +112,8 @@ async function* readPairs(
       if (info.deliverySequence !== delivered) throw unreadable(place, "messages were lost in transit");
       ({ pending } = info);
     }
-    size.received(
-      messages.length,
-      messages.reduce((sum, { data }) => sum + data.length, 0),
-    );
+    const bytes = messages.reduce((sum, { data }) => sum + data.length, 0);
+    size.received(messages.length, bytes);
     const pairs = messages
       .map((message) => ({ marks: marksOf(message), subject: message.subject, data: message.data }))
       .filter(({ marks }) => !marks.some(({ isRemoval }) => isRemoval))

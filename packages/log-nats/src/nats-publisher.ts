@@ -4,7 +4,7 @@ import { createHash, randomUUID } from "node:crypto";
 import { headers, type Msg, type MsgHdrs, type Subscription } from "nats";
 import type { Appended } from "@cairn/engine";
 import type { LinkListener, NatsLink } from "./nats-connection.ts";
-import { NatsResend } from "./nats-resend.ts";
+import { natsResend } from "./nats-resend.ts";
 import type { StreamTarget } from "./nats-stream.ts";
 import {
   missingStream,
@@ -81,7 +81,7 @@ export class NatsPublisher implements LinkListener {
   readonly #link: NatsLink;
   readonly #options: PublisherOptions;
   readonly #inbox: string;
-  readonly #resend: NatsResend;
+  readonly #resend: ReturnType<typeof natsResend>;
   readonly #foreign: ForeignStreams;
   /** Undefined after the server has refused it; the next message then subscribes again. */
   #subscription: Subscription | undefined;
@@ -104,7 +104,7 @@ export class NatsPublisher implements LinkListener {
     this.#options = options;
     this.#inbox = link.createInbox();
     this.#foreign = new ForeignStreams(options.stream);
-    this.#resend = new NatsResend({
+    this.#resend = natsResend({
       isPossible: () => link.connected,
       look: async () => await this.#look(),
       send: () => {

@@ -159,11 +159,7 @@ export class NatsReader implements LinkListener {
     const { maxInactiveMs = Infinity } = this.#place;
     const { inactiveMs = DEFAULT_INACTIVE_MS } = this.#options;
     try {
-      const {
-        name,
-        config,
-        num_pending: pending,
-      } = await this.#link.answer(
+      const made = await this.#link.answer(
         this.#manager.consumers.add(this.#place.stream, {
           deliver_policy: DeliverPolicy.StartSequence,
           opt_start_seq: Math.max(1, this.#place.from),
@@ -174,7 +170,8 @@ export class NatsReader implements LinkListener {
           inactive_threshold: nanos(Math.min(inactiveMs, maxInactiveMs)),
         }),
       );
-      this.#pending = pending;
+      const { name, config } = made;
+      this.#pending = made.num_pending;
       // The server may set its own limit (max_request_batch).
       if ((config.max_batch ?? 0) > 0) this.#maxMessages = Math.min(this.#maxMessages, config.max_batch ?? 0);
       return name;

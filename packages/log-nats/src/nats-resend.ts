@@ -11,54 +11,46 @@ interface ResendActions {
 }
 
 /** Schedules the resending of unacknowledged messages after an exponential backoff and a lookup of the stream. */
-export class NatsResend {
-  readonly #actions: ResendActions;
+export function natsResend({ isPossible, look, send }: ResendActions) {
   /** The number of backoffs since the last acknowledgement. */
-  #backoffs = 0;
-  #cancel: CancelTimer | undefined;
+  let backoffs = 0;
+  let cancel: CancelTimer | undefined;
   /** The lookup in progress. */
-  #looking: symbol | undefined;
-  #closed = false;
+  let looking: symbol | undefined;
+  let closed = false;
 
-  constructor(actions: ResendActions) {
-    this.#actions = actions;
-  }
-
-  /** Schedules an attempt after the backoff, unless an attempt is already scheduled. */
-  soon(): void {
-    if (this.#cancel !== undefined || this.#looking !== undefined || this.#closed) return;
-    this.#cancel = startTimer(backoffMs(this.#backoffs, BACKOFF), () => this.now());
-    this.#backoffs += 1;
-  }
-
-  now(): void {
-    this.#cancel?.();
-    this.#cancel = undefined;
-    if (this.#closed || !this.#actions.isPossible()) return;
-    void this.#lookAndSend();
-  }
-
-  succeeded(): void {
-    this.#backoffs = 0;
-  }
-
-  /** Discards the result of the lookup in progress. */
-  interrupt(): void {
-    this.#looking = undefined;
-  }
-
-  close(): void {
-    this.#closed = true;
-    this.#cancel?.();
-  }
-
-  async #lookAndSend(): Promise<void> {
-    const look = Symbol("look");
-    this.#looking = look;
-    const shouldSend = await this.#actions.look();
-    if (this.#looking !== look || this.#closed) return;
-    this.#looking = undefined;
-    if (shouldSend) this.#actions.send();
-    else this.soon();
-  }
+  const lookAndSend = async (): Promise<void> => {
+    const own = Symbol("look");
+    looking = own;
+    const shouldSend = await look();
+    if (looking !== own || closed) return;
+    looking = undefined;
+    if (shouldSend) send();
+    else resend.soon();
+  };
+  const resend = {
+    /** Schedules an attempt after the backoff, unless an attempt is already scheduled. */
+    soon(): void {
+      if (cancel !== undefined || looking !== undefined || closed) return;
+      cancel = startTimer(backoffMs(backoffs, BACKOFF), resend.now);
+      backoffs += 1;
+    },
+    now(): void {
+      cancel?.();
+      cancel = undefined;
+      if (!closed && isPossible()) void lookAndSend();
+    },
+    succeeded(): void {
+      backoffs = 0;
+    },
+    /** Discards the result of the lookup in progress. */
+    interrupt(): void {
+      looking = undefined;
+    },
+    close(): void {
+      closed = true;
+      cancel?.();
+    },
+  };
+  return resend;
 }

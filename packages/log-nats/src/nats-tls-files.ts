@@ -7,13 +7,10 @@ import type { TlsOptions } from "nats";
  * Returns the contents of the files, as Node's TLS accepts them. The client would report faults in them as an unreachable
  * server. `CONFIG_INVALID` names the parameter.
  */
-export async function readTlsFiles({
-  caFile,
-  certFile,
-  keyFile,
-}: Pick<TlsOptions, "caFile" | "certFile" | "keyFile">): Promise<
-  Record<"ca" | "cert" | "key", Uint8Array | undefined>
-> {
+export async function readTlsFiles(
+  tls: Pick<TlsOptions, "caFile" | "certFile" | "keyFile">,
+): Promise<Record<"ca" | "cert" | "key", Uint8Array | undefined>> {
+  const { caFile, certFile, keyFile } = tls;
   const ca = caFile === undefined ? undefined : await configuredFile("ca-file", caFile);
   const cert = certFile === undefined ? undefined : await configuredFile("cert-file", certFile);
   const key = keyFile === undefined ? undefined : await configuredFile("key-file", keyFile);

@@ -7,7 +7,7 @@ import { DEFAULT_MAX_BYTES, DEFAULT_PULL_TIMING, NatsReader, type PullTiming } f
 import { NatsStream, type StreamTarget, targetOf } from "./nats-stream.ts";
 import { notTaken } from "./nats-stream-error.ts";
 import { inactiveLimit, takesMessages } from "./nats-stream-settings.ts";
-import type { Appended, LogBounds, LogMessage, LogReadOptions, TxLog } from "@cairn/engine";
+import type { Appended, LogMessage, LogReadOptions, TxLog } from "@cairn/engine";
 
 /** The stream that is the log, and the connection to its server. */
 export interface NatsTxLogOptions extends NatsConnectionOptions {
@@ -114,9 +114,9 @@ class NatsTxLog implements TxLog {
     return (this.#link.connection.info?.max_payload ?? 1_048_576) - HEADER_RESERVE_BYTES;
   }
 
-  async id(): Promise<string | undefined> {
-    return this.#stream.logId();
-  }
+  readonly id: TxLog["id"] = () => this.#stream.logId();
+  readonly bounds: TxLog["bounds"] = () => this.#stream.bounds();
+  readonly fetch: TxLog["fetch"] = (position) => this.#stream.fetch(position);
 
   async exists(): Promise<boolean> {
     return ((await this.#stream.find())?.state.last_seq ?? 0) > 0;
@@ -142,14 +142,6 @@ class NatsTxLog implements TxLog {
     // Either no call waits or all calls wait for the same promise, so that the log preserves their order.
     const target = this.#target ?? (await this.#findTarget());
     return this.#publisher.append(target, payload, options);
-  }
-
-  async bounds(): Promise<LogBounds> {
-    return this.#stream.bounds();
-  }
-
-  async fetch(position: number): Promise<LogMessage | undefined> {
-    return this.#stream.fetch(position);
   }
 
   async inspect(logId?: string): Promise<readonly CairnError[]> {

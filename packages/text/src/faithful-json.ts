@@ -19,7 +19,8 @@ const ALWAYS_EXACT_CHARACTERS = 15;
  */
 export function parseJson(bytes: Buffer, onText?: (json: string) => void): unknown {
   if (!isUtf8(bytes)) throw notUtf8(bytes);
-  const text = bytes.toString("utf8", hasByteOrderMark(bytes) ? 3 : 0);
+  const hasByteOrderMark = bytes[0] === 0xef && bytes[1] === 0xbb && bytes[2] === 0xbf;
+  const text = bytes.toString("utf8", hasByteOrderMark ? 3 : 0);
   let value: unknown;
   try {
     value = JSON.parse(text);
@@ -35,10 +36,6 @@ export function parseJson(bytes: Buffer, onText?: (json: string) => void): unkno
 function notUtf8(bytes: Buffer): CairnError {
   const { what, hint } = foreignText(bytes) ?? {};
   return notStorable(`The body is not valid UTF-8${what === undefined ? "" : `: ${what}`}.`, hint);
-}
-
-function hasByteOrderMark(bytes: Buffer): boolean {
-  return bytes[0] === 0xef && bytes[1] === 0xbb && bytes[2] === 0xbf;
 }
 
 /**

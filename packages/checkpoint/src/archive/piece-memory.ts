@@ -5,19 +5,9 @@ import { BLOCK } from "./tar-format.ts";
 export const PIECE_BYTES = 4 * 1024 * 1024;
 
 /** Memory is reused, because garbage of this size is collected late, and collecting it blocks everything else. */
-export class PieceMemory {
-  readonly #free: Inbox<ArrayBuffer>;
-
-  /** Creates a pool of `pieces`, each with room for a header and padding. */
+export class PieceMemory extends Inbox<ArrayBuffer> {
+  /** Creates a pool of `pieces`, each with room for a header and padding. What was taken is put back. */
   constructor(pieces: number) {
-    this.#free = new Inbox(Array.from({ length: pieces }, () => new ArrayBuffer(PIECE_BYTES + 2 * BLOCK)));
-  }
-
-  take(): Promise<ArrayBuffer> {
-    return this.#free.take();
-  }
-
-  giveBack(memory: ArrayBuffer): void {
-    this.#free.put(memory);
+    super(Array.from({ length: pieces }, () => new ArrayBuffer(PIECE_BYTES + 2 * BLOCK)));
   }
 }

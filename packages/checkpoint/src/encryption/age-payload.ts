@@ -1,6 +1,6 @@
-import { createCipheriv, createDecipheriv, hkdfSync, randomBytes } from "node:crypto";
+import { createCipheriv, hkdfSync, randomBytes } from "node:crypto";
 import { AgeError, createHeader, headerSize, MAX_HEADER_BYTES, openHeader } from "./age-header.ts";
-import { CIPHER, KEY_BYTES, TAG_BYTES } from "./x25519.ts";
+import { CIPHER, KEY_BYTES, TAG_BYTES, authenticated } from "./x25519.ts";
 
 /**
  * The payload of a file in the age format: chunks of 64 KiB, each encrypted and authenticated by itself. The nonce of a
@@ -140,16 +140,9 @@ async function* openChunks(
 
 function openChunk(key: Uint8Array, nonce: Buffer, sealed: Buffer): Buffer {
   if (sealed.length < TAG_BYTES) throw new AgeError("payload", "its last chunk is missing or truncated");
-  const decipher = createDecipheriv(CIPHER, key, nonce, { authTagLength: TAG_BYTES });
-  decipher.setAuthTag(sealed.subarray(-TAG_BYTES));
-  const content = decipher.update(sealed.subarray(0, -TAG_BYTES));
-  try {
-    decipher.final();
-  } catch {
-    // The only possible failure is that of the authentication.
-    throw new AgeError("payload", "an encrypted chunk was changed, moved or truncated");
-  }
-  return content;
+  const content = authenticated(key, nonce, sealed);
+  if (content !== undefined) return content;
+  throw new AgeError("payload", "an encrypted chunk was changed, moved or truncated");
 }
 
 /** Writes a chunk's nonce into `nonce`: 11 bytes for the number, and one that marks the last chunk. */

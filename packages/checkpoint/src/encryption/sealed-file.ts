@@ -1,9 +1,10 @@
 import { createHash, timingSafeEqual } from "node:crypto";
+import { Readable } from "node:stream";
 import { setImmediate } from "node:timers/promises";
 import { CairnError } from "@cairn/kv";
 import { z } from "zod";
 import { AgeError } from "./age-header.ts";
-import { AgeWriter, type ByteSource, decrypted } from "./age-payload.ts";
+import { AgeWriter, chunkSource, decrypted } from "./age-payload.ts";
 import type { MacKey, StoreEncryption } from "./key-file.ts";
 
 /** A file encrypted as a whole. Its header authenticates it and its name: anyone who knows a recipient can encrypt. */
@@ -120,7 +121,7 @@ function signedText({ name, log, bytes, sha256 }: Omit<SealedHeader, "format" | 
 
 async function decryptAll(encrypted: Buffer, identities: readonly Uint8Array[]): Promise<Buffer> {
   const content = Buffer.allocUnsafeSlow(encrypted.length);
-  const source = decrypted(bufferSource(encrypted), identities);
+  const source = decrypted(chunkSource(Readable.from([encrypted])), identities);
   let length = 0;
   for (;;) {
     const end = Math.min(length + SLICE_BYTES, content.length);
@@ -129,17 +130,6 @@ async function decryptAll(encrypted: Buffer, identities: readonly Uint8Array[]):
     if (got < SLICE_BYTES) return content.subarray(0, length);
     await setImmediate();
   }
-}
-
-function bufferSource(content: Buffer): ByteSource {
-  let at = 0;
-  return {
-    fill(target) {
-      const taken = content.copy(target, 0, at);
-      at += taken;
-      return Promise.resolve(taken);
-    },
-  };
 }
 
 async function digestOf(content: Buffer): Promise<string> {

@@ -42,13 +42,17 @@ export function wrapFileKey(fileKey: Uint8Array, recipient: Uint8Array): { share
 
 /** Decrypts the key of a file; undefined if it was encrypted to another recipient. Throws for a share of low order. */
 export function unwrapFileKey(identity: Uint8Array, share: Uint8Array, wrapped: Buffer): Buffer | undefined {
-  const key = wrapKey(privateKey(identity), share, recipientOf(identity), share);
-  const decipher = createDecipheriv(CIPHER, key, NONCE, { authTagLength: TAG_BYTES });
-  decipher.setAuthTag(wrapped.subarray(-TAG_BYTES));
-  const fileKey = decipher.update(wrapped.subarray(0, -TAG_BYTES));
+  return authenticated(wrapKey(privateKey(identity), share, recipientOf(identity), share), NONCE, wrapped);
+}
+
+/** Decrypts what ends with its authentication tag; undefined if it was changed, or encrypted with another key. */
+export function authenticated(key: Uint8Array, nonce: Buffer, sealed: Buffer): Buffer | undefined {
+  const decipher = createDecipheriv(CIPHER, key, nonce, { authTagLength: TAG_BYTES });
+  decipher.setAuthTag(sealed.subarray(-TAG_BYTES));
+  const content = decipher.update(sealed.subarray(0, -TAG_BYTES));
   try {
     decipher.final();
-    return fileKey;
+    return content;
   } catch {
     // The only possible failure is that of the authentication.
     return undefined;
@@ -56,11 +60,8 @@ export function unwrapFileKey(identity: Uint8Array, share: Uint8Array, wrapped: 
 }
 
 function wrapKey(own: KeyObject, share: Uint8Array, recipient: Uint8Array, other: Uint8Array): Uint8Array {
-  const publicKey = createPublicKey({
-    key: Buffer.concat([PUBLIC_PREFIX, other]),
-    format: "der",
-    type: "spki",
-  });
+  const der = Buffer.concat([PUBLIC_PREFIX, other]);
+  const publicKey = createPublicKey({ key: der, format: "der", type: "spki" });
   // Throws for points of low order, whose shared secret would be zero.
   const shared = diffieHellman({ privateKey: own, publicKey });
   const salt = Buffer.concat([share, recipient]);

@@ -33,11 +33,10 @@ export interface RetainedListing extends CheckpointListing {
  * Lists all logs' checkpoints, newest first, with what a sweep of this log would decide without consulting the log.
  * Reads every manifest once, and writes nothing. Throws `STORE_*`.
  */
-export async function listRetained({
-  store,
-  own,
-  format,
-}: RetainedOptions): Promise<{ checkpoints: RetainedListing[]; skipped: SkippedCheckpoint[] }> {
+export async function listRetained(
+  options: RetainedOptions,
+): Promise<{ checkpoints: RetainedListing[]; skipped: SkippedCheckpoint[] }> {
+  const { store, own, format } = options;
   const listed = await checkpointFiles(store);
   const usable: StoredCheckpoint[] = [];
   const fileCounts = new Map<string, number>();

@@ -99,9 +99,7 @@ export class StatusKeeper {
   }
 }
 
-function summary({
-  name,
-  manifest: { txId, takenAt, archive },
-}: StoredCheckpoint): CheckpointerStatus["last"] {
+function summary({ name, manifest }: StoredCheckpoint): CheckpointerStatus["last"] {
+  const { txId, takenAt, archive } = manifest;
   return { name, txId, takenAt, bytes: archive.bytes };
 }

@@ -43,14 +43,8 @@ export interface LookSituation {
  * longest gap is 1.10 periods.
  */
 export function nextLookDelay(situation: LookSituation): number {
-  const {
-    approxFrequency,
-    newestTakenAt,
-    storeNow,
-    leased = false,
-    leasedFor = Infinity,
-    random,
-  } = situation;
+  const { approxFrequency, newestTakenAt, storeNow, random } = situation;
+  const { leased = false, leasedFor = Infinity } = situation;
   const interval = approxFrequency * (EARLIEST + SPREAD * random);
   if (leased) return Math.min(interval * LEASED_PART, Math.max(0, leasedFor) * (1 + random) + AFTER_LEASE_MS);
   if (newestTakenAt === undefined) {

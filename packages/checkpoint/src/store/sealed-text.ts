@@ -15,12 +15,6 @@ const SealedTextSchema = z.object({ sealed: SealedHeaderSchema, encrypted: z.bas
 /** The beginning of every encrypted text, and of no other. */
 const BEGINNING = /^\s*\{\s*"sealed"/;
 
-/** What {@link openText} returns: the plain text, and the header if the text was encrypted. */
-export interface OpenedText {
-  readonly text: string;
-  readonly header?: SealedHeader;
-}
-
 /** Encrypts the text of a file if there are keys. */
 export async function sealText(
   place: SealedPlace,
@@ -33,32 +27,25 @@ export async function sealText(
 }
 
 /**
- * Returns the decrypted text of a file. Throws what `corrupt` returns if it was changed, `KEY_MISSING` if it cannot be
- * decrypted, and `PLAIN_REFUSED` if it is not encrypted but must be. `parse` parses JSON.
+ * Returns the decrypted text of a file, and its header if it was encrypted. Throws what `corrupt` returns if it was
+ * changed, `KEY_MISSING` if it cannot be decrypted, and `PLAIN_REFUSED` if it is not encrypted but must be. `parse`
+ * parses JSON.
  */
 export async function openText(
   file: string,
   text: string,
   encryption: StoreEncryption | undefined,
   { parse, corrupt }: { parse: (text: string) => unknown; corrupt: (why: string) => CairnError },
-): Promise<OpenedText> {
+): Promise<{ readonly text: string; readonly header?: SealedHeader }> {
   if (!BEGINNING.test(text)) {
     requireEncrypted(file, encryption);
     return { text };
   }
-  const { sealed, encrypted } = readSealed(text, parse, corrupt);
+  const parsed = SealedTextSchema.safeParse(parse(text));
+  if (!parsed.success) throw corrupt("its header is invalid or of an unknown version");
+  const { sealed, encrypted } = parsed.data;
   const content = await openSealed(file, sealed, Buffer.from(encrypted, "base64"), encryption, corrupt);
   return { text: content.toString("utf8"), header: sealed };
-}
-
-function readSealed(
-  text: string,
-  parse: (text: string) => unknown,
-  corrupt: (why: string) => CairnError,
-): z.infer<typeof SealedTextSchema> {
-  const parsed = SealedTextSchema.safeParse(parse(text));
-  if (parsed.success) return parsed.data;
-  throw corrupt("its header is invalid or of an unknown version");
 }
 
 /** Returns the log id in the header of an encrypted text. Without a key, it cannot be authenticated. */

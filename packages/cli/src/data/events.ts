@@ -7,8 +7,6 @@ import { pages } from "../requests/documents.ts";
 import { shorten } from "../terminal/columns.ts";
 import { writeJsonLines } from "../terminal/terminal.ts";
 
-const WIDEST_MESSAGE = 200;
-
 export const addEvents = command({
   syntax: "events",
   description: "List recorded events, newest first",
@@ -32,7 +30,7 @@ export const addEvents = command({
       ({ time, reason, object: what, message = "" }) => {
         const date = new Date(milliseconds(BigInt(time)));
         const at = Number.isNaN(date.getTime()) ? time : date.toISOString();
-        return [at, reason, what, shorten(message, WIDEST_MESSAGE)];
+        return [at, reason, what, shorten(message)];
       },
     );
   },

@@ -34,11 +34,7 @@ export const addLoad = command({
       return Promise.resolve();
     };
     const chunks = ndjsonChunks(input.lines, { size: CHUNK_BYTES, fromLine });
-    const {
-      transactions,
-      lastTxId = null,
-      nextLine,
-    } = await sendChunks(node, chunks, {
+    const loaded = await sendChunks(node, chunks, {
       fromLine,
       signal,
       onProgress: ({ bytes, transactions: sent }) =>
@@ -47,6 +43,7 @@ export const addLoad = command({
       onAborted: isAwaited ? onAborted : undefined,
       onStop: stopped,
     });
+    const { transactions, lastTxId = null, nextLine } = loaded;
     const what = formatNumberOf(transactions, "transaction");
     run.throwIfInterrupted(
       `${what} of this input ${transactions === 1 ? "was" : "were"} stored`,

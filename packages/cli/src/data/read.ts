@@ -60,8 +60,6 @@ export const addHistory = command({
   },
 });
 
-const WIDEST_DOCUMENT = 200;
-
 export const addList = command({
   syntax: "list <bucket>",
   description: "List the documents of a bucket",
@@ -100,7 +98,7 @@ export const addList = command({
       const rows = items.map(({ namespace: space, name, revision, document }) => [
         `${space}/${name}`,
         String(revision),
-        shorten(JSON.stringify(document), WIDEST_DOCUMENT),
+        shorten(JSON.stringify(document)),
       ]);
       const table = run.table(["KEY", "REVISION", "DOCUMENT"], rows, ["REVISION"]);
       await run.page(items, table, shown === 0);

@@ -1,15 +1,16 @@
-import type { TxOutcome } from "@cairn/client";
-import { reasonWords } from "@cairn/client/protocol";
-import { command, commandGroup } from "../options/command.ts";
-import { askNode, NODE_OPTIONS, openNode } from "../options/node-address.ts";
+import type { TxOutcome, ClientDocument, DocumentSelection } from "@cairn/client";
+import { reasonWords, LIMITS } from "@cairn/client/protocol";
+import { command, commandGroup, type CommandRun } from "../options/command.ts";
+import { askNode, NODE_OPTIONS, openNode, type NodeOptions } from "../options/node-address.ts";
 import { countValue, flag, wholeNumber } from "../options/option-specs.ts";
 import { selectionOf, selectionOptions } from "../options/selection.ts";
-import { abortedError, documentRequest } from "../requests/documents.ts";
+import { abortedError, documentRequest, explainPrefix, pages, pathOfBucket } from "../requests/documents.ts";
 import { readJsonArgument, readJsonInput } from "../terminal/input.ts";
 import { formatFields } from "../terminal/columns.ts";
 import { UsageError } from "../terminal/report-error.ts";
-import { writeJson } from "../terminal/terminal.ts";
-import { deleteMatching } from "./delete-matching.ts";
+import { writeJson, printable, tell, type Terminal } from "../terminal/terminal.ts";
+import { createInterface } from "node:readline";
+import { formatCount, formatNumberOf } from "@cairn/text";
 
 interface DocumentWritten {
   readonly txId: number;
@@ -71,6 +72,63 @@ const addDelete = command({
     await run.answer(result, `${effect} as transaction ${result.txId}`);
   },
 });
+
+const REPEAT = "Run the command again to delete the others.";
+
+/**
+ * Deletes the documents of a bucket that match, as of the transaction at which the list of them begins, in transactions
+ * of a page each: their keys fit into the smallest body that nodes accept by default.
+ */
+async function deleteMatching(
+  run: CommandRun<NodeOptions & { readonly yes: boolean }>,
+  bucket: string,
+  filter: DocumentSelection,
+): Promise<void> {
+  const path = pathOfBucket(bucket);
+  const isAsked = run.terminal.stdin.isTTY === true && !run.options.yes;
+  if (isAsked && !(await isConfirmed(run.terminal, question(bucket, filter)))) {
+    return await run.tell("Nothing was deleted.");
+  }
+  const node = await openNode(run);
+  const signal = run.interruptible("a part of the documents was deleted", REPEAT);
+  const display = run.progress("deleting", undefined, formatCount);
+  let documents = 0;
+  let lastTxId: number | null = null;
+  const request = { path, query: { ...filter } };
+  const listed = pages<ClientDocument<unknown>>(node, request, Infinity, () => LIMITS.defaultPageItems);
+  for await (const { items } of listed) {
+    if (signal.aborted) break;
+    if (items.length === 0) continue;
+    const ops = items.map(({ namespace, name }) => ["delete", bucket, `${namespace}/${name}`]);
+    const outcome = await node.transact(JSON.stringify({ ops }));
+    if (!outcome.committed) throw abortedError(outcome);
+    lastTxId = outcome.txId;
+    documents += items.length;
+    display.update(documents, `last transaction ${lastTxId}`);
+  }
+  const what = formatNumberOf(documents, "document");
+  run.throwIfInterrupted(`${what} ${documents === 1 ? "was" : "were"} deleted`, REPEAT);
+  const last = lastTxId === null ? "" : `, last transaction ${lastTxId}`;
+  await run.answer({ documents, lastTxId }, `deleted ${what}${last}`);
+  if (documents === 0) explainPrefix(run, filter);
+}
+
+function question(bucket: string, { namespace, prefix, from, to }: DocumentSelection): string {
+  const where = namespace === undefined ? "" : ` in the namespace ${JSON.stringify(namespace)}`;
+  const which = prefix === undefined ? "" : ` whose name begins with ${JSON.stringify(prefix)}`;
+  const begin = from === undefined ? "" : ` from ${JSON.stringify(from)} on`;
+  const end = to === undefined ? "" : ` before ${JSON.stringify(to)}`;
+  return `Delete all documents of ${bucket}${where}${which}${begin}${end}? Write yes to delete them:`;
+}
+
+/** Returns whether a person agrees. */
+async function isConfirmed(terminal: Terminal, asked: string): Promise<boolean> {
+  await tell(terminal, printable(asked));
+  // With `terminal`, readline would take the keys, so that Ctrl-C would not end the command.
+  for await (const line of createInterface({ input: terminal.stdin, terminal: false }))
+    return line.trim().toLowerCase() === "yes";
+  return false;
+}
 
 function ifMatch(revision: number | undefined): Readonly<Record<string, string>> {
   return revision === undefined ? {} : { "if-match": `"${revision}"` };

@@ -1,6 +1,6 @@
 import { spawn } from "node:child_process";
 import { constants } from "node:os";
-import type { ClientTransaction, Position } from "@cairn/client";
+import type { ClientTransaction, ClientWatchQuery, Position } from "@cairn/client";
 import { backoffMs, systemClock, CairnError, isCairnError } from "@cairn/kv";
 import { type FollowedTransaction, followStream, LIST_FIRST, WatchEndedError } from "@cairn/client/protocol";
 import { formatTime, parsePosition } from "@cairn/text";
@@ -53,13 +53,11 @@ export const addWatch = command({
   },
 });
 
-const WIDEST_DOCUMENT = 200;
-
 /** Returns a line for each change, with the id of its transaction. */
 function changeLines({ txId, txTime, changes }: ClientTransaction<unknown>): readonly string[] {
   return changes.map(({ op, bucket, namespace, name, document }) => {
     const head = `${formatTime(txTime)}  ${txId}  ${op.padEnd(6)}  ${bucket} ${namespace}/${name}`;
-    return printable(op === "put" ? `${head}  ${shorten(JSON.stringify(document), WIDEST_DOCUMENT)}` : head);
+    return printable(op === "put" ? `${head}  ${shorten(JSON.stringify(document))}` : head);
   });
 }
 
@@ -79,14 +77,8 @@ async function handle(script: string, txId: number, json: string, from: string):
 
 const PAUSES = { firstMs: 200, maxMs: 15_000 };
 
-interface FollowOptions {
-  /** The position at which to begin. Defaults to the current one. */
-  readonly from: Position | undefined;
-  readonly signal: AbortSignal;
-  readonly bucket: string | undefined;
-  readonly namespace: string | undefined;
+interface FollowOptions extends Omit<ClientWatchQuery, "onReconnect"> {
   /** Called with the reason when a node is abandoned, before the next node (or the same one) is tried. */
-  readonly onPosition: (position: Position) => void;
   readonly onLeft: (reason: string, from: Position | undefined) => void;
 }
 

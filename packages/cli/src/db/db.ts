@@ -1,16 +1,122 @@
-import { CairnError } from "@cairn/kv";
-import { parseAsOf, parseDocumentKey, formatCount } from "@cairn/text";
-import { countBuckets, digestIndex, IndexStore } from "@cairn/engine";
+import { randomBytes } from "node:crypto";
+import { rename, rm } from "node:fs/promises";
+import { dirname, join, resolve } from "node:path";
+import {
+  CairnError,
+  closing,
+  copyRows,
+  diskError,
+  isCairnError,
+  type KvReader,
+  levelProvider,
+} from "@cairn/kv";
+import { parseAsOf, parseDocumentKey, formatCount, formatBytes, formatNumberOf } from "@cairn/text";
+import {
+  countBuckets,
+  digestIndex,
+  IndexStore,
+  findState,
+  indexReader,
+  requireEmpty,
+  checkRows,
+  rowName,
+  verifyRestored,
+} from "@cairn/engine";
 import { command, commandGroup } from "../options/command.ts";
-import { countValue, textValue } from "../options/option-specs.ts";
-import { writeJson } from "../terminal/terminal.ts";
+import { countValue, textValue, OUTPUT } from "../options/option-specs.ts";
+import { writeJson, printable } from "../terminal/terminal.ts";
 import { versionTable } from "../terminal/version-table.ts";
-import { addDbCheck } from "./db-check.ts";
-import { addDbCompact } from "./db-compact.ts";
-import { DB_OPTIONS, DB_NOTE } from "./db-copy.ts";
+import { DB_OPTIONS, DB_NOTE, copyDb, type DbCopy, type DbRun } from "./db-copy.ts";
 import { addDbKeys, addDbStats } from "./db-stats.ts";
 import { placeFirst } from "./db-place.ts";
-import { openIndexOf } from "./db-reader.ts";
+import { openIndexOf, openDb, type DbProblem, openCopy, tableDamage, upgradeCopy } from "./db-reader.ts";
+
+/** The content of an intact database. `txId` is null if the database is not a Cairn index. */
+interface Content {
+  readonly rows: number;
+  readonly documents: number;
+  readonly txId: number | null;
+  readonly logId: string | null;
+}
+
+const addCheck = command({
+  syntax: "check [place]",
+  description:
+    "Compare every table with its checksums and every row with the others; print problems and exit with 1 if there are any",
+  examples: [
+    "cairn db check ./cairn-data/node-1-index",
+    "cairn db check -f cairn.edn",
+    "cairn db check s3://bucket/prefix --json",
+  ],
+  options: { ...DB_OPTIONS, limit: countValue("<count>", "print at most this many problems", 1, 100) },
+  note: DB_NOTE,
+  async act(run, place) {
+    const { limit, checksums } = run.options;
+    const { stdout } = run.terminal;
+    let problems = 0;
+    const onProblem = async (problem: DbProblem): Promise<void> => {
+      problems += 1;
+      if (problems <= limit) await (run.json ? writeJson(stdout, problem) : run.line(textOf(problem)));
+    };
+    const copy = await copyDb(run, place);
+    const { source, kind } = copy;
+    if (checksums) for await (const [problem] of tableDamage(run, copy)) await onProblem(problem);
+    // Rows that LevelDB reads from damaged blocks cannot be checked.
+    const content = problems > 0 ? undefined : await checkContent(run, copy, onProblem);
+    if (problems > 0 || content === undefined) {
+      await run.end();
+      if (run.json) await writeJson(stdout, { ok: false, problems });
+      throw new CairnError(
+        "INDEX_CORRUPT",
+        `${source} has ${formatNumberOf(problems, "problem")}.`,
+        "Restart the node of this index: it moves the damaged index aside and builds another one from a checkpoint or from the log. Nothing was changed.",
+      );
+    }
+    const { rows, documents, txId, logId } = content;
+    const compared = checksums ? "every table matches its checksums" : "its tables were not checked";
+    const held = formatNumberOf(rows, "row");
+    const of = `${held}, ${formatNumberOf(documents, "document")}, transaction ${txId} of the log ${logId}`;
+    await run.answer(
+      { ok: true, kind, ...content },
+      txId === null
+        ? `${source} is a LevelDB of ${held}, but not a Cairn index; ${compared}`
+        : printable(`${source} is intact (${kind}): ${of}; ${compared}`),
+    );
+  },
+});
+
+type OnProblem = (problem: DbProblem) => Promise<void>;
+
+/** Undefined if the index cannot be used, which is a problem. */
+async function checkContent(run: DbRun, copy: DbCopy, onProblem: OnProblem): Promise<Content | undefined> {
+  try {
+    if (copy.manifest !== undefined) await verifyRestored(levelProvider(), copy.dir, copy.manifest);
+    await upgradeCopy(copy);
+    const { reader } = await openCopy(run, copy);
+    const state = await findState(reader);
+    if (state === undefined) {
+      let rows = 0;
+      for await (const page of reader.range({})) rows += page.length;
+      return { rows, documents: 0, txId: null, logId: null };
+    }
+    const problems = checkRows(indexReader(reader), state);
+    let step = await problems.next();
+    for (; step.done !== true; step = await problems.next())
+      await onProblem({ key: rowName(step.value.key), problem: step.value.problem });
+    return { ...step.value, txId: state.txId, logId: state.log.id };
+  } catch (error) {
+    const isProblem = ["INDEX_CORRUPT", "INDEX_VERSION", "CHECKPOINT_CORRUPT"] as const;
+    if (!isCairnError(error) || !isProblem.some((code) => code === error.code)) throw error;
+    await onProblem({ problem: error.message.replaceAll(copy.dir, copy.source) });
+    return undefined;
+  }
+}
+
+function textOf({ table, key, from, after, upTo, problem }: DbProblem): string {
+  if (table === undefined) return printable(key === undefined ? problem : `${key}: ${problem}`);
+  const begin = from === undefined ? `after ${after ?? ""}` : `from ${from}`;
+  return printable(`table ${table}, ${problem}; rows ${begin} up to ${upTo ?? ""}`);
+}
 
 const addBuckets = command({
   syntax: "buckets [place]",
@@ -107,6 +213,69 @@ const addHistory = command({
   },
 });
 
+const addCompact = command({
+  syntax: "compact [place]",
+  description: "Write a new copy of a LevelDB without its overwritten and deleted values",
+  examples: ["cairn db compact ./cairn-data/node-1-index -o ./compacted"],
+  options: { ...DB_OPTIONS, output: OUTPUT },
+  note: DB_NOTE,
+  async act(run, place) {
+    const { output } = run.options;
+    const target = resolve(run.terminal.cwd, output);
+    await requireEmpty(target).catch((error: unknown) => {
+      throw diskError(error, target);
+    });
+    const { kv, reader, copy } = await openDb(run, place);
+    const { bytes: before } = await kv.stats();
+    const { rows, after, digest } = await compactTo(target, reader, copy.source);
+    const proof = digest === null ? "" : `; the content is the same (${digest})`;
+    await run.answer(
+      { directory: output, rows, before, after, digest },
+      `wrote ${formatNumberOf(rows, "row")} to ${output}: ${formatBytes(after)} of files instead of ${formatBytes(before)}${proof}`,
+    );
+  },
+});
+
+/** Writes the copy next to the target, and renames it once it has been shown to have the same content. */
+async function compactTo(
+  target: string,
+  reader: KvReader,
+  source: string,
+): Promise<{ rows: number; after: number; digest: string | null }> {
+  const temporary = join(dirname(target), `.cairn-compact-${randomBytes(4).toString("hex")}`);
+  try {
+    const [rows, digest] = await closing(await levelProvider().open(temporary), async (written) => {
+      const copied = await copyRows(reader, written);
+      await written.compact();
+      return [copied, await sameContent(reader, written, source)] as const;
+    });
+    // LevelDB turns the write-ahead log of the copy into a table when the copy is opened again.
+    const settled = await levelProvider().open(temporary);
+    const { bytes: after } = await closing(settled, () => settled.stats());
+    await rename(temporary, target);
+    return { rows, after, digest };
+  } catch (error) {
+    await rm(temporary, { recursive: true, force: true });
+    const known = diskError(error, target);
+    if (!isCairnError(known, "DISK_FULL")) throw known;
+    throw new CairnError("DISK_FULL", `There is no space left for the copy in ${target}.`, {
+      hint: "Free some space, or name a folder on another disk with -o. The incomplete copy was removed.",
+      cause: error,
+    });
+  }
+}
+
+async function sameContent(before: KvReader, after: KvReader, source: string): Promise<string | null> {
+  if ((await findState(before)) === undefined) return null;
+  const [found, wanted] = [await digestIndex(indexReader(after)), await digestIndex(indexReader(before))];
+  if (found !== undefined && found.digest === wanted?.digest) return found.digest;
+  throw new CairnError(
+    "INDEX_CORRUPT",
+    `The copy of ${source} differs from ${source}.`,
+    "Check the disk on which the copy was written. The copy was removed.",
+  );
+}
+
 function noDocument(bucket: string, key: string, asOf: string | undefined): CairnError {
   const when = asOf === undefined ? "" : ` as of ${asOf}`;
   return new CairnError(
@@ -119,5 +288,5 @@ function noDocument(bucket: string, key: string, asOf: string | undefined): Cair
 export const addDb = commandGroup(
   "db",
   "Inspect an index without its node: in a db-dir (even one in use), a LevelDB database or a checkpoint",
-  [addDbCheck, addBuckets, addDbKeys, addGet, addHistory, addDbStats, addDigest, addDbCompact],
+  [addCheck, addBuckets, addDbKeys, addGet, addHistory, addDbStats, addDigest, addCompact],
 );

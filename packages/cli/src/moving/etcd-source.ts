@@ -54,10 +54,8 @@ async function* readPairs(
       value: Buffer.from(value, "base64"),
       expires: lease !== "0",
     }));
-    size.received(
-      page.length,
-      page.reduce((sum, { key, value }) => sum + key.length + value.length, 0),
-    );
+    const bytes = page.reduce((sum, { key, value }) => sum + key.length + value.length, 0);
+    size.received(page.length, bytes);
     const last = page.at(-1);
     // The next key in byte order is the last one followed by a zero byte.
     from = answer.more === true && last !== undefined ? Buffer.concat([last.key, ZERO]) : undefined;

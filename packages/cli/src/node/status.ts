@@ -9,7 +9,6 @@ import { readConfiguration } from "../options/configuration.ts";
 import { countValue, durationValue, flag, type OptionValues } from "../options/option-specs.ts";
 import { NoAnswerError, type NodeClient } from "../requests/node-client.ts";
 import { formatStatus } from "./status-screen.ts";
-import type { Terminal } from "../terminal/terminal.ts";
 import { openLog, openSystem } from "../places/configured-system.ts";
 import {
   type OpenedCluster,
@@ -64,7 +63,9 @@ export const addStatus = command({
         "An embedded log has a single node and connects no others, so only the node at --url is shown.",
       );
     const status = await silentOr(readStatus(await openNode(run), run.options.wait));
-    await run.answer(status, statusText(status, run.terminal));
+    const { stdout, env } = run.terminal;
+    const colors = stdout.isTTY === true && env["NO_COLOR"] === undefined;
+    await run.answer(status, formatStatus(status, { now: Date.now(), colors }));
     requireWorking({ ...status.verdict, message: `${status.node}: ${status.verdict.message}` });
     requireNodes(1, expect);
   },
@@ -91,11 +92,6 @@ async function unlessSilent<T>(run: StatusRun, system: System, asking: Promise<T
     const own = openNode(run).then((node) => node.json<NodeStatus>({ path: "/status", signal }));
     return await writeWithoutNodes(run, system, error, unlessFailed(own, "any", undefined));
   }
-}
-
-function statusText(status: NodeStatus, { stdout, env }: Terminal): string {
-  const colors = stdout.isTTY === true && env["NO_COLOR"] === undefined;
-  return formatStatus(status, { now: Date.now(), colors });
 }
 
 /**

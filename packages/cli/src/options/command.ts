@@ -3,7 +3,7 @@ import { resolve } from "node:path";
 import { completeCommands, namedCommand, shellWord, withCommands } from "@cairn/text";
 import type { Command } from "commander";
 import { formatTable } from "../terminal/columns.ts";
-import { interruptible, InterruptedError } from "../terminal/interrupt.ts";
+import { ENDING_SIGNALS, InterruptedError } from "../terminal/interrupt.ts";
 import { type FormatAmount, type ProgressDisplay, showProgress } from "../terminal/progress-display.ts";
 import { printable, tell, type Terminal, writeJson, writeJsonLines, write } from "../terminal/terminal.ts";
 import { addOptions, type OptionSpecs, type OptionValues } from "./option-specs.ts";
@@ -122,12 +122,16 @@ export class CommandRun<V = object> {
     return this.#signal;
   }
 
-  /** Makes signals end the work cleanly from now on. `outcome` is a clause such as "nothing was verified". */
+  /**
+   * Makes signals end the work cleanly from now on. `outcome` is a clause such as "nothing was verified". When the work is
+   * done, a signal ends the process again.
+   */
   interruptible(outcome: string, hint?: string): AbortSignal {
-    const { signal, forget } = interruptible(this.terminal, outcome, hint);
-    this.defer(forget);
-    this.#signal = signal;
-    return signal;
+    const stop = new AbortController();
+    const abort = (by: NodeJS.Signals): void => stop.abort(new InterruptedError(by, outcome, hint));
+    this.defer(this.terminal.onSignal(ENDING_SIGNALS, abort));
+    this.#signal = stop.signal;
+    return stop.signal;
   }
 
   /** Throws the error of a signal that ended the work early, with what became of the work and how to go on. */

@@ -1,7 +1,7 @@
 import { readFile } from "node:fs/promises";
 import { type NodeRequest, ALL_RIGHTS, includesRight } from "@cairn/client/protocol";
 import type { HttpOptions } from "@cairn/engine";
-import { addressUrl } from "@cairn/text";
+import { addressUrl, omitUndefined } from "@cairn/text";
 import { NodeClient, type ClientTls } from "../requests/node-client.ts";
 import { UsageError } from "../terminal/report-error.ts";
 import type { Terminal } from "../terminal/terminal.ts";
@@ -13,7 +13,6 @@ import {
   readServer,
 } from "./configuration.ts";
 import { flag, type OptionValues, repeatedValue, textValue } from "./option-specs.ts";
-import { omitUndefined } from "@cairn/text";
 import { X509Certificate } from "node:crypto";
 import { resolve } from "node:path";
 import { checkServerIdentity, createSecureContext, rootCertificates } from "node:tls";

@@ -1,10 +1,9 @@
 import { createHash, type Hash } from "node:crypto";
 import { CairnError } from "@cairn/kv";
-import { foreignText } from "@cairn/text";
+import { foreignText, parsedJson } from "@cairn/text";
 import { openInput } from "../terminal/input.ts";
 import type { Terminal } from "../terminal/terminal.ts";
 import { countFeeds } from "./ndjson-chunks.ts";
-import { parsedJson } from "@cairn/text";
 
 export interface ExportHeader {
   readonly format: 1;

@@ -3,12 +3,10 @@ import { formatCount, formatDuration, formatNumberOf } from "@cairn/text";
 
 /** Formats what would be lost with the log's servers: `3 transactions, 41 s`; perhaps less after a failed look. */
 export function exposedText(
-  {
-    exposed: { transactions, since },
-    lastFailure,
-  }: Pick<LogBackupStatus, "exposed"> & { readonly lastFailure: Failure | null },
+  { exposed, lastFailure }: Pick<LogBackupStatus, "exposed"> & { readonly lastFailure: Failure | null },
   now: number,
 ): string {
+  const { transactions, since } = exposed;
   if (transactions === null) return "unknown";
   if (transactions === 0) return "nothing";
   const atMost = lastFailure === null ? "" : "at most ";

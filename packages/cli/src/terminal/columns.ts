@@ -19,10 +19,8 @@ export function formatTable(
 
 /** Formats names and values in two columns. Values may contain text from outside. */
 export function formatFields(fields: readonly (readonly [name: string, value: string])[]): string {
-  return alignRows(
-    fields.map(([name, value]) => [name, printable(value)]),
-    new Set(),
-  );
+  const rows = fields.map(([name, value]) => [name, printable(value)]);
+  return alignRows(rows, new Set());
 }
 
 function alignRows(rows: readonly (readonly string[])[], right: ReadonlySet<number>): string {
@@ -64,7 +62,10 @@ function fittedWidths(rows: readonly (readonly string[])[], available: number): 
   return limited();
 }
 
+/** The width of texts that can be of any length, such as documents. */
+const WIDEST_TEXT = 200;
+
 /** Cuts a string to `width` characters. The last character of a cut string is `…`. */
-export function shorten(text: string, width: number): string {
+export function shorten(text: string, width = WIDEST_TEXT): string {
   return text.length <= width ? text : `${text.slice(0, Math.max(0, width - 1))}…`;
 }

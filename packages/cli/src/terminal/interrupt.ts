@@ -1,5 +1,4 @@
 import { constants } from "node:os";
-import type { Terminal } from "./terminal.ts";
 
 /** The signals at which a command shuts down cleanly, which includes removing its copies of an index. */
 export const ENDING_SIGNALS: readonly NodeJS.Signals[] = ["SIGINT", "SIGTERM", "SIGHUP"];
@@ -26,20 +25,4 @@ export class InterruptedError extends Error {
   withOutcome(outcome: string, hint: string): InterruptedError {
     return new InterruptedError(this.#by, outcome, hint);
   }
-}
-
-/**
- * Makes signals end the work cleanly from now on: the first one aborts `signal` with an {@link InterruptedError}. `forget`
- * must be called when the work is done. From then on, a signal ends the process again.
- */
-export function interruptible(
-  terminal: Terminal,
-  outcome: string,
-  hint?: string,
-): { readonly signal: AbortSignal; readonly forget: () => void } {
-  const stop = new AbortController();
-  const forget = terminal.onSignal(ENDING_SIGNALS, (signal) =>
-    stop.abort(new InterruptedError(signal, outcome, hint)),
-  );
-  return { signal: stop.signal, forget };
 }

@@ -5,13 +5,11 @@ import type { Output } from "./terminal.ts";
 
 export type ParsedVersion = Omit<DocumentVersion, "json"> & { readonly document?: unknown };
 
-const WIDEST_DOCUMENT = 200;
-
 export function versionTable(versions: readonly ParsedVersion[], output: Output): string {
   const rows = versions.map(({ revision, txTime, deleted, document }) => [
     String(revision),
     formatTime(txTime),
-    deleted ? "(deleted)" : shorten(JSON.stringify(document), WIDEST_DOCUMENT),
+    deleted ? "(deleted)" : shorten(JSON.stringify(document)),
   ]);
   return formatTable(["REVISION", "TIME", "DOCUMENT"], rows, ["REVISION"], output);
 }

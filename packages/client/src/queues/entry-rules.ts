@@ -46,12 +46,8 @@ export function isFinished(document: Json, { terminal }: QueuePolicy): boolean {
 
 /** Returns an entry with the first value of each terminal field, which finishes it. */
 export function finished(document: Json, { terminal }: QueuePolicy): Json {
-  return withFields(
-    asMap(document),
-    Object.fromEntries(
-      Object.entries(terminal).map(([field, values]) => [field, valuesOf(values)[0] ?? true]),
-    ),
-  );
+  const first = Object.entries(terminal).map(([field, values]) => [field, valuesOf(values)[0] ?? true]);
+  return withFields(asMap(document), Object.fromEntries(first));
 }
 
 /**

@@ -1,3 +1,4 @@
+import type { ClientCalls } from "../types/client-calls.ts";
 import type { ClientTransaction } from "../types/client-types.ts";
 import type { QueuePolicy } from "../types/policies.ts";
 import type { OpenEntriesPage, QueueEntry, QueueStatus } from "../types/queues.ts";
@@ -22,6 +23,19 @@ export interface QueueAccess {
   openEntries(query: OpenEntriesQuestion, signal: AbortSignal): Promise<OpenEntriesPage>;
   /** Yields every transaction from `from` on that changes the bucket. Ends when the signal is aborted. */
   watch(bucket: string, from: Position, signal: AbortSignal): AsyncIterable<ClientTransaction>;
+}
+
+/** The nodes of a queue, as a client reaches them. */
+export function queueAccess(
+  client: Pick<ClientCalls, "transact" | "queue" | "openEntries" | "watch">,
+): QueueAccess {
+  return {
+    transact: async (transaction, signal) => await client.transact(transaction, { signal }),
+    queue: async (name, signal) => await client.queue(name, { signal }),
+    openEntries: async ({ queue, shard, ...query }, signal) =>
+      await client.openEntries(queue, shard, { ...query, signal }),
+    watch: (bucket, from, signal) => client.watch({ bucket, from, signal }),
+  };
 }
 
 export interface OpenEntriesQuestion {

@@ -20,13 +20,8 @@ export interface ShareHolder {
 export interface Share {
   /** The number of shards to hold. */
   readonly size: number;
-  readonly claims: readonly ClaimableShard[];
-}
-
-export interface ClaimableShard {
-  readonly shard: number;
-  /** Whether its last director has not given it back. */
-  readonly isTakenOver: boolean;
+  /** A shard is taken over if its last director has not given it back. */
+  readonly claims: readonly { readonly shard: number; readonly isTakenOver: boolean }[];
 }
 
 /**

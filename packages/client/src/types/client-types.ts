@@ -130,15 +130,11 @@ export interface Removed {
 }
 
 /** The changes to watch, and the position at which to begin. */
-export interface ClientWatchQuery extends CallOptions {
-  readonly bucket?: string | undefined;
-  readonly namespace?: string | undefined;
+export interface ClientWatchQuery extends ClientFollowQuery {
   /** The position at which the watch begins; `"0"` is the beginning of the log. Defaults to the current one. */
   readonly from?: Position | undefined;
   /** Called between transactions with the position, after `txId`, up to which nothing was missed. */
   readonly onPosition?: (position: Position, txId: TxId) => void;
-  /** Called with the reason each time a node is abandoned, before the next one is tried. */
-  readonly onReconnect?: ((error: Error) => void) | undefined;
 }
 
 /** A transaction's change to one key. */

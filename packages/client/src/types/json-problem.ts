@@ -64,18 +64,15 @@ function ownProblem(value: unknown): string | undefined {
       return undefined;
     case "object":
       if (value === null || Array.isArray(value)) return undefined;
-      if (!isFaithful(value)) return `must be a JSON value, not ${nameOf(value)}`;
+      // The members of other objects, of this realm or another one, are not their content.
+      if (Object.prototype.toString.call(value) !== "[object Object]" || "toJSON" in value)
+        return `must be a JSON value, not ${nameOf(value)}`;
       if (!Object.getOwnPropertySymbols(value).some((name) => isEnumerable.call(value, name)))
         return undefined;
       return "has a member whose name is a symbol, which JSON drops";
     default:
       return `must be a JSON value, not ${typeof value}`;
   }
-}
-
-/** Returns whether the members of an object are its content, in this realm or another one. */
-function isFaithful(value: object): boolean {
-  return Object.prototype.toString.call(value) === "[object Object]" && !("toJSON" in value);
 }
 
 /** Returns where `part` is in `root`, such as `list[1].name`; an empty string for the root itself. */

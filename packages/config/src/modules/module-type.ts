@@ -1,8 +1,7 @@
 import { OLDER_NAMES, olderModule } from "./aliases.ts";
 import { describeNode, emptyMap, findEntry, normalizeName, placeOf } from "../source/config-tree.ts";
 import type { ConfigEntry, MapNode, TextNode } from "../source/config-tree.ts";
-import { KIND_NAMES } from "../types/module-kinds.ts";
-import type { ModuleKind, ModuleUse } from "../types/module-kinds.ts";
+import { KIND_NAMES, type ModuleKind, type ModuleUse } from "../types/module-kinds.ts";
 import { didYouMean, nearestName } from "@cairn/text";
 import { importedUse, instanceUse } from "./own-module.ts";
 import { type Reading, Value, type ValueType } from "../types/reading.ts";
@@ -66,10 +65,8 @@ function byName<K extends ModuleKind>(kind: K, name: Value, map: Value<MapNode>)
   const code = "CONFIG_MODULE";
   if (node.type === "instance") return instanceUse(kind, map.as(node), map);
   if (node.type === "keyword") {
-    const near = nearestName(
-      normalizeName(node.text),
-      reading.root.entries.map((entry) => entry.name),
-    );
+    const keys = reading.root.entries.map((entry) => entry.name);
+    const near = nearestName(normalizeName(node.text), keys);
     const hint =
       near === undefined ? `Known modules: ${known(kind, reading).join(", ")}.` : didYouMean(`:${near}`);
     return name.refuse(`Unknown top-level key :${node.text}.`, { code, hint });

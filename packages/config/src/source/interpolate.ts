@@ -75,10 +75,8 @@ function inText(
         return value;
       }
       if (fallback !== undefined) return fallback;
-      const near = nearestName(
-        name,
-        Object.keys(env).filter((known) => env[known] !== undefined),
-      );
+      const known = Object.keys(env).filter((one) => env[one] !== undefined);
+      const near = nearestName(name, known);
       const set = `Set ${name}, or use a default: \${${name}:-default}.`;
       const hint = near === undefined ? set : `Did you mean ${near}? ${set}`;
       refuse(`The environment variable ${name} is not set.`, hint);

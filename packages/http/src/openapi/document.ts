@@ -111,13 +111,8 @@ function header(
   return { schema, description };
 }
 
-function success({
-  status,
-  description,
-  schema,
-  mediaType = JSON_BODY,
-  headers = [],
-}: Success): [string, OpenApiObject] {
+function success(declared: Success): [string, OpenApiObject] {
+  const { status, description, schema, mediaType = JSON_BODY, headers = [] } = declared;
   const answer = {
     description,
     headers: Object.fromEntries(headers.map((name) => [name, header(name)])),

@@ -2,7 +2,7 @@ import type { IncomingMessage, ServerResponse } from "node:http";
 import type { AnyOperation, Transaction, TxId, TxOutcome } from "@cairn/client";
 import { type NodeApi, TOO_LARGE } from "@cairn/engine";
 import type { TimeSlice } from "@cairn/kv";
-import type { OpenStreams } from "../answers/open-streams.ts";
+import type { openStreams } from "../answers/open-streams.ts";
 import type { UnsentResponses } from "../answers/unsent-responses.ts";
 import type { IndexBacklog } from "../requests/index-backlog.ts";
 import { requestId } from "../requests/request-head.ts";
@@ -17,7 +17,7 @@ export interface Served {
   readonly requestTimeoutMs: number;
   readonly tickets: Tickets;
   readonly unsent: UnsentResponses;
-  readonly streams: OpenStreams;
+  readonly beginStream: ReturnType<typeof openStreams>;
   /** The time slice and the backlog that all batches share. */
   readonly slice: TimeSlice;
   readonly backlog: IndexBacklog;

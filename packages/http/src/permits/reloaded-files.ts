@@ -35,13 +35,8 @@ const LOOK_INTERVAL_MS = 1_000;
  * into folders replaced as a whole (Kubernetes), and read once they are the same at two consecutive looks, because a
  * certificate and its key are replaced one after the other.
  */
-export async function reloadFiles<T>({
-  paths,
-  read,
-  apply,
-  onRefused,
-  onUsable,
-}: ReloadedFilesOptions<T>): Promise<RepeatedWork> {
+export async function reloadFiles<T>(options: ReloadedFilesOptions<T>): Promise<RepeatedWork> {
+  const { paths, read, apply, onRefused, onUsable } = options;
   let used = await stateOf(paths);
   let last = used;
   apply(await read());

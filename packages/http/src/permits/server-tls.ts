@@ -7,13 +7,9 @@ import { readSmallFile, reloadFiles, reportRefusals } from "./reloaded-files.ts"
 export type ServerTlsFiles = NonNullable<HttpOptions["tls"]>;
 type TlsContents = Pick<SecureContextOptions, "cert" | "key" | "ca">;
 
-interface Identity {
-  readonly context: Pick<TlsContents, "cert" | "key">;
-  readonly validUntil: Date;
-}
-
 /** Reads and checks a certificate and its key. Throws `CONFIG_INVALID`, which names the parameter and the file. */
-async function readIdentity({ cert, key }: ServerTlsFiles): Promise<Identity> {
+async function readIdentity(files: ServerTlsFiles): Promise<{ context: TlsContents; validUntil: Date }> {
+  const { cert, key } = files;
   const certs = await readSmallFile("cert of tls", cert);
   const keys = await readSmallFile("key of tls", key);
   const certificate = certificateIn("cert", cert, certs);

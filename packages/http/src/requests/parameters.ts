@@ -1,4 +1,3 @@
-import type { Position } from "@cairn/client";
 import { LIMITS } from "@cairn/client/protocol";
 import { Duration } from "luxon";
 import { FIELD_CONDITION, type FieldQuery, parseFieldQuery } from "@cairn/engine";
@@ -35,10 +34,6 @@ export function parseFlag(text: string, name: string): boolean {
   if (text === "true") return true;
   if (text === "false") return false;
   throw badRequest(`${name} must be true or false, not ${JSON.stringify(text)}.`);
-}
-
-function checkPosition(text: string, name: string): Position {
-  return formatPosition(parsePosition(text, name));
 }
 
 function parseLineNumber(text: string, name: string): number {
@@ -271,7 +266,7 @@ export const WATCH_PARAMETERS = {
   namespace,
   from: parameter(
     "from",
-    [checkPosition, POSITION],
+    [(text: string, name: string) => formatPosition(parsePosition(text, name)), POSITION],
     "The position at which to begin, as a list, a watch or an outcome returned it; `0` is the beginning of the log. Defaults to the end of the node's index.",
   ),
   heartbeat: parameter(

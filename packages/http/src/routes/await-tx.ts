@@ -1,12 +1,28 @@
 import { LIMITS } from "@cairn/client/protocol";
 import { CairnError, isCairnError, Deadline, TIMED_OUT, withTimeout } from "@cairn/kv";
 import type { SubmittedTransaction, CommitResult } from "@cairn/engine";
-import type { RouteApi } from "../permits/call.ts";
 import { RequestError } from "../answers/request-error.ts";
+import type { Call, RouteApi } from "../permits/call.ts";
+import type { Query } from "../requests/address.ts";
+import type { WRITE_PARAMETERS } from "../requests/parameters.ts";
+
+export type WriteCall = Call<Query<typeof WRITE_PARAMETERS>>;
 
 /** Starts the time limit for all waits of a request, according to its parameter `timeout`. */
 export function timeLimit(timeoutMs: number = LIMITS.waitMs): Deadline {
   return new Deadline(timeoutMs);
+}
+
+/** Submits a transaction and, if `isAwaited`, waits until it is indexed. */
+export async function submit(
+  call: WriteCall,
+  transaction: Parameters<WriteCall["submit"]>[0],
+  isAwaited = call.query.await !== false,
+): Promise<{ readonly txId: number; readonly result?: CommitResult }> {
+  const limit = timeLimit(call.query.timeoutMs);
+  const submitted = await call.submit(transaction, { timeoutMs: limit.leftMs });
+  const { txId } = submitted;
+  return isAwaited ? { txId, result: await awaitSubmitted(call.api, submitted, limit) } : { txId };
 }
 
 /**

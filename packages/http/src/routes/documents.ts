@@ -35,6 +35,7 @@ import {
   readDecision,
 } from "../requests/preconditions.ts";
 import { array, ref } from "../requests/schema-parts.ts";
+import type { WriteCall } from "./await-tx.ts";
 import { writeConditionally } from "./conditional-write.ts";
 import { BY_KEY } from "./find-route.ts";
 
@@ -53,7 +54,6 @@ const WRITE = {
 const WRITTEN = written(ref("Written"), ["Cairn-Tx", "ETag"]);
 
 type DocumentCall = Pick<Call, "url" | "params" | "query">;
-type WriteCall = Call<Query<typeof WRITE_PARAMETERS>>;
 
 /** The routes of documents match every address that belongs to no other resource. */
 export const documentRoutes: readonly Route[] = [
@@ -211,7 +211,7 @@ async function readHistory(call: Call<Query<typeof DOCUMENT_PARAMETERS>>): Promi
 
 async function write(call: WriteCall, key: DocumentKey, operation: TxOperation): Promise<HttpAnswer> {
   const { api } = call;
-  const { submitted, result } = await writeConditionally(call, (required) =>
+  const { txId, result } = await writeConditionally(call, (required) =>
     required === undefined
       ? [operation]
       : [["match", key.bucket, `${key.namespace}/${key.name}`, required], operation],
@@ -222,9 +222,9 @@ async function write(call: WriteCall, key: DocumentKey, operation: TxOperation):
     const hint = "Correct the document, and send it again. Nothing was stored.";
     throw badBody(`The document cannot be stored: ${problem}`, hint);
   });
-  if (result === undefined) return jsonAnswer({ txId: submitted.txId }, {}, 202);
+  if (result === undefined) return jsonAnswer({ txId }, {}, 202);
   const { outcome, replaced } = result;
-  const { txId, committed, reason } = outcome;
+  const { committed, reason } = outcome;
   if (!committed) throw lostBecause(reason);
   let existed = replaced === undefined ? null : replaced > 0;
   if (existed === null) {

@@ -7,7 +7,7 @@ import { badBody } from "../answers/request-error.ts";
 import { found, jsonOf, READ_ERRORS, type Route, route, SUBMIT_ERRORS, written } from "../openapi/route.ts";
 import { EVENT_PARAMETERS, WRITE_PARAMETERS } from "../requests/parameters.ts";
 import { array, ref } from "../requests/schema-parts.ts";
-import { awaitSubmitted, timeLimit } from "./await-tx.ts";
+import { submit } from "./await-tx.ts";
 
 /** The events that applications record separately from their documents. */
 export const eventRoutes: readonly Route[] = [
@@ -41,7 +41,6 @@ export const eventRoutes: readonly Route[] = [
     answers: written(ref("EventWritten"), ["Cairn-Tx"], 201),
     errors: SUBMIT_ERRORS,
     async handle(call) {
-      const limit = timeLimit(call.query.timeoutMs);
       const refusal = eventProblem(call.body);
       if (refusal !== undefined) {
         throw badBody(
@@ -50,9 +49,9 @@ export const eventRoutes: readonly Route[] = [
         );
       }
       const event = call.body as EventRecord;
-      const submitted = await call.submit({ ops: [["event", event]] }, { timeoutMs: limit.leftMs });
-      if (call.query.await === false) return jsonAnswer({ txId: submitted.txId }, {}, 202);
-      const { txId, txTime } = (await awaitSubmitted(call.api, submitted, limit)).outcome;
+      const { txId, result } = await submit(call, { ops: [["event", event]] });
+      if (result === undefined) return jsonAnswer({ txId }, {}, 202);
+      const { txTime } = result.outcome;
       const { time = String(nanoseconds(Date.parse(txTime))) } = event;
       return jsonAnswer({ id: `${time}-${txId}-0`, txId, time }, { "cairn-tx": txId }, 201);
     },

@@ -63,11 +63,11 @@ export const policyRoutes: readonly Route[] = [
       const problems = policyProblems(call.body);
       if (problems.length > 0) throw invalidPolicies(problems);
       const policies = call.body as Policies;
-      const { submitted, result } = await writeConditionally(call, (required) => [
+      const { txId, result } = await writeConditionally(call, (required) => [
         required === undefined ? ["configure", policies] : ["configure", policies, required],
       ]);
-      if (result === undefined) return jsonAnswer({ txId: submitted.txId }, {}, 202);
-      const { txId, committed, reason } = result.outcome;
+      if (result === undefined) return jsonAnswer({ txId }, {}, 202);
+      const { committed, reason } = result.outcome;
       if (!committed) throw lostBecause(reason, { lost: READ_AGAIN, refused: AFTER_THAT });
       return jsonAnswer({ txId }, { etag: etag(txId), "cairn-tx": txId });
     },

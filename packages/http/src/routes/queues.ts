@@ -9,7 +9,6 @@ import { page } from "../answers/document-page.ts";
 import { badBody, badRequest, RequestError } from "../answers/request-error.ts";
 import { found, jsonOf, READ_ERRORS, type Route, route, SUBMIT_ERRORS, written } from "../openapi/route.ts";
 import type { Call, RouteApi } from "../permits/call.ts";
-import type { Query } from "../requests/address.ts";
 import {
   DOCUMENT_PATH,
   ENTRY_PARAMETERS,
@@ -18,7 +17,7 @@ import {
   WRITE_PARAMETERS,
 } from "../requests/parameters.ts";
 import { array, ref } from "../requests/schema-parts.ts";
-import { awaitSubmitted, timeLimit } from "./await-tx.ts";
+import { submit, type WriteCall } from "./await-tx.ts";
 
 const IN_QUEUE = {
   concerns: { bucket: queueOf },
@@ -118,7 +117,7 @@ export const queueRoutes: readonly Route[] = [
       const queue = queueOf(call);
       const { name = randomUUID(), document } = newEntry(call.body);
       try {
-        const { txId, outcome } = await submit(call, ["enqueue", queue, name, document]);
+        const { txId, outcome } = await change(call, ["enqueue", queue, name, document]);
         if (outcome === undefined) return jsonAnswer({ txId, name }, {}, 202);
         const { txTime, shards: [shard] = [] } = outcome;
         return jsonAnswer({ txId, txTime, name, shard }, { "cairn-tx": txId }, 201);
@@ -144,7 +143,7 @@ function shardRoute(action: ShardOperation[0], summary: string, body: "ShardClai
     answers: written(ref("ShardChanged"), ["Cairn-Tx"]),
     async handle(call) {
       const operation = shardOperation(action, queueOf(call), shardOf(call), call.body);
-      const { txId, outcome } = await submit(call, operation);
+      const { txId, outcome } = await change(call, operation);
       if (outcome === undefined) return jsonAnswer({ txId }, {}, 202);
       const [, , , given] = operation;
       // The epoch of a claim is its transaction.
@@ -174,21 +173,20 @@ function withName(error: unknown, queue: string, name: string): unknown {
 }
 
 /** Submits an operation; returns its outcome unless `await=false`. Throws `CONFLICT` or, for no queue, `NOT_FOUND`. */
-async function submit(
-  call: Call<Query<typeof WRITE_PARAMETERS>>,
+async function change(
+  call: WriteCall,
   operation: OperationOnQueue,
 ): Promise<{ txId: number; outcome?: TxOutcome }> {
-  const { api, query } = call;
-  const limit = timeLimit(query.timeoutMs);
-  const submitted = await call.submit(validOperation(operation), { timeoutMs: limit.leftMs });
-  if (query.await === false) return { txId: submitted.txId };
-  const { outcome } = await awaitSubmitted(api, submitted, limit);
-  if (outcome.committed) return { txId: outcome.txId, outcome };
+  const { api } = call;
+  const { txId, result } = await submit(call, validOperation(operation));
+  if (result === undefined) return { txId };
+  const { outcome } = result;
+  if (outcome.committed) return { txId, outcome };
   // This throws NOT_FOUND with a better hint if that is the reason.
   await api.queue(operation[1], { stale: true });
   throw new RequestError("CONFLICT", `Nothing was changed: ${reasonWords(outcome.reason)}.`, {
     hint: await refusalHint(api, operation),
-    details: { txId: outcome.txId },
+    details: { txId },
   });
 }
 

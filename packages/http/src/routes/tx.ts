@@ -13,7 +13,7 @@ import {
   WRITE_PARAMETERS,
 } from "../requests/parameters.ts";
 import { array, ref, TEXT } from "../requests/schema-parts.ts";
-import { awaitSubmitted, timeLimit } from "./await-tx.ts";
+import { awaitSubmitted, submit, timeLimit } from "./await-tx.ts";
 
 export const txRoutes: readonly Route[] = [
   route({
@@ -29,12 +29,10 @@ export const txRoutes: readonly Route[] = [
     answers: written(ref("Outcome"), ["Cairn-Tx"]),
     errors: [...SUBMIT_ERRORS, "CONFLICT"],
     async handle(call) {
-      const transaction = validTransaction(call.body);
-      const limit = timeLimit(call.query.timeoutMs);
-      const submitted = await call.submit(transaction, { timeoutMs: limit.leftMs });
-      if (call.query.await !== true) return jsonAnswer({ txId: submitted.txId }, {}, 202);
-      const { outcome } = await awaitSubmitted(call.api, submitted, limit);
-      return jsonAnswer(outcome, { "cairn-tx": outcome.txId });
+      const { txId, result } = await submit(call, validTransaction(call.body), call.query.await === true);
+      return result === undefined
+        ? jsonAnswer({ txId }, {}, 202)
+        : jsonAnswer(result.outcome, { "cairn-tx": txId });
     },
   }),
   route({
@@ -91,11 +89,8 @@ export const txRoutes: readonly Route[] = [
     errors: READ_ERRORS,
     async handle({ api, query, admit, url }) {
       const { evictions, cursor } = await api.evictions({ ...query, admit });
-      return page(
-        url,
-        evictions.map((eviction) => JSON.stringify(eviction)),
-        cursor,
-      );
+      const items = evictions.map((eviction) => JSON.stringify(eviction));
+      return page(url, items, cursor);
     },
   }),
   route({

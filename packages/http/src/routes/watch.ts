@@ -6,7 +6,6 @@ import {
   type StateChange,
   type WatchChange,
   WatchCompactedError,
-  type WatchConnection,
   type WatchEvent,
   type WatchQuery,
   WRITE_BYTES,
@@ -28,49 +27,35 @@ const GONE_AFTER_HEARTBEATS = 3;
 /** The time after which an EventSource reconnects to a node that was not ready, or had too many watches. */
 const RETRY_MS = 2_000;
 
+const EVENTS = {
+  method: "GET",
+  right: "read",
+  acceptsTicket: true,
+  tag: "documents",
+  query: WATCH_PARAMETERS,
+  requestHeaders: ["Last-Event-ID"],
+  answers: [{ status: 200, description: "The stream.", schema: TEXT, mediaType: "text/event-stream" }],
+} as const;
+
 export const watchRoutes: readonly Route[] = [
   route({
-    method: "GET",
+    ...EVENTS,
     path: "/api/v1/watch",
-    right: "read",
     concerns: { named: ({ query }) => query.bucket, all: "a watch without a bucket concerns" },
-    acceptsTicket: true,
     id: "watch",
-    tag: "documents",
     summary: "Watch changes as server-sent events: every transaction with changes is sent once and in order.",
-    query: WATCH_PARAMETERS,
-    requestHeaders: ["Last-Event-ID"],
-    answers: [{ status: 200, description: "The stream.", schema: TEXT, mediaType: "text/event-stream" }],
     errors: ["NOT_READY", "OVERLOADED", "INDEX_CORRUPT", "WATCH_COMPACTED"],
-    handle: (call) => {
-      const query = resumed(call.request, call.query);
-      return eventStream(call, query, {
-        open: (streaming) => call.api.watch({ ...query, ...streaming }).batches(),
-        encode: eventStreamText,
-      });
-    },
+    handle: (call) => eventStream(call, (query) => call.api.watch(query).batches(), eventStreamText),
   }),
   route({
-    method: "GET",
+    ...EVENTS,
     path: "/api/v1/follow",
-    right: "read",
     concerns: { named: ({ query }) => query.bucket, all: "following without a bucket concerns" },
-    acceptsTicket: true,
     id: "follow",
-    tag: "documents",
     summary:
       "Follow documents as server-sent events: all of them, and then the new states of those that change, whatever policies remove.",
-    query: WATCH_PARAMETERS,
-    requestHeaders: ["Last-Event-ID"],
-    answers: [{ status: 200, description: "The stream.", schema: TEXT, mediaType: "text/event-stream" }],
     errors: ["NOT_READY", "OVERLOADED"],
-    handle: (call) => {
-      const query = resumed(call.request, call.query);
-      return eventStream(call, query, {
-        open: (streaming) => call.api.follow({ ...query, ...streaming }),
-        encode: followText,
-      });
-    },
+    handle: (call) => eventStream(call, (query) => call.api.follow(query), followText),
   }),
   route({
     method: "POST",
@@ -93,20 +78,13 @@ const EVENT_STREAM: HttpAnswer = {
   headers: { "cache-control": "no-store, no-transform", "x-accel-buffering": "no" },
 };
 
-interface Streamed<T> {
-  readonly open: (streaming: {
-    readonly signal: AbortSignal;
-    readonly connection: WatchConnection;
-  }) => AsyncIterable<T>;
-  readonly encode: (batch: T) => Buffer;
-}
-
 /** Returns a stream of events as the response. An error in the first step is the response instead. */
 async function eventStream<T>(
-  { permit, request, response, served }: Pick<Call, "permit" | "request" | "response" | "served">,
-  { heartbeatMs = 0 }: WatchQuery,
-  { open, encode }: Streamed<T>,
+  { permit, request, response, served, query: given }: Call<Query<typeof WATCH_PARAMETERS>>,
+  open: (query: WatchQuery) => AsyncIterable<T>,
+  encode: (batch: T) => Buffer,
 ): Promise<HttpAnswer> {
+  const query = resumed(request, given);
   const closed = new AbortController();
   const stopListening = permit.onRevoked(() => closed.abort());
   let body: Readable | undefined;
@@ -118,12 +96,15 @@ async function eventStream<T>(
   };
   response.once("close", end);
   if (request.socket.destroyed) end();
-  const connection = new StreamConnection(request);
-  const batches = open({ signal: closed.signal, connection })[Symbol.asyncIterator]();
+  const connection = {
+    stalledSince: undefined as number | undefined,
+    close: () => void request.socket.destroy(),
+  };
+  const batches = open({ ...query, signal: closed.signal, connection })[Symbol.asyncIterator]();
   // An EventSource (WHATWG HTML, 9.2.3) accepts only event streams. It reconnects when one ends, but not on an error.
   const isEventSource = request.headers.accept === "text/event-stream";
   const begin = async (): Promise<IteratorResult<T>> => {
-    served.streams.begin(response);
+    served.beginStream(response);
     return await batches.next();
   };
   const first = await begin().catch((error: unknown) => {
@@ -140,83 +121,58 @@ async function eventStream<T>(
     await batches.return?.();
     return EVENT_STREAM;
   }
-  disconnectWhenGone(response, Math.max(GONE_AFTER_MS, heartbeatMs * GONE_AFTER_HEARTBEATS));
-  body = Readable.from(new EventStream(encode(first.value), batches, encode, connection), {
+  disconnectWhenGone(response, Math.max(GONE_AFTER_MS, (query.heartbeatMs ?? 0) * GONE_AFTER_HEARTBEATS));
+  body = Readable.from(partsOf(encode(first.value), batches, encode, connection), {
     objectMode: false,
     highWaterMark: 1,
   });
   return { ...EVENT_STREAM, body };
 }
 
-class StreamConnection implements WatchConnection {
-  stalledSince: number | undefined;
-  readonly #request: IncomingMessage;
-
-  constructor(request: IncomingMessage) {
-    this.#request = request;
-  }
-
-  close(): void {
-    this.#request.socket.destroy();
-  }
-}
-
 /**
- * The bytes of a watch, in parts. A connection has a copy of only one at a time, and large batches are paced.
+ * Returns the bytes of a watch, in parts. A connection has a copy of only one at a time, and large batches are paced.
  * This is no generator, because the frame of a suspended one would keep a page that its client has taken.
  */
-class EventStream<T> implements AsyncIterableIterator<Buffer, void> {
-  readonly #batches: AsyncIterator<T>;
-  readonly #encode: (batch: T) => Buffer;
-  readonly #connection: StreamConnection;
+function partsOf<T>(
+  first: Buffer,
+  batches: AsyncIterator<T>,
+  encode: (batch: T) => Buffer,
+  connection: { stalledSince: number | undefined },
+): AsyncIterableIterator<Buffer, void> {
   /** Shared by all watchers of these events. */
-  #bytes: Buffer;
-  #at = 0;
-
-  constructor(
-    first: Buffer,
-    batches: AsyncIterator<T>,
-    encode: (batch: T) => Buffer,
-    connection: StreamConnection,
-  ) {
-    this.#bytes = first;
-    this.#batches = batches;
-    this.#encode = encode;
-    this.#connection = connection;
-  }
-
-  [Symbol.asyncIterator](): this {
-    return this;
-  }
-
-  /** Called when the connection has taken the parts before the last one. */
-  async next(): Promise<IteratorResult<Buffer, void>> {
-    this.#connection.stalledSince = undefined;
-    if (this.#at >= this.#bytes.length && !(await this.#readBatch())) return { done: true, value: undefined };
-    const isLarge = this.#bytes.length > WRITE_BYTES;
-    if (isLarge) await WRITE_TURNS.take();
-    const from = this.#at;
-    this.#at += WRITE_BYTES;
-    const part = this.#bytes.subarray(from, this.#at);
-    this.#connection.stalledSince = performance.now();
-    // What the connection and its stream keep must not keep the whole batch.
-    return { done: false, value: isLarge ? Buffer.from(part) : part };
-  }
-
-  async #readBatch(): Promise<boolean> {
-    this.#bytes = NOTHING;
-    this.#at = 0;
-    const next = await this.#batches.next();
+  let bytes = first;
+  let at = 0;
+  const readBatch = async (): Promise<boolean> => {
+    bytes = NOTHING;
+    at = 0;
+    const next = await batches.next();
     if (next.done === true) return false;
-    this.#bytes = this.#encode(next.value);
+    bytes = encode(next.value);
     return true;
-  }
-
-  async return(): Promise<IteratorReturnResult<void>> {
-    await this.#batches.return?.();
-    this.#bytes = NOTHING;
-    return { done: true, value: undefined };
-  }
+  };
+  return {
+    [Symbol.asyncIterator]() {
+      return this;
+    },
+    /** Called when the connection has taken the parts before the last one. */
+    async next() {
+      connection.stalledSince = undefined;
+      if (at >= bytes.length && !(await readBatch())) return { done: true, value: undefined };
+      const isLarge = bytes.length > WRITE_BYTES;
+      if (isLarge) await WRITE_TURNS.take();
+      const from = at;
+      at += WRITE_BYTES;
+      const part = bytes.subarray(from, at);
+      connection.stalledSince = performance.now();
+      // What the connection and its stream keep must not keep the whole batch.
+      return { done: false, value: isLarge ? Buffer.from(part) : part };
+    },
+    async return() {
+      await batches.return?.();
+      bytes = NOTHING;
+      return { done: true, value: undefined };
+    },
+  };
 }
 
 const NOTHING = Buffer.alloc(0);

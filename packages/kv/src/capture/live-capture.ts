@@ -55,13 +55,7 @@ export async function captureLevelDb(
 ): Promise<KvCapture> {
   const files = options.fileSystem ?? captureFileSystem;
   const created = (await makeFolder(target)) !== undefined;
-  if ((await files.list(target)).length > 0) {
-    throw new CairnError(
-      "CONFLICT",
-      `Nothing was captured into ${target}, because it is not empty.`,
-      "Choose an empty directory, or one that does not exist.",
-    );
-  }
+  requireNone(await files.list(target), target);
   const place = new CaptureTarget(source, target, files);
   try {
     const tables = await capture(place, options.maxStarts ?? 20, options.maxReads ?? 100);
@@ -79,6 +73,16 @@ export async function captureLevelDb(
       cause: error,
     });
   }
+}
+
+/** Throws `CONFLICT` if the directory `dir`, which is to be captured into, contains anything. */
+export function requireNone(names: readonly string[], dir: string): void {
+  if (names.length === 0) return;
+  throw new CairnError(
+    "CONFLICT",
+    `Nothing was captured into ${dir}, because it is not empty.`,
+    "Choose an empty directory, or one that does not exist.",
+  );
 }
 
 /** Returns the names of the tables in the copy. */
@@ -228,10 +232,6 @@ class CaptureTarget {
     this.source = source;
     this.files = files;
     this.#target = target;
-  }
-
-  has(name: string): boolean {
-    return this.#bytes.has(name);
   }
 
   names(): string[] {

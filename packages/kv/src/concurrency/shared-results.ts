@@ -4,24 +4,22 @@ import { withTimeout } from "./timer.ts";
 /** Calls with the same key share a run and, for `keepMs` (default 0), its result. Errors are shared, but not kept. */
 export class SharedResults<T> {
   readonly #keepMs: number;
-  readonly #now: () => number;
   readonly #runs = new Map<string, { readonly result: Promise<T>; endedAt: number | undefined }>();
 
-  constructor(keepMs = 0, now: () => number = () => performance.now()) {
+  constructor(keepMs = 0) {
     this.#keepMs = keepMs;
-    this.#now = now;
   }
 
   async get(key: string, work: () => Promise<T>): Promise<T> {
     for (const [known, { endedAt }] of this.#runs) {
-      if (endedAt !== undefined && this.#now() - endedAt >= this.#keepMs) this.#runs.delete(known);
+      if (endedAt !== undefined && performance.now() - endedAt >= this.#keepMs) this.#runs.delete(known);
     }
     const known = this.#runs.get(key);
     if (known !== undefined) return await known.result;
     const run = { result: work(), endedAt: undefined as number | undefined };
     this.#runs.set(key, run);
     run.result.then(
-      () => (run.endedAt = this.#now()),
+      () => (run.endedAt = performance.now()),
       () => this.#runs.delete(key),
     );
     return await run.result;

@@ -88,7 +88,8 @@ export function systemErrorOf(error: unknown): SystemError | undefined {
   let at = error;
   for (let depth = 0; depth < MAX_CAUSES && at !== undefined && at !== null; depth++) {
     if (at instanceof CairnError) return undefined;
-    const found = namedBy(errnoOf(at)) ?? saidBy(errorMessage(at));
+    const code = errnoOf(at);
+    const found = SYSTEM_ERRORS.find(({ errno }) => errno === code) ?? saidBy(errorMessage(at));
     if (found !== undefined) return found;
     at = at instanceof Error ? at.cause : undefined;
   }
@@ -104,10 +105,6 @@ function errnoOf(error: unknown): string | undefined {
   if (code !== undefined && UNNAMED.test(code)) return "EDQUOT";
   if (code === "ERR_WORKER_OUT_OF_MEMORY") return "ENOMEM";
   return code === "ERR_WORKER_INIT_FAILED" ? /\bE[A-Z]+\b/.exec(errorMessage(error))?.[0] : code;
-}
-
-function namedBy(code: string | undefined): SystemError | undefined {
-  return code === undefined ? undefined : SYSTEM_ERRORS.find(({ errno }) => errno === code);
 }
 
 function saidBy(message: string): SystemError | undefined {

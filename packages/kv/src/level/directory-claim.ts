@@ -58,11 +58,8 @@ export async function claimDirectory(dir: string): Promise<ClaimedDirectory> {
 
 /** Returns the identity of the manifest that CURRENT names; undefined if either file is damaged or missing. */
 async function manifestIdentity(dir: string): Promise<string | undefined> {
-  return await unlessFailed(
-    currentManifestPath(dir).then(identityOf),
-    ["INDEX_CORRUPT", "ENOENT"],
-    undefined,
-  );
+  const identity = currentManifestPath(dir).then(identityOf);
+  return await unlessFailed(identity, ["INDEX_CORRUPT", "ENOENT"], undefined);
 }
 
 async function identityOf(dir: string): Promise<string> {

@@ -40,15 +40,6 @@ const MISSING = ["ENOENT", "EISDIR"] as const;
 type Database = ClassicLevel<Uint8Array, Uint8Array>;
 
 /**
- * Copies of the write-ahead logs that LevelDB must recover. They are kept until the recovery is proven complete. Of
- * several processes that prepare to open the database, the one that opens it first removes them.
- */
-interface KeptLogs {
-  /** Applies what LevelDB skipped, then removes the copies. For a database that is open and not yet in use. */
-  settle(level: Database): Promise<void>;
-}
-
-/**
  * Runs `work` while no other process can open the database, which would move the logs on meanwhile. Without a temporary
  * folder, which that needs, it runs at once: a full disk must not keep a node from starting.
  */
@@ -94,7 +85,7 @@ export async function openKeepingLogs(
   dir: string,
   { exists, ends = [] }: BeforeOpening,
 ): Promise<Database> {
-  const kept = exists ? await lockedIfPossible(dir, () => keepLogs(dir, ends)) : undefined;
+  const settle = exists ? await lockedIfPossible(dir, () => keepLogs(dir, ends)) : undefined;
   // The database is not constructed earlier, because a ClassicLevel opens itself once it is constructed.
   const level = make();
   try {
@@ -104,7 +95,7 @@ export async function openKeepingLogs(
     throw error;
   }
   try {
-    await kept?.settle(level);
+    await settle?.(level);
   } catch (error) {
     await level.close();
     throw error;
@@ -113,7 +104,9 @@ export async function openKeepingLogs(
 }
 
 /**
- * Keeps the write-ahead logs of the closed LevelDB database in `dir` until it is open. The logs must have been checked.
+ * Keeps copies of the write-ahead logs of the closed LevelDB database in `dir`, which must have been checked. Returns a
+ * function for the open database that is not yet in use: it applies what LevelDB skipped, and then removes the copies. Of
+ * several processes that prepare to open the database, the one that opens it first removes them.
  *
  * LevelDB skips a write-ahead log that it cannot open or read (EMFILE, ENOMEM, EIO), reports no error, and removes the
  * file. Without another link to the file, a momentary lack of descriptors would lose everything in it. LevelDB makes
@@ -121,7 +114,10 @@ export async function openKeepingLogs(
  * table proves that it has read all of them. Without this proof, the batches are applied again. This is idempotent,
  * because a database that is not in use yet cannot contain anything newer.
  */
-async function keepLogs(dir: string, ends: readonly LogEnd[]): Promise<KeptLogs> {
+async function keepLogs(
+  dir: string,
+  ends: readonly LogEnd[],
+): Promise<((level: Database) => Promise<void>) | undefined> {
   const kept = join(dir, KEPT_FOLDER);
   const preparing = join(dir, PREPARING_FOLDER);
   const removeCopies = async (): Promise<void> => {
@@ -136,19 +132,17 @@ async function keepLogs(dir: string, ends: readonly LogEnd[]): Promise<KeptLogs>
   // `dir` may be parts of them.
   if (!(await readdir(dir)).includes(KEPT_FOLDER)) {
     const names = await logsToKeep(dir);
-    if (names.length === 0) return { settle: async () => undefined };
+    if (names.length === 0) return undefined;
     await mkdir(preparing);
     for (const name of names) await share(join(dir, name), join(preparing, name));
     await rename(preparing, kept);
   }
   const numbers = levelFileNumbers(await readdir(kept), "log");
-  return {
-    async settle(level) {
-      // Another process has opened the database in the meantime, recovered it, and closed it.
-      if (!(await readdir(dir)).includes(KEPT_FOLDER)) return;
-      if (!(await areRead(dir, numbers, ends))) await applyAgain(level, kept, numbers);
-      await removeCopies();
-    },
+  return async (level) => {
+    // Another process has opened the database in the meantime, recovered it, and closed it.
+    if (!(await readdir(dir)).includes(KEPT_FOLDER)) return;
+    if (!(await areRead(dir, numbers, ends))) await applyAgain(level, kept, numbers);
+    await removeCopies();
   };
 }
 

@@ -270,8 +270,6 @@ export interface LevelOptions {
   readonly cacheSize?: number;
   /** Whether tables are compressed with Snappy. Defaults to true. */
   readonly compression?: boolean;
-  /** Defaults to 1,000; LevelDB uses at most a fifth of the process's limit of open files. */
-  readonly maxOpenFiles?: number;
 }
 
 /** The defaults that differ from those of LevelDB. */

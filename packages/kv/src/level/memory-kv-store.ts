@@ -2,7 +2,7 @@ import { readdir, rm } from "node:fs/promises";
 import { join, resolve } from "node:path";
 import { setImmediate } from "node:timers/promises";
 import type { MemoryLevel } from "memory-level";
-import { CairnError } from "../errors/errors.ts";
+import { requireNone } from "../capture/live-capture.ts";
 import type {
   KvCapture,
   KvOperation,
@@ -101,16 +101,9 @@ class MemoryKvStore extends LevelReader implements KvStore {
   }
 
   async #capture(dir: string): Promise<KvCapture> {
-    const snapshot = this.snapshot();
-    try {
+    return await closing(this.snapshot(), async (snapshot) => {
       const created = (await makeFolder(dir)) !== undefined;
-      if ((await readdir(dir)).length > 0) {
-        throw new CairnError(
-          "CONFLICT",
-          `Nothing was captured into ${dir}, because it is not empty.`,
-          "Choose an empty directory, or one that does not exist.",
-        );
-      }
+      requireNone(await readdir(dir), dir);
       try {
         await closing(await levelProvider().open(dir), (files) => copyRows(snapshot, files));
         // These files are needed only by the process that has the database open.
@@ -122,9 +115,7 @@ class MemoryKvStore extends LevelReader implements KvStore {
         else for (const name of await readdir(dir)) await rm(join(dir, name), { force: true });
         throw error;
       }
-    } finally {
-      await snapshot.close();
-    }
+    });
   }
 
   #assertOpen(): void {
@@ -132,10 +123,14 @@ class MemoryKvStore extends LevelReader implements KvStore {
   }
 }
 
-async function copyRows(source: KvReader, target: Pick<KvStore, "batch">): Promise<void> {
+/** Returns the number of rows. */
+export async function copyRows(source: KvReader, target: Pick<KvStore, "batch">): Promise<number> {
+  let count = 0;
   for await (const rows of source.range({})) {
     await target.batch(rows.map(([key, value]) => ({ type: "put", key, value })));
+    count += rows.length;
   }
+  return count;
 }
 
 function copyOperation(operation: KvOperation): KvOperation {

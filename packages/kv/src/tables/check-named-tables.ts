@@ -79,14 +79,10 @@ export async function scrubTables(dir: string, { pause, signal }: KvScrub): Prom
   return compared;
 }
 
-/** The LevelDB database and the tables to compare. */
+/** The LevelDB database and the tables to compare. An urgent check neither pauses nor yields to other threads. */
 export interface CheckOrder {
   readonly dir: string;
   readonly numbers: readonly number[];
-}
-
-/** The tables to compare on a thread. An urgent check neither pauses nor yields to other threads. */
-export interface ThreadCheckOrder extends CheckOrder {
   readonly isUrgent: boolean;
 }
 
@@ -104,7 +100,7 @@ export function pauseMsAfter(busyMs: number): number {
 
 /** Calls `check` with the path of each table that still exists; a compaction may have removed some in the meantime. */
 export async function checkTables(
-  { dir, numbers }: CheckOrder,
+  { dir, numbers }: Omit<CheckOrder, "isUrgent">,
   check: (path: string) => Promise<void>,
 ): Promise<void> {
   for (const number of numbers) await withTable(dir, number, check);
@@ -116,12 +112,8 @@ export async function withTable(
   number: number,
   work: (path: string) => Promise<void>,
 ): Promise<boolean> {
-  const worked = work(join(dir, levelFileName(number, "ldb")));
-  return await unlessFailed(
-    worked.then(() => true),
-    "ENOENT",
-    false,
-  );
+  const worked = work(join(dir, levelFileName(number, "ldb"))).then(() => true);
+  return await unlessFailed(worked, "ENOENT", false);
 }
 
 /**
@@ -129,7 +121,7 @@ export async function withTable(
  * for the first damaged table. Returns early when `signal` is aborted.
  */
 export async function checkOnThread(
-  order: ThreadCheckOrder,
+  order: CheckOrder,
   signal: AbortSignal,
   onChecked: (bytes: number) => void = () => {},
 ): Promise<void> {

@@ -1,18 +1,13 @@
 import { parentPort, workerData } from "node:worker_threads";
-import { type CheckReport, checkTables, pauseMsAfter, type ThreadCheckOrder } from "./check-named-tables.ts";
+import { type CheckOrder, type CheckReport, checkTables, pauseMsAfter } from "./check-named-tables.ts";
 import { checkTableSync } from "./check-table.ts";
 import { sendError, lowerThreadPriority } from "../concurrency/worker-thread.ts";
 
 const NEVER_CHANGED = new Int32Array(new SharedArrayBuffer(4));
 
-/** Pauses by blocking this thread, which has nothing else to do. */
-function pause(busyMs: number): void {
-  Atomics.wait(NEVER_CHANGED, 0, 0, pauseMsAfter(busyMs));
-}
-
 if (parentPort !== null) {
   const port = parentPort;
-  const order: ThreadCheckOrder = workerData;
+  const order: CheckOrder = workerData;
   const report = (one: CheckReport): void => port.postMessage(one, []);
   if (!order.isUrgent) lowerThreadPriority();
   try {
@@ -20,7 +15,8 @@ if (parentPort !== null) {
       let checked = 0;
       await checkTableSync(path, async (busyMs, bytes) => {
         checked += bytes;
-        if (!order.isUrgent) pause(busyMs);
+        // This thread may be blocked, because it has nothing else to do.
+        if (!order.isUrgent) Atomics.wait(NEVER_CHANGED, 0, 0, pauseMsAfter(busyMs));
       });
       report({ checked });
     });

@@ -39,10 +39,8 @@ export function DocumentView({ bucket, namespace, name, asOf, revision }: Docume
       {() => {
         const all = history.value?.versions ?? [];
         const versions = all.filter((one) => isUpTo(one, asOf));
-        const selected = Math.max(
-          0,
-          versions.findIndex((one) => String(one.revision) === revision),
-        );
+        const found = versions.findIndex((one) => String(one.revision) === revision);
+        const selected = Math.max(0, found);
         const [shown, before] = [versions[selected], versions[selected + 1]];
         if (shown === undefined)
           return <p class="quiet">There is no such document{asOf === undefined ? "" : " as of then"}.</p>;

@@ -134,7 +134,7 @@ export async function* archiveHere(
       done += piece.bytes;
       onProgress(done);
       yield piece;
-      memory.giveBack(piece.memory);
+      memory.put(piece.memory);
     }
   }
   const pieces = archivePieces(plain(), order);

@@ -68,7 +68,7 @@ class WriteFailure extends Error {}
 
 async function read({ peer, ...order }: Paired<ReadOrder>): Promise<void> {
   const memory = new PieceMemory(PIECES);
-  peer.on("message", (returned: ArrayBuffer) => memory.giveBack(returned));
+  peer.on("message", (returned: ArrayBuffer) => memory.put(returned));
   for await (const piece of tarPieces(order, memory)) {
     peer.postMessage(piece satisfies ReadMessage, [piece.memory]);
   }

@@ -271,7 +271,7 @@ export function sinkHere(writer: FileWriter): FileSink {
     memory: () => memory.take(),
     async take(piece) {
       await writer.write(piece);
-      memory.giveBack(piece.memory);
+      memory.put(piece.memory);
     },
     end: () => writer.end(),
   };

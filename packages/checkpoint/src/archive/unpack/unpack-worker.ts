@@ -95,7 +95,7 @@ function sinkOnThread(peer: MessagePort): FileSink {
 
   peer.on("message", (message: WriteMessage) => {
     if (message.failed !== undefined) failure ??= { error: receiveError(message.failed) };
-    if ("memory" in message) memory.giveBack(message.memory);
+    if ("memory" in message) memory.put(message.memory);
     else ended.put(message.ended);
   });
 

@@ -24,12 +24,7 @@ const CHUNK_BYTES = 256 * 1024;
 
 const UNPACKING = new ThreadModule(import.meta.url, "unpack-worker");
 
-interface Target {
-  readonly dir: string;
-  readonly manifest: Manifest;
-  readonly identities: readonly Uint8Array[];
-  readonly background: boolean;
-}
+type Target = Pick<WriteOrder, "dir"> & Omit<UnpackOrder, "role" | "archive">;
 
 /**
  * Creates `dir`, writes the files of an archive into it, verified against the manifest, and flushes them. Throws

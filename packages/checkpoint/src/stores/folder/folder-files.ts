@@ -64,12 +64,8 @@ export async function isLink(path: string): Promise<boolean> {
 
 /** Removes a file, durably if `durable`. Does nothing if it no longer exists. */
 export async function removeFile(path: string, durable: boolean): Promise<void> {
-  const removed = await unlessFailed(
-    unlink(path).then(() => true),
-    "ENOENT",
-    false,
-  );
-  if (removed && durable) await syncFolder(dirname(path));
+  const removing = unlink(path).then(() => true);
+  if ((await unlessFailed(removing, "ENOENT", false)) && durable) await syncFolder(dirname(path));
 }
 
 /** Writes all of `chunk`, since a single write may write only a part of it. */
