@@ -207,7 +207,8 @@ export class SkewCluster {
         `version ${index.version} ${isMovedAside ? "moved" : "did not move"} aside the index of version ${earlier}`,
       );
     if (phase !== "ready") return;
-    if (earlier < index.version && join.restoredFrom === null) this.figures.count("indexes upgraded");
+    if (earlier < index.version && join.restoredFrom === null)
+      this.figures.count("earlier indexes continued");
     if (from !== undefined)
       this.figures.count(`restored a checkpoint of version ${from.indexVersion} by version ${index.version}`);
     const own = before.filter(({ indexVersion }) => indexVersion === index.version);

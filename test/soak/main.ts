@@ -27,7 +27,6 @@ const SOAKS: Readonly<Record<string, { file: string; rounds: number } | { file: 
     "nats-restarts": { file: "test/log-faults/nats-restarts.test.ts", rounds: 50 },
     "nats-cluster": { file: "test/log-faults/nats-cluster.test.ts", rounds: 20 },
     "index-kills": { file: "packages/engine/test/faults/killed-while-applying.test.ts", rounds: 1_000 },
-    "upgrade-kills": { file: "test/killed-while-upgrading.test.ts", rounds: 200 },
     "five-nodes": { file: "test/checkpoint-faults/five-nodes.test.ts", minutes: 10 },
     "checkpoint-kills": { file: "test/checkpoint-faults/killed-while-saving.test.ts", rounds: 5 },
     "s3-faults": { file: "packages/checkpoint-s3/test/s3-faults.test.ts", rounds: 300 },

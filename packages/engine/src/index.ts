@@ -33,7 +33,6 @@ export { IndexStore } from "./index/index-store.ts";
 export { checkRows } from "./index/inspect/check-rows.ts";
 export { diffIndexes } from "./index/inspect/diff-indexes.ts";
 export { indexReader } from "./index/rows/index-rows.ts";
-export { upgradeIndex } from "./index/upgrade/upgrade-index.ts";
 export { countBuckets, findState, listDocuments, measureRows } from "./index/inspect/list-rows.ts";
 export { fileReader, openIndex } from "./index/local-index.ts";
 export { digestIndex } from "./index/read/digest.ts";
@@ -64,7 +63,6 @@ export {
 } from "./replay/past-plan.ts";
 export { rebuildCheckpoint } from "./replay/rebuild-checkpoint.ts";
 export { rebuildIndex } from "./replay/rebuild-index.ts";
-export { upgradeCheckpoint } from "./replay/upgrade-checkpoint.ts";
 export { lastBackedUp, lastStored, latestOf, logsIn } from "./replay/logs-in-store.ts";
 export { saveSeam } from "./replay/seam.ts";
 export { EVENT_FIELDS, eventProblem } from "./transactions/event-record.ts";

@@ -27,7 +27,7 @@ export async function ofVersion2(dir: string): Promise<void> {
           }),
         );
     });
-    const value = encodeState({ ...state, version: 2 });
+    const value = encodeState({ ...state, version: 2, inPlace: undefined });
     await kv.batch([{ type: "put", key: STATE_ROW_KEY, value }]);
     await kv.compact();
   });

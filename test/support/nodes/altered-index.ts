@@ -4,7 +4,7 @@ import { levelProvider } from "@cairn/kv";
 import { capturedState } from "@cairn/engine/src/checkpoints/index-source";
 import { encodeState } from "@cairn/engine/src/index/rows/index-state";
 import type { IndexState } from "@cairn/engine/src/index/rows/index-state";
-import { readStoredState } from "@cairn/engine/src/index/rows/index-state";
+import { readState } from "@cairn/engine/src/index/rows/index-state";
 import { STATE_ROW_KEY } from "@cairn/engine/src/index/rows/row-keys";
 import type { TrimScene } from "./trim-scene.ts";
 
@@ -19,7 +19,7 @@ export async function saveAltered(
   without: readonly Uint8Array[] = [],
 ): Promise<string> {
   const kv = await levelProvider().open(path.join(scene.folder, `${id}-index`, "live"));
-  const state = await readStoredState(kv);
+  const state = await readState(kv);
   if (state === undefined) throw new Error("there is no index");
   const altered = { ...state, ...change };
   await kv.batch([{ type: "put", key: STATE_ROW_KEY, value: encodeState(altered) }]);

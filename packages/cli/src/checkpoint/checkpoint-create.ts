@@ -1,12 +1,6 @@
 import type { CheckpointSummary } from "@cairn/client";
 import { CairnError, isCairnError, wait } from "@cairn/kv";
-import {
-  type CheckpointResult,
-  logWithBackup,
-  rebuildCheckpoint,
-  restoreStores,
-  type System,
-} from "@cairn/engine";
+import { type CheckpointResult, logWithBackup, rebuildCheckpoint, restoreStores } from "@cairn/engine";
 import { formatBytes, formatCount, formatNumberOf, formatRelative, formatTime } from "@cairn/text";
 import { command, type CommandRun } from "../options/command.ts";
 import { NODE_OPTIONS, openNode } from "../options/node-address.ts";
@@ -89,8 +83,14 @@ async function rebuildConfigured(
     "nothing was saved",
     "Run the same command again to continue: the index built so far remains in the node's dir under rebuild/.",
   );
-  const { log: opened, ...found } = await openLog(run);
-  const system = requireCheckpointer(found.system);
+  const { log: opened, system } = await openLog(run);
+  const { checkpointer } = system;
+  if (checkpointer === undefined) {
+    throw new UsageError(
+      "The configuration has no checkpointer, so there is no store in which to save a checkpoint.",
+      "Configure a checkpointer as docs/configuration.md describes.",
+    );
+  }
   const log = logWithBackup(opened, restoreStores(system));
   const identity = await requireIdentity(log, system);
   const { stderr } = run.terminal;
@@ -98,7 +98,7 @@ async function rebuildConfigured(
   return await rebuildCheckpoint({
     log,
     identity,
-    system,
+    system: { ...system, checkpointer },
     node: run.node,
     signal,
     onProgress: (done, total) => update(done, total, `transactions of ${log.name}`),
@@ -106,22 +106,6 @@ async function rebuildConfigured(
       if (!reachable) stderr.write(`${error?.message ?? "The log cannot be reached."} Retrying.\n`);
     },
     onBuilt: stop,
-    onWaiting: waitingNotice(run),
+    onWaiting: (because) => stderr.write(`${printable(because)} Waiting until it ends.\n`),
   }).finally(stop);
-}
-
-/** Throws a `UsageError` unless the configuration has a store in which to save a checkpoint. */
-export function requireCheckpointer(
-  system: System,
-): System & { readonly checkpointer: NonNullable<System["checkpointer"]> } {
-  const { checkpointer } = system;
-  if (checkpointer !== undefined) return { ...system, checkpointer };
-  throw new UsageError(
-    "The configuration has no checkpointer, so there is no store in which to save a checkpoint.",
-    "Configure a checkpointer as docs/configuration.md describes.",
-  );
-}
-
-export function waitingNotice({ terminal }: CommandRun): (because: string) => void {
-  return (because) => void terminal.stderr.write(`${printable(because)} Waiting until it ends.\n`);
 }

@@ -5,17 +5,15 @@ import { addCheckpointList } from "./checkpoint-list.ts";
 import { addCheckpointPrune } from "./checkpoint-prune.ts";
 import { addCheckpointRestore } from "./checkpoint-restore.ts";
 import { addCheckpointShow } from "./checkpoint-show.ts";
-import { addCheckpointUpgrade } from "./checkpoint-upgrade.ts";
 import { addCheckpointVerify } from "./checkpoint-verify.ts";
 
 export const addCheckpoint = commandGroup(
   "checkpoint",
-  "List, show, create, upgrade, verify, restore, prune and compare checkpoints",
+  "List, show, create, verify, restore, prune and compare checkpoints",
   [
     addCheckpointList,
     addCheckpointShow,
     addCheckpointCreate,
-    addCheckpointUpgrade,
     addCheckpointVerify,
     addCheckpointRestore,
     addCheckpointPrune,

@@ -7,9 +7,8 @@ import {
   type KvStore,
   levelProvider,
   liveTableBounds,
-  unlessFailed,
 } from "@cairn/kv";
-import { findState, indexReader, rowName, upgradeIndex } from "@cairn/engine";
+import { findState, indexReader, rowName } from "@cairn/engine";
 import { formatCount } from "@cairn/text";
 import { copyDb, type DbCopy, type DbRun } from "./db-copy.ts";
 
@@ -28,30 +27,22 @@ export async function openDb(run: DbRun, place: string | undefined): Promise<Ope
 }
 
 /**
- * Like {@link openDb}, but the reader joins versions with their documents, and an index of an older version is upgraded.
- * Throws `INDEX_VERSION` for a later version, and `INDEX_CORRUPT` if this is not an index.
+ * Like {@link openDb}, but the reader joins versions with their documents. Throws `INDEX_VERSION` for a later version, and
+ * `INDEX_CORRUPT` if this is not an index.
  */
 export async function openIndexOf(
   run: DbRun,
   place: string | undefined,
 ): Promise<OpenedDb & { readonly state: NonNullable<Awaited<ReturnType<typeof findState>>> }> {
-  const copy = await copyDb(run, place);
-  await requireWholeTables(run, copy);
-  await upgradeCopy(copy);
-  const { kv, reader } = await openCopy(run, copy);
-  const state = await findState(reader);
-  if (state !== undefined) return { copy, kv, reader: indexReader(reader), state };
-  const { source } = copy;
+  const db = await openDb(run, place);
+  const state = await findState(db.reader);
+  if (state !== undefined) return { ...db, reader: indexReader(db.reader), state };
+  const { source } = db.copy;
   throw new CairnError(
     "INDEX_CORRUPT",
     `${source} is a LevelDB database, but not a Cairn index with any content.`,
     "Use cairn db check, stats, compact or keys --raw, which work with any LevelDB database.",
   );
-}
-
-/** Upgrades an index of an older version. What cannot be upgraded is as it was, and its reader finds the reason. */
-export async function upgradeCopy({ dir }: DbCopy): Promise<void> {
-  await unlessFailed(upgradeIndex(levelProvider(), dir), ["INDEX_CORRUPT", "INDEX_VERSION"], undefined);
 }
 
 /** Opens the copy, whose tables must have been checked before. */

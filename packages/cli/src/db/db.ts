@@ -29,7 +29,7 @@ import { versionTable } from "../terminal/version-table.ts";
 import { DB_OPTIONS, DB_NOTE, copyDb, type DbCopy, type DbRun } from "./db-copy.ts";
 import { addDbKeys, addDbStats } from "./db-stats.ts";
 import { placeFirst } from "./db-place.ts";
-import { openIndexOf, openDb, type DbProblem, openCopy, tableDamage, upgradeCopy } from "./db-reader.ts";
+import { openIndexOf, openDb, type DbProblem, openCopy, tableDamage } from "./db-reader.ts";
 
 /** The content of an intact database. `txId` is null if the database is not a Cairn index. */
 interface Content {
@@ -91,7 +91,6 @@ type OnProblem = (problem: DbProblem) => Promise<void>;
 async function checkContent(run: DbRun, copy: DbCopy, onProblem: OnProblem): Promise<Content | undefined> {
   try {
     if (copy.manifest !== undefined) await verifyRestored(levelProvider(), copy.dir, copy.manifest);
-    await upgradeCopy(copy);
     const { reader } = await openCopy(run, copy);
     const state = await findState(reader);
     if (state === undefined) {

@@ -4,8 +4,6 @@ import { CairnError, closing, isCairnError, type KvProvider } from "@cairn/kv";
 import { type LogHistory, wayToLog } from "../backup/log-with-backup.ts";
 import { fileReader, openIndex } from "../index/local-index.ts";
 import { INDEX_VERSION, isReadableVersion } from "../index/rows/index-state.ts";
-import { upgradeIndex } from "../index/upgrade/upgrade-index.ts";
-import type { Upgrading } from "../index/upgrade/upgrade-step.ts";
 import { checkCheckpoint } from "../log/anchor.ts";
 import type { LogIdentity } from "../log/log-identity.ts";
 import { capturedState } from "./index-source.ts";
@@ -57,21 +55,14 @@ function otherHistory({ log, txId }: Omit<Manifest, "files">): CairnError {
   );
 }
 
-/**
- * Upgrades a restored index if it is of an older version. Throws `CHECKPOINT_CORRUPT` if it does not match its manifest.
- */
-export async function verifyRestored(
-  provider: KvProvider,
-  dir: string,
-  manifest: Manifest,
-  upgrading?: Upgrading,
-): Promise<void> {
-  await upgradeIndex(fileReader(provider), dir, upgrading);
+/** Throws `CHECKPOINT_CORRUPT` if a restored index does not match its manifest. */
+export async function verifyRestored(provider: KvProvider, dir: string, manifest: Manifest): Promise<void> {
   const { kv, state } = await openIndex(fileReader(provider), dir);
   const listed = manifest.chains.map(({ txId }) => txId);
   const found = await closing(kv, async () =>
     state === undefined ? undefined : await capturedState(kv, state, provider.format, listed),
   );
+  // An index of an earlier version is read as one of this version.
   const claimed: CapturedState = { ...manifest, format: { index: INDEX_VERSION, kv: manifest.format.kv } };
   const differing = CAPTURED.filter((name) => !isDeepStrictEqual(found?.[name], claimed[name]));
   if (differing.length === 0) return;

@@ -23,8 +23,7 @@ interface IndexSourceOptions {
   readonly node: string;
   readonly provider: KvProvider;
   readonly index: IndexStore;
-  /** Undefined if every checkpoint of the log counts. */
-  readonly log: TxLog | undefined;
+  readonly log: TxLog;
   readonly purge: () => Promise<void>;
   readonly onError?: (error: unknown) => void;
 }
@@ -38,7 +37,7 @@ export function indexSource(
     version: VERSION,
     format: { index: INDEX_VERSION, kv: provider.format },
     reads: (format) => isReadableVersion(format.index) && format.kv === provider.format,
-    agrees: async (manifest) => log === undefined || (await mayContain(log, manifest)),
+    agrees: async (manifest) => await mayContain(log, manifest),
     position: () => {
       const { state } = index;
       const empty = state.txId <= FIRST_TX_ID;

@@ -35,7 +35,6 @@ export function dbDirLayout(dbDir: string) {
     /** An index is rebuilt here for comparison. It is not below `staging`, because every join sweeps that folder. */
     rebuild: at("rebuild"),
     /** A copy of an index of an older version is upgraded here. */
-    next: at("next"),
     quarantine: at("quarantine"),
     /** A LevelDB database that is held open by the process that uses the db-dir. */
     lock: at("lock"),
@@ -107,17 +106,8 @@ export class IndexDirectory {
     return await explained(live, async () => (await namesIn(live)).length > 0);
   }
 
-  /** Ends an upgrade during which the process ended: without the old index, which was moved aside last, it is complete. */
-  async endUpgrade(): Promise<void> {
-    const { next } = this.layout;
-    if (await this.hasLive()) return await this.sweep("next");
-    await explained(next, async () => {
-      if ((await namesIn(next)).length > 0) await this.place(next);
-    });
-  }
-
-  /** Removes what a killed process left behind: partial restores, a rebuild or an upgrade. */
-  async sweep(folder: "staging" | "rebuild" | "next"): Promise<void> {
+  /** Removes what a killed process left behind: partial restores, or a rebuild. */
+  async sweep(folder: "staging" | "rebuild"): Promise<void> {
     const place = this.layout[folder];
     await explained(place, async () => await removeFolder(place));
   }
@@ -184,7 +174,7 @@ export class IndexDirectory {
     return { path: target, at, code, message };
   }
 
-  /** Makes a complete index from `staging`, `rebuild` or `next` the local index. The previous one must have been moved aside. */
+  /** Makes a complete index from `staging` or `rebuild` the local index. The previous one must have been moved aside. */
   async place(dir: string): Promise<void> {
     const { live } = this.layout;
     await explained(live, async () => {
@@ -226,11 +216,11 @@ async function explained<T>(folder: string, work: () => Promise<T>): Promise<T> 
  */
 async function requireOneFileSystem(
   dbDir: string,
-  { live, staging, rebuild, next, quarantine }: DbDirLayout,
+  { live, staging, rebuild, quarantine }: DbDirLayout,
 ): Promise<void> {
   const { dev } = await stat(dbDir);
   const present = new Set((await namesIn(dbDir)).map((name) => path.join(dbDir, name)));
-  for (const folder of [live, staging, rebuild, next, quarantine]) {
+  for (const folder of [live, staging, rebuild, quarantine]) {
     if (!present.has(folder)) continue;
     const found = await lstat(folder);
     const isLink = found.isSymbolicLink();

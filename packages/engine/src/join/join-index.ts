@@ -21,7 +21,6 @@ import { movedContents, reassessQuarantine } from "./held-transactions.ts";
 import { type RestoreContext, restoreNewest } from "./restore-index.ts";
 import { historyOfIndex, shownLost } from "./shown-lost.ts";
 import type { StoreWait } from "./store-wait.ts";
-import { upgradeLocal } from "./upgrade-local.ts";
 import { beginLog, emptyLog, requireNoLostLog, warnOfWrongLog } from "./wrong-log.ts";
 
 export interface JoinContext extends RestoreContext {
@@ -55,7 +54,6 @@ export interface JoinedIndex {
  */
 export async function joinIndex(context: JoinContext): Promise<JoinedIndex> {
   await context.directory.sweep("staging");
-  await context.directory.endUpgrade();
   context.report.orphans = await context.directory.countOrphans();
   const local = await openLocal(context);
   try {
@@ -100,13 +98,11 @@ async function openLocal(context: JoinContext): Promise<OpenedIndex | undefined>
       ? await tryOpenIndex(system.kvProvider, directory.layout.live, { check: true }).catch(explainUse)
       : { unusable };
   if ("unusable" in opened) {
-    const reason = unusable ?? (await upgradeLocal(context, opened.unusable));
-    if (reason === undefined) return await openLocal(context);
     // There was a log while the node ran, and the index counts as evidence of it in quarantine, too.
     const { live } = directory.layout;
-    if (suspect === undefined && (await mayHaveHeldRows(live))) await requireLog(context, reason);
+    if (suspect === undefined && (await mayHaveHeldRows(live))) await requireLog(context, opened.unusable);
     // What the log holds of it is known once the node has joined.
-    await moveAside(context, reason, { holdsLost: await mayHoldRows(live) });
+    await moveAside(context, opened.unusable, { holdsLost: await mayHoldRows(live) });
     if (suspect === undefined || replacement === undefined) return undefined;
     await directory.place(replacement);
     return await openLocal({ ...context, suspect: undefined });

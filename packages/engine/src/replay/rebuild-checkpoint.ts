@@ -92,9 +92,9 @@ async function buildAndSave(
   });
 }
 
-export interface IndexSaving extends Pick<CheckpointRebuild, "signal" | "onWaiting"> {
+interface IndexSaving extends Pick<CheckpointRebuild, "signal" | "onWaiting"> {
   readonly source: Pick<Parameters<typeof indexSource>[0], "node" | "provider" | "log"> &
-    Pick<CheckpointSource, "agrees" | "reads">;
+    Pick<CheckpointSource, "agrees">;
   readonly options: TakeOptions["options"];
 }
 

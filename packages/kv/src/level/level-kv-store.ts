@@ -80,12 +80,6 @@ export function levelProvider(options: LevelOptions = {}): KvProvider {
   };
 }
 
-/** LevelDB treats an open end as an empty range. If there are dead rows above this key, later compactions remove them. */
-const ALL_ROWS: { readonly gte: Uint8Array; readonly lt: Uint8Array } = {
-  gte: new Uint8Array(0),
-  lt: new Uint8Array(256).fill(0xff),
-};
-
 class LevelKvStore extends LevelReader implements KvStore {
   readonly #level: Database;
   readonly #dir: string;
@@ -197,9 +191,12 @@ class LevelKvStore extends LevelReader implements KvStore {
     return await captureLevelDb(this.#dir, dir, options);
   }
 
-  async compact({ gte, lt } = ALL_ROWS): Promise<void> {
+  async compact(): Promise<void> {
     this.#assertUsable();
-    await this.#track(this.#level.compactRange(gte, lt));
+    // LevelDB treats an open end as an empty range. If there are dead rows above this key, later compactions remove
+    // them.
+    const end = new Uint8Array(256).fill(0xff);
+    await this.#track(this.#level.compactRange(new Uint8Array(0), end));
   }
 
   purge(ranges: readonly KvPurgeRange[]): KvPurge {

@@ -109,8 +109,8 @@ export interface KvStore extends KvReader {
   snapshot(): KvSnapshot;
   /** Captures the store into `dir`. `unchecked` defaults to false. */
   capture(dir: string, options?: { unchecked?: boolean }): Promise<KvCapture>;
-  /** Rewrites the files with rows of a range, or all, without dead rows. The live rows do not change. */
-  compact(range?: { readonly gte: Uint8Array; readonly lt: Uint8Array }): Promise<void>;
+  /** Rewrites all files, without dead rows. The live rows do not change. */
+  compact(): Promise<void>;
   /**
    * Prepares to overwrite the data of rows in `ranges` that were removed or replaced before this call but are still in
    * the store's files. Live rows do not change. Only stores that can determine when that data is gone implement it.

@@ -94,9 +94,12 @@ export class KeyStates {
   versions: WrittenVersion[] | undefined;
   /** Returns whether the present documents of a bucket are needed, and not only their revisions and lengths. */
   readonly #needsDocuments: (bucket: string) => boolean;
+  /** The last transaction whose versions may contain documents that would now have rows of their own. */
+  readonly #inPlace: TxId;
 
   constructor(before: IndexState, reader: KvReader) {
-    const { documents, largest } = before;
+    const { documents, largest, inPlace = 0 } = before;
+    this.#inPlace = inPlace;
     this.#needsDocuments = needsDocuments(before);
     this.reader = reader;
     this.documents = documents;
@@ -271,8 +274,7 @@ export class KeyStates {
   #writeKey(key: KeyState): void {
     const { before, document, rowKey } = key;
     if (document !== undefined) {
-      const change = { type: "put", key: rowKey, value: document } as const;
-      this.#rows.push(document === before ? { ...change, isStored: true } : change);
+      this.#pushVersion(rowKey, document, document === before);
     } else if (before !== undefined) this.#rows.push({ type: "del", key: rowKey });
     if (before !== undefined && before !== document && !key.isKept) this.#removeContent(key, before);
     if (key.tombstone !== undefined) {
@@ -294,9 +296,14 @@ export class KeyStates {
     const value = document ?? tombstone;
     if (value === undefined) return;
     bucket.superseded += 1;
-    const change = { type: "put", key: versionRowKey(rowKey, versionValueRevision(value)), value } as const;
     key.isKept ||= value === key.before;
-    this.#rows.push(value === key.before ? { ...change, isStored: true } : change);
+    this.#pushVersion(versionRowKey(rowKey, versionValueRevision(value)), value, value === key.before);
+  }
+
+  #pushVersion(key: Buffer, value: VersionValue | VersionHead, wasRead: boolean): void {
+    const change = { type: "put", key, value } as const;
+    const isStored = wasRead && versionValueRevision(value) > this.#inPlace;
+    this.#rows.push(isStored ? { ...change, isStored } : change);
   }
 }
 

@@ -194,7 +194,7 @@ class IndexRows extends VersionReader implements KvStore {
   }
 
   capture: KvStore["capture"] = async (dir, options) => await this.raw.capture(dir, options);
-  compact: KvStore["compact"] = async (range) => await this.raw.compact(range);
+  compact: KvStore["compact"] = async () => await this.raw.compact();
   stats: KvStore["stats"] = async () => await this.raw.stats();
   close: KvStore["close"] = async () => await this.raw.close();
 }

@@ -8,14 +8,14 @@ import { MARK_BYTES, NO_MARK } from "./chain-rows.ts";
 import type { LogIdentity } from "../../log/log-identity.ts";
 
 /**
- * The version of the index's layout. Raise it whenever the same log would result in different rows, and add a step from
- * the previous one (index/upgrade). docs/internals/index-format.md describes the rows.
+ * The version of the index's layout. Raise it whenever the same log would result in different rows, and let
+ * {@link readState} read the previous one. docs/internals/index-format.md describes the rows.
  */
 export const INDEX_VERSION = 3;
-/** The oldest version from which steps lead to this one: that of the first release. */
+/** The oldest version that this one reads: that of the first release. */
 const OLDEST_VERSION = 2;
 
-/** Returns whether a node can continue from an index of this version, after an upgrade if it is an older one. */
+/** Returns whether a node can continue from an index of this version. */
 export function isReadableVersion(version: number): boolean {
   return version >= OLDEST_VERSION && version <= INDEX_VERSION;
 }
@@ -59,6 +59,8 @@ const StateSchema = z.object({
   unshown: Id.optional(),
   retiring: z.array(z.object({ queue: z.string(), shard: Id })).optional(),
   evicting: z.literal(true).optional(),
+  /** Versions up to this transaction contain their documents, however large: they were written by version 2. */
+  inPlace: Id.optional(),
 });
 
 /**
@@ -125,15 +127,11 @@ function checksumMember(json: Uint8Array): Buffer {
   return Buffer.from(`${CHECKSUM_NAME}${digits}"}`);
 }
 
-/** Undefined for an empty store. Throws `INDEX_VERSION` (another version's) or `INDEX_CORRUPT` (no intact state). */
+/**
+ * Undefined for an empty store. Throws `INDEX_VERSION` (a later version's) or `INDEX_CORRUPT` (no intact state). The index
+ * of an earlier version is read as one of this version, and its next batch makes it one.
+ */
 export async function readState(reader: KvReader): Promise<IndexState | undefined> {
-  const state = await readStoredState(reader);
-  if (state === undefined || state.version === INDEX_VERSION) return state;
-  throw otherVersion(state.version, "Start the node: it upgrades its index.");
-}
-
-/** Like {@link readState}, but also returns the state of an index that can be upgraded. */
-export async function readStoredState(reader: KvReader): Promise<IndexState | undefined> {
   const value = await reader.get(STATE_ROW_KEY);
   if (value === undefined) {
     if ((await firstRow(reader, {})) === undefined) return undefined;
@@ -143,19 +141,16 @@ export async function readStoredState(reader: KvReader): Promise<IndexState | un
   if (!isIntact(bytes)) throw unusableIndex("its state row does not match its checksum");
   const text = bytes.toString("utf8");
   const { version } = parse(VersionSchema, text);
-  if (isReadableVersion(version)) return parse(StateSchema, text);
-  throw otherVersion(
-    version,
-    "Start the node: it builds a new index from a checkpoint of the right version or from the log.",
-  );
-}
-
-function otherVersion(version: number, hint: string): CairnError {
-  return new CairnError(
-    "INDEX_VERSION",
-    `The index has version ${version}, but this version of Cairn reads version ${INDEX_VERSION}.`,
-    hint,
-  );
+  if (!isReadableVersion(version)) {
+    throw new CairnError(
+      "INDEX_VERSION",
+      `The index has version ${version}, but this version of Cairn reads versions ${OLDEST_VERSION} to ${INDEX_VERSION}.`,
+      "Start the node: it builds a new index from a checkpoint of the right version or from the log.",
+    );
+  }
+  const state = parse(StateSchema, text);
+  const inPlace = version === 2 ? state.txId : state.inPlace;
+  return { ...state, version: INDEX_VERSION, inPlace };
 }
 
 function isIntact(bytes: Buffer): boolean {

@@ -12,6 +12,7 @@ import { allRows } from "../../../src/index/rows/row-cursor.ts";
 import { ROW, rowsOfKind } from "../../../src/index/rows/row-keys.ts";
 import { readPurgeMarks } from "../../../src/index/rows/purge-row.ts";
 import type { LogMessage } from "../../../src/log/tx-log.ts";
+import { ofVersion2 } from "../../../testing/index-version.ts";
 import { encodeBirthRecord, encodeTransaction } from "../../../src/transactions/transaction-codec.ts";
 
 const LOG = "5eeded00-0000-4000-8000-000000000000";
@@ -77,6 +78,24 @@ async function found(
   );
   return hits.filter(Boolean).length;
 }
+
+it("an index purges evicted documents that version 2 wrote, wherever they are now", async () => {
+  const tokens = Array.from({ length: 3 }, token);
+  const body = token() + token() + token();
+  const [first = "", second = "", third = ""] = tokens;
+  for (const one of [first, second]) await apply([["put", "vault", "default/s", { one, body }]]);
+  await fill(1_000);
+  await index.close();
+  await ofVersion2(folder);
+  await opened();
+  // This moves the document that was the newest one.
+  await apply([["put", "vault", "default/s", { one: third, body }]]);
+  await kv.compact();
+  expect(await found(tokens)).toBe(3);
+  await apply([["evict", "vault", "default/s"]]);
+  expect(await index.purgeEvictions(ENOUGH)).toEqual({ txId: position, held: undefined });
+  expect(await found(tokens)).toBe(0);
+});
 
 it(
   "an index purges evicted documents with their history and all values of their fields, even of fields that are no longer indexed",
