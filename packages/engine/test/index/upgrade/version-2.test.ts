@@ -91,7 +91,8 @@ async function contentOf(dir: string): Promise<unknown> {
 async function countInPlace(dir: string): Promise<number> {
   return await closing(await provider.open(dir), async (kv) => {
     const rows = await allRows(kv, {});
-    return rows.filter(([key, value]) => key[0] === ROW.version && value.length > LARGE.length).length;
+    const kinds = new Set<number | undefined>([ROW.document, ROW.version]);
+    return rows.filter(([key, value]) => kinds.has(key[0]) && value.length > LARGE.length).length;
   });
 }
 
