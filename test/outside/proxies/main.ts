@@ -1,4 +1,5 @@
 // Restarts three nodes one after the other behind each proxy of docs/proxies.md: node test/dist/outside/proxies/main.js [--rounds N]
+// With --from PATH, a built checkout of an earlier version, the nodes begin as that version, and are upgraded.
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -6,36 +7,44 @@ import { setTimeout as delay } from "node:timers/promises";
 import { parseArgs } from "node:util";
 import { freePort, startNatsServer } from "@cairn/log-nats/testing";
 import { NodeProcess } from "@cairn/test-support/cairn-process";
+import { type Build, givenBuild, NEW } from "../../skew/builds.ts";
 import { Load } from "./load.ts";
 import { PROXIES, startProxy } from "./proxies.ts";
 
 /** The value that docs/proxies.md recommends. */
 const DRAIN = "PT5S";
 
-const { values } = parseArgs({ options: { rounds: { type: "string" }, seed: { type: "string" } } });
+const { values } = parseArgs({
+  options: { rounds: { type: "string" }, seed: { type: "string" }, from: { type: "string" } },
+});
 const rounds = Number(values.rounds ?? 1);
+const earlier = values.from === undefined ? NEW : givenBuild(values.from);
 
 for (const name of PROXIES) {
   const folder = await mkdtemp(join(tmpdir(), "cairn-proxies-"));
   const nats = await startNatsServer({ storeDir: join(folder, "nats") });
   const ports = await Promise.all([1, 2, 3].map(() => freePort()));
-  const start = (at: number): NodeProcess =>
+  const start = (at: number, { program }: Build): NodeProcess =>
     NodeProcess.start({
+      program,
       id: `node-${at}`,
       dir: join(folder, `node-${at}`),
       args: ["--json", "-j", JSON.stringify({ "cairn/http-server": { drain: DRAIN } })],
       env: { NATS_URL: nats.url, CAIRN_HTTP_PORT: String(ports[at] ?? 0) },
     });
-  const nodes = [0, 1, 2].map(start);
+  const nodes = [0, 1, 2].map((at) => start(at, earlier));
   await Promise.all(nodes.map((node) => node.ready()));
   const proxy = await startProxy(name, join(folder, name), ports);
   const load = new Load(proxy.url);
+  let awayMs = 0;
   for (let round = 0; round < rounds; round += 1) {
     for (let at = 0; at < nodes.length; at += 1) {
       await delay(2_000);
       await nodes[at]?.stop();
-      nodes[at] = start(at);
+      const stopped = performance.now();
+      nodes[at] = start(at, NEW);
       await nodes[at]?.ready();
+      awayMs = Math.max(awayMs, performance.now() - stopped);
     }
   }
   await delay(2_000);
@@ -43,7 +52,7 @@ for (const name of PROXIES) {
   const answers = [...load.answers].map(([answer, count]) => `${count} ${answer}`).join(", ");
   const seconds = load.seconds.toFixed(0);
   process.stdout.write(
-    `proxies: ${name}, ${3 * rounds} restarts, ${load.rate.toFixed(0)} requests/s for ${seconds} s: ${answers}\n`,
+    `proxies: ${name}, ${3 * rounds} restarts (at most ${awayMs.toFixed(0)} ms until ready), ${load.rate.toFixed(0)} requests/s for ${seconds} s: ${answers}\n`,
   );
   const isRight = [...load.answers.keys()].every((answer) => /^(GET|PUT|DELETE|POST) 2\d\d$/.test(answer));
   if (!isRight || load.lost > 0) process.exitCode = 1;

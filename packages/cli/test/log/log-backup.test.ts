@@ -338,7 +338,7 @@ describe("cairn log backup", () => {
     await ofOtherVersion(scene, older);
     const dry = await configured("prune", "--through", "11", "--dry-run");
     expect(dry.stdout).toMatch(
-      /^would remove .* 20 .*\nwithout them, an index as of a transaction up to 20 can be restored only where a checkpoint ends, /,
+      /^would remove .* 20 .*\nwithout them, an index as of a transaction up to 20 can be restored only where a checkpoint ends$/m,
     );
     expect((await configured("prune", "--through", "11")).code).toBe(0);
     // As the warning explains, earlier points can no longer be restored, except where a checkpoint ends.
