@@ -60,9 +60,6 @@ export interface StreamEdit {
   readonly subjects?: string[];
 }
 
-/** A server on a busy machine with a slow disk can need more than the five seconds that requests have by default. */
-const PATIENT = { timeout: 60_000 };
-
 /**
  * Changes a log's stream as operators, other programs and accidents do, and reads the stream without using any part of
  * a node. Does not reconnect: each run of the server needs a new operator.
@@ -82,7 +79,7 @@ export class NatsOperator {
   static async at<T>(url: string, act: (operator: NatsOperator) => Promise<T>, stream = "cairn"): Promise<T> {
     const client = await connect({ servers: url, reconnect: false });
     try {
-      return await act(new NatsOperator(client, await client.jetstreamManager(PATIENT), stream));
+      return await act(new NatsOperator(client, await client.jetstreamManager(), stream));
     } finally {
       await client.close();
     }
@@ -105,13 +102,13 @@ export class NatsOperator {
   async makeForeignStream(texts: readonly string[]): Promise<void> {
     const subject = `${this.stream}.tx`;
     await this.#manager.streams.add({ name: this.stream, subjects: [subject] });
-    for (const text of texts) await this.#client.jetstream(PATIENT).publish(subject, text);
+    for (const text of texts) await this.#client.jetstream().publish(subject, text);
   }
 
   /** Publishes a message without using any part of a node. Returns the message's position. */
   async publish(payload: Uint8Array, messageId?: string, subject = `${this.stream}.tx`): Promise<number> {
     const options = messageId === undefined ? {} : { msgID: messageId };
-    return (await this.#client.jetstream(PATIENT).publish(subject, payload, options)).seq;
+    return (await this.#client.jetstream().publish(subject, payload, options)).seq;
   }
 
   /** Removes all messages before `position`. */
