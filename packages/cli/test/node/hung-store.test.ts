@@ -153,7 +153,8 @@ async function expectToStop(node: HangingNode): Promise<void> {
   const begun = performance.now();
   const exited = once(node.process, "exit");
   node.process.kill("SIGTERM");
-  expect(await exited).toEqual(endWith(0));
+  // The thread may have read all that there was, and wait for more where nothing hangs.
+  expect([endWith(0), [0, null]]).toContainEqual(await exited);
   expect(performance.now() - begun).toBeLessThan(12_000);
   expect(node.output).not.toContain("did not stop within");
 }
