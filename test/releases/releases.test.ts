@@ -60,6 +60,9 @@ describe.each([...RELEASED, THIS_BUILD])("what %s left", (release) => {
     const expected = expectedOf(release);
     expect((await node.status()).join.replayed).toBe(replayed ?? expected.txId);
     expect(await answersOf(node)).toEqual(expected);
+    // Its id is known, so it is not applied again.
+    const { txId } = await node.submit({ ops: [["put", "once", "a", 1]], id: "an id" });
+    expect(txId).toBeLessThan(expected.txId);
   });
 
   it("means the same in a log on NATS", { tags: ["nats"] }, async () => {
