@@ -5,7 +5,7 @@ import { stripVTControlCharacters } from "node:util";
 
 /** The README promises six minutes; machines differ by a factor of two. */
 const [PROMISED_MINUTES, MAX_MINUTES] = [6, 15];
-/** Of what a broken run said, repeated at the end, where those look who are not shown a whole log. */
+/** The maximum number of failures of a run that are repeated at the end, for readers who see only the end of the log. */
 const MAX_LINES = 40;
 
 const [seconds, ...runs] = process.argv.slice(2);
@@ -19,7 +19,9 @@ for (let at = 0; at < runs.length; at += 2) {
   // A run that broke before or outside a test (build, lint, an unhandled error) is one failure, too.
   const isBroken = runs[at + 1] !== "0" || failed > 0 || passed === 0;
   if (isBroken)
-    failures.push(...lines.filter((text) => /^\s*FAIL\s|^\w*Error\b/.test(text)).slice(0, MAX_LINES));
+    failures.push(
+      ...[...new Set(lines.filter((text) => /^\s*FAIL\s|^\w*Error\b/.test(text)))].slice(0, MAX_LINES),
+    );
   total.passed += passed;
   total.failed += isBroken ? Math.max(failed, 1) : 0;
   total.skipped += count("skipped") + count("todo");

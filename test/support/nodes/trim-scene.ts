@@ -2,7 +2,7 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { type CheckpointStore, filesystemStore, listCheckpoints } from "@cairn/checkpoint";
-import { levelProvider } from "@cairn/kv";
+import { closing, levelProvider } from "@cairn/kv";
 import { onTestFinished } from "vitest";
 import { type CairnNode, type System, openEmbeddedTxLog, type TxLog, verifyCheckpoint } from "@cairn/engine";
 import type { VerifiedCheckpoint } from "@cairn/engine/src/checkpoints/verify-checkpoint";
@@ -95,6 +95,13 @@ export async function twoCheckpoints(scene: TrimScene): Promise<[older: string, 
   await node.close();
   const [newer = "", older = ""] = await scene.checkpoints();
   return [older, newer];
+}
+
+/** Trims the log of a scene without nodes, by default up to its last message, which stays. */
+export async function trimTo(scene: TrimScene, first?: number): Promise<void> {
+  await closing(await scene.openLog(), async (log) => {
+    await log.trim?.(first ?? (await log.bounds()).last);
+  });
 }
 
 /** Returns the options for trimming `log` in that scene. */

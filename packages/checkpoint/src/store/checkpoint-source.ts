@@ -36,7 +36,7 @@ export interface CheckpointSource {
    * Returns whether an index in a format can be restored, so that a checkpoint counts as the newest: nodes of a new
    * version then save none as long as those of the old one do. Defaults to those in `format`.
    */
-  readonly reads?: ((format: CapturedState["format"]) => boolean) | undefined;
+  readonly reads?: (format: CapturedState["format"]) => boolean;
   /**
    * Returns whether the log still has the transactions of the checkpoint `name`, which has the log's id: otherwise, one
    * with lost transactions would count as the newest forever. By default, all agree. If it throws, the round ends and
@@ -51,7 +51,8 @@ export interface CheckpointSource {
 
 /** Returns whether nodes with a source can restore a checkpoint. */
 export function isRestorable({ format, reads }: CheckpointSource, manifest: Manifest): boolean {
-  return isCurrentFormat(reads?.(manifest.format) === true ? manifest.format : format, manifest);
+  if (reads === undefined) return isCurrentFormat(format, manifest);
+  return isCurrentFormat(undefined, manifest) && reads(manifest.format);
 }
 
 /** If `wanted` is undefined, any index in an archive of a known format qualifies. */

@@ -54,7 +54,7 @@ export const addCheckpointVerify = command({
     for (const { name: newer, error } of passedOver)
       run.notice(`${newer} cannot be used, and is passed over: ${error.code}: ${error.message}`);
     await run.answer(found, parts.join("; "));
-    // A node of another version saves checkpoints that only its version can read.
+    // A node of a later version saves checkpoints that only its version can read.
     const damaged = passedOver.map(({ error }) => error).find(({ code: one }) => one !== "INDEX_VERSION");
     if (damaged === undefined) return;
     const { code, hint } = damaged;

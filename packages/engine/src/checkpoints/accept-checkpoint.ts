@@ -3,7 +3,7 @@ import type { CapturedState, Manifest } from "@cairn/checkpoint";
 import { CairnError, closing, isCairnError, type KvProvider } from "@cairn/kv";
 import { type LogHistory, wayToLog } from "../backup/log-with-backup.ts";
 import { fileReader, openIndex } from "../index/local-index.ts";
-import { INDEX_VERSION, isReadableVersion } from "../index/rows/index-state.ts";
+import { INDEX_VERSION, isReadable } from "../index/rows/index-state.ts";
 import { checkCheckpoint } from "../log/anchor.ts";
 import type { LogIdentity } from "../log/log-identity.ts";
 import { capturedState } from "./index-source.ts";
@@ -39,11 +39,11 @@ export async function acceptManifest(
 
 /** Returns the reason why this version of Cairn cannot read the index in a checkpoint; undefined if it can. */
 export function judgeFormat({ format }: Pick<Manifest, "format">, kvFormat: string): CairnError | undefined {
-  if (isReadableVersion(format.index) && format.kv === kvFormat) return undefined;
+  if (isReadable(format, kvFormat)) return undefined;
   return new CairnError(
     "INDEX_VERSION",
-    `It holds an index of version ${format.index} in ${format.kv}; this node reads version ${INDEX_VERSION} in ${kvFormat}.`,
-    "Do nothing: an older checkpoint of this version or the log itself is used instead.",
+    `It holds an index of version ${format.index} in ${format.kv}; this node reads versions up to ${INDEX_VERSION} in ${kvFormat}.`,
+    "Do nothing: an older checkpoint or the log itself is used instead.",
   );
 }
 

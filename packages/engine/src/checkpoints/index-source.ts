@@ -11,7 +11,7 @@ import {
 import type { TxId } from "@cairn/client";
 import { chainsOf } from "../index/chains/chain-values.ts";
 import { purgedUpTo } from "../index/rows/purge-row.ts";
-import { FIRST_TX_ID, INDEX_VERSION, type IndexState, isReadableVersion } from "../index/rows/index-state.ts";
+import { FIRST_TX_ID, INDEX_VERSION, type IndexState, isReadable } from "../index/rows/index-state.ts";
 import type { IndexStore } from "../index/index-store.ts";
 import { openIndex, fileReader } from "../index/local-index.ts";
 import { mayContain } from "../log/anchor.ts";
@@ -36,7 +36,7 @@ export function indexSource(
     node,
     version: VERSION,
     format: { index: INDEX_VERSION, kv: provider.format },
-    reads: (format) => isReadableVersion(format.index) && format.kv === provider.format,
+    reads: (format) => isReadable(format, provider.format),
     agrees: async (manifest) => await mayContain(log, manifest),
     position: () => {
       const { state } = index;

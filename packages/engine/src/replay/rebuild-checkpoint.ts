@@ -203,7 +203,7 @@ async function missingPartHint(
       }
       other ??=
         `${where} holds them up to transaction ${one.txId}, in an index of version ${one.format.index} that Cairn ${one.version} ` +
-        `wrote; this version of Cairn reads version ${INDEX_VERSION}. Run that version of Cairn, or restore the log.`;
+        `wrote; this version of Cairn reads versions up to ${INDEX_VERSION}. Run that version of Cairn, or restore the log.`;
     }
   }
   return (

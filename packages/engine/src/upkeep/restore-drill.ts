@@ -18,7 +18,7 @@ import {
 } from "@cairn/kv";
 import type { VerifiedSummary } from "@cairn/client";
 import type { EventDispatcher } from "../observe/event-dispatcher.ts";
-import { isReadableVersion } from "../index/rows/index-state.ts";
+import { isReadable } from "../index/rows/index-state.ts";
 import { isDamage } from "../observe/failures.ts";
 import { mayContain } from "../log/anchor.ts";
 import type { TxLog } from "../log/tx-log.ts";
@@ -170,7 +170,7 @@ async function look({ store, logId, log: txLog, provider }: VerifierParts): Prom
   const { checkpoints, skipped } = await listCheckpoints(store);
   const unusable = skipped.find((one) => one.logId === logId)?.name;
   const own = checkpoints.filter(
-    ({ log, format }) => log.id === logId && isReadableVersion(format.index) && format.kv === provider.format,
+    ({ log, format }) => log.id === logId && isReadable(format, provider.format),
   );
   let last: VerifiedSummary | undefined;
   for (const listing of own) {

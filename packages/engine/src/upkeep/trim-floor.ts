@@ -15,7 +15,7 @@ import {
   segmentsWith,
 } from "../backup/segments/segment-name.ts";
 import type { SegmentReads } from "../backup/write/segment-reads.ts";
-import { isReadableVersion } from "../index/rows/index-state.ts";
+import { isReadable } from "../index/rows/index-state.ts";
 import type { LogIdentity } from "../log/log-identity.ts";
 import { anchorOf, checkCheckpoint } from "../log/anchor.ts";
 import type { TxLog } from "../log/tx-log.ts";
@@ -98,8 +98,7 @@ async function refusalReason(
   const { store, listing } = one;
   const { format, log: of } = listing;
   if (of.id !== identity.id) return "of another log";
-  const isCurrent = isReadableVersion(format.index) && format.kv === kvFormat;
-  if (!isCurrent || !Object.values<string>(ARCHIVE_FORMATS).includes(format.archive))
+  if (!isReadable(format, kvFormat) || !Object.values<string>(ARCHIVE_FORMATS).includes(format.archive))
     return "of another version";
   if (identity.birth !== undefined && identity.birth.offset !== of.offset) return "with another offset";
   if (!listing.verified || (await readVerification(store, listing.name, listing)) === undefined)

@@ -6,7 +6,7 @@ import { expect, it, vi } from "vitest";
 import { INDEX_VERSION, readState } from "../../src/index/rows/index-state.ts";
 import type { CairnNode } from "../../src/node/node.ts";
 import { saveAltered } from "@cairn/test-support/nodes/altered-index";
-import { put, type TrimScene, trimScene, twoCheckpoints } from "@cairn/test-support/nodes/trim-scene";
+import { put, trimScene, trimTo, twoCheckpoints } from "@cairn/test-support/nodes/trim-scene";
 import { saveCheckpoint } from "@cairn/test-support/stores/save-checkpoint";
 
 const LATER = { version: INDEX_VERSION + 1 };
@@ -22,12 +22,6 @@ async function codeOf(dir: string): Promise<string> {
   const error: unknown = await readState(kv).catch((thrown: unknown) => thrown);
   await kv.close();
   return typeof error === "object" && error !== null && "code" in error ? String(error.code) : "readable";
-}
-
-async function trimTo(scene: TrimScene, first: number): Promise<void> {
-  const log = await scene.openLog();
-  await log.trim?.(first);
-  await log.close();
 }
 
 it("a node skips and keeps an index and checkpoints of another version, and builds its own from the log", async () => {

@@ -14,10 +14,11 @@ import {
 /*
  * The document of a version, unless it is small, is in a row of its own, in the order of transactions, and never moves:
  * its document row, and later its version row, only has a head. LevelDB then writes a document twice and merges it once,
- * however often others are written. Readers do not see this: they get document and version rows with the documents.
+ * however often others are written. Readers do not see this: they get document and version rows with the documents. What
+ * version 2 wrote (`inPlace` of the state) moves when it is superseded.
  */
 
-/** A change of an index's row. `isStored` is set for a version that was read, and whose document therefore has a row. */
+/** A change of an index's row. `isStored` is set for a version that was read, and whose document has a row of its own. */
 export type RowChange = KvOperation & { readonly isStored?: true };
 
 /** Returns a store of the same rows in which versions have their documents. */

@@ -15,9 +15,16 @@ export const INDEX_VERSION = 3;
 /** The oldest version that this one reads: that of the first release. */
 const OLDEST_VERSION = 2;
 
-/** Returns whether a node can continue from an index of this version. */
-export function isReadableVersion(version: number): boolean {
+function isReadableVersion(version: number): boolean {
   return version >= OLDEST_VERSION && version <= INDEX_VERSION;
+}
+
+/** Returns whether a node whose store has the format `kvFormat` can continue from an index in a format. */
+export function isReadable(
+  format: { readonly index: number; readonly kv: string },
+  kvFormat: string,
+): boolean {
+  return isReadableVersion(format.index) && format.kv === kvFormat;
 }
 
 const Id = z.int().min(0);
@@ -144,7 +151,7 @@ export async function readState(reader: KvReader): Promise<IndexState | undefine
   if (!isReadableVersion(version)) {
     throw new CairnError(
       "INDEX_VERSION",
-      `The index has version ${version}, but this version of Cairn reads versions ${OLDEST_VERSION} to ${INDEX_VERSION}.`,
+      `The index has version ${version}, but this version of Cairn reads versions up to ${INDEX_VERSION}.`,
       "Start the node: it builds a new index from a checkpoint of the right version or from the log.",
     );
   }

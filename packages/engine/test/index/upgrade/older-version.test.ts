@@ -1,7 +1,7 @@
 import path from "node:path";
 import { listCheckpoints } from "@cairn/checkpoint";
 import { saveAltered } from "@cairn/test-support/nodes/altered-index";
-import { type TrimScene, trimScene } from "@cairn/test-support/nodes/trim-scene";
+import { type TrimScene, trimScene, trimTo } from "@cairn/test-support/nodes/trim-scene";
 import { saveCheckpoint } from "@cairn/test-support/stores/save-checkpoint";
 import { lastValueIn } from "@cairn/kv";
 import { expect, it } from "vitest";
@@ -37,16 +37,9 @@ async function versionOf(dir: string): Promise<unknown> {
   return (JSON.parse(Buffer.from(value ?? []).toString()) as { version: unknown }).version;
 }
 
-async function trimAll(scene: TrimScene): Promise<void> {
-  const log = await scene.openLog();
-  const { last } = await log.bounds();
-  await log.trim?.(last);
-  await log.close();
-}
-
 it("continues from its index of an older version, although the log no longer holds its beginning", async () => {
   const { scene, digest } = await sceneOfVersion2();
-  await trimAll(scene);
+  await trimTo(scene);
   for (const version of [2, INDEX_VERSION]) {
     expect(await versionOf(layoutOf(scene).live)).toBe(version);
     const node = await scene.start("first");
@@ -66,7 +59,7 @@ it("continues from its index of an older version, although the log no longer hol
 it("restores a checkpoint of an older version, which counts as the newest until the next one is due", async () => {
   const { scene, digest } = await sceneOfVersion2();
   const name = await saveAltered(scene, "first", { version: 2, inPlace: undefined });
-  await trimAll(scene);
+  await trimTo(scene);
   const node = await scene.start("second");
   await node.ready;
   expect((await node.status()).join).toMatchObject({ restoredFrom: { name }, skipped: [], replayed: 0 });
