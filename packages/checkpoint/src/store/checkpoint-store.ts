@@ -52,6 +52,16 @@ export interface OpenOptions {
   readonly expectedBytes?: number | undefined;
 }
 
+/** A stored file that is read in ranges, all of which are of the same version of the file. */
+export interface StoredRanges {
+  /**
+   * Returns the bytes from `start` up to but not including `end`. Throws `CHECKPOINT_CORRUPT` if the file ends before
+   * `end` or was replaced since the first read, `NOT_FOUND` if it was removed, and the reason of `signal`.
+   */
+  read(start: number, end: number, signal?: AbortSignal): Promise<Buffer>;
+  close(): Promise<void>;
+}
+
 export interface StoreFindings {
   /** Like {@link CheckpointStore.exclusive}. */
   readonly exclusive: boolean;
@@ -91,6 +101,8 @@ export interface CheckpointStore {
   upload(name: string, content: Readable, options?: UploadOptions): Promise<{ bytes: number }>;
   /** Returns the content as a stream. Throws `NOT_FOUND` if the file does not exist. */
   open(name: string, options?: OpenOptions): Promise<StoredContent>;
+  /** Opens a file for reading ranges of it. Throws `NOT_FOUND`. Only stores that can read ranges implement it. */
+  openRanges?(name: string): Promise<StoredRanges>;
   /** Reads a small file (at most 64 MiB, otherwise `CHECKPOINT_CORRUPT`); undefined if it does not exist. */
   read(name: string): Promise<TaggedText | undefined>;
   /** Writes a small file; false if the name exists. If {@link exclusive}, only one concurrent call returns true. */
