@@ -14,6 +14,10 @@ export { writeRows } from "./level/write-rows.ts";
 export * from "./level/directory-claim.ts";
 export { checkBeforeOpening, checkUnchecked, type UncheckedTables } from "./level/checks-on-opening.ts";
 
+/** For programs that read the files of a LevelDB database where they are. */
+export type { RangedFiles } from "./ranges/ranged-files.ts";
+export { openRanged } from "./ranges/ranged-store.ts";
+
 /** For programs that read or repair the files of a LevelDB database. */
 export { captureLevelDb } from "./capture/live-capture.ts";
 export { crc32cOf } from "./files/crc32c.ts";

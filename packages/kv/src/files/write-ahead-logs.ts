@@ -5,7 +5,7 @@ import { levelFileName, levelFileNumbers } from "./level-files.ts";
 import { readCurrentManifest } from "./current-manifest.ts";
 import { type LevelManifest, needsLog } from "./level-manifest.ts";
 import { BLOCK_BYTES, LevelRecordReader, recordsInFile } from "./level-records.ts";
-import { BATCH_HEADER_BYTES, changesIn } from "./write-batch.ts";
+import { BatchOrder } from "./write-batch.ts";
 
 /**
  * Checks that the write-ahead logs of the closed LevelDB database in `dir` contain the batches without a gap. LevelDB
@@ -18,15 +18,10 @@ export async function checkWriteAheadLogs(dir: string): Promise<readonly LogEnd[
   const { manifest } = await readCurrentManifest(dir);
   const names = await neededLogs(dir, manifest);
   const ends: LogEnd[] = [];
+  const order = new BatchOrder(manifest.lastSequence);
   for (const name of names) {
-    const before = ends.at(-1);
-    // Rows of the first log may already have been flushed and counted in the manifest, so only an upper bound is known.
-    const next = (before?.sequence ?? manifest.lastSequence) + 1;
-    const end = await checkLog(dir, name, name === names.at(-1), {
-      least: before === undefined ? 0 : next,
-      most: next,
-    });
-    if (end !== undefined) ends.push(end);
+    const key = await checkLog(dir, name, name === names.at(-1), order);
+    if (key !== undefined) ends.push({ name, key, sequence: order.last ?? 0 });
   }
   return ends;
 }
@@ -50,13 +45,13 @@ export async function neededLogs(dir: string, manifest: LevelManifest): Promise<
   return names;
 }
 
-/** Checks that the first batch begins within the bounds. Returns the last change, if any. */
+/** Returns the key of the log's last change, if any. */
 async function checkLog(
   dir: string,
   name: string,
   isLast: boolean,
-  { least, most }: { readonly least: number; readonly most: number },
-): Promise<LogEnd | undefined> {
+  order: BatchOrder,
+): Promise<Uint8Array | undefined> {
   const reader = new LevelRecordReader();
   const damaged = (cause?: unknown): CairnError => {
     const where = `byte ${reader.end} of the write-ahead log ${name}`;
@@ -75,25 +70,16 @@ async function checkLog(
         if (!isLast || !(await isZero(file, reader.end, size))) throw damaged(error);
       }
     };
-    let next: number | undefined;
-    let key: Uint8Array | undefined;
+    let lastKey: Uint8Array | undefined;
     for await (const batch of batches()) {
-      if (batch.length < BATCH_HEADER_BYTES) throw damaged();
-      const view = new DataView(batch.buffer, batch.byteOffset, batch.byteLength);
-      const sequence = Number(view.getBigUint64(0, true));
-      if (sequence < (next ?? least) || sequence > (next ?? most)) throw damaged();
-      const count = view.getUint32(8, true);
-      // If a page of a large batch is missing or contains the bytes of another page, each of the remaining fragments
-      // is still valid by itself.
-      const found = changesIn(batch);
-      if (found?.count !== count) throw damaged();
-      next = sequence + count;
+      let last: Uint8Array | undefined;
+      if (!order.accept(batch, ({ key }) => void (last = key))) throw damaged();
       // The batch is valid only until the next one is read.
-      if (found.lastKey !== undefined) key = Uint8Array.from(found.lastKey);
+      if (last !== undefined) lastKey = Uint8Array.from(last);
     }
     // LevelDB starts a log only after the previous one is complete: only the last may end in an incomplete record.
     if (!isLast && reader.end < size) throw damaged();
-    return next === undefined || key === undefined ? undefined : { name, key, sequence: next - 1 };
+    return lastKey;
   } finally {
     await file.close();
   }

@@ -24,21 +24,46 @@ export function* changesOf(batch: Uint8Array): Generator<BatchChange, void, unde
   }
 }
 
-/** Returns the number of a batch's changes and the key of the last one; undefined if its bytes are not changes. */
-export function changesIn(
-  batch: Uint8Array,
-): { readonly count: number; readonly lastKey: Uint8Array | undefined } | undefined {
-  let count = 0;
-  let lastKey: Uint8Array | undefined;
-  try {
-    for (const { key } of changesOf(batch)) {
-      count += 1;
-      lastKey = key;
+/** Checks that the batches of write-ahead logs follow one another without a gap. */
+export class BatchOrder {
+  /** The sequence number of the next change; undefined before the first batch. */
+  #next: number | undefined;
+  readonly #lastFlushed: number;
+
+  /** `lastFlushed` is the sequence number of the last change that is certain to be in a table. */
+  constructor(lastFlushed: number) {
+    this.#lastFlushed = lastFlushed;
+  }
+
+  /** The sequence number of the last change; undefined before the first batch. */
+  get last(): number | undefined {
+    return this.#next === undefined ? undefined : this.#next - 1;
+  }
+
+  /**
+   * Calls `onChange` for each change of a batch. Returns false if the batch is malformed or does not follow the one
+   * before: if a page of a large batch is missing or contains the bytes of another page, each of the remaining fragments
+   * is still valid by itself.
+   */
+  accept(batch: Uint8Array, onChange: (change: BatchChange, sequence: number) => void): boolean {
+    if (batch.length < BATCH_HEADER_BYTES) return false;
+    const view = new DataView(batch.buffer, batch.byteOffset, batch.byteLength);
+    const sequence = Number(view.getBigUint64(0, true));
+    // Rows of the first log may already have been flushed and counted in the manifest, so only an upper bound is known.
+    const isNext = this.#next === undefined ? sequence <= this.#lastFlushed + 1 : sequence === this.#next;
+    if (!isNext) return false;
+    let count = 0;
+    try {
+      for (const change of changesOf(batch)) {
+        onChange(change, sequence + count);
+        count += 1;
+      }
+    } catch (error) {
+      if (error instanceof CairnError) return false;
+      throw error;
     }
-    return { count, lastKey };
-  } catch (error) {
-    if (error instanceof CairnError) return undefined;
-    throw error;
+    this.#next = sequence + count;
+    return count === view.getUint32(8, true);
   }
 }
 

@@ -11,7 +11,7 @@ import { closing } from "../concurrency/closing.ts";
 // compression and its checksum, and a footer at the end, which names the index of the blocks and the index of the
 // filters. The footer consists of two block handles, padded to 40 bytes, and a magic number of 8 bytes, here in two
 // halves.
-const FOOTER_BYTES = 48;
+export const FOOTER_BYTES = 48;
 const MAGIC = [0x8b80fb57, 0xdb477524] as const;
 /** A compression byte (0: none, 1: Snappy), and the masked CRC-32C of the content and that byte. */
 export const TRAILER_BYTES = 5;
@@ -72,7 +72,7 @@ export function readerOf(path: string, file: FileHandle | number): Read {
       typeof file === "number"
         ? readSync(file, target, 0, length, position)
         : (await file.read(target, 0, length, position)).bytesRead;
-    if (read < length) throw damaged(path, TRUNCATED);
+    if (read < length) throw damagedTable(path, TRUNCATED);
     return target;
   };
 }
@@ -109,7 +109,7 @@ async function checkBlocks(path: string, size: number, read: Read, pause?: Pause
  * callers need them.
  */
 export async function findBlocks(path: string, size: number, read: Read, withKeys = false): Promise<Block[]> {
-  if (size < FOOTER_BYTES) throw damaged(path, "it is too short");
+  if (size < FOOTER_BYTES) throw damagedTable(path, "it is too short");
   const roots = findRoots(path, await read(size - FOOTER_BYTES, FOOTER_BYTES), size);
   const blocks: Block[] = [];
   for (const [at, root] of roots.entries()) {
@@ -123,14 +123,19 @@ export async function findBlocks(path: string, size: number, read: Read, withKey
 }
 
 /** Returns the blocks that the footer of a table names: the index of the filters, and the index of the rows. */
-function findRoots(path: string, footer: Buffer, size: number): Handle[] {
-  if (footer.length < FOOTER_BYTES) throw damaged(path, "it is too short");
+export function findRoots(
+  path: string,
+  footer: Buffer,
+  size: number,
+): readonly [filters: Handle, rows: Handle] {
+  if (footer.length < FOOTER_BYTES) throw damagedTable(path, "it is too short");
   if (footer.readUInt32LE(40) !== MAGIC[0] || footer.readUInt32LE(44) !== MAGIC[1]) {
-    throw damaged(path, "it has no valid footer");
+    throw damagedTable(path, "it has no valid footer");
   }
-  const reader = new VarintReader(footer, () => damaged(path, UNREADABLE));
-  const roots = [blockHandle(reader), blockHandle(reader)];
-  if (roots.some((root) => root.offset + root.size + TRAILER_BYTES > size)) throw damaged(path, TRUNCATED);
+  const reader = new VarintReader(footer, () => damagedTable(path, UNREADABLE));
+  const roots = [blockHandle(reader), blockHandle(reader)] as const;
+  if (roots.some((root) => root.offset + root.size + TRAILER_BYTES > size))
+    throw damagedTable(path, TRUNCATED);
   return roots;
 }
 
@@ -148,7 +153,7 @@ function forEachBlock(
   const { path } = table;
   const { content, end } = contentOf(path, index);
   let unnamed = table.size;
-  const reader = new VarintReader(content, () => damaged(path, UNREADABLE));
+  const reader = new VarintReader(content, () => damagedTable(path, UNREADABLE));
   let key: Uint8Array = new Uint8Array(0);
   while (reader.position < end) {
     // An entry begins with three lengths: of the part of its key that is shared with the previous key, of the rest of
@@ -162,40 +167,43 @@ function forEachBlock(
     } else reader.position += restBytes;
     const offset = reader.number();
     const length = reader.number();
-    if (offset + length + TRAILER_BYTES > table.size) throw damaged(path, TRUNCATED);
+    if (offset + length + TRAILER_BYTES > table.size) throw damagedTable(path, TRUNCATED);
     unnamed -= length + TRAILER_BYTES;
-    if (unnamed < 0) throw damaged(path, UNREADABLE);
+    if (unnamed < 0) throw damagedTable(path, UNREADABLE);
     found(offset, length, withKeys ? key : undefined);
   }
 }
 
 /** Checks a block with its trailer, and returns its content and the end of its entries. */
-function contentOf(path: string, block: Buffer): { readonly content: Uint8Array; readonly end: number } {
+export function contentOf(
+  path: string,
+  block: Buffer,
+): { readonly content: Uint8Array; readonly end: number } {
   const size = block.length - TRAILER_BYTES;
   checkBlock(path, block, 0, size);
   // The content is copied, because keys are parts of it, and the next read overwrites these bytes.
   const stored = Uint8Array.prototype.slice.call(block, 0, size);
   const content = block[size] === COMPRESSED ? unsnappy(stored) : stored;
-  if (content === undefined || content.length < 4) throw damaged(path, UNREADABLE);
+  if (content === undefined || content.length < 4) throw damagedTable(path, UNREADABLE);
   const view = new DataView(content.buffer, content.byteOffset, content.byteLength);
   // A block ends with the offsets of its restart points and their number, each of 4 bytes. Only binary searches use
   // them.
   const end = content.length - 4 - 4 * view.getUint32(content.length - 4, true);
-  if (end < 0) throw damaged(path, UNREADABLE);
+  if (end < 0) throw damagedTable(path, UNREADABLE);
   return { content, end };
 }
 
 /** A row of a table. Without a value, it was removed. Of several with one key, the first is the newest. */
 export interface TableRow {
   readonly key: Uint8Array;
-  readonly sequence: bigint;
+  readonly sequence: number;
   readonly value: Uint8Array | undefined;
 }
 
 /** Yields the rows of a block that is given with its trailer. Throws `INDEX_CORRUPT` if it is damaged. */
 export function* rowsInBlock(path: string, block: Buffer): Generator<TableRow, void, undefined> {
   const { content, end } = contentOf(path, block);
-  const reader = new VarintReader(content, () => damaged(path, UNREADABLE));
+  const reader = new VarintReader(content, () => damagedTable(path, UNREADABLE));
   let key: Uint8Array = new Uint8Array(0);
   while (reader.position < end) {
     const shared = reader.number();
@@ -203,21 +211,21 @@ export function* rowsInBlock(path: string, block: Buffer): Generator<TableRow, v
     const valueBytes = reader.number();
     key = Buffer.concat([key.subarray(0, shared), reader.bytes(restBytes)]);
     const value = reader.bytes(valueBytes);
-    if (key.length < KEY_SUFFIX_BYTES) throw damaged(path, UNREADABLE);
-    // The sequence number and the type, in the low byte.
-    const suffix = Buffer.from(key).readBigUInt64LE(key.length - KEY_SUFFIX_BYTES);
+    if (key.length < KEY_SUFFIX_BYTES) throw damagedTable(path, UNREADABLE);
+    const suffix = new DataView(key.buffer, key.byteOffset + key.length - KEY_SUFFIX_BYTES);
     yield {
       key: rowKeyOf(key),
-      sequence: suffix >> 8n,
-      value: (suffix & 0xffn) === 0n ? undefined : value,
+      // The sequence number follows the type, which is in the low byte.
+      sequence: Number(suffix.getBigUint64(0, true) >> 8n),
+      value: suffix.getUint8(0) === 0 ? undefined : value,
     };
   }
 }
 
 /** A block's offset and size in bytes, without the trailer. */
-type Handle = Pick<Block, "offset" | "size">;
+export type Handle = Pick<Block, "offset" | "size">;
 
-function blockHandle(reader: VarintReader): Handle {
+export function blockHandle(reader: VarintReader): Handle {
   const offset = reader.number();
   return { offset, size: reader.number() };
 }
@@ -243,10 +251,11 @@ function* runs(blocks: readonly Block[]): Generator<readonly Block[]> {
 /** Throws `INDEX_CORRUPT` if the block that begins at `start` of `bytes` does not match its checksum. */
 export function checkBlock(path: string, bytes: Buffer, start: number, size: number): void {
   const stored = unmaskCrc(bytes.readUInt32LE(start + size + 1));
-  if (crc32c(bytes, start, start + size + 1) !== stored) throw damaged(path, "a checksum does not match");
+  if (crc32c(bytes, start, start + size + 1) !== stored)
+    throw damagedTable(path, "a checksum does not match");
 }
 
-function damaged(path: string, how: string): CairnError {
+export function damagedTable(path: string, how: string): CairnError {
   return indexCorrupt(
     `The table ${path} is damaged: ${how}.`,
     undefined,

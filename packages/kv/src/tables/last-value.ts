@@ -87,7 +87,7 @@ function lastInLog(bytes: Buffer, key: Uint8Array): Uint8Array | "nothing" | "hi
  */
 export async function isNewestInATable(dir: string, key: Uint8Array, sequence: number): Promise<boolean> {
   const rows = await unlessFailed(newestOfTables(dir, key), "ENOENT", []);
-  return rows.some((row) => row.sequence === BigInt(sequence));
+  return rows.some((row) => row.sequence === sequence);
 }
 
 async function newestInTables(dir: string, key: Uint8Array): Promise<Uint8Array | undefined> {

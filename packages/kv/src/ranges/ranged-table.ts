@@ -1,0 +1,235 @@
+import type { CairnError } from "../errors/errors.ts";
+import { levelFileName } from "../files/level-files.ts";
+import { KEY_SUFFIX_BYTES, type LevelTable } from "../files/level-manifest.ts";
+import { VarintReader } from "../files/varint-reader.ts";
+import {
+  blockHandle,
+  checkBlock,
+  contentOf,
+  damagedTable,
+  findRoots,
+  FOOTER_BYTES,
+  type Handle,
+  rowsInBlock,
+  type TableRow,
+  TRAILER_BYTES,
+} from "../tables/check-table.ts";
+import { FILTER_NAME, mayMatch } from "./bloom-filter.ts";
+import type { RangedFiles } from "./ranged-files.ts";
+import type { RecentlyUsed } from "./recently-used.ts";
+
+/** What is read first of a table, from its end: for most tables, this includes the index and the filters. */
+const TAIL_BYTES = 64 * 1024;
+/** The memory that a row needs in addition to its key and value, approximately. */
+const ROW_BYTES = 200;
+
+/** The index of a table's blocks, and its filters. */
+export interface Tail {
+  readonly index: Buffer;
+  /** The end of the entries in the index, and their number. */
+  readonly end: number;
+  readonly blocks: number;
+  readonly filters: Buffer | undefined;
+}
+
+/** What is kept of tables: their tails, and the rows of their blocks. */
+export type TablePart = Tail | readonly TableRow[];
+
+/** A table that is read block by block. Whatever differs from its checksum is refused as `INDEX_CORRUPT`. */
+export class RangedTable {
+  readonly level: number;
+  readonly first: Uint8Array;
+  readonly last: Uint8Array;
+  readonly #name: string;
+  readonly #bytes: number;
+  readonly #files: RangedFiles;
+  readonly #parts: RecentlyUsed<TablePart>;
+
+  constructor(
+    { number, level, bytes, first, last }: LevelTable,
+    files: RangedFiles,
+    parts: RecentlyUsed<TablePart>,
+  ) {
+    this.level = level;
+    this.first = first;
+    this.last = last;
+    this.#name = levelFileName(number, "ldb");
+    this.#bytes = bytes;
+    this.#files = files;
+    this.#parts = parts;
+    const size = files.sizes.get(this.#name);
+    if (size !== bytes) throw this.#damaged(size === undefined ? "it is missing" : "it has the wrong size");
+    if (size < FOOTER_BYTES) throw this.#damaged("it is too short");
+  }
+
+  /** Returns the newest change of a key in this table, if any. `hash` is the key's {@link bloomHash}. */
+  async find(key: Uint8Array, hash: number): Promise<TableRow | undefined> {
+    const tail = await this.tail();
+    const at = this.blockAt(tail, key);
+    if (at === tail.blocks) return undefined;
+    const { filters } = tail;
+    if (filters !== undefined && !mayMatch(filters, this.#entry(tail, at).block.offset, hash))
+      return undefined;
+    const rows = await this.rows(tail, at);
+    const row = rows[firstRowAt(rows, key)];
+    return row !== undefined && Buffer.compare(row.key, key) === 0 ? row : undefined;
+  }
+
+  tail(): Tail | Promise<Tail> {
+    return this.#parts.get(this.#name, () => this.#readTail()) as Tail | Promise<Tail>;
+  }
+
+  /**
+   * Returns the number of the first block that may contain rows at or after `key`. The first version of a key, which is
+   * the newest, is in the first block that may contain the key.
+   */
+  blockAt(tail: Tail, key: Uint8Array): number {
+    let low = 0;
+    let high = tail.blocks;
+    while (low < high) {
+      const middle = (low + high) >>> 1;
+      if (Buffer.compare(this.#entry(tail, middle).upTo, key) < 0) low = middle + 1;
+      else high = middle;
+    }
+    return low;
+  }
+
+  /**
+   * Returns the rows of a block. If they are not kept, reads them, and in the same request about `ahead` bytes of the
+   * blocks that follow or, if it is negative, that precede.
+   */
+  rows(tail: Tail, at: number, ahead = 0): readonly TableRow[] | Promise<readonly TableRow[]> {
+    const { block } = this.#entry(tail, at);
+    const rows = this.#parts.get(this.#keyOf(block), () => this.#readRows(tail, at, ahead));
+    return rows as readonly TableRow[] | Promise<readonly TableRow[]>;
+  }
+
+  #readRows(tail: Tail, at: number, ahead: number): Promise<readonly [readonly TableRow[], number]> {
+    const { block } = this.#entry(tail, at);
+    const step = ahead < 0 ? -1 : 1;
+    const others: Handle[] = [];
+    let bytes = block.size;
+    for (let next = at + step; bytes < Math.abs(ahead) && next >= 0 && next < tail.blocks; next += step) {
+      const other = this.#entry(tail, next).block;
+      if (this.#parts.has(this.#keyOf(other))) break;
+      others.push(other);
+      bytes += other.size;
+    }
+    const run = [block, ...others];
+    const start = Math.min(...run.map(({ offset }) => offset));
+    const end = Math.max(...run.map(({ offset, size }) => offset + size + TRAILER_BYTES));
+    const reading = this.#files.read(this.#name, start, end);
+    const decoded = async ({ offset, size }: Handle): Promise<readonly [readonly TableRow[], number]> => {
+      const from = offset - start;
+      const rows = this.#decoded((await reading).subarray(from, from + size + TRAILER_BYTES));
+      const memory = rows.reduce(
+        (sum, { key, value }) => sum + key.length + (value?.length ?? 0) + ROW_BYTES,
+        0,
+      );
+      return [rows, memory];
+    };
+    for (const other of others) {
+      const kept = this.#parts.get(this.#keyOf(other), async () => await decoded(other));
+      // What is read ahead may never be awaited.
+      if (kept instanceof Promise) kept.catch(() => undefined);
+    }
+    return decoded(block);
+  }
+
+  #keyOf({ offset }: Handle): string {
+    return `${this.#name} ${offset}`;
+  }
+
+  /** The rows must be within the bounds of the table: a checksum does not show to which table a block belongs. */
+  #decoded(block: Buffer): readonly TableRow[] {
+    const rows = [...rowsInBlock(this.#path, block)];
+    const first = rows[0]?.key ?? this.first;
+    const last = rows.at(-1)?.key ?? this.last;
+    if (Buffer.compare(first, this.first) < 0 || Buffer.compare(last, this.last) > 0)
+      throw this.#damaged("a block has rows that are not in its bounds");
+    return rows;
+  }
+
+  async #readTail(): Promise<readonly [Tail, number]> {
+    const size = this.#bytes;
+    let start = Math.max(0, size - TAIL_BYTES);
+    let bytes = await this.#files.read(this.#name, start, size);
+    /** Returns a block with its trailer, after reading what precedes the tail if the block begins there. */
+    const blockOf = async ({ offset, size: length }: Handle): Promise<Buffer> => {
+      if (offset + length + TRAILER_BYTES > size) throw this.#damaged("it is truncated");
+      if (offset < start) {
+        bytes = Buffer.concat([await this.#files.read(this.#name, offset, start), bytes]);
+        start = offset;
+      }
+      return bytes.subarray(offset - start, offset - start + length + TRAILER_BYTES);
+    };
+    const [filterIndex, rowIndex] = findRoots(this.#path, bytes.subarray(-FOOTER_BYTES), size);
+    const filter = this.#filterOf(contentOf(this.#path, await blockOf(filterIndex)));
+    const filters = filter && (await this.#checked(filter, blockOf));
+    const { content, end } = contentOf(this.#path, await blockOf(rowIndex));
+    // Neither may keep all of `bytes` alive.
+    const tail: Tail = {
+      index: Buffer.from(content.buffer, content.byteOffset, content.byteLength),
+      end,
+      blocks: (content.length - 4 - end) / 4,
+      filters: filters && Buffer.from(filters),
+    };
+    return [tail, tail.index.length + (filters?.length ?? 0) + ROW_BYTES];
+  }
+
+  async #checked(filter: Handle, blockOf: (block: Handle) => Promise<Buffer>): Promise<Buffer> {
+    const block = await blockOf(filter);
+    checkBlock(this.#path, block, 0, filter.size);
+    return block.subarray(0, filter.size);
+  }
+
+  /** Filters are not compressed. A table has none if no row was written with them. */
+  #filterOf({ content, end }: ReturnType<typeof contentOf>): Handle | undefined {
+    const reader = this.#reader(content.subarray(0, end));
+    while (!reader.isAtEnd) {
+      reader.number();
+      const [nameBytes] = [reader.number(), reader.number()];
+      const name = Buffer.from(reader.bytes(nameBytes)).toString("latin1");
+      const handle = blockHandle(reader);
+      if (name === FILTER_NAME) return handle;
+    }
+    return undefined;
+  }
+
+  /** Returns the block of an entry of the index, and the key up to which its rows are. Entries share no keys. */
+  #entry({ index, end }: Tail, at: number): { readonly block: Handle; readonly upTo: Uint8Array } {
+    const reader = this.#reader(index.subarray(0, end));
+    reader.position = index.readUInt32LE(end + 4 * at);
+    const [shared, keyBytes] = [reader.number(), reader.number()];
+    reader.number();
+    if (shared > 0 || keyBytes < KEY_SUFFIX_BYTES) throw this.#damaged("its index is not readable");
+    const upTo = reader.bytes(keyBytes).subarray(0, -KEY_SUFFIX_BYTES);
+    const block = blockHandle(reader);
+    if (block.offset + block.size + TRAILER_BYTES > this.#bytes) throw this.#damaged("it is truncated");
+    return { block, upTo };
+  }
+
+  #reader(bytes: Uint8Array): VarintReader {
+    return new VarintReader(bytes, () => this.#damaged("its index is not readable"));
+  }
+
+  get #path(): string {
+    return `${this.#name} of ${this.#files.place}`;
+  }
+
+  #damaged(how: string): CairnError {
+    return damagedTable(this.#path, how);
+  }
+}
+
+/** Returns the place of the first row at or after `key`. */
+export function firstRowAt(rows: readonly TableRow[], key: Uint8Array): number {
+  let low = 0;
+  let high = rows.length;
+  while (low < high) {
+    const middle = (low + high) >>> 1;
+    if (Buffer.compare((rows[middle] as TableRow).key, key) < 0) low = middle + 1;
+    else high = middle;
+  }
+  return low;
+}
