@@ -51,6 +51,8 @@ export type { CheckpointerOptions } from "./save/checkpointer-options.ts";
 export { takeCheckpoint, type TakeOptions, type TakeOutcome } from "./save/checkpoint-round.ts";
 export { firstLookDelay, isTooSoon, nextLookDelay, retryDelay } from "./save/schedule.ts";
 
+export { type ArchivedFiles, openArchive } from "./archive/archived-files.ts";
+
 export {
   findCandidates,
   restoreCheckpoint,

@@ -18,6 +18,7 @@ export type {
 } from "./log/tx-log.ts";
 export type * from "./log/peer-channel.ts";
 export type { CairnNode } from "./node/node.ts";
+export { openCheckpoint, type OpenCheckpointOptions, type OpenedCheckpoint } from "./node/open-checkpoint.ts";
 export type * from "./observe/node-event.ts";
 export type { StateChange } from "./index/read/states.ts";
 export type { FollowEvent, FollowQuery, StatesBatch } from "./watch/follow-session.ts";

@@ -16,7 +16,7 @@ export { checkBeforeOpening, checkUnchecked, type UncheckedTables } from "./leve
 
 /** For programs that read the files of a LevelDB database where they are. */
 export type { RangedFiles } from "./ranges/ranged-files.ts";
-export { openRanged } from "./ranges/ranged-store.ts";
+export { openRanged, type RangedStore } from "./ranges/ranged-store.ts";
 
 /** For programs that read or repair the files of a LevelDB database. */
 export { captureLevelDb } from "./capture/live-capture.ts";

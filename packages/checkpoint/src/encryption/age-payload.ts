@@ -81,6 +81,63 @@ export function decrypted(source: ByteSource, identities: readonly Uint8Array[])
   return chunkSource(openChunks(source, identities));
 }
 
+/** Reads parts of an encrypted file; chunks are authenticated with their numbers, so that none can be moved. */
+export class AgeRanges {
+  /** The size of the content in bytes. */
+  readonly bytes: number;
+  readonly #read: ReadRange;
+  readonly #key: Uint8Array;
+  readonly #start: number;
+  readonly #end: number;
+  readonly #chunks: number;
+
+  private constructor(read: ReadRange, key: Uint8Array, start: number, end: number) {
+    this.#read = read;
+    this.#key = key;
+    this.#start = start;
+    this.#end = end;
+    this.#chunks = Math.max(1, Math.ceil((end - start) / SEALED_BYTES));
+    this.bytes = Math.max(0, end - start - this.#chunks * TAG_BYTES);
+  }
+
+  /** Opens a file of `bytes` bytes. Throws {@link AgeError}, as reads do, and what `read` throws. */
+  static async open(read: ReadRange, bytes: number, identities: readonly Uint8Array[]): Promise<AgeRanges> {
+    const beginning = await read(0, Math.min(bytes, MAX_HEADER_BYTES + NONCE_BYTES));
+    const { key, start } = openBeginning(beginning, identities);
+    return new AgeRanges(read, key, start, bytes);
+  }
+
+  /** Returns the content from `start` up to but not including `end`. */
+  async read(start: number, end: number): Promise<Buffer> {
+    const first = Math.floor(start / CHUNK_BYTES);
+    const last = Math.min(this.#chunks, Math.ceil(end / CHUNK_BYTES));
+    const from = this.#start + first * SEALED_BYTES;
+    const sealed = await this.#read(from, Math.min(this.#end, this.#start + last * SEALED_BYTES));
+    const content: Buffer[] = [];
+    for (let chunk = first; chunk < last; chunk += 1) {
+      const nonce = chunkNonce(Buffer.alloc(12), chunk, chunk === this.#chunks - 1);
+      const at = (chunk - first) * SEALED_BYTES;
+      content.push(openChunk(this.#key, nonce, sealed.subarray(at, at + SEALED_BYTES)));
+    }
+    const before = first * CHUNK_BYTES;
+    return Buffer.concat(content).subarray(start - before, end - before);
+  }
+}
+
+/** Reads the bytes of a file from `start` up to but not including `end`. */
+export type ReadRange = (start: number, end: number) => Promise<Buffer>;
+
+/** Returns the key of the payload, and where the payload begins. */
+function openBeginning(
+  beginning: Buffer,
+  identities: readonly Uint8Array[],
+): { readonly key: Uint8Array; readonly start: number } {
+  const { fileKey, bytes } = openHeader(beginning, identities);
+  const salt = beginning.subarray(bytes, bytes + NONCE_BYTES);
+  if (salt.length < NONCE_BYTES) throw new AgeError("header", "it ends after its age header");
+  return { key: payloadKey(fileKey, salt), start: bytes + NONCE_BYTES };
+}
+
 export function chunkSource(chunks: AsyncIterable<Uint8Array>): ByteSource {
   const iterator = chunks[Symbol.asyncIterator]();
   let held: Uint8Array = new Uint8Array(0);
@@ -110,11 +167,8 @@ async function* openChunks(
 ): AsyncGenerator<Buffer, void, undefined> {
   const start = Buffer.alloc(MAX_HEADER_BYTES + NONCE_BYTES);
   const beginning = start.subarray(0, await source.fill(start));
-  const { fileKey, bytes } = openHeader(beginning, identities);
-  const salt = beginning.subarray(bytes, bytes + NONCE_BYTES);
-  if (salt.length < NONCE_BYTES) throw new AgeError("header", "it ends after its age header");
-  const key = payloadKey(fileKey, salt);
-  let rest = beginning.subarray(bytes + NONCE_BYTES);
+  const { key, start: begin } = openBeginning(beginning, identities);
+  let rest = beginning.subarray(begin);
   const fill = async (target: Buffer): Promise<number> => {
     const taken = rest.copy(target);
     rest = rest.subarray(taken);

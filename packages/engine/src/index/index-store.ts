@@ -31,6 +31,7 @@ import { readTxOutcome } from "./read/outcome-reads.ts";
 import { RecentChanges } from "./read/recent-changes.ts";
 import { encodeState, type IndexState, readState } from "./rows/index-state.ts";
 import { indexRows } from "./rows/index-rows.ts";
+import { unusableIndex } from "./rows/row-checksum.ts";
 import { STATE_ROW_KEY, submissionRowKey } from "./rows/row-keys.ts";
 import { decodeSubmission } from "./rows/row-values.ts";
 
@@ -67,7 +68,8 @@ export class IndexStore {
   readonly changes = new RecentChanges();
   readonly #stats = new SharedResults<KvStats>(STATS_MS);
   #state: IndexState;
-  readonly #chains: ChainWindow;
+  /** Undefined if the index is only read. */
+  readonly #chains: ChainWindow | undefined;
   readonly #fields: FieldUpkeep;
   /** Serializes writers whose writes depend on the contents of the store. */
   readonly #turns = new Semaphore();
@@ -90,9 +92,9 @@ export class IndexStore {
   private constructor(
     kv: KvStore,
     state: IndexState,
-    chains: ChainWindow,
-    absent: AbsentRows | undefined,
-    remembered: number | undefined,
+    chains: ChainWindow | undefined,
+    absent?: AbsentRows,
+    remembered?: number,
   ) {
     this.rows = kv;
     this.#remembered = remembered;
@@ -126,8 +128,26 @@ export class IndexStore {
     }
   }
 
+  /**
+   * Opens an index that is only read, and reads nothing but its state. Every read of it is of a snapshot. Throws as
+   * {@link open} does, and `INDEX_CORRUPT` for an empty store, but does not close the store.
+   */
+  static async openReadOnly(store: KvStore): Promise<IndexStore> {
+    const kv = indexRows(store);
+    const state = await readState(kv);
+    if (state === undefined) throw unusableIndex("it is empty");
+    const index = new IndexStore(kv, state, undefined);
+    index.#mayHoldEvicted = state.evicting === true;
+    return index;
+  }
+
   get state(): IndexState {
     return this.#state;
+  }
+
+  /** Whether the index was opened by {@link openReadOnly}. */
+  get isReadOnly(): boolean {
+    return this.#chains === undefined;
   }
 
   /**
@@ -220,12 +240,16 @@ export class IndexStore {
     }
   }
 
+  async #window(): Promise<ChainWindow> {
+    return this.#chains ?? (await ChainWindow.load(this.rows, this.#state));
+  }
+
   /** Computes the effects of a batch. The caller has the turn. */
   async #compute(batch: readonly IndexedMessage[]): Promise<Applied> {
     // The last attempt may have failed.
     if (this.#mayHoldEvicted) await this.#removeEvicted();
     return await applyMessages(batch, this.#state, this.#applying, {
-      chains: this.#chains,
+      chains: this.#chains ?? (await this.#window()),
       shards: this.#shards,
       builds: (await this.#fields.work()).builds,
       remembered: this.#remembered,
@@ -278,8 +302,9 @@ export class IndexStore {
   }
 
   get(key: DocumentKey, asOf?: AsOf): MaybeDocument {
-    if (asOf === undefined) return readDocument(this.rows, key);
+    if (asOf === undefined && !this.isReadOnly) return readDocument(this.rows, key);
     return this.read(async (reader) => {
+      if (asOf === undefined) return await readDocument(reader, key);
       const txId = await resolveAsOf(reader, asOf);
       return txId === undefined ? undefined : await readDocumentAsOf(reader, key, txId);
     });
@@ -303,11 +328,11 @@ export class IndexStore {
 
   /** The CRC-32 of a transaction's message; undefined if the transaction is not in the index or too old. */
   checksumAt(txId: TxId): number | undefined {
-    return this.#chains.checksumAt(txId);
+    return this.#chains?.checksumAt(txId);
   }
 
   async outcome(txId: TxId): Promise<TxOutcome | undefined> {
-    return await readTxOutcome(this.rows, txId);
+    return await this.read(async (reader) => await readTxOutcome(reader, txId));
   }
 
   /** Returns the record of an idempotency id; undefined if no remembered transaction used it. */
@@ -333,12 +358,12 @@ export class IndexStore {
 
   /** Undefined if the transaction has not been applied yet, or if it is old and not a link. */
   async chainsAt(txId: TxId): Promise<ChainValue | undefined> {
-    return await chainValueAt(this.rows, this.#chains, txId);
+    return await chainValueAt(this.rows, await this.#window(), txId);
   }
 
   /** Returns the chains' values as {@link chainsOf} does. */
   async chains(others: readonly TxId[] = []): Promise<Chains> {
-    return await chainsOf(this.rows, this.#chains, others);
+    return await chainsOf(this.rows, await this.#window(), others);
   }
 
   /** Runs one of the reads that need the state of the index, on a snapshot. */

@@ -33,12 +33,36 @@ interface Bounds {
   readonly timeoutMs?: number | undefined;
 }
 
+/** What clients in the same process use. */
+export type LocalApi = Pick<
+  NodeApi,
+  | "phase"
+  | "submit"
+  | "await"
+  | "get"
+  | "list"
+  | "history"
+  | "buckets"
+  | "queues"
+  | "queue"
+  | "openEntries"
+  | "entry"
+  | "events"
+  | "policies"
+  | "watch"
+  | "follow"
+  | "digest"
+  | "status"
+  | "cluster"
+  | "log"
+>;
+
 /** A node, as clients in its process use it. `onDirector` is called with each director that they start. */
 export class LocalAccess implements NodeAccess {
   readonly onDirector: (director: Director) => void;
-  readonly #node: NodeApi;
+  readonly #node: LocalApi;
 
-  constructor(node: NodeApi, onDirector: (director: Director) => void) {
+  constructor(node: LocalApi, onDirector: (director: Director) => void = () => {}) {
     this.#node = node;
     this.onDirector = onDirector;
   }
@@ -162,7 +186,7 @@ export class LocalAccess implements NodeAccess {
   readonly digest: NodeAccess["digest"] = (options) => this.#call(options, (node) => node.digest());
 
   /** Repeats a call while the node is not ready. */
-  async #call<T>({ signal, timeoutMs = RETRY_MS }: Bounds, work: (node: NodeApi) => Promise<T>): Promise<T> {
+  async #call<T>({ signal, timeoutMs = RETRY_MS }: Bounds, work: (node: LocalApi) => Promise<T>): Promise<T> {
     const until = performance.now() + Math.min(RETRY_MS, timeoutMs);
     for (let failures = 1; ; failures += 1) {
       signal?.throwIfAborted();

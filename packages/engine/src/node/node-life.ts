@@ -179,9 +179,10 @@ class Life implements ComparedNode {
    * Reports an error in the use of `index`. LevelDB detects damage only on reading it, so the node rebuilds the index
    * as soon as any read meets it. A submission may be the first to detect that the log has a different history.
    */
-  suspect(index: IndexStore, error: unknown): void {
+  suspect(index: IndexStore, error: unknown): unknown {
     const matters = isCairnError(error, "INDEX_CORRUPT") || isCairnError(error, "LOG_REGRESSED");
     if (matters) this.#distrust(index, error);
+    return error;
   }
 
   /** `live` is the replacement's folder, if any. False if there is none, or if the index was left or doubted before. */
@@ -294,7 +295,7 @@ class Life implements ComparedNode {
     this.#isFailed = false;
     this.isDoubted = false;
     const parts = { ...this.#parts, ...joined, history };
-    const suspect = (error: unknown): void => this.suspect(index, error);
+    const suspect = (error: unknown): void => void this.suspect(index, error);
     this.#following = new Following({
       ...parts,
       figures: this.observation.metrics.following,

@@ -5,6 +5,7 @@ import { LIMITS, MAKE_QUEUE } from "@cairn/client/protocol";
 import type { NodeApi, ReadOptions, SubmittedTransaction } from "../api/node-api.ts";
 import { notReady } from "../api/not-ready.ts";
 import type { System } from "../api/system.ts";
+import type { RestoringSystem } from "../checkpoints/checkpoint-stores.ts";
 import type { IndexStore } from "../index/index-store.ts";
 import { readBuckets } from "../index/read/bucket-reads.ts";
 import { listCursor } from "../index/read/cursor.ts";
@@ -18,7 +19,7 @@ import { followStates } from "../watch/follow-session.ts";
 import type { WatchFeed } from "../watch/watch-feed.ts";
 import { watch } from "../watch/watch-session.ts";
 import { evictionPlaces } from "./node-evictions.ts";
-import type { NodeLife } from "./node-life.ts";
+import type { ReadableLife } from "./readable-life.ts";
 import { ReadPlace } from "./read-place.ts";
 
 /** Checks the limit of a page. With an invalid limit, the page would end early, as if there were no more items. */
@@ -46,18 +47,20 @@ function noQueue(name: string): CairnError {
   );
 }
 
+type ReadSystem = RestoringSystem & Pick<System, "commandLine" | "policies" | "logBackup">;
+
 /** A read that the node may refuse because of its phase can be repeated with stale=true. */
 const READ = { hasStale: true };
 
 /** A node's reads. They use only an index that agrees with the log, unless a read explicitly accepts stale data. */
 export class NodeReads {
-  readonly #life: NodeLife;
-  readonly #system: System;
+  readonly #life: ReadableLife;
+  readonly #system: ReadSystem;
   readonly #place: ReadPlace;
   readonly #slice = new TimeSlice();
 
   /** `barrier` returns the transaction for which a linearizable read must wait. */
-  constructor(life: NodeLife, system: System, barrier: (timeoutMs: number) => Promise<TxId>) {
+  constructor(life: ReadableLife, system: ReadSystem, barrier: (timeoutMs: number) => Promise<TxId>) {
     this.#life = life;
     this.#system = system;
     this.#place = new ReadPlace(life, barrier);
@@ -276,8 +279,7 @@ export class NodeReads {
   }
 
   #suspected(index: IndexStore, error: unknown): unknown {
-    this.#life.suspect(index, error);
-    return error;
+    return this.#life.suspect(index, error);
   }
 
   /** Returns the index for a read of at most `items`, once it contains the requested transactions. */

@@ -4,14 +4,14 @@ import { LIMITS } from "@cairn/client/protocol";
 import type { ReadOptions } from "../api/node-api.ts";
 import type { AsOf } from "../index/read/documents.ts";
 import { isoTime } from "@cairn/text";
-import type { NodeLife } from "./node-life.ts";
+import type { ReadableLife } from "./readable-life.ts";
 
 export class ReadPlace {
-  readonly #life: NodeLife;
+  readonly #life: ReadableLife;
   readonly #barrier: (timeoutMs: number) => Promise<TxId>;
 
   /** `barrier` returns the transaction for which a linearizable read must wait (see NodeAppends). */
-  constructor(life: NodeLife, barrier: (timeoutMs: number) => Promise<TxId>) {
+  constructor(life: ReadableLife, barrier: (timeoutMs: number) => Promise<TxId>) {
     this.#life = life;
     this.#barrier = barrier;
   }
@@ -78,8 +78,10 @@ export class ReadPlace {
     }
     if (stale) return 0;
     if (latest !== undefined) return latest;
-    const { log, index } = this.#life;
-    if (log === undefined || index === undefined || Date.parse(asOf.time) < index.state.time) return 0;
+    const { log, index, ending } = this.#life;
+    if (index === undefined || Date.parse(asOf.time) < index.state.time) return 0;
+    if (ending !== undefined) throw ending;
+    if (log === undefined) return 0;
     if (log.backup !== undefined) {
       // The backup may not cover the time yet.
       throw new CairnError(

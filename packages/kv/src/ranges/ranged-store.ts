@@ -1,4 +1,5 @@
 import { CairnError, indexCorrupt } from "../errors/errors.ts";
+import { resolvable } from "../concurrency/semaphore.ts";
 import { decodeManifestFile } from "../files/level-manifest.ts";
 import type { KvCapture, KvRange, KvReader, KvRow, KvSnapshot, KvStats, KvStore } from "../store/kv-store.ts";
 import type { TableRow } from "../tables/check-table.ts";
@@ -21,7 +22,7 @@ const PAGE_BYTES = 256 * 1024;
  * to. It reads the manifest and the write-ahead logs, and of tables only the parts that reads need. Everything is
  * compared with its checksum. Throws `INDEX_CORRUPT`, as its reads do, and the errors of `files`.
  */
-export async function openRanged(files: RangedFiles): Promise<KvStore> {
+export async function openRanged(files: RangedFiles): Promise<RangedStore> {
   const names = [...files.sizes.keys()].filter((name) => name.startsWith("MANIFEST-"));
   const [name = ""] = names;
   if (names.length !== 1)
@@ -30,8 +31,10 @@ export async function openRanged(files: RangedFiles): Promise<KvStore> {
   const parts = new RecentlyUsed<TablePart>(KEPT_BYTES);
   const tables = Array.from(manifest.tables.values(), (table) => new RangedTable(table, files, parts));
   const logged = await LoggedRows.read(files, manifest);
-  return new RangedStore({ logged, runs: runsOf(tables), place: files.place });
+  return new ReadOnlyStore({ logged, runs: runsOf(tables), place: files.place });
 }
+
+export type RangedStore = InstanceType<typeof ReadOnlyStore>;
 
 /** What a database contains: rows of logs, and runs of tables that do not overlap, in the order of their keys. */
 interface Content {
@@ -42,12 +45,10 @@ interface Content {
 
 class RangedReader implements KvReader {
   protected readonly content: Content;
-  readonly #owner: RangedReader | undefined;
   #isClosed = false;
 
-  constructor(content: Content, owner?: RangedReader) {
+  constructor(content: Content) {
     this.content = content;
-    this.#owner = owner;
   }
 
   async get(key: Uint8Array): Promise<Uint8Array | undefined> {
@@ -99,8 +100,7 @@ class RangedReader implements KvReader {
     return Promise.resolve();
   }
 
-  protected requireOpen(): void {
-    this.#owner?.requireOpen();
+  requireOpen(): void {
     if (!this.#isClosed) return;
     throw new CairnError(
       "NOT_READY",
@@ -110,10 +110,44 @@ class RangedReader implements KvReader {
   }
 }
 
-class RangedStore extends RangedReader implements KvStore {
+class RangedSnapshot extends RangedReader implements KvSnapshot {
+  readonly #owner: RangedReader;
+  readonly #onClosed: () => void;
+
+  constructor(content: Content, owner: RangedReader, onClosed: () => void) {
+    super(content);
+    this.#owner = owner;
+    this.#onClosed = onClosed;
+  }
+
+  override requireOpen(): void {
+    this.#owner.requireOpen();
+    super.requireOpen();
+  }
+
+  override async close(): Promise<void> {
+    await super.close();
+    this.#onClosed();
+  }
+}
+
+class ReadOnlyStore extends RangedReader implements KvStore {
+  readonly #snapshots = new Map<KvSnapshot, Promise<void>>();
+
   snapshot(): KvSnapshot {
     this.requireOpen();
-    return new RangedReader(this.content, this);
+    const { promise, resolve } = resolvable();
+    const snapshot: KvSnapshot = new RangedSnapshot(this.content, this, () => {
+      this.#snapshots.delete(snapshot);
+      resolve();
+    });
+    this.#snapshots.set(snapshot, promise);
+    return snapshot;
+  }
+
+  /** Resolves once no snapshot is open. */
+  async idle(): Promise<void> {
+    while (this.#snapshots.size > 0) await Promise.all(this.#snapshots.values());
   }
 
   async batch(): Promise<void> {

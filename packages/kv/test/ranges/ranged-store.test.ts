@@ -168,7 +168,7 @@ it("does not read what was read before, and shares what is being read", async ()
 
 it("refuses every write, and everything once it is closed", async () => {
   const { dir } = await manyRows();
-  const ranged = await openRanged(await folderFiles(dir));
+  const ranged: KvStore = await openRanged(await folderFiles(dir));
   await expect(ranged.batch([put("a", "1")])).rejects.toMatchObject({ code: "STORE_DENIED" });
   await expect(ranged.capture(directory.path("copy"))).rejects.toMatchObject({ code: "STORE_DENIED" });
   await ranged.close();

@@ -97,7 +97,7 @@ function ofExpectedLength({ manifest, source, onProgress }: Receiving): ByteSour
     async fill(target) {
       const got = await source.fill(target);
       bytes += got;
-      if (bytes > expected) throw corrupt(manifest, `the archive is longer than ${expected} bytes`);
+      if (bytes > expected) throw corruptArchive(manifest, `the archive is longer than ${expected} bytes`);
       if (got < target.length && bytes < expected)
         throw incomplete(manifest, `the archive ends after ${bytes} of ${expected} bytes`);
       onProgress(bytes);
@@ -108,7 +108,7 @@ function ofExpectedLength({ manifest, source, onProgress }: Receiving): ByteSour
 
 function unsealed(source: ByteSource, { identities, manifest }: Receiving): ByteSource {
   return failingAs(decrypted(source, identities), (error) =>
-    error instanceof AgeError ? corrupt(manifest, error.message, error) : error,
+    error instanceof AgeError ? corruptArchive(manifest, error.message, error) : error,
   );
 }
 
@@ -117,7 +117,7 @@ function gunzipped(source: ByteSource, manifest: Manifest): ByteSource {
   const content = Readable.from(chunksOf(source), { objectMode: false });
   return failingAs(chunkSource(pipeline(content, gunzip, () => undefined)), (error) =>
     systemErrorCode(error)?.startsWith("Z_") === true
-      ? corrupt(manifest, "the archive cannot be decompressed", error)
+      ? corruptArchive(manifest, "the archive cannot be decompressed", error)
       : error,
   );
 }
@@ -147,17 +147,18 @@ async function receiveEntries(source: ByteSource, sink: FileSink, manifest: Mani
     const whole = (await source.fill(header)) === BLOCK;
     const entry = whole ? readHeader(header) : { fault: "the end marker is missing" };
     if (entry === "end") break;
-    if ("fault" in entry) throw corrupt(manifest, `in its archive ${entry.fault}`);
+    if ("fault" in entry) throw corruptArchive(manifest, `in its archive ${entry.fault}`);
     const file = missing.get(entry.name);
     if (file === undefined) {
       const name = JSON.stringify(entry.name);
-      throw corrupt(
+      throw corruptArchive(
         manifest,
         `its archive holds ${name}, which is not in the manifest, or is in the archive twice`,
       );
     }
     const { name, bytes } = file;
-    if (entry.bytes !== bytes) throw corrupt(manifest, `${name} has ${entry.bytes} bytes, not ${bytes}`);
+    if (entry.bytes !== bytes)
+      throw corruptArchive(manifest, `${name} has ${entry.bytes} bytes, not ${bytes}`);
     missing.delete(name);
     await receiveFile(source, sink, file, manifest);
   }
@@ -185,9 +186,9 @@ async function receiveFile(
     digest.update(Buffer.from(memory, 0, length));
     // The file is complete only once the sink has its last piece.
     if (last && digest.digest("hex") !== sha256)
-      throw corrupt(manifest, `the SHA-256 of ${name} does not match`);
+      throw corruptArchive(manifest, `the SHA-256 of ${name} does not match`);
     if (Buffer.from(memory, length, room - length).some((byte) => byte !== 0))
-      throw corrupt(manifest, `the padding of ${name} is damaged`);
+      throw corruptArchive(manifest, `the padding of ${name} is damaged`);
     await sink.take({ name, memory, bytes: length, first: at === 0, last });
     at += length;
   } while (at < bytes);
@@ -198,7 +199,7 @@ async function expectZeros(source: ByteSource, manifest: Manifest): Promise<void
   for (;;) {
     const got = await source.fill(rest);
     if (rest.subarray(0, got).some((byte) => byte !== 0))
-      throw corrupt(manifest, "its archive continues after its end");
+      throw corruptArchive(manifest, "its archive continues after its end");
     if (got < rest.length) return;
   }
 }
@@ -207,7 +208,7 @@ const HINT =
   "Remove this checkpoint, or copy it again from an intact store. Nodes that join use another one.";
 
 /** Returns `CHECKPOINT_CORRUPT` for the archive of `manifest`; `why` is a clause that explains the damage. */
-function corrupt({ archive }: Manifest, why: string, cause?: unknown): CairnError {
+export function corruptArchive({ archive }: Manifest, why: string, cause?: unknown): CairnError {
   return new CairnError("CHECKPOINT_CORRUPT", `${archive.name} is damaged: ${why}.`, { hint: HINT, cause });
 }
 

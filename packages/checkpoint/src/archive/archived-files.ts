@@ -1,0 +1,152 @@
+import { createHash } from "node:crypto";
+import { CairnError, isCairnError, type RangedFiles, Semaphore } from "@cairn/kv";
+import { AgeError } from "../encryption/age-header.ts";
+import { AgeRanges, type ReadRange } from "../encryption/age-payload.ts";
+import { archivePacking, type Manifest } from "../store/checkpoint.ts";
+import type { CheckpointStore, StoredRanges } from "../store/checkpoint-store.ts";
+import { archiveSize, BLOCK, paddingOf } from "./tar-format.ts";
+import { corruptArchive } from "./unpack/receive-archive.ts";
+
+/** The files in the archive of a checkpoint, which are read where they are. */
+export interface ArchivedFiles extends RangedFiles {
+  /** What was read of the archive so far. */
+  readonly counts: { readonly requests: number; readonly bytes: number };
+  /** The place in the archive at which a file ends; undefined for an unknown file. */
+  endOf(name: string): number | undefined;
+  close(): Promise<void>;
+}
+
+/** The maximum number of concurrent requests. More would not be faster over a link with a delay of 20 ms. */
+const PARALLEL_READS = 32;
+/** The size of a request for a part of a large file, in bytes. */
+const PART_BYTES = 4 << 20;
+
+/**
+ * Opens the archive of a checkpoint, of which only parts are then read. Throws `REQUEST_INVALID` if the archive is
+ * compressed or the store cannot read ranges, `NOT_FOUND`, `CHECKPOINT_CORRUPT` and the errors of the store. Files that
+ * are read as a whole are compared with their digests; of others, the caller must be able to detect damage.
+ */
+export async function openArchive(
+  store: CheckpointStore,
+  name: string,
+  manifest: Manifest,
+  signal?: AbortSignal,
+): Promise<ArchivedFiles> {
+  const { compression, encrypted } = archivePacking(manifest);
+  if (compression !== "none") throw onlyWhole(name, "its archive is compressed");
+  if (store.openRanges === undefined) throw onlyWhole(name, "its store cannot read parts of files");
+  const ranges = await store.openRanges(manifest.archive.name).catch(removed);
+  try {
+    const archive = new Archive(ranges, signal);
+    const { identities = [] } = store.encryption ?? {};
+    const opening = encrypted && AgeRanges.open(archive.read, manifest.archive.bytes, identities);
+    const age = opening === false ? undefined : await opening.catch(explain(manifest));
+    const bytes = age?.bytes ?? manifest.archive.bytes;
+    if (bytes !== archiveSize(manifest.files))
+      throw corruptArchive(manifest, "its size is not that of its files");
+    const read: ReadRange = async (start, end) =>
+      age === undefined
+        ? await archive.read(start, end)
+        : await age.read(start, end).catch(explain(manifest));
+    return new Files(name, manifest, archive, read);
+  } catch (error) {
+    await ranges.close();
+    throw error;
+  }
+}
+
+function onlyWhole(name: string, why: string): CairnError {
+  const hint =
+    "Restore it, and read what was restored. Or save checkpoints without compression in a folder or S3.";
+  return new CairnError("REQUEST_INVALID", `${name} can only be read as a whole: ${why}.`, hint);
+}
+
+function explain(manifest: Manifest): (error: unknown) => never {
+  return (error) => {
+    throw error instanceof AgeError ? corruptArchive(manifest, error.message, error) : error;
+  };
+}
+
+function removed(error: unknown): never {
+  if (!isCairnError(error, "NOT_FOUND")) throw error;
+  const message = `The checkpoint was removed while it was read: ${error.message}`;
+  const hint = "Read a newer one: a retention policy has removed this one.";
+  throw new CairnError("CHECKPOINT_NOT_FOUND", message, { hint, cause: error });
+}
+
+/** An archive as it is stored, with limited parallelism. */
+class Archive {
+  readonly counts = { requests: 0, bytes: 0 };
+  readonly #ranges: StoredRanges;
+  readonly #signal: AbortSignal | undefined;
+  readonly #turns = new Semaphore(PARALLEL_READS);
+
+  constructor(ranges: StoredRanges, signal: AbortSignal | undefined) {
+    this.#ranges = ranges;
+    this.#signal = signal;
+  }
+
+  readonly read: ReadRange = async (start, end) =>
+    await this.#turns.run(async () => {
+      this.counts.requests += 1;
+      this.counts.bytes += end - start;
+      return await this.#ranges.read(start, end, this.#signal).catch(removed);
+    });
+
+  async close(): Promise<void> {
+    await this.#ranges.close();
+  }
+}
+
+class Files implements ArchivedFiles {
+  readonly place: string;
+  readonly sizes: ReadonlyMap<string, number>;
+  readonly #manifest: Manifest;
+  readonly #archive: Archive;
+  readonly #read: ReadRange;
+  /** The places in the archive at which the files begin, which follow from their names and sizes. */
+  readonly #starts = new Map<string, number>();
+
+  constructor(name: string, manifest: Manifest, archive: Archive, read: ReadRange) {
+    this.place = name;
+    this.#manifest = manifest;
+    this.#archive = archive;
+    this.#read = read;
+    this.sizes = new Map(manifest.files.map((file) => [file.name, file.bytes]));
+    let end = 0;
+    for (const file of manifest.files) {
+      this.#starts.set(file.name, end + BLOCK);
+      end += BLOCK + file.bytes + paddingOf(file.bytes);
+    }
+  }
+
+  get counts(): ArchivedFiles["counts"] {
+    return this.#archive.counts;
+  }
+
+  endOf(name: string): number | undefined {
+    const start = this.#starts.get(name);
+    return start === undefined ? undefined : start + (this.sizes.get(name) ?? 0);
+  }
+
+  async whole(name: string): Promise<Buffer> {
+    const file = this.#manifest.files.find((one) => one.name === name);
+    if (file === undefined) throw corruptArchive(this.#manifest, `it lacks ${name}`);
+    const parts: Promise<Buffer>[] = [];
+    for (let at = 0; at < file.bytes; at += PART_BYTES)
+      parts.push(this.read(name, at, Math.min(at + PART_BYTES, file.bytes)));
+    const content = Buffer.concat(await Promise.all(parts));
+    if (createHash("sha256").update(content).digest("hex") === file.sha256) return content;
+    throw corruptArchive(this.#manifest, `the SHA-256 of ${name} does not match`);
+  }
+
+  async read(name: string, start: number, end: number): Promise<Buffer> {
+    const begin = this.#starts.get(name);
+    if (begin === undefined) throw corruptArchive(this.#manifest, `it lacks ${name}`);
+    return await this.#read(begin + start, begin + end);
+  }
+
+  async close(): Promise<void> {
+    await this.#archive.close();
+  }
+}

@@ -1,0 +1,132 @@
+import {
+  type ArchivedFiles,
+  type CheckpointStore,
+  findCandidates,
+  type SkippedCheckpoint,
+  type StoredManifest,
+} from "@cairn/checkpoint";
+import { CairnClient, type TxId } from "@cairn/client";
+import { CairnError, LEVEL_FORMAT } from "@cairn/kv";
+import { judgeFormat } from "../checkpoints/accept-checkpoint.ts";
+import { asCheckpointError, openArchivedIndex } from "../checkpoints/archived-index.ts";
+import { IndexPosition } from "../index/index-position.ts";
+import type { IndexStore } from "../index/index-store.ts";
+import { LocalAccess, type LocalApi } from "./local-access.ts";
+import { NodeReads } from "./node-reads.ts";
+import type { ReadableLife } from "./readable-life.ts";
+
+export interface OpenCheckpointOptions {
+  /** The store of the checkpoint: a folder or S3. */
+  readonly store: CheckpointStore;
+  /** The name of the checkpoint. Defaults to the newest one in the store that this version can read. */
+  readonly name?: string;
+  /** Only checkpoints of this log are considered. Defaults to all logs. */
+  readonly logId?: string;
+  /** Ends the opening and all later reads. */
+  readonly signal?: AbortSignal;
+}
+
+/** A checkpoint that is read where it is. */
+export interface OpenedCheckpoint {
+  readonly name: string;
+  /** The location of its store. */
+  readonly store: string;
+  readonly log: StoredManifest["log"];
+  /** The last transaction that it contains, and its time in ISO 8601. */
+  readonly txId: TxId;
+  readonly txTime: string;
+  /** Reads the documents, their history, events, policies and queues. Everything else fails with `LOG_READ_ONLY`. */
+  readonly client: CairnClient;
+  /** What was read of its archive so far. */
+  readonly counts: ArchivedFiles["counts"];
+  /** Releases the store's file; the store itself stays open. */
+  close(): Promise<void>;
+}
+
+/**
+ * Opens a checkpoint without downloading it: only what each read needs is fetched from the archive, and compared with its
+ * checksums. Throws `CHECKPOINT_NOT_FOUND`, `CHECKPOINT_CORRUPT`, `INDEX_VERSION`, `KEY_MISSING`, the errors of the store,
+ * and `REQUEST_INVALID` if the archive is compressed or the store cannot read parts of files. Reads throw these as well.
+ * Nothing is written to the store, so a retention policy may remove the checkpoint in the meantime; reads then fail.
+ */
+export async function openCheckpoint(options: OpenCheckpointOptions): Promise<OpenedCheckpoint> {
+  const { store, signal } = options;
+  const found = await findCheckpoint(options);
+  const opened = await openArchivedIndex(store, found, { signal });
+  const { name, manifest } = found;
+  const { txId, txTime, log } = manifest;
+  const { counts } = opened.files;
+  const client = new CairnClient({ access: new LocalAccess(checkpointApi(found, opened.index)) });
+  return { name, store: store.location, log, txId, txTime, client, counts, close: () => opened.close() };
+}
+
+interface FoundCheckpoint {
+  readonly name: string;
+  readonly manifest: StoredManifest;
+}
+
+async function findCheckpoint({
+  store,
+  name,
+  logId,
+  signal,
+}: OpenCheckpointOptions): Promise<FoundCheckpoint> {
+  const skipped: SkippedCheckpoint[] = [];
+  let unreadable: CairnError | undefined;
+  const onSkipped = (one: SkippedCheckpoint): void => void skipped.push(one);
+  for await (const found of findCandidates([store], { name, logId, signal, onSkipped })) {
+    unreadable ??= judgeFormat(found.manifest, LEVEL_FORMAT);
+    if (judgeFormat(found.manifest, LEVEL_FORMAT) === undefined) return found;
+  }
+  const reason = skipped[0]?.error ?? unreadable;
+  if (name !== undefined && reason !== undefined) throw reason;
+  throw new CairnError(
+    "CHECKPOINT_NOT_FOUND",
+    `There is no ${name === undefined ? "usable checkpoint" : `checkpoint ${name}`} in ${store.location}.`,
+    reason === undefined
+      ? "Choose one that cairn checkpoint list prints, or another store."
+      : `${reason.message} ${reason.hint ?? ""}`.trimEnd(),
+  );
+}
+
+/** The reads of an index that ends with its checkpoint. */
+function checkpointApi({ name, manifest }: FoundCheckpoint, index: IndexStore): LocalApi {
+  const { txId, txTime } = manifest;
+  const readOnly = new CairnError(
+    "LOG_READ_ONLY",
+    `The checkpoint ${name} can only be read, and ends with transaction ${txId} of ${txTime}.`,
+    "Use a node for everything else, and for what is newer.",
+  );
+  const refuse = (): never => {
+    throw readOnly;
+  };
+  const refused = (): Promise<never> => Promise.reject(readOnly);
+  const position = new IndexPosition();
+  position.set(txId);
+  position.fail(readOnly);
+  const life: ReadableLife = {
+    phase: "ready",
+    agrees: true,
+    failure: undefined,
+    log: undefined,
+    services: undefined,
+    position,
+    index,
+    ending: readOnly,
+    suspect: (_, error) => asCheckpointError(name, error),
+  };
+  const reads = new NodeReads(
+    life,
+    { checkpointer: undefined, commandLine: (command) => `cairn ${command}` },
+    refused,
+  );
+  return Object.assign(reads, {
+    phase: life.phase,
+    submit: refused,
+    watch: refuse,
+    follow: refuse,
+    status: refused,
+    cluster: refused,
+    log: refused,
+  });
+}

@@ -1,0 +1,14 @@
+import type { CairnError } from "@cairn/kv";
+import type { IndexStore } from "../index/index-store.ts";
+import type { NodeLife } from "./node-life.ts";
+
+/** What reads need of a {@link NodeLife}. */
+export interface ReadableLife extends Pick<
+  NodeLife,
+  "phase" | "agrees" | "failure" | "position" | "log" | "services" | "index"
+> {
+  /** The error of a read that needs what comes after the index, if nothing ever will. */
+  readonly ending?: CairnError;
+  /** Reports an error in the use of `index`, and returns the one that the caller throws. */
+  suspect(index: IndexStore, error: unknown): unknown;
+}
