@@ -40,6 +40,7 @@ it("the status never reports a failed node without its failure, even if the node
     identity: undefined,
     index: undefined,
     report: new JoinReport(),
+    attached: null,
     services: undefined,
     observation: {
       lastResults: new LastResults(),
@@ -66,6 +67,7 @@ const UNCOMPARED: StatusParts = {
   identity: undefined,
   index: undefined,
   report: new JoinReport(),
+  attached: null,
   services: undefined,
   observation: {
     lastResults: new LastResults(),

@@ -5,7 +5,7 @@ import { AgeRanges, type ReadRange } from "../encryption/age-payload.ts";
 import { archivePacking, type Manifest } from "../store/checkpoint.ts";
 import type { CheckpointStore, StoredRanges } from "../store/checkpoint-store.ts";
 import { archiveSize, BLOCK, paddingOf } from "./tar-format.ts";
-import { corruptArchive } from "./unpack/receive-archive.ts";
+import { corruptArchive } from "./archive-errors.ts";
 
 /** The files in the archive of a checkpoint, which are read where they are. */
 export interface ArchivedFiles extends RangedFiles {

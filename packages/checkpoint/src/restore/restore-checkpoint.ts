@@ -149,6 +149,8 @@ export interface RestoreProgress {
   readonly name: string;
   readonly done: number;
   readonly total: number;
+  /** The folder in which the files are until they are complete. */
+  readonly dir: string;
 }
 
 export interface RestoreOptions {
@@ -170,6 +172,8 @@ export interface RestoreOptions {
   readonly accept: (manifest: Manifest) => Promise<true | CairnError>;
   /** Inspects the files before they are moved to `targetDir`. `CHECKPOINT_*` or `INDEX_*` skips the candidate. */
   readonly verify?: (dir: string, manifest: Manifest) => Promise<void>;
+  /** Called with a candidate before it is fetched, once a reservation keeps it from being removed. */
+  readonly onReserved?: (candidate: Candidate) => void;
   readonly onProgress?: ((progress: RestoreProgress) => void) | undefined;
   readonly onSkipped?: ((skipped: SkippedCheckpoint, store: CheckpointStore) => void) | undefined;
   readonly signal?: AbortSignal | undefined;
@@ -249,6 +253,7 @@ async function restoreOne(options: RestoreOptions, candidate: Candidate): Promis
   // A reservation that is created after all must not be renewed forever.
   const reservation = reserving && (await unlessAborted(reserving, signal, (late) => void late.release()));
   try {
+    options.onReserved?.(candidate);
     for (let tries = 0; ; tries++) {
       try {
         await fetchAndPlace(options, candidate);
@@ -308,7 +313,7 @@ async function fetchAndPlace(options: RestoreOptions, { name, manifest, store }:
     await unpackArchive(archive, dir, manifest, {
       background: options.background ?? false,
       identities: store.encryption?.identities,
-      onProgress: (done) => onProgress?.({ name, done, total }),
+      onProgress: (done) => onProgress?.({ name, done, total, dir }),
       signal,
     });
     if (options.verify !== undefined) {

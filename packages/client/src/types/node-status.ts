@@ -178,6 +178,18 @@ export interface NodeStatus {
     readonly etaMs: number | null;
   } | null;
   /**
+   * The checkpoint from which the node serves stale reads while it restores it: as of this transaction. `requests` and
+   * `bytes` count what these reads fetched from the store.
+   */
+  readonly attached: {
+    readonly checkpoint: string;
+    readonly txId: TxId;
+    readonly txTime: string;
+    readonly takenAt: string;
+    readonly requests: number;
+    readonly bytes: number;
+  } | null;
+  /**
    * Present if there has been no progress since `since`, although work remains. docs/monitoring.md explains each value
    * of `waitingFor`.
    */

@@ -15,12 +15,15 @@ interface Readiness {
  * Returns `NOT_READY` for an operation that this phase does not permit, with the failure that keeps the node there.
  * `hasStale` is true for a read that may be repeated with stale=true.
  */
-export function notReady({ phase, failure, index }: Readiness, { hasStale = false } = {}): CairnError {
+export function notReady(
+  { phase, failure, index }: Readiness,
+  { hasStale = false, cause }: { readonly hasStale?: boolean; readonly cause?: unknown } = {},
+): CairnError {
   if (phase === "stopping") return nodeClosed();
   const state = phase === "failed" ? "failed" : `is ${phase}`;
   const why = failure === undefined ? state : `${state}: ${failure.message.replace(/\.$/, "")}`;
   const stale = hasStale && index !== undefined ? " To read what this node has now, add stale=true." : "";
-  return new CairnError("NOT_READY", `The node ${why}.`, `${failure?.hint ?? WAIT}${stale}`);
+  return new CairnError("NOT_READY", `The node ${why}.`, { hint: `${failure?.hint ?? WAIT}${stale}`, cause });
 }
 
 /** Returns the error of all that a node refuses or ends because it is stopping or has stopped. */

@@ -167,6 +167,9 @@ export const StatusSchema = z.object({
       etaMs: Ms.nullable(),
     }),
   ),
+  attached: understood(
+    z.object({ checkpoint: Text, txId: Count, txTime: Time, takenAt: Time, requests: Count, bytes: Count }),
+  ),
   stalled: understood(
     z.object({
       phase: z.enum(PHASES),

@@ -76,6 +76,8 @@ export interface System {
   readonly checkpointer: CheckpointerOptions | undefined;
   /** The stores from which a node without a checkpointer restores. Defaults to none. The node never writes to them. */
   readonly restoreFrom?: readonly CheckpointStore[];
+  /** Whether a joining node serves stale reads from the checkpoint that it restores. Defaults to true. */
+  readonly attach?: boolean;
   /** How long (ms) a node without an index waits for a store that cannot be read. Defaults to {@link WAIT_FOR_STORE_MS}. */
   readonly waitForStoreMs?: number;
   /** The options of the log backup, which requires a checkpointer. If undefined, the log is not backed up. */

@@ -46,7 +46,7 @@ export function indexSource(
     capture: async (dir, others) => {
       try {
         await purge();
-        await index.capture(dir, { unchecked: true });
+        await index.rows.capture(dir, { unchecked: true });
       } catch (error) {
         onError(error);
         throw error;

@@ -1,8 +1,6 @@
 import {
-  type KvCapture,
   type KvPurging,
   type KvReader,
-  type KvScrub,
   type KvStats,
   type KvStore,
   Semaphore,
@@ -62,7 +60,7 @@ const STATS_MS = 1_000;
 
 /** The index in a key-value store. It applies the log's messages and serves reads. */
 export class IndexStore {
-  /** The rows, for comparisons with other indexes. They change with every batch. */
+  /** The rows, for captures, checks and comparisons with other indexes. They change with every batch. */
   readonly rows: KvStore;
   /** What the newest transactions changed, for watches. */
   readonly changes = new RecentChanges();
@@ -81,7 +79,7 @@ export class IndexStore {
   #preparing: Promise<void> | undefined;
   #prepared: PreparedMessages | undefined;
   /** Whether the store may contain versions of evicted keys. */
-  #mayHoldEvicted = false;
+  #mayHoldEvicted: boolean;
   /** Undefined unless the index was empty when it was opened. */
   readonly #absent: AbsentRows | undefined;
   /** Reads what applying needs. */
@@ -101,6 +99,7 @@ export class IndexStore {
     this.#absent = absent;
     this.#applying = absent?.reader(kv) ?? kv;
     this.#state = state;
+    this.#mayHoldEvicted = state.evicting === true;
     this.#chains = chains;
     this.#fields = new FieldUpkeep(kv);
     this.#purge = new EvictionPurge(kv, this.#turns);
@@ -117,10 +116,9 @@ export class IndexStore {
       const absent = stored === undefined ? new AbsentRows() : undefined;
       const state = stored?.evicting === true ? await removeEvicted(kv, stored) : (stored ?? empty);
       const chains = await ChainWindow.load(kv, state);
-      if (state.log.id === empty.log.id) return new IndexStore(kv, state, chains, absent, remembered);
       // A log that continues another one may have a different name, which its birth record does not contain.
-      const named = { ...state, log: { ...state.log, name: empty.log.name } };
-      return new IndexStore(kv, named, chains, absent, remembered);
+      const log = state.log.id === empty.log.id ? state.log : { ...state.log, name: empty.log.name };
+      return new IndexStore(kv, { ...state, log }, chains, absent, remembered);
     } catch (error) {
       // An open store would prevent another index from replacing this one.
       await kv.close();
@@ -136,9 +134,7 @@ export class IndexStore {
     const kv = indexRows(store);
     const state = await readState(kv);
     if (state === undefined) throw unusableIndex("it is empty");
-    const index = new IndexStore(kv, state, undefined);
-    index.#mayHoldEvicted = state.evicting === true;
-    return index;
+    return new IndexStore(kv, state, undefined);
   }
 
   get state(): IndexState {
@@ -310,9 +306,7 @@ export class IndexStore {
     });
   }
 
-  async list(query: IndexListQuery): Promise<DocumentPage> {
-    return await this.ask(readList, query);
-  }
+  readonly list = async (query: IndexListQuery): Promise<DocumentPage> => await this.ask(readList, query);
 
   async history(key: DocumentKey, limit: number, cursor?: string): Promise<HistoryPage> {
     return await this.read(async (reader) => await readHistoryPage(reader, key, limit, cursor));
@@ -323,7 +317,7 @@ export class IndexStore {
     const recent = this.#recent.get(txId);
     if (recent !== undefined) return recent;
     const outcome = await this.outcome(txId);
-    return outcome === undefined ? undefined : { outcome, replaced: undefined };
+    return outcome && { outcome, replaced: undefined };
   }
 
   /** The CRC-32 of a transaction's message; undefined if the transaction is not in the index or too old. */
@@ -339,7 +333,7 @@ export class IndexStore {
   async ownerOf(id: string): Promise<Submission | undefined> {
     const key = submissionRowKey(id);
     const value = await this.rows.get(key);
-    return value === undefined ? undefined : decodeSubmission(key, value);
+    return value && decodeSubmission(key, value);
   }
 
   /** Undefined for an empty index. With `at`, the digest as of then; throws `CONFLICT` if the history begins later. */
@@ -385,23 +379,9 @@ export class IndexStore {
     return await this.#purge.run(options, () => this.#state);
   }
 
-  async capture(dir: string, options?: { unchecked?: boolean }): Promise<KvCapture> {
-    return await this.rows.capture(dir, options);
-  }
-
   /** Returns the size of the files, and whether they are still there. Both are at most {@link STATS_MS} old. */
   async stats(): Promise<KvStats> {
     return await this.#stats.get("", async () => await this.rows.stats());
-  }
-
-  /** Checks the store, like {@link KvStore.checked}. */
-  async checked(onProgress?: (done: number, total: number) => void): Promise<void> {
-    await this.rows.checked?.(onProgress);
-  }
-
-  /** Returns {@link KvStore.scrub}; undefined if the index is not on a disk. */
-  get scrub(): ((options: KvScrub) => Promise<number>) | undefined {
-    return this.rows.scrub?.bind(this.rows);
   }
 
   async close(): Promise<void> {

@@ -12,6 +12,7 @@ import { tryMarkDamaged } from "../checkpoints/verify-checkpoint.ts";
 import { IndexStore } from "../index/index-store.ts";
 import type { IndexDirectory } from "../db-dir/index-directory.ts";
 import type { EventDispatcher, WorkRun } from "../observe/event-dispatcher.ts";
+import type { Attachment } from "./attachment.ts";
 import type { JoinReport } from "./join-report.ts";
 import { isDamage } from "../observe/failures.ts";
 import { emptyState, type IndexState } from "../index/rows/index-state.ts";
@@ -25,6 +26,8 @@ export interface RestoreContext extends Witnesses {
   readonly events: EventDispatcher;
   /** The names of checkpoints that are skipped because indexes restored from them turned out to be damaged. */
   readonly distrusted: ReadonlySet<string>;
+  /** Serves stale reads from the checkpoint that is restored, unless there is a local index. */
+  readonly attachment: Attachment;
 }
 
 /** The time after which a store that does not answer at all counts as unreachable, so that the wait for it begins. */
@@ -67,7 +70,7 @@ async function restoreFromStores(
   run: WorkRun<"restore">,
   local: Replaced | undefined,
 ): Promise<IndexStore | undefined> {
-  const { system, directory, report, signal } = context;
+  const { system, directory, report, signal, attachment } = context;
   const { checkpointer, kvProvider: provider } = system;
   const { live, staging } = directory.layout;
   // An index in memory is loaded from restored files, which are removed afterwards; it must not touch live/.
@@ -89,11 +92,16 @@ async function restoreFromStores(
       tooOld(manifest, local?.beyond) ??
       (await report.whileAsking([], () => accepted(context, manifest, identity))),
     verify: (dir, manifest) => report.whileAsking([], () => verifyRestored(provider, dir, manifest)),
-    onProgress: ({ done, total }) => {
+    onReserved: (candidate) => {
+      if (local === undefined && candidate.manifest.log.id === identity.id) attachment.begin(candidate);
+    },
+    onProgress: ({ done, total, dir }) => {
+      attachment.unpacked({ done, dir });
       run.moved(done);
       report.advance("bytes", done, total);
     },
     onSkipped: ({ name, error }, store) => {
+      attachment.skipped(name);
       if (isOwn(store) && isDamage(error)) damaged.push(name);
     },
     signal,

@@ -130,12 +130,11 @@ export class Following {
     const { index, logger, report, distrust, propose } = this.#parts;
     // Until the tables have been checked, damage from an earlier run could hide a row, and the node would report the
     // row as nonexistent.
-    const checked = index
-      .checked((done, total) => {
-        // Before the node waits for the check, /status shows the progress of the replay.
-        if (this.#awaitsCheck) report.advance("bytes", done, total);
-      })
-      .catch(distrust);
+    const checking = index.rows.checked?.((done, total) => {
+      // Before the node waits for the check, /status shows the progress of the replay.
+      if (this.#awaitsCheck) report.advance("bytes", done, total);
+    });
+    const checked = (checking ?? Promise.resolve()).catch(distrust);
     await caughtUp;
     if (signal.aborted) return;
     await propose(index, signal);

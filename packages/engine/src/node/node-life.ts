@@ -1,6 +1,7 @@
 import { systemClock, type CairnError, isCairnError } from "@cairn/kv";
 import type { Logger } from "pino";
-import type { Phase } from "@cairn/client";
+import type { NodeStatus, Phase, TxId } from "@cairn/client";
+import { notReady } from "../api/not-ready.ts";
 import { type System, WAIT_FOR_STORE_MS } from "../api/system.ts";
 import { CheckpointDoubts } from "../checkpoints/checkpoint-doubts.ts";
 import { restoreStores } from "../checkpoints/checkpoint-stores.ts";
@@ -11,6 +12,7 @@ import type { ComparedNode } from "../cluster/self-check.ts";
 import type { IndexDirectory } from "../db-dir/index-directory.ts";
 import { IndexPosition } from "../index/index-position.ts";
 import type { IndexStore } from "../index/index-store.ts";
+import { Attachment } from "../join/attachment.ts";
 import { joinIndex, type JoinedIndex } from "../join/join-index.ts";
 import { withStoreFirst } from "../join/join-errors.ts";
 import { JoinReport } from "../join/join-report.ts";
@@ -93,6 +95,7 @@ class Life implements ComparedNode {
   readonly #parts: LifeParts;
   readonly #startedAt = performance.now();
   readonly #stop = new AbortController();
+  readonly #attachment: Attachment;
   readonly #doubts = new CheckpointDoubts();
   readonly #storeWait: StoreWait;
   #running: Promise<void> = Promise.resolve();
@@ -111,6 +114,12 @@ class Life implements ComparedNode {
     this.observation = parts.observation;
     this.logName = parts.system.logName ?? null;
     this.#storeWait = new StoreWait(parts.system.waitForStoreMs ?? WAIT_FOR_STORE_MS);
+    this.#attachment = new Attachment({
+      isOn: parts.system.attach ?? true,
+      logger: parts.logger,
+      signal: this.#stop.signal,
+      onIndex: (index) => this.#use(index),
+    });
   }
 
   get phase(): Phase {
@@ -128,6 +137,16 @@ class Life implements ComparedNode {
   /** Returns whether the index was found to agree with the log and has not been put in doubt since then. */
   get agrees(): boolean {
     return this.#following !== undefined && !this.isDoubted;
+  }
+
+  /** The `attached` part of /status. */
+  get attached(): NodeStatus["attached"] {
+    return this.#attachment.status;
+  }
+
+  /** Returns the oldest state that reads may be of: none may be of an earlier state than one before it. */
+  get floor(): TxId {
+    return this.#attachment.floor;
   }
 
   get services(): ReadyServices | undefined {
@@ -171,6 +190,8 @@ class Life implements ComparedNode {
     await this.#following?.stopServices({ save: true });
     this.#stop.abort();
     await this.#running;
+    this.#attachment.end();
+    await this.#attachment.ended();
     await this.#closeIndex();
     await this.log?.close();
   }
@@ -180,6 +201,8 @@ class Life implements ComparedNode {
    * as soon as any read meets it. A submission may be the first to detect that the log has a different history.
    */
   suspect(index: IndexStore, error: unknown): unknown {
+    if (index.isReadOnly)
+      return this.#attachment.failed(index, error) ? notReady(this, { cause: error }) : error;
     const matters = isCairnError(error, "INDEX_CORRUPT") || isCairnError(error, "LOG_REGRESSED");
     if (matters) this.#distrust(index, error);
     return error;
@@ -279,9 +302,12 @@ class Life implements ComparedNode {
       storeWait: this.#storeWait,
       distrusted: this.#doubts.distrusted,
       differing: this.#parts.differing,
+      attachment: this.#attachment,
       onLocal: (index) => this.#use(index),
     });
     this.#storeWait.end();
+    // Reads that are running go on in the checkpoint; all others are of the restored index.
+    this.#attachment.end();
     this.#use(joined.index);
     this.identity = joined.identity;
     // They must not keep an intact one from being saved.
@@ -339,6 +365,7 @@ class Life implements ComparedNode {
     this.#isHalted = kind === "halt";
     if (isFailed) this.report.finish();
     else this.report = new JoinReport();
+    this.#attachment.end();
     await following?.stopServices({ save: false });
     if (!isFailed) await this.#closeIndex();
     if (this.#isHalted) this.#parts.onHalt(error);

@@ -296,8 +296,9 @@ export class NodeReads {
     await admitted;
     await this.#slice.yieldIfOver();
     // The index is looked up again, because the node may have left the previous one during the wait.
-    const { index, phase } = this.#life;
-    if (index === undefined || (!stale && phase !== "ready")) throw notReady(this.#life, READ);
+    const { index, phase, floor = 0 } = this.#life;
+    const isEarlier = index !== undefined && index.state.txId < floor;
+    if (index === undefined || (phase !== "ready" && (!stale || isEarlier))) throw notReady(this.#life, READ);
     return index;
   }
 }

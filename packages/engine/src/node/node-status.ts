@@ -22,6 +22,7 @@ export type StatusParts = Pick<
   | "logProblem"
   | "identity"
   | "index"
+  | "attached"
   | "report"
   | "services"
   | "failure"
@@ -94,6 +95,7 @@ export async function nodeStatus(
     },
     join: report.join,
     progress: report.progress,
+    attached: parts.attached,
     stalled,
     checkpoints: statusOfCheckpoints(services, parts, system),
     logBackup: (state === undefined ? undefined : services?.logBackup?.status(state.txId)) ?? null,
@@ -164,7 +166,7 @@ function backupSource(log: TxLog | undefined): NodeStatus["log"]["backup"] {
 
 /** Returns the current chains and the two newest links, so that nodes can be compared while they write. */
 async function newestChains(index: IndexStore | undefined): Promise<Chains> {
-  if (index === undefined) return [];
+  if (index === undefined || index.isReadOnly) return [];
   // The index may be closed in the meantime, or damaged; the next read will report the damage.
   return (await unlessFailed(index.chains(), ["NOT_READY", "INDEX_CORRUPT"], [])).slice(0, 3);
 }

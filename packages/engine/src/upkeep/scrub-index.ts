@@ -1,11 +1,17 @@
-import { type Clock, systemClock, errorMessage, type RepeatedWork, repeatWork } from "@cairn/kv";
+import {
+  type Clock,
+  systemClock,
+  errorMessage,
+  type KvStore,
+  type RepeatedWork,
+  repeatWork,
+} from "@cairn/kv";
 import type { Logger } from "pino";
-import type { IndexStore } from "../index/index-store.ts";
 import { errorFields } from "../observe/failures.ts";
 import type { EventDispatcher } from "../observe/event-dispatcher.ts";
 
 export interface ScrubParts {
-  readonly index: Pick<IndexStore, "scrub">;
+  readonly index: { readonly rows: Pick<KvStore, "scrub"> };
   /** The time from the beginning of one pass to that of the next (ms); undefined disables scrubs. */
   readonly every: number | undefined;
   readonly events: EventDispatcher;
@@ -29,7 +35,7 @@ const MAX_RETRY_MS = 600_000;
  */
 export function startScrub(parts: ScrubParts): RepeatedWork | undefined {
   const { index, every, events, logger, suspect, clock = systemClock } = parts;
-  const { scrub } = index;
+  const scrub = index.rows.scrub?.bind(index.rows);
   if (every === undefined || scrub === undefined) return undefined;
   const work = async (signal: AbortSignal): Promise<number> => {
     const begunAt = clock.now();

@@ -18,7 +18,7 @@ function scrubbing(compare: (options: KvScrub) => Promise<number>, every: number
   events.listen((event) => told.push(event));
   const suspect = (error: unknown): void => void suspected.push(error);
   const logger = pino({ level: "silent" });
-  const work = startScrub({ index: { scrub: compare }, every, events, logger, suspect, clock });
+  const work = startScrub({ index: { rows: { scrub: compare } }, every, events, logger, suspect, clock });
   onTestFinished(() => work?.stop());
   /** Advances the clock to the end of the scrub's next wait. Returns the duration of the wait. */
   const wait = async (): Promise<number> => {
@@ -92,8 +92,8 @@ it("a scrub is off if it has no period, or if the index is not on disk", () => {
     logger: pino({ level: "silent" }),
     suspect() {},
   };
-  expect(startScrub({ ...parts, index: { scrub: whole }, every: undefined })).toBeUndefined();
-  expect(startScrub({ ...parts, index: { scrub: undefined }, every: EVERY })).toBeUndefined();
+  expect(startScrub({ ...parts, index: { rows: { scrub: whole } }, every: undefined })).toBeUndefined();
+  expect(startScrub({ ...parts, index: { rows: {} }, every: EVERY })).toBeUndefined();
 });
 
 it("a scrub reads at most 8 MiB per second, however short its period is and however late it runs", () => {

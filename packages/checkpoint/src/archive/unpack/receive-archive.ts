@@ -4,12 +4,13 @@ import { join } from "node:path";
 import { pipeline, Readable } from "node:stream";
 import { promisify } from "node:util";
 import { createGunzip } from "node:zlib";
-import { CairnError, systemErrorCode } from "@cairn/kv/threads";
+import { systemErrorCode } from "@cairn/kv/threads";
 import { AgeError } from "../../encryption/age-header.ts";
 import { type ByteSource, chunkSource, decrypted } from "../../encryption/age-payload.ts";
 import { archivePacking, type Manifest } from "../../store/checkpoint.ts";
 import { PIECE_BYTES, PieceMemory } from "../piece-memory.ts";
 import { BLOCK, END_OF_ARCHIVE, paddingOf, readHeader } from "../tar-format.ts";
+import { corruptArchive, incompleteArchive } from "../archive-errors.ts";
 
 /** A piece of a file's content, at the beginning of `memory`. */
 export interface FilePiece {
@@ -99,7 +100,7 @@ function ofExpectedLength({ manifest, source, onProgress }: Receiving): ByteSour
       bytes += got;
       if (bytes > expected) throw corruptArchive(manifest, `the archive is longer than ${expected} bytes`);
       if (got < target.length && bytes < expected)
-        throw incomplete(manifest, `the archive ends after ${bytes} of ${expected} bytes`);
+        throw incompleteArchive(manifest, `the archive ends after ${bytes} of ${expected} bytes`);
       onProgress(bytes);
       return got;
     },
@@ -164,7 +165,7 @@ async function receiveEntries(source: ByteSource, sink: FileSink, manifest: Mani
   }
   await expectZeros(source, manifest);
   const [absent] = missing.keys();
-  if (absent !== undefined) throw incomplete(manifest, `${absent} is not in its archive`);
+  if (absent !== undefined) throw incompleteArchive(manifest, `${absent} is not in its archive`);
 }
 
 async function receiveFile(
@@ -182,7 +183,7 @@ async function receiveFile(
     const room = length + (last ? paddingOf(bytes) : 0);
     const memory = await sink.memory();
     if ((await source.fill(Buffer.from(memory, 0, room))) < room)
-      throw incomplete(manifest, `its archive ends within ${name}`);
+      throw incompleteArchive(manifest, `its archive ends within ${name}`);
     digest.update(Buffer.from(memory, 0, length));
     // The file is complete only once the sink has its last piece.
     if (last && digest.digest("hex") !== sha256)
@@ -202,19 +203,6 @@ async function expectZeros(source: ByteSource, manifest: Manifest): Promise<void
       throw corruptArchive(manifest, "its archive continues after its end");
     if (got < rest.length) return;
   }
-}
-
-const HINT =
-  "Remove this checkpoint, or copy it again from an intact store. Nodes that join use another one.";
-
-/** Returns `CHECKPOINT_CORRUPT` for the archive of `manifest`; `why` is a clause that explains the damage. */
-export function corruptArchive({ archive }: Manifest, why: string, cause?: unknown): CairnError {
-  return new CairnError("CHECKPOINT_CORRUPT", `${archive.name} is damaged: ${why}.`, { hint: HINT, cause });
-}
-
-/** Returns `CHECKPOINT_INCOMPLETE` for the archive of `manifest`; `why` is a clause that explains what is missing. */
-function incomplete({ archive }: Manifest, why: string): CairnError {
-  return new CairnError("CHECKPOINT_INCOMPLETE", `${archive.name} is incomplete: ${why}.`, HINT);
 }
 
 /** The maximum number of files that are flushed concurrently. A flush consists mostly of waiting. */

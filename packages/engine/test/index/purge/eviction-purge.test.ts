@@ -127,7 +127,7 @@ it(
     // reported as waiting for a restart.
     expect((await index.evictions(10)).evictions[0]?.files).toEqual({ goneSince: null, waitsFor: "restart" });
     const copy = path.join(folder, "copy");
-    await index.capture(copy);
+    await index.rows.capture(copy);
     await (await levelProvider().open(copy)).close();
     expect(await found(tokens, (name) => name.startsWith("copy/"))).toBe(0);
 

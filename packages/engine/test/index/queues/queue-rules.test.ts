@@ -186,7 +186,7 @@ async function expectRules(runs: fc.Parameters<[IntendedTransaction[], number[],
           for (const run of cut(messages, cutsB)) {
             await restored.apply(run);
             const copy = freshDir();
-            await restored.capture(copy);
+            await restored.rows.capture(copy);
             await restored.close();
             dir = copy;
             three = await levelProvider().open(dir);

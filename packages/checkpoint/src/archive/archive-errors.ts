@@ -1,0 +1,15 @@
+import { CairnError } from "@cairn/kv/threads";
+import type { Manifest } from "../store/checkpoint.ts";
+
+const HINT =
+  "Remove this checkpoint, or copy it again from an intact store. Nodes that join use another one.";
+
+/** Returns `CHECKPOINT_CORRUPT` for the archive of `manifest`; `why` is a clause that explains the damage. */
+export function corruptArchive({ archive }: Manifest, why: string, cause?: unknown): CairnError {
+  return new CairnError("CHECKPOINT_CORRUPT", `${archive.name} is damaged: ${why}.`, { hint: HINT, cause });
+}
+
+/** Returns `CHECKPOINT_INCOMPLETE` for the archive of `manifest`; `why` is a clause that explains what is missing. */
+export function incompleteArchive({ archive }: Manifest, why: string): CairnError {
+  return new CairnError("CHECKPOINT_INCOMPLETE", `${archive.name} is incomplete: ${why}.`, HINT);
+}

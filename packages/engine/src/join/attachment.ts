@@ -1,0 +1,170 @@
+import { open } from "node:fs/promises";
+import { join } from "node:path";
+import type { CheckpointStore, StoredManifest } from "@cairn/checkpoint";
+import type { NodeStatus, TxId } from "@cairn/client";
+import { closing, isCairnError, systemErrorCode } from "@cairn/kv";
+import type { Logger } from "pino";
+import { type ArchivedIndex, openArchivedIndex } from "../checkpoints/archived-index.ts";
+import type { IndexStore } from "../index/index-store.ts";
+import { isDamage } from "../observe/failures.ts";
+
+/** The codes of errors that do not concern the read itself. */
+const NO_ANSWER = /^(?:CHECKPOINT_|INDEX_|STORE_|NOT_READY$|SYSTEM_REFUSED$)/;
+
+/** A checkpoint that is being restored. */
+interface RestoredCandidate {
+  readonly name: string;
+  readonly manifest: StoredManifest;
+  readonly store: CheckpointStore;
+}
+
+/** How far the candidate has been unpacked: the number of bytes of its archive, and the folder of its files. */
+interface Unpacked {
+  readonly done: number;
+  readonly dir: string;
+}
+
+export interface AttachmentOptions {
+  /** Whether to attach at all. */
+  readonly isOn: boolean;
+  readonly logger: Logger;
+  readonly signal: AbortSignal;
+  /** Called with the index that serves stale reads from now on; undefined if there is none any more. */
+  readonly onIndex: (index: IndexStore | undefined) => void;
+}
+
+/**
+ * Lets a joining node serve stale reads from the checkpoint that it is restoring: from the archive, and what has arrived
+ * from the disk. The restore neither waits for it nor receives its errors.
+ */
+export class Attachment {
+  /** The newest transaction as of which reads were served: later reads must not be of an earlier state. */
+  floor: TxId = 0;
+  readonly #options: AttachmentOptions;
+  #candidate: RestoredCandidate | undefined;
+  #attached: ArchivedIndex | undefined;
+  #unpacked: Unpacked | undefined;
+  /** Attachments that end once their reads have ended. */
+  readonly #ending = new Set<Promise<void>>();
+
+  constructor(options: AttachmentOptions) {
+    this.#options = options;
+  }
+
+  get index(): IndexStore | undefined {
+    return this.#attached?.index;
+  }
+
+  /** Returns the `attached` part of /status. */
+  get status(): NodeStatus["attached"] {
+    const candidate = this.#candidate;
+    const attached = this.#attached;
+    if (candidate === undefined || attached === undefined) return null;
+    const { txId, txTime, takenAt } = candidate.manifest;
+    const { requests, bytes } = attached.files.counts;
+    return { checkpoint: candidate.name, txId, txTime, takenAt, requests, bytes };
+  }
+
+  /** Attaches to a checkpoint that the log was found to continue, and that is kept from being removed. */
+  begin(candidate: RestoredCandidate): void {
+    this.end();
+    if (!this.#options.isOn || candidate.manifest.txId < this.floor) return;
+    this.#candidate = candidate;
+    void this.#attach(candidate);
+  }
+
+  async #attach(candidate: RestoredCandidate): Promise<void> {
+    const { logger, signal, onIndex } = this.#options;
+    const { name, store } = candidate;
+    const isCurrent = (): boolean => this.#candidate === candidate && !signal.aborted;
+    try {
+      const sizes = new Map(candidate.manifest.files.map((file) => [file.name, file.bytes]));
+      const readLocal = async (file: string, start: number, end: number): Promise<Buffer | undefined> => {
+        const isUnpacked = (attached.files.endOf(file) ?? Infinity) <= (this.#unpacked?.done ?? 0);
+        if (!isCurrent() || this.#unpacked === undefined || !isUnpacked) return undefined;
+        return await readPart(join(this.#unpacked.dir, file), sizes.get(file), start, end);
+      };
+      const attached = await openArchivedIndex(store, candidate, { signal, readLocal });
+      if (!isCurrent()) return await attached.close();
+      this.#attached = attached;
+      const { txId, txTime } = candidate.manifest;
+      this.floor = txId;
+      logger.info(
+        { checkpoint: name, txId, txTime },
+        "stale reads are served from the checkpoint that is restored",
+      );
+      onIndex(attached.index);
+    } catch (error) {
+      if (!isCurrent()) return;
+      const code = isCairnError(error) ? error.code : undefined;
+      // A compressed archive, or a store that cannot read parts of files, is no fault.
+      const level = code === "REQUEST_INVALID" ? "info" : "warn";
+      logger[level]({ err: error, checkpoint: name }, "no reads are served until the checkpoint is restored");
+    }
+  }
+
+  /** Notes how far the candidate has been unpacked. */
+  unpacked(unpacked: Unpacked): void {
+    this.#unpacked = unpacked;
+  }
+
+  /**
+   * Returns whether a read of an attached index failed because of its checkpoint or its store, which is no answer to the
+   * read. If it is damaged, the attachment ends; the restore decides about the candidate.
+   */
+  failed(index: IndexStore, error: unknown): boolean {
+    if (!isCairnError(error) || !NO_ANSWER.test(error.code)) return false;
+    if (index === this.index && isDamage(error)) {
+      this.#options.logger.warn(
+        { err: error },
+        "the checkpoint that is restored is damaged: no reads are served from it",
+      );
+      this.end();
+    }
+    return true;
+  }
+
+  /** Ends the attachment to a candidate that is not used. */
+  skipped(name: string): void {
+    if (this.#candidate?.name === name) this.end();
+  }
+
+  /** Ends the attachment: because its candidate is refused, damaged, or replaced by the restored index. */
+  end(): void {
+    const attached = this.#attached;
+    this.#candidate = undefined;
+    this.#attached = undefined;
+    this.#unpacked = undefined;
+    if (attached === undefined) return;
+    this.#options.onIndex(undefined);
+    const ending = attached.idle().then(async () => await attached.close());
+    this.#ending.add(ending);
+    void ending.finally(() => this.#ending.delete(ending));
+  }
+
+  /** Resolves once all attachments have ended. */
+  async ended(): Promise<void> {
+    await Promise.allSettled(this.#ending);
+  }
+}
+
+/** Reads a part of a file; undefined unless it exists with its full size. */
+async function readPart(
+  path: string,
+  size: number | undefined,
+  start: number,
+  end: number,
+): Promise<Buffer | undefined> {
+  try {
+    return await closing(await open(path), async (file) => {
+      if ((await file.stat()).size !== size) return undefined;
+      const part = Buffer.allocUnsafeSlow(end - start);
+      const { bytesRead } = await file.read(part, 0, part.length, start);
+      return bytesRead === part.length ? part : undefined;
+    });
+  } catch (error) {
+    // The archive has it as well. The file was moved, or there is no descriptor left.
+    if (systemErrorCode(error) === undefined) throw error;
+    return undefined;
+  }
+}
