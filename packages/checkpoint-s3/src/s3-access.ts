@@ -44,6 +44,8 @@ export interface S3Access {
   ): Promise<Output<R> | U>;
   /** Converts the error of an interrupted body to a store's error. */
   explain(error: unknown, doing: string): unknown;
+  /** Returns the signal of requests without one of their own, which is aborted when the store is closed. */
+  closing(): AbortSignal;
   /** Returns the date of the service's last response (milliseconds since 1970). */
   lastDate(): number | undefined;
   close(): Promise<void>;
@@ -86,6 +88,7 @@ export function s3Access(settings: S3Settings): S3Access {
     // Settings that the SDK refuses cannot be the reason once there is a response.
     explain: (error, doing) =>
       isOfSettings(error) ? error : s3Error(error, { ...settings, doing, permission: PERMISSIONS.getObject }),
+    closing: () => closing.signal,
     lastDate: () => lastDate,
     async close() {
       const made = client;

@@ -3,7 +3,7 @@ import type { OpenOptions } from "@cairn/checkpoint";
 import { isCairnError } from "@cairn/kv";
 import type { S3Access } from "./s3-access.ts";
 import { BodyMismatch, emptyBody, receiveBody } from "./s3-body.ts";
-import { askRange, fetchRange } from "./s3-range.ts";
+import { askRange, fetchRange, type ReadObject } from "./s3-range.ts";
 
 /** The size of the first range. The range is received immediately, so that no connection waits for the reader. */
 const FIRST_RANGE_BYTES = 256 * 1024;
@@ -19,13 +19,12 @@ export async function openContent(
   { signal, expectedBytes = 0 }: OpenOptions,
 ): Promise<Readable> {
   const firstBytes = Math.max(FIRST_RANGE_BYTES, expectedBytes <= ONE_RANGE_BYTES ? expectedBytes : 0);
-  const first = { name, start: 0, end: firstBytes, etag: undefined };
-  const answer = await askRange(access, first, signal);
-  if (answer === "empty") return Readable.from([], { objectMode: false });
-  const { size, etag } = answer;
+  const object: ReadObject = { name, etag: undefined };
+  const answer = await askRange(access, { object, start: 0, end: firstBytes }, signal);
+  const { size } = answer;
   const stop = new AbortController();
   const head = emptyBody(Math.min(firstBytes, size));
-  const wanted = { name, start: 0, end: head.room, etag };
+  const wanted = { object, start: 0, end: head.room };
   try {
     await receiveBody(answer.body, head, { idleMs: access.settings.requestTimeout, signal });
   } catch (error) {
@@ -37,13 +36,12 @@ export async function openContent(
   }
   const isWhole = head.filled === head.room;
   const beginning = isWhole ? head.chunks : await fetchRange(access, wanted, signal ?? stop.signal);
-  return rangesInOrder(access, { name, size, etag, beginning, next: head.room, stop, signal });
+  return rangesInOrder(access, { object, size, beginning, next: head.room, stop, signal });
 }
 
 interface Ranges {
-  readonly name: string;
+  readonly object: ReadObject;
   readonly size: number;
-  readonly etag: string | undefined;
   readonly beginning: readonly Buffer[];
   /** The offset where the beginning ends. */
   readonly next: number;
@@ -52,14 +50,14 @@ interface Ranges {
 }
 
 function rangesInOrder(access: S3Access, ranges: Ranges): Readable {
-  const { name, size, etag, beginning, stop, signal } = ranges;
+  const { object, size, beginning, stop, signal } = ranges;
   // The ranges are in the order of the object; only the first is ever awaited.
   const inFlight: Promise<Buffer[]>[] = [];
   let next = ranges.next;
   const launch = (): void => {
     while (inFlight.length < access.settings.concurrency && next < size) {
       const end = Math.min(next + RANGE_BYTES, size);
-      const fetching = fetchRange(access, { name, start: next, end, etag }, stop.signal);
+      const fetching = fetchRange(access, { object, start: next, end }, stop.signal);
       // The error of a range is thrown when the range is awaited, or never if an earlier range failed.
       fetching.catch(() => undefined);
       inFlight.push(fetching);

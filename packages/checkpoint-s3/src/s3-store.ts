@@ -7,6 +7,7 @@ import { currentDate, listObjects } from "./s3-list.ts";
 import { abortDeadUploads } from "./s3-unfinished.ts";
 import { s3Settings, type S3StoreOptions } from "./s3-options.ts";
 import { probe, type S3Findings } from "./s3-probe.ts";
+import { objectRanges } from "./s3-range.ts";
 import { createSmall, readSmall, replaceSmall } from "./s3-small.ts";
 import { uploadContent } from "./s3-upload.ts";
 
@@ -85,6 +86,7 @@ export function s3Store(options: S3StoreOptions): CheckpointStore {
       return uploadContent(access, findings?.creates ?? false, name, content, uploading);
     },
     open: (name, opening = {}) => openContent(access, name, opening),
+    openRanges: async (name) => objectRanges(access, name),
     async read(name) {
       const file = await readSmall(access, name);
       return file && { text: file.text, tag: file.tag };

@@ -22,11 +22,13 @@ async function reopen(store: CheckpointStore): Promise<CheckpointStore> {
 checkpointStoreSuite("a store in an S3 service", {
   open: async () => opened(withConditions().store),
   reopen,
+  hasRanges: true,
 });
 
 checkpointStoreSuite("a store in an S3 service without conditional writes", {
   open: async () => opened(without().store),
   reopen,
+  hasRanges: true,
 });
 
 checkpointStoreSuite("a store behind a proxy that adds conditional writes", {
@@ -36,6 +38,7 @@ checkpointStoreSuite("a store behind a proxy that adds conditional writes", {
     return opened(() => store({ endpoint: proxy.endpoint }));
   },
   reopen,
+  hasRanges: true,
 });
 
 test("a store detects whether conditions of writes are evaluated, by the service itself or by a proxy in front of it", async () => {

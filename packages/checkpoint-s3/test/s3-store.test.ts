@@ -21,5 +21,6 @@ for (const conditions of ["bare", "refused"] as const) {
       const { quirks } = servers.get(store) ?? {};
       if (quirks !== undefined) quirks.interfere = (_, response) => response.destroy() === response;
     },
+    hasRanges: true,
   });
 }

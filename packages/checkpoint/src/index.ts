@@ -13,6 +13,7 @@ export * from "./store/checkpoint-store.ts";
 export {
   alreadyThere,
   contentTag,
+  endsEarly,
   idInName,
   isStoreName,
   MAX_SMALL_FILE_BYTES,

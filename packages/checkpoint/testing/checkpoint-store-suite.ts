@@ -4,6 +4,7 @@ import { describe, expect, onTestFinished, test, vi } from "vitest";
 import type { CheckpointStore } from "../src/index.ts";
 import { MAX_SMALL_FILE_BYTES } from "../src/store/stored-files.ts";
 import { checkpointCycleSuite } from "./checkpoint-cycle-suite.ts";
+import { firstByte, storedRangesCases } from "./stored-ranges-cases.ts";
 
 /** The store under test. */
 export interface CheckpointStoreSuite {
@@ -16,6 +17,8 @@ export interface CheckpointStoreSuite {
    * cannot tell whether an unreachable store looks empty, which would make nodes forget their checkpoints.
    */
   readonly away?: (store: CheckpointStore) => Promise<void>;
+  /** Whether the store can read ranges, so that it has `openRanges`. Defaults to false. */
+  readonly hasRanges?: boolean;
 }
 
 /** A promise of {@link CheckpointStore}, and what throws within a test if a store breaks it. */
@@ -47,6 +50,7 @@ export function checkpointStoreCases({
   open,
   reopen,
   away,
+  hasRanges = false,
 }: CheckpointStoreSuite): readonly CheckpointStoreCase[] {
   const cases: CheckpointStoreCase[] = [];
   const add = (title: string, run: () => Promise<void>): void => void cases.push({ title, run });
@@ -232,6 +236,7 @@ export function checkpointStoreCases({
       const refused = { code: "CHECKPOINT_CORRUPT" };
       await expect(store.upload(bad, Readable.from([Buffer.from("x")]))).rejects.toMatchObject(refused);
       await expect(store.open(bad)).rejects.toMatchObject(refused);
+      if (hasRanges) await expect(firstByte(store, bad)).rejects.toMatchObject(refused);
       await expect(store.read(bad)).rejects.toMatchObject(refused);
       await expect(store.create(bad, "x")).rejects.toMatchObject(refused);
       await expect(store.replace(bad, "x", "tag")).rejects.toMatchObject(refused);
@@ -298,6 +303,16 @@ export function checkpointStoreCases({
     expect(await store.read("a.json")).toBeUndefined();
   });
 
+  add(`the store ${hasRanges ? "has" : "has no"} ranges, as its tests say`, async () => {
+    expect((await opened(open)).openRanges !== undefined).toBe(hasRanges);
+  });
+
+  if (hasRanges) {
+    const other = async (store: CheckpointStore): Promise<CheckpointStore> =>
+      (await reopen?.(store)) ?? store;
+    cases.push(...storedRangesCases(() => opened(open), other));
+  }
+
   if (reopen !== undefined)
     add("closing a store does not affect its content", async () => {
       const store = await opened(open);
@@ -321,6 +336,7 @@ export function checkpointStoreCases({
         "read a missing file": () => store.read("b.json"),
         open: () => store.open("a.tar"),
         "open a missing file": () => store.open("b.tar"),
+        ...(hasRanges ? { "read a range": () => firstByte(store, "a.tar") } : {}),
         upload: () => store.upload("b.tar", Readable.from([Buffer.from("content")])),
         create: () => store.create("b.json", "1"),
         replace: () => store.replace("a.json", "2", tag),

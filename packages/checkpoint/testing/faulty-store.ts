@@ -1,10 +1,20 @@
 import { Readable } from "node:stream";
 import { CairnError } from "@cairn/kv";
-import type { CheckpointStore } from "../src/index.ts";
+import { type CheckpointStore, endsEarly, type StoredRanges } from "../src/index.ts";
 
 /** A call of a store's method; `nth` counts the calls of that method, starting with 1. */
 export interface StoreCall {
-  readonly method: "list" | "upload" | "open" | "read" | "create" | "replace" | "remove" | "now";
+  readonly method:
+    | "list"
+    | "upload"
+    | "open"
+    | "openRanges"
+    | "readRange"
+    | "read"
+    | "create"
+    | "replace"
+    | "remove"
+    | "now";
   /** The file's name, or the prefix of a listing; empty for `now`. */
   readonly name: string;
   readonly nth: number;
@@ -20,7 +30,7 @@ export interface StoreFaults {
   failAfter?: (call: StoreCall) => CairnError | undefined;
   /** Returns the number of bytes after which reading an opened file fails with `STORE_UNREACHABLE`. */
   cutAfter?: (name: string) => number | undefined;
-  /** Returns the number of bytes after which an opened file ends without an error. */
+  /** Returns the number of bytes after which an opened file ends without an error; ranges beyond it are missing. */
   endAfter?: (name: string) => number | undefined;
   /** Returns the offset of a byte that is changed in an opened file. */
   flipAt?: (name: string) => number | undefined;
@@ -50,6 +60,19 @@ export function faultyStore(store: CheckpointStore, faults: StoreFaults): Checkp
     return answer;
   }
 
+  const openRanges = store.openRanges?.bind(store);
+
+  async function readRange(
+    ranges: StoredRanges,
+    name: string,
+    ...range: Parameters<StoredRanges["read"]>
+  ): Promise<Buffer> {
+    const [start, end] = range;
+    if (end > (faults.cutAfter?.(name) ?? Infinity)) throw unreachable();
+    if (end > (faults.endAfter?.(name) ?? Infinity)) throw endsEarly(name, store.location, end);
+    return flipped(await ranges.read(...range), start, faults.flipAt?.(name));
+  }
+
   return {
     location: store.location,
     ...(store.identity === undefined ? {} : { identity: store.identity }),
@@ -75,6 +98,18 @@ export function faultyStore(store: CheckpointStore, faults: StoreFaults): Checkp
         const result = Readable.from(spoiled(content, name, faults), { objectMode: false });
         return result.once("close", () => content.destroy());
       }),
+    ...(openRanges === undefined
+      ? {}
+      : {
+          openRanges: (name) =>
+            call("openRanges", name, async () => {
+              const ranges = await openRanges(name);
+              return {
+                read: (...range) => call("readRange", name, () => readRange(ranges, name, ...range)),
+                close: () => ranges.close(),
+              };
+            }),
+        }),
     read: (name) => call("read", name, () => store.read(name)),
     create: (name, text, options) => call("create", name, () => store.create(name, text, options)),
     replace: (name, text, tag) => call("replace", name, () => store.replace(name, text, tag)),
@@ -93,14 +128,10 @@ async function* spoiled(
 ): AsyncGenerator<Buffer, void, undefined> {
   const cut = faults.cutAfter?.(name);
   const end = faults.endAfter?.(name);
-  const flip = faults.flipAt?.(name);
   const limit = Math.min(cut ?? Infinity, end ?? Infinity);
   let at = 0;
   for await (const read of content) {
-    const chunk = Buffer.from(read);
-    if (flip !== undefined && flip >= at && flip < at + chunk.length) {
-      chunk.writeUInt8(chunk.readUInt8(flip - at) ^ 0x01, flip - at);
-    }
+    const chunk = flipped(Buffer.from(read), at, faults.flipAt?.(name));
     if (at + chunk.length >= limit) {
       yield chunk.subarray(0, limit - at);
       if (cut !== undefined && cut === limit) throw unreachable();
@@ -109,4 +140,12 @@ async function* spoiled(
     at += chunk.length;
     yield chunk;
   }
+}
+
+/** Changes the byte at the offset `at` of the file, if `bytes`, which begin at `start`, contain it. */
+function flipped(bytes: Buffer, start: number, at: number | undefined): Buffer {
+  if (at !== undefined && at >= start && at < start + bytes.length) {
+    bytes.writeUInt8(bytes.readUInt8(at - start) ^ 0x01, at - start);
+  }
+  return bytes;
 }

@@ -4,6 +4,7 @@ import type { CheckpointStore } from "../src/store/checkpoint-store.ts";
 import {
   alreadyThere,
   contentTag,
+  endsEarly,
   notThere,
   requireStoreName,
   MAX_SMALL_FILE_BYTES,
@@ -29,6 +30,12 @@ export function memoryStore(options: MemoryStoreOptions = {}): CheckpointStore {
   const put = (name: string, content: Buffer): void => {
     files.set(name, { content, modifiedAt: clock() });
   };
+  const opened = (name: string): Buffer => {
+    requireStoreName(name);
+    const file = files.get(name);
+    if (file === undefined) throw notThere(name, location);
+    return file.content;
+  };
   return {
     location,
     exclusive: true,
@@ -52,14 +59,21 @@ export function memoryStore(options: MemoryStoreOptions = {}): CheckpointStore {
       put(name, whole);
       return { bytes: whole.length };
     },
-    async open(name, { signal } = {}) {
-      requireStoreName(name);
-      const file = files.get(name);
-      if (file === undefined) throw notThere(name, location);
-      return Readable.from(slices(file.content), {
+    open: async (name, { signal } = {}) =>
+      Readable.from(slices(opened(name)), {
         objectMode: false,
         signal,
-      });
+      }),
+    async openRanges(name) {
+      const content = opened(name);
+      return {
+        async read(start, end, signal) {
+          signal?.throwIfAborted();
+          if (end > content.length) throw endsEarly(name, location, end);
+          return Buffer.from(content.subarray(start, end));
+        },
+        close: async () => undefined,
+      };
     },
     async read(name) {
       requireStoreName(name);

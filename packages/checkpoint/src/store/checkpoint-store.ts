@@ -101,7 +101,10 @@ export interface CheckpointStore {
   upload(name: string, content: Readable, options?: UploadOptions): Promise<{ bytes: number }>;
   /** Returns the content as a stream. Throws `NOT_FOUND` if the file does not exist. */
   open(name: string, options?: OpenOptions): Promise<StoredContent>;
-  /** Opens a file for reading ranges of it. Throws `NOT_FOUND`. Only stores that can read ranges implement it. */
+  /**
+   * Opens a file for reading ranges of it. If it does not exist, this or the first read throws `NOT_FOUND`. Only stores
+   * that can read ranges implement it.
+   */
   openRanges?(name: string): Promise<StoredRanges>;
   /** Reads a small file (at most 64 MiB, otherwise `CHECKPOINT_CORRUPT`); undefined if it does not exist. */
   read(name: string): Promise<TaggedText | undefined>;

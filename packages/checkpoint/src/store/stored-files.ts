@@ -65,6 +65,15 @@ export function notThere(name: string, location: string): CairnError {
   );
 }
 
+/** Returns the error for a range of a file that ends before `end`. */
+export function endsEarly(name: string, location: string, end: number): CairnError {
+  return new CairnError(
+    "CHECKPOINT_CORRUPT",
+    `${name} in ${location} has fewer than ${end} bytes, so a part of it is missing.`,
+    "Copy the file again from an intact store, or remove the checkpoint to which it belongs.",
+  );
+}
+
 /** Returns the tag of a small file, which differs for different content. */
 export function contentTag(content: Uint8Array): string {
   return createHash("sha256").update(content).digest("hex");

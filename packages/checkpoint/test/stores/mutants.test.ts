@@ -1,6 +1,6 @@
 import { Readable } from "node:stream";
 import { expect, test } from "vitest";
-import type { CheckpointStore, StoredFile } from "../../src/index.ts";
+import type { CheckpointStore, StoredFile, StoredRanges } from "../../src/index.ts";
 import { checkpointStoreCases } from "../../testing/checkpoint-store-suite.ts";
 import { faultyStore, memoryStore, type StoreFaults, unreachable } from "../../testing/index.ts";
 
@@ -92,6 +92,80 @@ const MUTANTS: Readonly<Record<string, Mutant>> = {
   }),
   "ignores the signal of an open file": (store) => ({ open: (name) => store.open(name) }),
   "ends an open file early": (store) => faultyStore(store, { endAfter: () => 65_536 }),
+  "reads ranges one byte further on": (store) => ({
+    openRanges: rangesOf(store, (ranges) => (start, end) => ranges.read(Math.min(start + 1, end), end)),
+  }),
+  "reads ranges beyond the end as zeros": (store) => ({
+    openRanges: rangesOf(
+      store,
+      (ranges) => (start, end, signal) =>
+        ranges
+          .read(start, end, signal)
+          .catch(passing("CHECKPOINT_CORRUPT", Buffer.alloc(Math.min(10, end - start)))),
+    ),
+  }),
+  "finds ranges of a missing file corrupt": (store) => ({
+    openRanges: async (name) => {
+      const found = await store.openRanges?.(name).catch(passing("NOT_FOUND", undefined));
+      return found ?? { read: async () => await Promise.reject(corrupt()), close: async () => undefined };
+    },
+  }),
+  "reads ranges of whatever version there is": (store) => ({
+    openRanges: rangesOf(store, (_, name) => async (...range) => {
+      const newest = await store.openRanges?.(name);
+      return (await newest?.read(...range)) ?? Buffer.alloc(0);
+    }),
+  }),
+  "finds ranges of a removed file corrupt": (store) => ({
+    openRanges: rangesOf(store, (ranges, name) => async (...range) => {
+      await store.openRanges?.(name).catch(() => Promise.reject(corrupt()));
+      return await ranges.read(...range);
+    }),
+  }),
+  "ignores the signal of a range": (store) => ({
+    openRanges: rangesOf(store, (ranges) => (start, end) => ranges.read(start, end)),
+  }),
+  "ends all reads of ranges when one is aborted": (store) => ({
+    openRanges: rangesOf(store, (ranges) => {
+      let ended: AbortSignal | undefined;
+      return (start, end, signal) => {
+        ended ??= signal?.aborted === true ? signal : undefined;
+        return ranges.read(start, end, ended ?? signal);
+      };
+    }),
+  }),
+  "closes all ranges of a file at once": (store) => {
+    let isClosed = false;
+    return {
+      openRanges: async (name) => {
+        const ranges = await store.openRanges?.(name);
+        if (ranges === undefined) throw unreachable();
+        const read: StoredRanges["read"] = (...range) =>
+          isClosed ? Promise.reject(unreachable()) : ranges.read(...range);
+        return { read, close: async () => void (isClosed = true) };
+      },
+    };
+  },
+  "warns about many readers of ranges": (store) => ({
+    openRanges: rangesOf(store, (ranges) => async (start, end, signal) => {
+      signal?.addEventListener("abort", () => ranges.close());
+      await new Promise(setImmediate);
+      return await ranges.read(start, end, signal);
+    }),
+  }),
+  "says that a file is missing from ranges while it is unreachable": (store) => ({
+    openRanges: async (name) =>
+      await (store.openRanges?.(name) ?? Promise.reject(unreachable())).catch(() => {
+        throw Object.assign(new Error("not there"), { code: "NOT_FOUND" });
+      }),
+  }),
+  "opens ranges of every name": (store) => ({
+    openRanges: async (name) =>
+      (await store.openRanges?.(name).catch(passing("CHECKPOINT_CORRUPT", undefined))) ?? {
+        read: async () => Buffer.alloc(1),
+        close: async () => undefined,
+      },
+  }),
   "reads a missing file as an empty one": (store) => ({
     read: async (name) => (await store.read(name)) ?? { text: "", tag: "" },
   }),
@@ -180,13 +254,14 @@ async function brokenCase(mutant: Mutant): Promise<string | undefined> {
     open: async () => {
       const ownFaults: StoreFaults = {};
       const store = faultyStore(memoryStore(), ownFaults);
-      const broken = { ...store, ...mutant(store) };
+      const broken: CheckpointStore = { ...store, ...mutant(store) };
       faults.set(broken, ownFaults);
       return broken;
     },
     // A store in memory can be used after it was closed.
     reopen: async (store) => store,
     away: async (store) => void Object.assign(faults.get(store) ?? {}, { fail: unreachable }),
+    hasRanges: true,
   });
   for (const { title, run } of cases) {
     try {
@@ -196,6 +271,22 @@ async function brokenCase(mutant: Mutant): Promise<string | undefined> {
     }
   }
   return undefined;
+}
+
+/** Returns `openRanges` of a store whose reads of ranges are different. */
+function rangesOf(
+  store: CheckpointStore,
+  change: (ranges: StoredRanges, name: string) => StoredRanges["read"],
+): (name: string) => Promise<StoredRanges> {
+  return async (name) => {
+    const ranges = await store.openRanges?.(name);
+    if (ranges === undefined) throw unreachable();
+    return { read: change(ranges, name), close: () => ranges.close() };
+  };
+}
+
+function corrupt(): Error {
+  return Object.assign(new Error("damaged"), { code: "CHECKPOINT_CORRUPT" });
 }
 
 /** Returns a handler that turns errors with `code` into `result`, and throws the others. */

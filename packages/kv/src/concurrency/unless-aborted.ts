@@ -1,3 +1,5 @@
+import { setMaxListeners } from "node:events";
+
 /** As soon as the signal is aborted, throws its reason. A late result of `work` is passed to `discard`. */
 export async function unlessAborted<T>(
   work: Promise<T>,
@@ -5,6 +7,8 @@ export async function unlessAborted<T>(
   discard?: (late: T) => void,
 ): Promise<T> {
   if (signal === undefined) return work;
+  // Many may wait with the same signal, about which Node would warn.
+  setMaxListeners(0, signal);
   let onAbort: (() => void) | undefined;
   const aborted = new Promise<never>((_resolve, reject) => {
     onAbort = () => reject(signal.reason);

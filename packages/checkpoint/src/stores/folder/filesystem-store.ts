@@ -1,9 +1,8 @@
-import { constants } from "node:fs";
-import { open, stat } from "node:fs/promises";
+import { stat } from "node:fs/promises";
 import { dirname, join, resolve } from "node:path";
 import { addAbortSignal } from "node:stream";
 import { pathToFileURL } from "node:url";
-import { CairnError, namesIn, systemErrorCode, systemClock, closing } from "@cairn/kv";
+import { CairnError, namesIn, systemErrorCode, systemClock, closing, unlessFailed } from "@cairn/kv";
 import type { CheckpointStore, TaggedText } from "../../store/checkpoint-store.ts";
 import { CHECKPOINT_PREFIX } from "../../store/checkpoint.ts";
 import { LEASE_PREFIX } from "../../store/lease-record.ts";
@@ -17,7 +16,16 @@ import {
   tooLarge,
 } from "../../store/stored-files.ts";
 import { folderError, inFolder } from "./folder-errors.ts";
-import { isLink, listFolder, readFileStream, removeFile, writeAll } from "./folder-files.ts";
+import {
+  isLink,
+  listFolder,
+  type OpenFile,
+  openFile,
+  readFileRanges,
+  readFileStream,
+  removeFile,
+  writeAll,
+} from "./folder-files.ts";
 import { FolderMemory, noFolder } from "./folder-memory.ts";
 import {
   createTemporary,
@@ -100,14 +108,22 @@ export function filesystemStore(options: FilesystemStoreOptions): CheckpointStor
     }
   }
 
+  /** Opens a file for reading. Throws `NOT_FOUND`. */
+  function opened(name: string): Promise<OpenFile> {
+    const path = pathOf(name);
+    return run(`reading ${name}`, async () => {
+      const found = await unlessFailed(openFile(path, name), "ENOENT", undefined);
+      if (found !== undefined) return found;
+      await isThere();
+      throw notThere(name, location);
+    });
+  }
+
   async function readSmall(name: string): Promise<TaggedText | undefined> {
     try {
-      // Without O_NONBLOCK, opening a pipe would wait for a writer.
-      const file = await open(pathOf(name), constants.O_RDONLY | (constants.O_NONBLOCK ?? 0));
+      const { file, size } = await openFile(pathOf(name), name);
       return await closing(file, async () => {
-        const found = await file.stat();
-        if (!found.isFile()) throw notAFile(name);
-        if (found.size > MAX_SMALL_FILE_BYTES) throw tooLarge(name, found.size);
+        if (size > MAX_SMALL_FILE_BYTES) throw tooLarge(name, size);
         const content = await file.readFile();
         return { text: content.toString("utf8"), tag: contentTag(content) };
       });
@@ -170,15 +186,10 @@ export function filesystemStore(options: FilesystemStoreOptions): CheckpointStor
       return { bytes };
     },
 
-    async open(name, { signal } = {}) {
-      const path = pathOf(name);
-      const handle = await open(path, "r").catch(async (error: unknown) => {
-        if (systemErrorCode(error) !== "ENOENT") throw folderError(error, `reading ${name}`, location);
-        await run(`reading ${name}`, isThere);
-        throw notThere(name, location);
-      });
-      return readFileStream(handle, `reading ${name}`, location, signal);
-    },
+    open: async (name, { signal } = {}) =>
+      readFileStream((await opened(name)).file, `reading ${name}`, location, signal),
+
+    openRanges: async (name) => readFileRanges(await opened(name), name, location),
 
     read: (name) => run(`reading ${name}`, () => readSmall(name)),
 

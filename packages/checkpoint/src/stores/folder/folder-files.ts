@@ -1,15 +1,21 @@
-import type { Stats } from "node:fs";
-import { type FileHandle, lstat, readdir, stat, unlink } from "node:fs/promises";
+import { constants, type Stats } from "node:fs";
+import { type FileHandle, lstat, open, readdir, stat, unlink } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { Readable } from "node:stream";
-import { syncFolder, unlessFailed } from "@cairn/kv";
-import type { StoredContent, StoredFile } from "../../store/checkpoint-store.ts";
+import { syncFolder, unlessAborted, unlessFailed } from "@cairn/kv";
+import type { StoredContent, StoredFile, StoredRanges } from "../../store/checkpoint-store.ts";
 import { CHECKPOINT_PREFIX } from "../../store/checkpoint.ts";
 import { LEASE_PREFIX } from "../../store/lease-record.ts";
 import { folderError, inFolder } from "./folder-errors.ts";
-import { isStoreName } from "../../store/stored-files.ts";
+import { endsEarly, isStoreName, notAFile } from "../../store/stored-files.ts";
 
 const READ_BYTES = 256 * 1024;
+
+/** A regular file that is open for reading. */
+export interface OpenFile {
+  readonly file: FileHandle;
+  readonly size: number;
+}
 
 /** The prefixes of files that are never in a folder of the store. A folder with such a name is foreign. */
 const NEVER_IN_FOLDERS = [CHECKPOINT_PREFIX, LEASE_PREFIX];
@@ -82,6 +88,41 @@ export async function writeAll(
   } catch (error) {
     throw folderError(error, doing, location);
   }
+}
+
+/** Opens a file for reading. Throws `CHECKPOINT_CORRUPT` if it is not a regular file. */
+export async function openFile(path: string, name: string): Promise<OpenFile> {
+  // Without O_NONBLOCK, opening a pipe would wait for a writer.
+  const file = await open(path, constants.O_RDONLY | (constants.O_NONBLOCK ?? 0));
+  try {
+    const found = await file.stat();
+    if (!found.isFile()) throw notAFile(name);
+    return { file, size: found.size };
+  } catch (error) {
+    await file.close();
+    throw error;
+  }
+}
+
+/** Reads ranges of a file, which stays open: every read is of the same version, even if another takes its name. */
+export function readFileRanges({ file, size }: OpenFile, name: string, location: string): StoredRanges {
+  const read = async (start: number, end: number): Promise<Buffer> => {
+    // A damaged manifest may name any number, so it is compared before memory is allocated.
+    if (end > size) throw endsEarly(name, location, end);
+    const content = Buffer.allocUnsafe(end - start);
+    for (let at = 0; at < content.length;) {
+      const { bytesRead } = await file.read(content, at, content.length - at, start + at);
+      if (bytesRead === 0) throw endsEarly(name, location, end);
+      at += bytesRead;
+    }
+    return content;
+  };
+  const explained = (start: number, end: number): Promise<Buffer> =>
+    inFolder(location, `reading ${name}`, () => read(start, end));
+  return {
+    read: (start, end, signal) => unlessAborted(explained(start, end), signal),
+    close: () => file.close(),
+  };
 }
 
 /** The file is closed at its end, after an error, and when the stream is destroyed. */

@@ -1,6 +1,8 @@
+import { execFile } from "node:child_process";
 import { chmod, mkdir, readdir, rename, symlink, truncate, utimes, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { Readable } from "node:stream";
+import { promisify } from "node:util";
 import { expect, onTestFinished, test, vi } from "vitest";
 import { filesystemStore, listCheckpoints } from "../../../src/index.ts";
 import { readLeases } from "../../../src/store/lease-record.ts";
@@ -57,6 +59,38 @@ test("a folder that vanished is unreachable, not empty, and is not created again
   await rename(join(dir, "unmounted"), join(dir, "store"));
   expect(await store.list("")).toHaveLength(1);
 });
+
+test("ranges of a file are those of the file that was opened, until it is shortened", async () => {
+  const dir = await temporaryDirectory();
+  const store = filesystemStore({ path: dir });
+  await store.upload("a.tar", pieces("0123456789"));
+  const ranges = await store.openRanges?.("a.tar");
+  const read = async (start: number, end: number): Promise<string> => String(await ranges?.read(start, end));
+  expect(await read(3, 5)).toBe("34");
+  await writeFile(join(dir, "other"), "abcdefghij");
+  await rename(join(dir, "a.tar"), join(dir, "opened"));
+  await rename(join(dir, "other"), join(dir, "a.tar"));
+  expect(await read(3, 5)).toBe("34");
+  await truncate(join(dir, "opened"), 4);
+  expect(await read(3, 4)).toBe("3");
+  await expect(read(3, 5)).rejects.toMatchObject({ code: "CHECKPOINT_CORRUPT" });
+  await ranges?.close();
+});
+
+test.skipIf(process.platform === "win32")(
+  "pipes and folders are neither opened nor read in ranges",
+  async () => {
+    const dir = await temporaryDirectory();
+    await promisify(execFile)("mkfifo", [join(dir, "pipe.tar")]);
+    await mkdir(join(dir, "folder.tar"));
+    const store = filesystemStore({ path: dir });
+    const notAFile = { code: "CHECKPOINT_CORRUPT", message: expect.stringContaining("not a regular file") };
+    for (const name of ["pipe.tar", "folder.tar"]) {
+      await expect(store.open(name)).rejects.toMatchObject(notAFile);
+      await expect(store.openRanges?.(name)).rejects.toMatchObject(notAFile);
+    }
+  },
+);
 
 test("a path that leads through a file is unreachable", async () => {
   const dir = await temporaryDirectory();
