@@ -6,7 +6,12 @@ import { isLinkRefusal, makeFolder } from "../disk/folders.ts";
 import { CairnError, indexCorrupt, isCairnError, systemErrorCode } from "../errors/errors.ts";
 import { manifestNameIn } from "../files/current-manifest.ts";
 import { levelFileName, levelFileNumbers } from "../files/level-files.ts";
-import { decodeManifestFile, type LevelManifest, needsLog } from "../files/level-manifest.ts";
+import {
+  decodeManifestFile,
+  encodeLevelManifest,
+  type LevelManifest,
+  needsLog,
+} from "../files/level-manifest.ts";
 import type { KvCapture } from "../store/kv-store.ts";
 import { checkTable } from "../tables/check-table.ts";
 
@@ -93,12 +98,12 @@ async function capture(place: CaptureTarget, maxStarts: number, maxReads: number
     const logs = await copyLogs(place);
     const current = await linkTables(place, logs, tables, maxReads);
     if (current !== undefined) {
-      const { manifest, name, bytes } = current;
+      const { manifest, name } = current;
       for (const log of logs.copied) {
         if (!needsLog(manifest, log)) await place.remove(levelFileName(log, "log"));
       }
-      // The last complete edit may be followed by one that was still being written when the file was read.
-      await place.write(name, bytes.subarray(0, manifest.end));
+      // The source's manifest has all edits since it was opened, which may be tens of megabytes.
+      await place.write(name, encodeLevelManifest(manifest));
       // CURRENT comes last, because it turns the directory into a database.
       await place.write("CURRENT", Buffer.from(`${name}\n`));
       return [...tables].map((number) => levelFileName(number, "ldb"));
@@ -156,10 +161,8 @@ function noDatabase(source: string, cause: unknown): CairnError {
   return indexCorrupt(`There is no complete LevelDB database in ${source}.`, cause, hint);
 }
 
-/** The manifest that CURRENT names. `bytes` are copied, because reading the file again could return a newer one. */
 interface CapturedManifest {
   readonly name: string;
-  readonly bytes: Uint8Array;
   readonly manifest: LevelManifest;
 }
 
@@ -200,8 +203,8 @@ async function readManifest({ source, files }: CaptureTarget): Promise<CapturedM
     try {
       const current = join(source, "CURRENT");
       name = manifestNameIn(current, await files.read(current));
-      const bytes = await files.read(join(source, name));
-      return { name, bytes, manifest: decodeManifestFile(join(source, name), bytes) };
+      const path = join(source, name);
+      return { name, manifest: decodeManifestFile(path, await files.read(path)) };
     } catch (error) {
       // Opening a database replaces its manifest, so one failure may be a coincidence, but three are not.
       const missing = systemErrorCode(error) === "ENOENT" || systemErrorCode(error) === "EISDIR";

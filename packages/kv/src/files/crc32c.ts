@@ -17,6 +17,11 @@ export function crc32cOf(bytes: Uint8Array, before = 0): number {
 // kMaskDelta of LevelDB's util/crc32c.h.
 const MASK_DELTA = 0xa282ead8;
 
+/** The opposite of {@link unmaskCrc}. */
+export function maskCrc(crc: number): number {
+  return (((crc >>> 15) | (crc << 17)) + MASK_DELTA) >>> 0;
+}
+
 /** LevelDB rotates and offsets checksums, because a CRC of data that contains its own CRC would otherwise be weak. */
 export function unmaskCrc(stored: number): number {
   const rotated = (stored - MASK_DELTA) >>> 0;

@@ -1,5 +1,5 @@
 import { type CairnError, indexCorrupt, isCairnError } from "../errors/errors.ts";
-import { LevelRecordReader, recordsOf } from "./level-records.ts";
+import { fileOfRecord, LevelRecordReader, recordsOf } from "./level-records.ts";
 import { VarintReader } from "./varint-reader.ts";
 
 // The tags of a version edit (db/version_edit.cc in LevelDB's source). The tag 8 is no longer in use.
@@ -22,6 +22,8 @@ export interface LevelTable {
   readonly bytes: number;
   readonly first: Uint8Array;
   readonly last: Uint8Array;
+  /** Its entry in a version edit, as it is encoded. */
+  readonly entry: Uint8Array;
 }
 
 /** The content of a LevelDB manifest after all its version edits. */
@@ -41,8 +43,8 @@ export interface LevelManifest {
   readonly pointers: ReadonlyMap<number, Uint8Array>;
   /** All keys in the file. Those of tables that no longer exist remain until the manifest is replaced. */
   readonly namedKeys: readonly Uint8Array[];
-  /** The offset after the last complete edit. It may be followed by an edit that was being written. */
-  readonly end: number;
+  /** The other entries that count, as they are encoded. Each replaced earlier ones of its tag and level. */
+  readonly entries: ReadonlyMap<string, Uint8Array>;
 }
 
 /** Decodes a manifest. Throws `INDEX_CORRUPT` if the bytes are not a complete LevelDB manifest. */
@@ -51,9 +53,9 @@ export function decodeLevelManifest(bytes: Uint8Array): LevelManifest {
   const pointers = new Map<number, Uint8Array>();
   const numbers = new Map<number, number>();
   const namedKeys: Uint8Array[] = [];
+  const entries = new Map<string, Uint8Array>();
   let comparator = "";
-  const reader = new LevelRecordReader();
-  for (const record of recordsOf(bytes, reader)) {
+  for (const record of recordsOf(bytes, new LevelRecordReader())) {
     const edit = new VarintReader(record, corrupt);
     const key = (): Uint8Array => {
       const named = rowKeyOf(edit.bytes());
@@ -62,17 +64,27 @@ export function decodeLevelManifest(bytes: Uint8Array): LevelManifest {
     };
     const added: LevelTable[] = [];
     while (!edit.isAtEnd) {
+      const start = edit.position;
       const tag = edit.number();
-      if (tag === COMPARATOR) comparator = Buffer.from(edit.bytes()).toString("utf8");
-      else if (NUMBERS.has(tag)) numbers.set(tag, edit.number());
-      else if (tag === COMPACT_POINTER) pointers.set(edit.number(), key());
-      else if (tag === DELETED_FILE) {
+      if (tag === DELETED_FILE) {
         edit.number();
         tables.delete(edit.number());
       } else if (tag === NEW_FILE) {
         const [level, number, size] = [edit.number(), edit.number(), edit.number()];
-        added.push({ level, number, bytes: size, first: key(), last: key() });
-      } else throw corrupt(`has the unknown tag ${tag}`);
+        const [first, last] = [key(), key()];
+        const entry = record.subarray(start, edit.position);
+        added.push({ level, number, bytes: size, first, last, entry });
+      } else {
+        let replaced = `${tag}`;
+        if (tag === COMPARATOR) comparator = Buffer.from(edit.bytes()).toString("utf8");
+        else if (NUMBERS.has(tag)) numbers.set(tag, edit.number());
+        else if (tag === COMPACT_POINTER) {
+          const level = edit.number();
+          pointers.set(level, key());
+          replaced += ` ${level}`;
+        } else throw corrupt(`has the unknown tag ${tag}`);
+        entries.set(replaced, record.subarray(start, edit.position));
+      }
     }
     // An edit that moves a table to another level deletes the table and adds it again, and LevelDB deletes first.
     for (const table of added) tables.set(table.number, table);
@@ -83,17 +95,13 @@ export function decodeLevelManifest(bytes: Uint8Array): LevelManifest {
   if (logNumber === undefined || nextFile === undefined || lastSequence === undefined) {
     throw corrupt("lacks its log number, next file number or last sequence");
   }
-  const end = reader.end;
-  return {
-    comparator,
-    logNumber,
-    nextFile,
-    lastSequence,
-    tables,
-    pointers,
-    namedKeys,
-    end,
-  };
+  return { comparator, logNumber, nextFile, lastSequence, tables, pointers, namedKeys, entries };
+}
+
+/** Returns a manifest with the same content in one version edit, as LevelDB writes one on opening. */
+export function encodeLevelManifest({ entries, tables }: LevelManifest): Buffer {
+  const added = [...tables.values()].map(({ entry }) => entry);
+  return fileOfRecord(Buffer.concat([...entries.values(), ...added]));
 }
 
 /** Like {@link decodeLevelManifest}, with errors that name the file `path`. */

@@ -1,5 +1,5 @@
 import type { FileHandle } from "node:fs/promises";
-import { crc32c, unmaskCrc } from "./crc32c.ts";
+import { crc32c, maskCrc, unmaskCrc } from "./crc32c.ts";
 import { type CairnError, indexCorrupt } from "../errors/errors.ts";
 
 // LevelDB's log format (its doc/log_format.md) consists of blocks of 32 KiB. A block contains records, each with
@@ -98,6 +98,21 @@ export async function* recordsInFile(
     if (bytesRead === 0) return;
     yield* recordsOf(blocks.subarray(0, bytesRead), reader);
   }
+}
+
+/** Returns a file with one record. */
+export function fileOfRecord(payload: Uint8Array): Buffer {
+  const blocks: Buffer[] = [];
+  const room = BLOCK_BYTES - HEADER_BYTES;
+  for (let start = 0; start === 0 || start < payload.length; start += room) {
+    const isLast = start + room >= payload.length;
+    const block = Buffer.concat([Buffer.alloc(HEADER_BYTES), payload.subarray(start, start + room)]);
+    block.writeUInt16LE(block.length - HEADER_BYTES, 4);
+    block.writeUInt8(start === 0 ? (isLast ? FULL : FIRST) : isLast ? LAST : MIDDLE, 6);
+    block.writeUInt32LE(maskCrc(crc32c(block, 6, block.length)), 0);
+    blocks.push(block);
+  }
+  return Buffer.concat(blocks);
 }
 
 /** A header is never split, so the end of a block may remain empty. */

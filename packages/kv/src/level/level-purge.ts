@@ -217,7 +217,7 @@ function tablesOf({ tables }: LevelManifest): LevelTable[] {
 /** Splits large ranges, and joins those in the same tables or close to each other. The pieces are in key order. */
 export function piecesOf(
   ranges: readonly Pick<KvPurgeRange, "gte" | "lt">[],
-  tables: readonly Omit<LevelTable, "level">[],
+  tables: readonly Omit<LevelTable, "level" | "entry">[],
 ): PurgePiece[] {
   const pieces: PurgePiece[] = [];
   let at = 0;

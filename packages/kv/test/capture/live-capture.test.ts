@@ -4,6 +4,8 @@ import { cp, mkdtemp, readFile, readdir, rm, stat } from "node:fs/promises";
 import { basename, join } from "node:path";
 import { ClassicLevel } from "classic-level";
 import { describe, expect, it } from "vitest";
+import { readCurrentManifest } from "../../src/files/current-manifest.ts";
+import type { LevelManifest } from "../../src/files/level-manifest.ts";
 import { LevelReader } from "../../src/level/level-reader.ts";
 import { captureFileSystem, captureLevelDb } from "../../src/capture/live-capture.ts";
 import { CountedWriter, countedBatch, expectWhole } from "../../testing/counted-rows.ts";
@@ -239,6 +241,29 @@ describe("the files of a capture", () => {
     expect(capture.copied).toBe(1);
     expect(capture.linked).toBeGreaterThan(0);
     expect(await rowsIn("capture")).toBe(3000);
+  });
+
+  it("include a manifest with only the live tables, however many there have been", async () => {
+    const store = await directory.open("live");
+    for (let count = 0; count < 9000; count += 100) await store.batch(countedBatch(count, 100, 300));
+    // Afterwards, nothing runs in the background, so both manifests are of the same tables.
+    await store.compact();
+    const live = (await readCurrentManifest(directory.path("live"))).manifest;
+    expect(live.namedKeys.length).toBeGreaterThan(4 * live.tables.size);
+    const captured = async (from: string, to: string): Promise<LevelManifest> => {
+      await captureLevelDb(directory.path(from), directory.path(to));
+      const { bytes, manifest } = await readCurrentManifest(directory.path(to));
+      expect(manifest.namedKeys.length).toBe(2 * manifest.tables.size + manifest.pointers.size);
+      expect(bytes.length).toBeLessThan(200 + 100 * manifest.namedKeys.length);
+      return manifest;
+    };
+    const first = await captured("live", "first");
+    expect(first).toEqual({ ...live, namedKeys: first.namedKeys });
+    await captured("first", "of an unopened one");
+    expect(await rowsIn("first")).toBe(9000);
+    await captured("first", "of an opened one");
+    for (const name of ["first", "of an unopened one", "of an opened one", "of an opened one"])
+      expect(await rowsIn(name)).toBe(9000);
   });
 
   it("have the total size that the capture reports", async () => {

@@ -159,7 +159,7 @@ it("a purge waits for a range that is being read, and reports it, but later rang
   expect(await filesWith(dir, secret)).toEqual([]);
 });
 
-it("a purge reports a removed key in the manifest until the store is opened again", async () => {
+it("a purge reports a removed key in the manifest until the store is opened again, and a capture does not have it", async () => {
   const secret = `zz ${token()}`;
   const store = await opened();
   const dir = directory.path("store");
@@ -173,6 +173,8 @@ it("a purge reports a removed key in the manifest until the store is opened agai
   expect((await filesWith(dir, secret)).map((path) => path.replace(/.*\//, ""))).toEqual([
     expect.stringMatching(/^MANIFEST-/),
   ]);
+  await store.capture(directory.path("capture"));
+  expect(await filesWith(directory.path("capture"), secret)).toEqual([]);
   await store.close();
   const again = await opened();
   // No part of the removed row is left, not even the key at which a compaction ended.
