@@ -1,5 +1,5 @@
 import { createHash } from "node:crypto";
-import { CairnError, isCairnError, type RangedFiles, Semaphore } from "@cairn/kv";
+import { CairnError, isCairnError, type RangedFiles, Semaphore, unlessAborted } from "@cairn/kv";
 import { AgeError } from "../encryption/age-header.ts";
 import { AgeRanges, type ReadRange } from "../encryption/age-payload.ts";
 import { archivePacking, type Manifest } from "../store/checkpoint.ts";
@@ -90,7 +90,7 @@ class Archive {
     await this.#turns.run(async () => {
       this.counts.requests += 1;
       this.counts.bytes += end - start;
-      return await this.#ranges.read(start, end, this.#signal).catch(removed);
+      return await unlessAborted(this.#ranges.read(start, end, this.#signal), this.#signal).catch(removed);
     });
 
   async close(): Promise<void> {

@@ -20,8 +20,11 @@ export interface ArchivedIndex {
 
 export interface ArchivedIndexOptions {
   readonly signal?: AbortSignal | undefined;
-  /** Reads a part of a file elsewhere; undefined if it is only in the archive. */
-  readonly readLocal?: (...part: Parameters<RangedFiles["read"]>) => Promise<Buffer | undefined>;
+  /** Reads a part of a file elsewhere, given where the file ends in the archive; undefined if it is only there. */
+  readonly readLocal?: (
+    fileEnd: number,
+    ...part: Parameters<RangedFiles["read"]>
+  ) => Promise<Buffer | undefined>;
 }
 
 /**
@@ -38,7 +41,7 @@ export async function openArchivedIndex(
   const files = await openArchive(store, name, manifest, signal);
   try {
     const read: RangedFiles["read"] = async (...part) =>
-      (await readLocal?.(...part)) ?? (await files.read(...part));
+      (await readLocal?.(files.endOf(part[0]) ?? Infinity, ...part)) ?? (await files.read(...part));
     const whole = async (file: string): Promise<Buffer> => await files.whole(file);
     const kv = await openRanged({ place: name, sizes: files.sizes, whole, read });
     const index = await IndexStore.openReadOnly(kv);
@@ -57,9 +60,13 @@ export async function openArchivedIndex(
   }
 }
 
-/** Returns `CHECKPOINT_CORRUPT` for damage to the index in a checkpoint, and other errors unchanged. */
+/** Returns the error of a read of a checkpoint: `CHECKPOINT_CORRUPT` for damage to its index. */
 export function asCheckpointError(name: string, error: unknown): unknown {
-  return isCairnError(error, "INDEX_CORRUPT") ? damagedCheckpoint(name, error.message, error) : error;
+  if (isCairnError(error, "INDEX_CORRUPT")) return damagedCheckpoint(name, error.message, error);
+  if (!isCairnError(error, "NOT_READY")) return error;
+  // It was closed, or a field was being built. Neither will change.
+  const hint = "Open it again, or use another checkpoint.";
+  return new CairnError("LOG_READ_ONLY", error.message, { hint, cause: error });
 }
 
 function damagedCheckpoint(name: string, why: string, cause?: unknown): CairnError {

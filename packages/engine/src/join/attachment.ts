@@ -4,7 +4,11 @@ import type { CheckpointStore, StoredManifest } from "@cairn/checkpoint";
 import type { NodeStatus, TxId } from "@cairn/client";
 import { closing, isCairnError, systemErrorCode } from "@cairn/kv";
 import type { Logger } from "pino";
-import { type ArchivedIndex, openArchivedIndex } from "../checkpoints/archived-index.ts";
+import {
+  type ArchivedIndex,
+  type ArchivedIndexOptions,
+  openArchivedIndex,
+} from "../checkpoints/archived-index.ts";
 import type { IndexStore } from "../index/index-store.ts";
 import { isDamage } from "../observe/failures.ts";
 
@@ -79,10 +83,10 @@ export class Attachment {
     const isCurrent = (): boolean => this.#candidate === candidate && !signal.aborted;
     try {
       const sizes = new Map(candidate.manifest.files.map((file) => [file.name, file.bytes]));
-      const readLocal = async (file: string, start: number, end: number): Promise<Buffer | undefined> => {
-        const isUnpacked = (attached.files.endOf(file) ?? Infinity) <= (this.#unpacked?.done ?? 0);
-        if (!isCurrent() || this.#unpacked === undefined || !isUnpacked) return undefined;
-        return await readPart(join(this.#unpacked.dir, file), sizes.get(file), start, end);
+      const readLocal: ArchivedIndexOptions["readLocal"] = async (fileEnd, file, start, end) => {
+        const unpacked = this.#unpacked;
+        if (!isCurrent() || unpacked === undefined || unpacked.done < fileEnd) return undefined;
+        return await readPart(join(unpacked.dir, file), sizes.get(file), start, end);
       };
       const attached = await openArchivedIndex(store, candidate, { signal, readLocal });
       if (!isCurrent()) return await attached.close();
@@ -113,6 +117,7 @@ export class Attachment {
    * read. If it is damaged, the attachment ends; the restore decides about the candidate.
    */
   failed(index: IndexStore, error: unknown): boolean {
+    if (this.#options.signal.aborted) return true;
     if (!isCairnError(error) || !NO_ANSWER.test(error.code)) return false;
     if (index === this.index && isDamage(error)) {
       this.#options.logger.warn(
