@@ -240,5 +240,30 @@ it("a node that is attached to a store that does not answer stops at once", asyn
   };
   const reads = Promise.allSettled([1, 200, 599].map(async (at) => await node.get(key(at), { stale: true })));
   await node.close();
-  await reads;
+  for (const read of await reads)
+    expect(read).toMatchObject({ status: "rejected", reason: { code: "NOT_READY" } });
+});
+
+it("a read that is running when the restored index takes over ends as of the checkpoint", async () => {
+  const scene = await held();
+  const node = await scene.start("b");
+  await attached(node);
+  const gate = new EventEmitter();
+  const { before } = scene.faults;
+  let waiting = 0;
+  scene.faults.before = async (call) => {
+    await before?.(call);
+    if (call.method !== "readRange") return;
+    waiting += 1;
+    await once(gate, "read");
+  };
+  const reads = [1, 300, 599].map(async (at) => await node.get(key(at), { stale: true }));
+  const list = node.list({ bucket: "pods", stale: true, limit: 500 });
+  await vi.waitFor(() => expect(waiting).toBeGreaterThan(0));
+  scene.release();
+  await node.ready;
+  const opening = setInterval(() => gate.emit("read"), 1);
+  onTestFinished(() => clearInterval(opening));
+  expect((await Promise.all(reads)).every((document) => document !== undefined)).toBe(true);
+  expect((await list).documents).toHaveLength(500);
 });
