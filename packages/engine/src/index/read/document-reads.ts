@@ -3,6 +3,7 @@ import type { DocumentKey, Revision, TxId } from "@cairn/client";
 import type { AsOf, DocumentVersion, StoredDocument } from "./documents.ts";
 import { firstKept, readState } from "../rows/index-state.ts";
 import { timeRemoved } from "./outcome-reads.ts";
+import { transactionAtTime } from "./transaction-at-time.ts";
 import {
   asKind,
   counterRowKey,
@@ -179,24 +180,6 @@ function keyedDocument(key: DocumentKey, revision: Revision, json: string): Stor
   return { bucket: key.bucket, namespace: key.namespace, name: key.name, revision, json };
 }
 
-/** Undefined if all are later than `time` (ms since 1970). Times never decrease, so a binary search is possible. */
-async function transactionAt(
-  reader: KvReader,
-  time: number,
-  { first, last }: { first: TxId; last: TxId },
-): Promise<TxId | undefined> {
-  let low = first;
-  let high = last;
-  while (low <= high) {
-    const middle = Math.floor((low + high) / 2);
-    const outcome = await readOutcome(reader, middle);
-    // Only the earliest transactions, before the first one of a continued log, have no outcomes.
-    if (outcome === undefined || outcome.time <= time) low = middle + 1;
-    else high = middle - 1;
-  }
-  return high < first ? undefined : high;
-}
-
 /**
  * Resolves a point in time to a transaction: 0 before the first one. Throws `REQUEST_INVALID` for an invalid time, and
  * `OUTCOME_REMOVED` for one before the first kept outcome: only outcomes contain the times of transactions.
@@ -214,7 +197,7 @@ export async function resolveAsOf(reader: KvReader, asOf: AsOf | undefined): Pro
   }
   const state = await readState(reader);
   const kept = firstKept(state ?? {});
-  const found = await transactionAt(reader, time, { first: Math.max(kept, 1), last: state?.txId ?? 0 });
+  const found = await transactionAtTime(reader, time, { first: Math.max(kept, 1), last: state?.txId ?? 0 });
   if (found === undefined && kept > 0) {
     throw timeRemoved(asOf.time, isoTime((await readOutcome(reader, kept))?.time ?? 0));
   }
