@@ -12,7 +12,7 @@ import {
   ROW,
   versionRowKey,
 } from "../rows/row-keys.ts";
-import { firstRow } from "../rows/row-cursor.ts";
+import { firstRow, readEach } from "../rows/row-cursor.ts";
 import { readOutcome } from "../rows/outcome-rows.ts";
 import { type BucketCounters, decodeCounters } from "../rows/row-values.ts";
 import {
@@ -72,6 +72,15 @@ export async function valueAsOf(
   return row && checkedVersion(...row);
 }
 
+/** Like {@link valueAsOf}, for keys with their newest values. */
+export async function valuesAsOf(
+  reader: KvReader,
+  newest: readonly (readonly [rowKey: Uint8Array, newest: VersionValue | undefined])[],
+  txId: TxId,
+): Promise<(VersionValue | undefined)[]> {
+  return await readEach(newest, ([rowKey, value]) => valueAsOf(reader, rowKey, value, txId));
+}
+
 /** The transactions from which a bucket's history is complete. */
 export type PastFloors = Pick<BucketCounters, "floor" | "gone">;
 
@@ -108,11 +117,19 @@ function compacted(bucket: string, txId: TxId, floor: TxId): CairnError {
  */
 export const MAX_PAGE_BYTES = 8 << 20;
 
+/** Documents and, if there may be more, the row key after which to continue. */
+export interface ListedDocuments {
+  readonly documents: StoredDocument[];
+  readonly after?: Uint8Array | undefined;
+}
+
+export type FoundVersion = readonly [rowKey: Uint8Array, value: VersionValue];
+
 export class FilledPage {
   readonly documents: StoredDocument[] = [];
   readonly #limit: number;
   /** The row key and the version of the last document. */
-  last: readonly [rowKey: Uint8Array, value: VersionValue] | undefined;
+  last: FoundVersion | undefined;
   #bytes = 0;
 
   /** `limit` is at least 1. */
@@ -121,14 +138,38 @@ export class FilledPage {
   }
 
   /** Adds the document of a version, unless it is a deletion. Returns false if the page is full already. */
-  add(rowKey: Uint8Array, value: VersionValue | undefined): boolean {
-    const document = value && storedDocument(parseDocumentRowKey(rowKey), value);
-    if (value === undefined || document === undefined) return true;
+  add(rowKey: Uint8Array, value: VersionValue): boolean {
+    const document = storedDocument(parseDocumentRowKey(rowKey), value);
+    if (document === undefined) return true;
     if (this.documents.length === this.#limit || this.#bytes >= MAX_PAGE_BYTES) return false;
     this.documents.push(document);
     this.#bytes += value.length;
     this.last = [rowKey, value];
     return true;
+  }
+
+  /**
+   * Adds the documents of a list until the page is full. `read` returns those of some items of `source`: of hardly more
+   * than the page has room for, and of at most `most`.
+   */
+  async fill<Item>(
+    source: AsyncIterable<readonly Item[]>,
+    most: number,
+    read: (items: readonly Item[]) => Promise<Iterable<FoundVersion>>,
+  ): Promise<ListedDocuments> {
+    let done = 0;
+    for await (const items of source) {
+      for (let from = 0, count = 0; from < items.length; from += count) {
+        // Items beyond the end of the page would be read in vain. If few belong to the list, more of them are needed.
+        const missing = this.#limit + 1 - this.documents.length;
+        count = Math.min(most, Math.max(missing, done));
+        done += count;
+        for (const found of await read(items.slice(from, from + count))) {
+          if (!this.add(...found)) return this;
+        }
+      }
+    }
+    return { documents: this.documents };
   }
 
   /** The document row key of {@link last}. Its row may be a tombstone, but not every list reads those. */
