@@ -1,7 +1,9 @@
 import { type KvStore, memoryProvider } from "@cairn/kv";
 import type { TxOperation } from "@cairn/client";
 import { afterEach, beforeEach, expect, it } from "vitest";
-import { readList } from "../../../src/index/read/document-pages.ts";
+import { readBuckets } from "../../../src/index/read/bucket-reads.ts";
+import { readHistoryPage, readList } from "../../../src/index/read/document-pages.ts";
+import { readQueues } from "../../../src/index/read/queue-reads.ts";
 import { IndexStore } from "../../../src/index/index-store.ts";
 import { indexReader } from "../../../src/index/rows/index-rows.ts";
 import { emptyState } from "../../../src/index/rows/index-state.ts";
@@ -106,3 +108,34 @@ it("a list as of a transaction is refused only by the page that comes to a key w
   expect(documents.map(({ name }) => name)).toEqual(["1010", "1011"]);
   await expect(index.list({ ...list, cursor })).rejects.toMatchObject({ code: "WATCH_COMPACTED" });
 });
+
+it("a history reads the newest version together with the others", async () => {
+  for (let version = 0; version < 6; version += 1) await apply(...puts(version).slice(0, 1));
+  const key = { bucket: "b", namespace: "n", name: "1000" };
+  const { found, rounds } = await counted((reader) => readHistoryPage(reader, key, 6, undefined));
+  expect(found.versions.map(({ revision }) => revision)).toEqual([7, 6, 5, 4, 3, 2]);
+  // The versions, their documents, and the end of the rows.
+  expect(rounds).toBe(3);
+});
+
+it("the counts of fields and the shards of queues are read together", async () => {
+  const buckets = Array.from({ length: 5 }, (_, n) => `b${n}`);
+  const fields = ["state", "kind", "zone"];
+  await apply(
+    ["configure", { indexes: Object.fromEntries(buckets.map((bucket) => [bucket, fields])), queues: QUEUES }],
+    ...buckets.map((bucket): TxOperation => ["put", bucket, "n/a", { state: "on", kind: "k" }]),
+  );
+  while (await index.buildFields());
+  const { found, rounds } = await counted((reader) => readBuckets(reader, index.state));
+  const counts = { state: { counts: { on: 1 }, more: false }, kind: { counts: { k: 1 }, more: false } };
+  expect(found.buckets.slice(0, 5)).toEqual(
+    buckets.map((name) => ({ name, documents: 1, fields: { ...counts, zone: { counts: {}, more: false } } })),
+  );
+  expect(rounds).toBeLessThanOrEqual(5);
+  const { found: queues, rounds: few } = await counted((reader) => readQueues(reader, index.state));
+  expect(queues.queues.map(({ name }) => name)).toEqual(["q0", "q1", "q2"]);
+  expect(few).toBeLessThanOrEqual(2);
+});
+
+const QUEUE = { terminal: { status: ["done"] }, shards: 3, cap: 10, lease: "PT1M" };
+const QUEUES = { q2: QUEUE, q1: QUEUE, q0: QUEUE };
