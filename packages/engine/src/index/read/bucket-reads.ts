@@ -3,7 +3,7 @@ import type { BucketSummary, FieldSummary, TxId } from "@cairn/client";
 import { activePolicies, type FieldIndex } from "../policies/active-policies.ts";
 import type { IndexState } from "../rows/index-state.ts";
 import { fieldKey, fieldKeyRest, textOfIndexed } from "../rows/field-row-keys.ts";
-import { allRows } from "../rows/row-cursor.ts";
+import { allRows, readEach } from "../rows/row-cursor.ts";
 import { ROW, rowsOfKind } from "../rows/row-keys.ts";
 import { decodeCounters, decodeNumber } from "../rows/row-values.ts";
 
@@ -18,12 +18,17 @@ export async function readBuckets(reader: KvReader, state: IndexState): Promise<
   for (const bucket of indexed.keys()) documents.set(bucket, 0);
   for (const [key, value] of await allRows(reader, rowsOfKind(ROW.counter)))
     documents.set(Buffer.from(key.subarray(1)).toString("utf8"), decodeCounters(key, value).documents);
-  const buckets: BucketSummary[] = [];
-  for (const [name, count] of [...documents].toSorted(([a], [b]) => (a < b ? -1 : 1))) {
-    const fields: [string, FieldSummary][] = [];
-    for (const index of indexed.get(name) ?? []) fields.push([index.field, await readCounts(reader, index)]);
-    buckets.push({ name, documents: count, fields: Object.fromEntries(fields) });
-  }
+  const counted = await readEach([...indexed.values()].flat(), async (index) => {
+    return { ...index, counts: await readCounts(reader, index) };
+  });
+  const buckets = [...documents]
+    .toSorted(([a], [b]) => (a < b ? -1 : 1))
+    .map(([name, count]) => {
+      const fields = counted
+        .filter(({ bucket }) => bucket === name)
+        .map(({ field, counts }) => [field, counts] as const);
+      return { name, documents: count, fields: Object.fromEntries(fields) };
+    });
   return { txId: state.txId, buckets };
 }
 

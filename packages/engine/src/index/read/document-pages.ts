@@ -35,7 +35,7 @@ export async function readList(
       ? await listWhere(reader, range, state, txId)
       : txId >= now
         ? await listCurrent(reader, range)
-        : await listAsOf(reader, range, txId);
+        : await listAsOf(reader, range, state, txId);
   const { mark } = cursor ?? (txId >= now ? state : await markedPlace(reader, txId));
   const place = { txId: Math.min(txId, now), mark };
   const page = { txId: place.txId, position: formatPosition(place), documents };

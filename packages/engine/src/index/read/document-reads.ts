@@ -3,6 +3,7 @@ import type { DocumentKey, Revision, TxId } from "@cairn/client";
 import type { AsOf, DocumentVersion, StoredDocument } from "./documents.ts";
 import { firstKept, readState } from "../rows/index-state.ts";
 import { timeRemoved } from "./outcome-reads.ts";
+import { transactionAtTime } from "./transaction-at-time.ts";
 import {
   asKind,
   counterRowKey,
@@ -11,7 +12,7 @@ import {
   ROW,
   versionRowKey,
 } from "../rows/row-keys.ts";
-import { firstRow } from "../rows/row-cursor.ts";
+import { firstRow, readEach, RowCursor } from "../rows/row-cursor.ts";
 import { readOutcome } from "../rows/outcome-rows.ts";
 import { type BucketCounters, decodeCounters } from "../rows/row-values.ts";
 import {
@@ -71,6 +72,15 @@ export async function valueAsOf(
   return row && checkedVersion(...row);
 }
 
+/** Like {@link valueAsOf}, for keys with their newest values. */
+export async function valuesAsOf(
+  reader: KvReader,
+  newest: readonly (readonly [rowKey: Uint8Array, newest: VersionValue | undefined])[],
+  txId: TxId,
+): Promise<(VersionValue | undefined)[]> {
+  return await readEach(newest, ([rowKey, value]) => valueAsOf(reader, rowKey, value, txId));
+}
+
 /** The transactions from which a bucket's history is complete. */
 export type PastFloors = Pick<BucketCounters, "floor" | "gone">;
 
@@ -107,11 +117,19 @@ function compacted(bucket: string, txId: TxId, floor: TxId): CairnError {
  */
 export const MAX_PAGE_BYTES = 8 << 20;
 
+/** Documents and, if there may be more, the row key after which to continue. */
+export interface ListedDocuments {
+  readonly documents: StoredDocument[];
+  readonly after?: Uint8Array | undefined;
+}
+
+export type FoundVersion = readonly [rowKey: Uint8Array, value: VersionValue];
+
 export class FilledPage {
   readonly documents: StoredDocument[] = [];
   readonly #limit: number;
   /** The row key and the version of the last document. */
-  last: readonly [rowKey: Uint8Array, value: VersionValue] | undefined;
+  last: FoundVersion | undefined;
   #bytes = 0;
 
   /** `limit` is at least 1. */
@@ -120,14 +138,38 @@ export class FilledPage {
   }
 
   /** Adds the document of a version, unless it is a deletion. Returns false if the page is full already. */
-  add(rowKey: Uint8Array, value: VersionValue | undefined): boolean {
-    const document = value && storedDocument(parseDocumentRowKey(rowKey), value);
-    if (value === undefined || document === undefined) return true;
+  add(rowKey: Uint8Array, value: VersionValue): boolean {
+    const document = storedDocument(parseDocumentRowKey(rowKey), value);
+    if (document === undefined) return true;
     if (this.documents.length === this.#limit || this.#bytes >= MAX_PAGE_BYTES) return false;
     this.documents.push(document);
     this.#bytes += value.length;
     this.last = [rowKey, value];
     return true;
+  }
+
+  /**
+   * Adds the documents of a list until the page is full. `read` returns those of some items of `source`: of hardly more
+   * than the page has room for, and of at most `most`.
+   */
+  async fill<Item>(
+    source: AsyncIterable<readonly Item[]>,
+    most: number,
+    read: (items: readonly Item[]) => Promise<Iterable<FoundVersion>>,
+  ): Promise<ListedDocuments> {
+    let done = 0;
+    for await (const items of source) {
+      for (let from = 0, count = 0; from < items.length; from += count) {
+        // Items beyond the end of the page would be read in vain. If few belong to the list, more of them are needed.
+        const missing = this.#limit + 1 - this.documents.length;
+        count = Math.min(most, Math.max(missing, done));
+        done += count;
+        for (const found of await read(items.slice(from, from + count))) {
+          if (!this.add(...found)) return this;
+        }
+      }
+    }
+    return { documents: this.documents };
   }
 
   /** The document row key of {@link last}. Its row may be a tombstone, but not every list reads those. */
@@ -146,24 +188,25 @@ export async function readHistory(
   { limit, before }: { limit: number; before?: TxId },
 ): Promise<{ versions: DocumentVersion[]; more: boolean }> {
   const rowKey = documentKeyRow(key);
+  const first = asKind(rowKey, ROW.version);
+  // Revisions are below 2^53, so this key is after every version.
+  const end = versionRowKey(rowKey, before ?? Number.MAX_SAFE_INTEGER);
+  const range = { gte: first, lt: end, reverse: true, limit: limit + 1 };
+  const superseded = new RowCursor(reader, range, (row) => row);
+  const [newest] = await Promise.all([readNewest(reader, rowKey), superseded.next()]);
   const versions: DocumentVersion[] = [];
-  const newest = await readNewest(reader, rowKey);
   const isWanted = newest !== undefined && (before === undefined || versionValueRevision(newest) < before);
   let bytes = 0;
   if (isWanted) {
     versions.push(documentVersion(newest));
     bytes += newest.length;
   }
-  const first = asKind(rowKey, ROW.version);
-  // Revisions are below 2^53, so this key is after every version.
-  const end = versionRowKey(rowKey, before ?? Number.MAX_SAFE_INTEGER);
-  for await (const rows of reader.range({ gte: first, lt: end, reverse: true, limit: limit + 1 })) {
-    for (const row of rows) {
-      if (versions.length === limit || bytes >= MAX_PAGE_BYTES) return { versions, more: true };
-      const version = checkedVersion(...row);
-      versions.push(documentVersion(version));
-      bytes += version.length;
-    }
+  while (superseded.row !== undefined) {
+    if (versions.length === limit || bytes >= MAX_PAGE_BYTES) return { versions, more: true };
+    const version = checkedVersion(...superseded.row);
+    versions.push(documentVersion(version));
+    bytes += version.length;
+    if (!superseded.advance()) await superseded.next();
   }
   return { versions, more: false };
 }
@@ -177,24 +220,6 @@ function storedDocument(key: DocumentKey, value: VersionValue): StoredDocument |
 /** Lists the members, because a spread of the key would cost as much as reading the row. */
 function keyedDocument(key: DocumentKey, revision: Revision, json: string): StoredDocument {
   return { bucket: key.bucket, namespace: key.namespace, name: key.name, revision, json };
-}
-
-/** Undefined if all are later than `time` (ms since 1970). Times never decrease, so a binary search is possible. */
-async function transactionAt(
-  reader: KvReader,
-  time: number,
-  { first, last }: { first: TxId; last: TxId },
-): Promise<TxId | undefined> {
-  let low = first;
-  let high = last;
-  while (low <= high) {
-    const middle = Math.floor((low + high) / 2);
-    const outcome = await readOutcome(reader, middle);
-    // Only the earliest transactions, before the first one of a continued log, have no outcomes.
-    if (outcome === undefined || outcome.time <= time) low = middle + 1;
-    else high = middle - 1;
-  }
-  return high < first ? undefined : high;
 }
 
 /**
@@ -214,7 +239,7 @@ export async function resolveAsOf(reader: KvReader, asOf: AsOf | undefined): Pro
   }
   const state = await readState(reader);
   const kept = firstKept(state ?? {});
-  const found = await transactionAt(reader, time, { first: Math.max(kept, 1), last: state?.txId ?? 0 });
+  const found = await transactionAtTime(reader, time, { first: Math.max(kept, 1), last: state?.txId ?? 0 });
   if (found === undefined && kept > 0) {
     throw timeRemoved(asOf.time, isoTime((await readOutcome(reader, kept))?.time ?? 0));
   }

@@ -3,11 +3,18 @@ import type { DocumentSelection, TxId } from "@cairn/client";
 import { splitKey } from "@cairn/client/protocol";
 import { badValue } from "@cairn/text";
 import { foreignCursor } from "./cursor.ts";
-import type { StoredDocument } from "./documents.ts";
-import { checkFloor, FilledPage, readFloors, valueAsOf } from "./document-reads.ts";
+import {
+  checkFloor,
+  FilledPage,
+  type FoundVersion,
+  type ListedDocuments,
+  readFloors,
+  valuesAsOf,
+} from "./document-reads.ts";
 import { checkedVersion, type VersionValue } from "../rows/version-values.ts";
+import type { IndexState } from "../rows/index-state.ts";
 import { merged } from "../rows/row-cursor.ts";
-import { asKind, documentRowPrefix, parseDocumentRowKey, ROW } from "../rows/row-keys.ts";
+import { asKind, documentRowPrefix, keysPerRead, parseDocumentRowKey, ROW } from "../rows/row-keys.ts";
 import { isAmong, type KeyRange, rowsWith } from "./field-query.ts";
 
 /** The documents to list, in key order. `after` is the document row key after which to continue. */
@@ -15,12 +22,6 @@ export interface ListRange extends DocumentSelection {
   readonly bucket: string;
   readonly limit: number;
   readonly after?: Uint8Array;
-}
-
-/** Documents and, if there may be more, the row key after which to continue. */
-export interface ListedDocuments {
-  readonly documents: StoredDocument[];
-  readonly after?: Uint8Array | undefined;
 }
 
 type SelectedIn = DocumentSelection & { readonly bucket: string };
@@ -51,10 +52,19 @@ export function isFiltered({ namespace, prefix = "" }: DocumentSelection): boole
   return namespace === undefined && prefix !== "";
 }
 
+/** The maximum number of keys that a list reads at once. */
+const MAX_KEYS_PER_READ = 128;
+
+/** Returns how many documents a list may read at once. */
+export function documentsPerRead({ largest }: IndexState): number {
+  return Math.min(MAX_KEYS_PER_READ, keysPerRead(largest));
+}
+
 export async function listCurrent(reader: KvReader, range: ListRange): Promise<ListedDocuments> {
   const most = isFiltered(range) ? {} : { limit: range.limit + 1 };
   const rows = reader.range({ ...bounds(range, ROW.document), ...most });
-  return await collect(rows, range, (row) => Promise.resolve(checkedVersion(...row)));
+  const page = new FilledPage(range.limit);
+  return await page.fill(rows, Infinity, (found) => Promise.resolve(versionsIn(range, found)));
 }
 
 /**
@@ -65,6 +75,7 @@ export async function listCurrent(reader: KvReader, range: ListRange): Promise<L
 export async function listAsOf(
   reader: KvReader,
   range: ListRange,
+  state: IndexState,
   txId: TxId,
   isWanted: (value: VersionValue) => boolean = () => true,
 ): Promise<ListedDocuments> {
@@ -73,28 +84,31 @@ export async function listAsOf(
   // Keys that were removed entirely would be missing from the list.
   const floors = await readFloors(reader, range.bucket);
   checkFloor(floors, range.bucket, txId, undefined);
-  return await collect(rows, range, async (row) => {
-    const newest = checkedVersion(...row);
-    const found = await valueAsOf(reader, row[0], newest, txId);
-    if (found === undefined) checkFloor(floors, range.bucket, txId, newest);
-    return found === undefined || isWanted(found) ? found : undefined;
+  // Keys beyond the end of the page are read too, so a key is refused only once the page has come to it.
+  const wanted = function* (
+    found: readonly FoundVersion[],
+    values: readonly (VersionValue | undefined)[],
+  ): Iterable<FoundVersion> {
+    for (const [at, [rowKey, newest]] of found.entries()) {
+      const value = values[at];
+      if (value === undefined) checkFloor(floors, range.bucket, txId, newest);
+      else if (isWanted(value)) yield [rowKey, value];
+    }
+  };
+  const page = new FilledPage(range.limit);
+  return await page.fill(rows, documentsPerRead(state), async (some) => {
+    const found = versionsIn(range, some);
+    return wanted(found, await valuesAsOf(reader, found, txId));
   });
 }
 
-async function collect(
-  source: AsyncIterable<readonly KvRow[]>,
-  range: ListRange,
-  valueOf: (row: KvRow) => Promise<VersionValue | undefined>,
-): Promise<ListedDocuments> {
-  const page = new FilledPage(range.limit);
-  const filter = isFiltered(range) ? range.prefix : undefined;
-  for await (const rows of source) {
-    for (const row of rows) {
-      if (filter !== undefined && !parseDocumentRowKey(row[0]).name.startsWith(filter)) continue;
-      if (!page.add(row[0], await valueOf(row))) return page;
-    }
-  }
-  return { documents: page.documents };
+/** Returns the versions in rows of a list's range, without those of keys that are not in the list. */
+function versionsIn(range: ListRange, rows: readonly KvRow[]): readonly FoundVersion[] {
+  const { prefix = "" } = range;
+  const listed = isFiltered(range)
+    ? rows.filter(([key]) => parseDocumentRowKey(key).name.startsWith(prefix))
+    : rows;
+  return listed.map((row) => [row[0], checkedVersion(...row)]);
 }
 
 function bounds(range: ListRange, kind: typeof ROW.document | typeof ROW.tombstone) {

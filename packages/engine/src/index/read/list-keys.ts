@@ -7,7 +7,7 @@ import { asKind, parseDocumentRowKey, ROW } from "../rows/row-keys.ts";
 import { merged } from "../rows/row-cursor.ts";
 import { checkedVersion, type VersionValue } from "../rows/version-values.ts";
 import { foreignCursor } from "./cursor.ts";
-import { checkFloor, type PastFloors, valueAsOf } from "./document-reads.ts";
+import { checkFloor, type FoundVersion, type PastFloors, valuesAsOf } from "./document-reads.ts";
 import {
   hasValues,
   isAmong,
@@ -153,22 +153,25 @@ async function* allKeys({ reader, range }: FieldList): Keys {
 export async function matching(
   { reader, wanted, range, txId, floors }: FieldList,
   rowKeys: readonly Uint8Array[],
-): Promise<(readonly [rowKey: Uint8Array, value: VersionValue])[]> {
+): Promise<FoundVersion[]> {
   const rows = isFiltered(range)
     ? rowKeys.filter((key) => parseDocumentRowKey(key).name.startsWith(range.prefix ?? ""))
     : rowKeys;
   const tombstones = txId === undefined ? [] : rows.map((key) => asKind(key, ROW.tombstone));
   const values = await reader.getMany([...rows, ...tombstones]);
-  const found: (readonly [Uint8Array, VersionValue])[] = [];
-  for (const [at, rowKey] of rows.entries()) {
-    let value = checkedVersion(rowKey, values[at]);
-    if (txId !== undefined) {
-      const tombstone = tombstones[at] ?? rowKey;
-      const newest = value ?? checkedVersion(tombstone, values[rows.length + at]);
-      value = await valueAsOf(reader, rowKey, newest, txId);
-      if (value === undefined && newest !== undefined) checkFloor(floors, range.bucket, txId, newest);
-    }
+  const newest = rows.map((rowKey, at) => {
+    const tombstone = tombstones[at];
+    const document = checkedVersion(rowKey, values[at]);
+    const deleted = tombstone && checkedVersion(tombstone, values[rows.length + at]);
+    return [rowKey, document ?? deleted] as const;
+  });
+  const past = txId === undefined ? undefined : await valuesAsOf(reader, newest, txId);
+  const found: FoundVersion[] = [];
+  for (const [at, [rowKey, current]] of newest.entries()) {
+    const value = past === undefined ? current : past[at];
     if (value !== undefined && hasValues(wanted, value)) found.push([rowKey, value]);
+    if (value === undefined && current !== undefined && txId !== undefined)
+      checkFloor(floors, range.bucket, txId, current);
   }
   return found;
 }

@@ -1,12 +1,11 @@
 import type { KvReader } from "@cairn/kv";
 import type { TxId } from "@cairn/client";
 import { qualifiedKey } from "@cairn/text";
-import { checkFloor, FilledPage, readFloors } from "./document-reads.ts";
+import { checkFloor, FilledPage, type ListedDocuments, readFloors } from "./document-reads.ts";
 import { hasValues, isAmong, wantedFields, type WantedQuery } from "./field-query.ts";
 import {
   documentRowKey,
   expiredRowKey,
-  keysPerRead,
   NO_STEM,
   parseNumberedStem,
   ROW,
@@ -14,7 +13,7 @@ import {
 } from "../rows/row-keys.ts";
 import type { IndexState } from "../rows/index-state.ts";
 import { documentKeys, matching, orderKey } from "./list-keys.ts";
-import { documentRows, listAsOf, type ListedDocuments, type ListRange } from "./list-documents.ts";
+import { documentRows, documentsPerRead, listAsOf, type ListRange } from "./list-documents.ts";
 import { unsealed } from "../rows/row-checksum.ts";
 import { readOutcomes } from "../rows/outcome-rows.ts";
 import { outcomeOperations } from "../rows/row-values.ts";
@@ -29,8 +28,6 @@ const MAX_TRANSACTIONS_BACK = 10_000;
  * transactions can change ten million.
  */
 const MAX_CHANGED_KEYS = 50_000;
-/** The maximum number of candidates that are read at once. */
-const MAX_KEYS_PER_READ = 128;
 
 /**
  * Lists the documents whose fields had the requested values after transaction `txId`, in key order or in that of a
@@ -49,28 +46,16 @@ export async function listWhere(
   const { after, ...whole } = range;
   const changed = isPast ? await changedKeys(reader, isOrdered ? whole : range, txId, state) : [];
   if (changed === undefined && !isOrdered) {
-    return await listAsOf(reader, range, txId, (bytes) => hasValues(wanted, bytes));
+    return await listAsOf(reader, range, state, txId, (bytes) => hasValues(wanted, bytes));
   }
   const floors = isPast ? await readFloors(reader, range.bucket) : { floor: 0, gone: 0 };
   if (isPast) checkFloor(floors, range.bucket, txId, undefined);
-  const most = Math.min(MAX_KEYS_PER_READ, keysPerRead(state.largest));
+  const most = documentsPerRead(state);
   const list = { reader, wanted, range: whole, after, txId: isPast ? txId : undefined, floors, most };
   const page = new FilledPage(range.limit);
-  let read = 0;
-  for await (const rowKeys of documentKeys(list, changed)) {
-    for (let from = 0, count = 0; from < rowKeys.length; from += count) {
-      // Candidates beyond the end of the page would be read in vain. If few candidates match, more of them are needed.
-      const missing = range.limit + 1 - page.documents.length;
-      count = Math.min(most, Math.max(missing, read));
-      read += count;
-      for (const match of await matching(list, rowKeys.slice(from, from + count))) {
-        if (page.add(...match)) continue;
-        const { documents, last } = page;
-        return { documents, after: isOrdered && last !== undefined ? orderKey(wanted, ...last) : page.after };
-      }
-    }
-  }
-  return { documents: page.documents };
+  const found = await page.fill(documentKeys(list, changed), most, (rowKeys) => matching(list, rowKeys));
+  if (found.after === undefined || !isOrdered || page.last === undefined) return found;
+  return { documents: found.documents, after: orderKey(wanted, ...page.last) };
 }
 
 /**

@@ -17,7 +17,7 @@ import {
   shardNumber,
   shardRows,
 } from "../rows/queue-rows.ts";
-import { allRows } from "../rows/row-cursor.ts";
+import { allRows, readEach } from "../rows/row-cursor.ts";
 import { damagedRow, unsealed } from "../rows/row-checksum.ts";
 import { checkedVersion, decodeVersion } from "../rows/version-values.ts";
 
@@ -51,11 +51,10 @@ type QueuesFound = { readonly txId: TxId; readonly queues: readonly QueueStatus[
 
 /** Returns all queues, ordered by name. Reads a row for each shard that is not spare. */
 export async function readQueues(reader: KvReader, state: IndexState): Promise<QueuesFound> {
-  const queues: QueueStatus[] = [];
-  const policies = Object.entries(state.policies?.value.queues ?? {});
-  for (const [name, policy] of policies.toSorted(([a], [b]) => (a < b ? -1 : 1))) {
-    queues.push(await readSummary(reader, name, policy));
-  }
+  const policies = Object.entries(state.policies?.value.queues ?? {}).toSorted(([a], [b]) =>
+    a < b ? -1 : 1,
+  );
+  const queues = await readEach(policies, ([name, policy]) => readSummary(reader, name, policy));
   return { txId: state.txId, queues };
 }
 

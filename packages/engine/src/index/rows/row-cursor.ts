@@ -1,4 +1,4 @@
-import type { KvRange, KvReader, KvRow } from "@cairn/kv";
+import { inParallel, type KvRange, type KvReader, type KvRow } from "@cairn/kv";
 
 export async function firstRow(reader: KvReader, range: KvRange): Promise<KvRow | undefined> {
   for await (const [row] of reader.range({ ...range, limit: 1 })) return row;
@@ -25,6 +25,21 @@ export async function readRows(
 ): Promise<readonly (Uint8Array | undefined)[]> {
   if (keys.length > MAX_SINGLE_READS) return await reader.getMany(keys);
   return await Promise.all(keys.map((key) => reader.get(key)));
+}
+
+/** The maximum number of reads that run at once, each of which may hold a document. */
+const READS_AT_ONCE = 16;
+
+/** Returns what `read` returns for each item, in the order of the items. Several reads run at once. */
+export async function readEach<Item, Result>(
+  items: readonly Item[],
+  read: (item: Item, at: number) => Promise<Result>,
+): Promise<Result[]> {
+  const results = Array<Result>(items.length);
+  await inParallel(items.entries(), READS_AT_ONCE, async ([at, item]) => {
+    results[at] = await read(item, at);
+  });
+  return results;
 }
 
 /** Reads a range row by row, and waits only when the next page of rows must be read. */
@@ -76,13 +91,14 @@ export async function* merged<T>(
   const left = new Set(all);
   try {
     for (;;) {
-      for (const source of left) {
+      const readOn = [...left].map(async (source) => {
         while (source.at === source.page.length && left.has(source)) {
           const { done, value } = await source.pages.next();
           if (done === true) left.delete(source);
           else Object.assign(source, { page: value, at: 0 });
         }
-      }
+      });
+      await Promise.all(readOn);
       if (left.size === 0) return;
       const found: T[] = [];
       while ([...left].every(({ page, at }) => at < page.length)) {
