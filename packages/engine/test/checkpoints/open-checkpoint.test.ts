@@ -35,16 +35,17 @@ async function fill(node: CairnNode): Promise<void> {
   await vi.waitFor(async () => await client.page("pods", { where: "state:running" }));
 }
 
+async function all(pages: AsyncIterable<unknown>): Promise<unknown[]> {
+  const list: unknown[] = [];
+  for await (const one of pages) list.push(one);
+  return list;
+}
+
 /** Returns what a client reads in all ways, with the codes of errors. */
 async function answers(client: CairnClient, last: number): Promise<unknown[]> {
   const found: unknown[] = [];
   const ask = async (work: () => Promise<unknown>): Promise<void> =>
     void found.push(await work().catch((error: unknown) => (error as { code?: string }).code ?? error));
-  const all = async (pages: AsyncIterable<unknown>): Promise<unknown[]> => {
-    const list: unknown[] = [];
-    for await (const one of pages) list.push(one);
-    return list;
-  };
   for (const key of [...KEYS.slice(0, 60), "ns-0/absent"]) {
     await ask(() => client.get("pods", key));
     await ask(() => client.get("pods", key, { asOf: 8 }));
@@ -157,8 +158,7 @@ it("a changed byte anywhere in the archive is refused, or changes no answer", as
   const read = async (): Promise<unknown[]> => {
     const opened = await openCheckpoint({ store, name });
     try {
-      const found: unknown[] = [];
-      for await (const one of opened.client.list("pods")) found.push(one);
+      const found = await all(opened.client.list("pods"));
       for (const key of KEYS.slice(0, 20))
         found.push(await opened.client.get("pods", key, { asOf: txId - 3 }));
       return found;

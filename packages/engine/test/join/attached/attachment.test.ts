@@ -9,8 +9,8 @@ import { checkpointScene, type CheckpointScene } from "@cairn/test-support/nodes
 import { saveCheckpoint } from "@cairn/test-support/stores/save-checkpoint";
 import { expect, it, onTestFinished, vi } from "vitest";
 import { pino } from "pino";
-import type { System } from "../../src/api/system.ts";
-import type { CairnNode } from "../../src/node/node.ts";
+import type { System } from "../../../src/api/system.ts";
+import type { CairnNode } from "../../../src/node/node.ts";
 
 const COUNT = 600;
 const key = (at: number) => ({ bucket: "pods", namespace: "default", name: `pod-${at}` });
