@@ -35,6 +35,7 @@ const COMPLETING = new Set([
   "engine/src/api/system.ts",
   "engine/src/node/node-reads.ts",
   "engine/src/node/node.ts",
+  "engine/src/node/open-checkpoint.ts",
   "text/src/printed-commands.ts",
 ]);
 

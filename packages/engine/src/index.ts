@@ -49,6 +49,7 @@ export { openEmbeddedTxLog } from "./log/embedded/embedded-tx-log.ts";
 export { anchorOfPrefix, isUnused, type LogIdentity, readLogIdentity, usedLog } from "./log/log-identity.ts";
 export { MESSAGE_ID_WINDOW_MS } from "./log/tx-log.ts";
 export { runEngine } from "./node/node.ts";
+export { openCheckpointAccess } from "./node/open-checkpoint.ts";
 export type { NodeMetrics } from "./node/node-observation.ts";
 export { formatPolicyProblem, policyProblems } from "./policies/policy-problems.ts";
 export { buildPlanned, type PastIndex, placePast, requireEmpty } from "./replay/past-index.ts";

@@ -2,24 +2,29 @@ import type { BucketSummary, ClientDocument } from "@cairn/client";
 import { revisionOf, splitKey } from "@cairn/client/protocol";
 import { formatCount, formatNumberOf } from "@cairn/text";
 import { command, type CommandRun } from "../options/command.ts";
-import { openNode, READ_OPTIONS, readNode, readQuery } from "../options/node-address.ts";
+import { READ_OPTIONS, readNode, readQuery } from "../options/node-address.ts";
 import { countValue, flag, type OptionSpec, repeatedValue, textValue } from "../options/option-specs.ts";
 import { selectionOf, selectionOptions } from "../options/selection.ts";
 import { documentRequest, explainPrefix, pages, pathOfBucket } from "../requests/documents.ts";
+import { DOCUMENT_OPTIONS, openReads } from "./document-reads.ts";
 import { shorten } from "../terminal/columns.ts";
 import { type ParsedVersion, versionTable } from "../terminal/version-table.ts";
 
 export const addGet = command({
   syntax: "get <bucket> <key>",
   description: "Print a document",
-  examples: ["cairn get pods default/web-0", "cairn get pods web-0 --as-of 2026-11-20T06:12:26Z"],
+  examples: [
+    "cairn get pods default/web-0",
+    "cairn get pods web-0 --as-of 2026-11-20T06:12:26Z",
+    "cairn get pods web-0 --checkpoint s3://bucket/prefix",
+  ],
   options: {
-    ...READ_OPTIONS,
+    ...DOCUMENT_OPTIONS,
     asOf: textValue("<tx-or-time>", "print the document as of a transaction or a time"),
   },
   async act(run, bucket, key) {
     const { path, query } = documentRequest(bucket, key);
-    const node = await openNode(run);
+    const node = await openReads(run);
     const more = { ...readQuery(run.options), "as-of": run.options.asOf };
     const { body: document, headers } = await node.send({ path, query: { ...query, ...more } });
     const found = { bucket, ...splitKey(key), revision: revisionOf(headers), document };
@@ -43,14 +48,14 @@ export const addHistory = command({
   syntax: "history <bucket> <key>",
   description: "List the versions of a document, newest first",
   examples: ["cairn history pods default/web-0 --limit 5"],
-  options: { ...READ_OPTIONS, limit: limitOf("versions") },
+  options: { ...DOCUMENT_OPTIONS, limit: limitOf("versions") },
   async act(run, bucket, key) {
     const { path, query: document } = documentRequest(bucket, key);
     const query = { ...document, ...readQuery(run.options), history: true };
     const wanted = wantedOf(run);
     let isFirst = true;
     let hasMore = false;
-    for await (const { items, more } of pages<ParsedVersion>(await openNode(run), { path, query }, wanted)) {
+    for await (const { items, more } of pages<ParsedVersion>(await openReads(run), { path, query }, wanted)) {
       await run.page(items, versionTable(items, run.terminal.stdout), isFirst);
       isFirst = false;
       hasMore = more;
@@ -71,7 +76,7 @@ export const addList = command({
     "cairn list pods --json > pods.ndjson",
   ],
   options: {
-    ...READ_OPTIONS,
+    ...DOCUMENT_OPTIONS,
     ...selectionOptions("print only documents"),
     where: repeatedValue(
       "<condition>",
@@ -91,7 +96,7 @@ export const addList = command({
     let shown = 0;
     let hasMore = false;
     for await (const { items, more } of pages<ClientDocument<unknown>>(
-      await openNode(run),
+      await openReads(run),
       request,
       wanted,
     )) {

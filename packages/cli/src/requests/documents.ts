@@ -32,7 +32,7 @@ export function pathOfBucket(bucket: string): string {
 
 /** Yields pages, in total at most `limit` items; `more` if the list has others. `pageItems` is called for each page. */
 export async function* pages<T>(
-  client: NodeClient,
+  client: Pick<NodeClient, "send">,
   { path, query }: Pick<NodeRequest, "path" | "query">,
   limit: number,
   pageItems: () => number = () => LIMITS.pageItems,

@@ -6,6 +6,7 @@ import {
   type StoredManifest,
 } from "@cairn/checkpoint";
 import { CairnClient, type TxId } from "@cairn/client";
+import type { NodeAccess } from "@cairn/client/protocol";
 import { CairnError, LEVEL_FORMAT } from "@cairn/kv";
 import { judgeFormat } from "../checkpoints/accept-checkpoint.ts";
 import { asCheckpointError, openArchivedIndex } from "../checkpoints/archived-index.ts";
@@ -50,14 +51,22 @@ export interface OpenedCheckpoint {
  * Nothing is written to the store, so a retention policy may remove the checkpoint in the meantime; reads then fail.
  */
 export async function openCheckpoint(options: OpenCheckpointOptions): Promise<OpenedCheckpoint> {
+  const { access, ...opened } = await openCheckpointAccess(options);
+  return { ...opened, client: new CairnClient({ access }) };
+}
+
+/** Like {@link openCheckpoint}, for callers that read page by page. */
+export async function openCheckpointAccess(
+  options: OpenCheckpointOptions,
+): Promise<Omit<OpenedCheckpoint, "client"> & { readonly access: NodeAccess }> {
   const { store, signal } = options;
   const found = await findCheckpoint(options);
   const opened = await openArchivedIndex(store, found, { signal });
   const { name, manifest } = found;
   const { txId, txTime, log } = manifest;
   const { counts } = opened.files;
-  const client = new CairnClient({ access: new LocalAccess(checkpointApi(found, opened.index)) });
-  return { name, store: store.location, log, txId, txTime, client, counts, close: () => opened.close() };
+  const access = new LocalAccess(checkpointApi(found, opened.index));
+  return { name, store: store.location, log, txId, txTime, counts, access, close: () => opened.close() };
 }
 
 interface FoundCheckpoint {

@@ -1,0 +1,93 @@
+import { CairnClientError, type JsonAnswer, type NodeAccess, type NodeRequest } from "@cairn/client/protocol";
+import { openCheckpointAccess } from "@cairn/engine";
+import { CairnError, LEVEL_FORMAT } from "@cairn/kv";
+import { formatCount, formatTime, omitUndefined, shellWord } from "@cairn/text";
+import type { CommandRun } from "../options/command.ts";
+import { openNode, READ_OPTIONS } from "../options/node-address.ts";
+import { type OptionValues, textValue } from "../options/option-specs.ts";
+import { CHECKPOINT_LOG, chooseCheckpoint, folderPath, openCheckpoints } from "../places/checkpoint-place.ts";
+import { KEY_OPTIONS } from "../places/store-keys.ts";
+import { UsageError } from "../terminal/report-error.ts";
+import type { NodeClient } from "../requests/node-client.ts";
+
+/** Options of commands that read documents, from a node or from a checkpoint. */
+export const DOCUMENT_OPTIONS = {
+  ...READ_OPTIONS,
+  ...KEY_OPTIONS,
+  checkpoint: textValue(
+    "<place>",
+    "read from a checkpoint where it is, without a node: a folder, s3://bucket/prefix, a checkpoint in one of these, or the name of one in the configured store",
+  ),
+  log: CHECKPOINT_LOG,
+};
+
+export type DocumentReads = Pick<NodeClient, "send">;
+
+/** Returns what answers requests for documents: the node, or the checkpoint that the options name. */
+export async function openReads(
+  run: CommandRun<OptionValues<typeof DOCUMENT_OPTIONS>>,
+): Promise<DocumentReads> {
+  const { checkpoint: place, url, log } = run.options;
+  if (place === undefined) return await openNode(run);
+  if (url !== undefined)
+    throw new UsageError("--url names a node, and --checkpoint a checkpoint.", "Name one of them.");
+  const signal = run.interruptible("nothing was changed");
+  const found = await openCheckpoints(run, place);
+  const { store, name } = found;
+  const chosen =
+    name ??
+    (await chooseCheckpoint(found, undefined, { ask: { asked: log }, kvFormat: LEVEL_FORMAT, signal })).name;
+  const { access, close, txId, txTime } = await openCheckpointAccess({ store, name: chosen, signal });
+  run.defer(close);
+  run.notice(`read from ${chosen}, as of transaction ${formatCount(txId)} of ${formatTime(txTime)}`);
+  const shown = place.startsWith("s3:") || name === place ? place : folderPath(place, run.terminal);
+  const absent = (bucket: string): string =>
+    `List the documents: cairn list ${bucket} --checkpoint ${shellWord(shown)}.`;
+  return { send: async (request) => await answered(access, request, absent) };
+}
+
+/** Answers a request for a document, its history or a list of documents as a node does. */
+async function answered(
+  access: NodeAccess,
+  { path, query = {} }: NodeRequest,
+  absent: (bucket: string) => string,
+): Promise<JsonAnswer> {
+  const { key, history, cursor, limit, "as-of": asOf, linearizable, ...selection } = query as Query;
+  const bucket = path.slice(path.lastIndexOf("/") + 1);
+  const options = omitUndefined({ asOf, linearizable });
+  const pageSize = omitUndefined({ pageSize: limit });
+  try {
+    if (key === undefined) {
+      const page = await access.page(bucket, { ...selection, ...options, ...pageSize }, cursor);
+      return answer(page.documents, page.next);
+    }
+    if (history === true) {
+      const { versions, next } = await access.versions(bucket, key, { ...options, limit, cursor });
+      if (versions.length > 0 || cursor !== undefined) return answer(versions, next);
+    }
+    const found = history === true ? undefined : await access.get(bucket, key, options);
+    if (found !== undefined) return answer(found.document, undefined, `"${found.revision}"`);
+  } catch (error) {
+    // What a client reports is an error of the node in its process.
+    throw error instanceof CairnClientError && error.cause instanceof CairnError ? error.cause : error;
+  }
+  throw new CairnError("NOT_FOUND", `There is no ${JSON.stringify(key)} in ${bucket}.`, absent(bucket));
+}
+
+/** The parameters of requests for documents. */
+interface Query {
+  readonly key?: string;
+  readonly history?: true;
+  readonly cursor?: string;
+  readonly limit?: number;
+  readonly "as-of"?: string;
+  readonly linearizable?: true;
+}
+
+function answer(body: unknown, next: string | undefined, etag?: string): JsonAnswer {
+  const link = next === undefined ? null : `<?cursor=${encodeURIComponent(next)}>; rel="next"`;
+  return {
+    body,
+    headers: { get: (name) => (name === "link" ? link : name === "etag" ? (etag ?? null) : null) },
+  };
+}
