@@ -1,5 +1,6 @@
 import { CairnError } from "@cairn/kv";
 import type * as sdk from "@aws-sdk/client-s3";
+import { type DirectAnswer, type DirectRead, directReads } from "./s3-direct-reads.ts";
 import { fieldOf, isOfSettings, NOT_S3_HINT, type Refusal, refusalOf, s3Error } from "./s3-errors.ts";
 import type { S3Settings } from "./s3-options.ts";
 import { requireStoreName } from "@cairn/checkpoint";
@@ -42,6 +43,12 @@ export interface S3Access {
     input: Omit<Arguments<R>[0], "Bucket">,
     call: S3Call<U>,
   ): Promise<Output<R> | U>;
+  /** Requests a range as {@link DirectRead} does. */
+  readDirectly(
+    name: string,
+    headers: Readonly<Record<string, string>>,
+    signal: AbortSignal | undefined,
+  ): Promise<DirectAnswer | undefined>;
   /** Converts the error of an interrupted body to a store's error. */
   explain(error: unknown, doing: string): unknown;
   /** Returns the signal of requests without one of their own, which is aborted when the store is closed. */
@@ -57,7 +64,7 @@ const CONNECT_TIMEOUT_MS = 5_000;
 /** Creates the access to a bucket. Loads nothing and makes no connection until the first request. */
 export function s3Access(settings: S3Settings): S3Access {
   const { location } = settings;
-  let client: Promise<sdk.S3> | undefined;
+  let client: Promise<Client> | undefined;
   let lastDate: number | undefined;
   // Aborts requests without a signal of their own. Replaced after each close, because the store may be used again.
   let closing = new AbortController();
@@ -73,7 +80,7 @@ export function s3Access(settings: S3Settings): S3Access {
       client ??= connect(settings, (date) => {
         lastDate = date;
       });
-      const s3 = await client;
+      const { s3 } = await client;
       const send = s3[request] as (input: object, options: object) => Promise<Output<typeof request>>;
       try {
         return await send.call(s3, { Bucket: settings.bucket, ...input }, { abortSignal });
@@ -84,6 +91,9 @@ export function s3Access(settings: S3Settings): S3Access {
         if (meant !== undefined) return meant;
         throw s3Error(error, { ...settings, doing, permission: PERMISSIONS[request] });
       }
+    },
+    async readDirectly(name, headers, signal = closing.signal) {
+      return await (await client)?.read(name, headers, signal);
     },
     // Settings that the SDK refuses cannot be the reason once there is a response.
     explain: (error, doing) =>
@@ -100,22 +110,27 @@ export function s3Access(settings: S3Settings): S3Access {
       closing = new AbortController();
       // If the client could not be created, its callers have received the error.
       await made?.then(
-        (s3) => s3.destroy(),
+        ({ s3 }) => s3.destroy(),
         () => undefined,
       );
     },
   };
 }
 
+interface Client {
+  readonly s3: sdk.S3;
+  readonly read: DirectRead;
+}
+
 /** Only this function loads the SDK, because it is large and most processes have no store in S3. */
-async function connect(settings: S3Settings, onDate: (date: number) => void): Promise<sdk.S3> {
+async function connect(settings: S3Settings, onDate: (date: number) => void): Promise<Client> {
   // The SDK would warn about the next major version of Node, which does not concern operators.
   process.env["AWS_SDK_JS_NODE_VERSION_SUPPORT_WARNING_DISABLED"] ??= "true";
   const { S3 } = await import("@aws-sdk/client-s3");
   const { credentials, endpoint, region, requestTimeout, concurrency } = settings;
   const checksums = settings.checksums === "when-supported" ? "WHEN_SUPPORTED" : "WHEN_REQUIRED";
-  // This number of sockets suffices for small requests in addition to two transfers.
-  const agent = { keepAlive: true, maxSockets: 2 * concurrency + 8 };
+  // This number of sockets suffices for two transfers, and besides for 32 requests that are small and wait for the line.
+  const agent = { keepAlive: true, maxSockets: 2 * concurrency + 32 };
   const s3 = new S3({
     ...(region === undefined ? {} : { region }),
     ...(endpoint === undefined ? {} : { endpoint }),
@@ -145,7 +160,7 @@ async function connect(settings: S3Settings, onDate: (date: number) => void): Pr
     // The middleware is the innermost step, so that refusals also pass through it.
     { step: "deserialize", priority: "low", name: "cairnDate" },
   );
-  return s3;
+  return { s3, read: directReads(s3, settings.prefix) };
 }
 
 /** Returns the error for a response that does not come from an S3 service. */

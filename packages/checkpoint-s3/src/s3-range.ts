@@ -39,19 +39,23 @@ export async function askRange(
   const { name, etag } = object;
   const doing = `reading ${name}`;
   const Range = `bytes=${start}-${end - 1}`;
-  const answer = await access.call(
-    "getObject",
-    { Key: access.key(name), Range, IfMatch: etag },
-    {
-      doing,
-      signal,
-      unless(refusal) {
-        if (refusal.status === 416) return "empty";
-        if (refusal.status === 412) return "changed";
-        return isMissing(refusal) === null ? "gone" : undefined;
+  const headers = { range: Range, ...(etag === undefined ? {} : { "if-match": etag }) };
+  const direct = await access.readDirectly(name, headers, signal);
+  const answer =
+    direct ??
+    (await access.call(
+      "getObject",
+      { Key: access.key(name), Range, IfMatch: etag },
+      {
+        doing,
+        signal,
+        unless(refusal) {
+          if (refusal.status === 416) return "empty";
+          if (refusal.status === 412) return "changed";
+          return isMissing(refusal) === null ? "gone" : undefined;
+        },
       },
-    },
-  );
+    ));
   if (answer === "gone") throw notThere(name, location);
   if (answer === "changed") throw changed(name, location);
   if (answer === "empty") return { body: Readable.from([]), size: start };
