@@ -80,7 +80,18 @@ export function answersOf(text: string) {
       node("a", readyStatus()),
       node(
         "b",
-        readyStatus({ phase: "restoring", progress: { unit: "bytes", done: 400, total: 1_000, etaMs: 900 } }),
+        readyStatus({
+          phase: "restoring",
+          progress: { unit: "bytes", done: 400, total: 1_000, etaMs: 900 },
+          attached: {
+            checkpoint: `${text}-1000`,
+            txId: 1_000,
+            txTime: at,
+            takenAt: new Date(Date.parse(at) - 720_000).toISOString(),
+            requests: 12,
+            bytes: 4_000_000,
+          },
+        }),
       ),
       node(
         "c",

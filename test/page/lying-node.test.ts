@@ -170,6 +170,15 @@ describe("the page of a node that lies", () => {
     await expect.poll(async () => Number(await bar.getAttribute("value"))).toBeGreaterThan(before);
   });
 
+  it("shows from which checkpoint a joining node serves stale reads", async () => {
+    await using server = await LyingServer.start(truthful("calm"));
+    await using opened = await openPage(browser, server.url);
+    await opened.page
+      .locator('tr[data-node="calmb"]')
+      .getByText("serves stale reads as of transaction 1,000, 12 min ago, from calm-1000")
+      .waitFor();
+  });
+
   it("asks nothing while its tab is hidden", async () => {
     await using server = await LyingServer.start(truthful("calm"));
     await using opened = await openPage(browser, server.url);

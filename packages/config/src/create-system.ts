@@ -16,7 +16,7 @@ export async function createSystem(
   const { nodeId, dir, dbDir, txLog, kvStore, http, policies } = config;
   const onNotice = options.onNotice ?? (() => {});
   const context: ModuleContext = { nodeId, dir, dbDir, onNotice };
-  const { checkpointer, scrubEvery } = kvStore.common;
+  const { checkpointer, scrubEvery, attach } = kvStore.common;
   const { onLogMismatch, trim } = txLog.common;
   // This creates only the function that opens the log. A node or a command calls the function.
   const openTxLog = await txLog.create(context);
@@ -29,6 +29,7 @@ export async function createSystem(
     openTxLog,
     onLogMismatch,
     kvProvider: await kvStore.create(context),
+    attach,
     checkpointer: checkpoints?.store === undefined ? undefined : checkpoints,
     http,
     ...omitUndefined({

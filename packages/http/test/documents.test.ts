@@ -225,6 +225,24 @@ describe("a read", () => {
     expect(await answer.json()).toMatchObject({ error: { code: "TX_TIMEOUT" } });
   });
 
+  test("that may be stale names the transaction as of which it is valid, also if there is no document", async () => {
+    await using served = await serve();
+    await served.put(WEB, 1);
+    await served.put("/api/v1/pods/default/other", 1);
+    const fresh = { headers: { "if-none-match": "*" } };
+    for (const [path, status, options] of [
+      [WEB, 200],
+      [WEB, 304, fresh],
+      [`${WEB}?history=true`, 200],
+      ["/api/v1/pods/default/absent", 404],
+    ] as const) {
+      const stale = `${path}${path.includes("?") ? "&" : "?"}stale=true`;
+      const answer = await served.raw("GET", stale, options);
+      expect([answer.status, answer.headers["cairn-tx"]]).toEqual([status, "3"]);
+      expect((await served.raw("GET", path, options)).headers["cairn-tx"]).toBeUndefined();
+    }
+  });
+
   test("is refused with NOT_READY before the node is ready, unless it may be stale", async () => {
     const node = new MemoryNode();
     await using served = await serve({ node });

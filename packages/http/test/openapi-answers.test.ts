@@ -107,8 +107,12 @@ describe("a node responds as its OpenAPI document describes", { shuffle: false }
     await described.answerOf(id("put"), 400, { at, body: "9007199254740993" });
     await described.answerOf(id("put"), 415, { at, body: "1", headers: { "content-type": "text/html" } });
     await described.answerOf(id("get"), 200, { at });
+    await described.answerOf(id("get"), 200, { at: `${at}${also}stale=true` });
     await described.answerOf(id("get"), 200, { at: `${at}${also}history=true&limit=1` });
-    await described.answerOf(id("get"), 304, { at, headers: { "if-none-match": "*" } });
+    await described.answerOf(id("get"), 304, {
+      at: `${at}${also}stale=true`,
+      headers: { "if-none-match": "*" },
+    });
     await described.answerOf(id("get"), 412, { at, headers: { "if-match": '"1"' } });
     await described.answerOf(id("get"), 400, { at: `${at}${also}as-of=yesterday` });
     await described.answerOf(id("get"), 504, { at: `${at}${also}min-tx=999999&timeout=0` });

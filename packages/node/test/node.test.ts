@@ -119,6 +119,39 @@ describe("a node on the embedded log", () => {
     expect([documents.length, cursor === undefined]).toEqual([2, false]);
   });
 
+  it("names the transaction as of which a read of a document is valid as a list does", async () => {
+    const node = await start();
+    await node.ready;
+    for (let n = 0; n < 3; n += 1) await put(node, "a", n);
+    const { txTime } = await node.await(3);
+    const now = new Date(Date.now() + 60_000).toISOString();
+    for (const asOf of [undefined, { txId: 2 }, { time: txTime }, { time: now }, { time: "2020-01-01" }]) {
+      const list = await node.list({ bucket: "pods", ...(asOf && { asOf }), stale: true });
+      const named: number[] = [];
+      const onAsOf = named.push.bind(named);
+      await node.get(key("a"), { ...(asOf && { asOf }), stale: true, onAsOf });
+      expect(named).toEqual([list.txId]);
+    }
+  });
+
+  it("never names a newer transaction than that of the history that it read", async () => {
+    const node = await start();
+    await node.ready;
+    await put(node, "a", 0);
+    const written = new AbortController();
+    const writing = (async () => {
+      for (let n = 1; n <= 200; n += 1) await put(node, "a", n);
+    })().finally(() => written.abort());
+    while (!written.signal.aborted) {
+      const named: number[] = [];
+      const onAsOf = named.push.bind(named);
+      const [newest] = (await node.history(key("a"), { limit: 1, stale: true, onAsOf })).versions;
+      expect(named).toHaveLength(1);
+      expect(newest?.revision).toBeGreaterThanOrEqual(named[0] ?? Infinity);
+    }
+    await writing;
+  });
+
   it("lets a program await only the beginning of a checkpoint, even if the checkpoint fails", async () => {
     const unhandled = vi.fn<() => void>();
     process.on("unhandledRejection", unhandled);

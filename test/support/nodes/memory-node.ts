@@ -212,6 +212,7 @@ export class MemoryNode implements NodeApi {
 
   async get(...[key, options = {}]: Parameters<NodeApi["get"]>): ReturnType<NodeApi["get"]> {
     await this.#allow(options);
+    options.onAsOf?.(this.#txId);
     return visible(this.#entry(key), options.asOf);
   }
 
@@ -240,6 +241,7 @@ export class MemoryNode implements NodeApi {
 
   async history(...[key, options = {}]: Parameters<NodeApi["history"]>): ReturnType<NodeApi["history"]> {
     await this.#allow(options);
+    options.onAsOf?.(this.#txId);
     const { versions } = this.#entry(key);
     const start = Number(options.cursor ?? 0);
     const end = start + (options.limit ?? 100);

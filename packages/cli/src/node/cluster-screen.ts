@@ -3,7 +3,7 @@ import { exposedText } from "../terminal/backup-text.ts";
 import { formatTable, type TableOutput } from "../terminal/columns.ts";
 import { formatCount, formatNumberOf, formatRelative } from "@cairn/text";
 import { printable } from "../terminal/terminal.ts";
-import { findingFields, formatShown } from "./status-screen.ts";
+import { attachedText, findingFields, formatShown } from "./status-screen.ts";
 import type { Comparison, AnsweredIndex } from "./compare-nodes.ts";
 
 /** The state of a cluster, and the comparison of its nodes if it was requested. */
@@ -36,6 +36,10 @@ export function formatCluster(view: ComparedView, now: number, output: TableOutp
   const { findings } = clusterStatus(view, now);
   if (findings.length > 0) parts.push("", formatShown(findings.flatMap((one) => findingFields(one, now))));
   const notes = [
+    ...own.flatMap(({ node, status }) => {
+      const text = attachedText(status, now);
+      return text === null ? [] : [`${node} ${text}.`];
+    }),
     ...(view.past === undefined ? [] : pastNotes(view.past)),
     ...(view.comparison === undefined ? [] : comparisonNotes(view.comparison, own)),
   ];

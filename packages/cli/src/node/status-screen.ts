@@ -21,6 +21,7 @@ export function formatStatus(status: NodeStatus, { now, colors }: { now: number;
   const fields: Field[] = [
     ["Node", `${node} (Cairn ${version})`],
     ["Phase", phaseText(status)],
+    ["Attached", attachedText(status, now)],
     ...findings.flatMap((one) => findingFields(one, now)),
     ["Next try", failure && nextTry(failure, now)],
     ["Log", logText(log)],
@@ -77,6 +78,20 @@ function phaseText({ phase, progress, join }: NodeStatus): string {
       : `${formatCount(done)} of ${formatNumberOf(total, "transaction")}`;
   const percent = total > 0 ? ` (${Math.floor((100 * done) / total)} %)` : "";
   return `${doing}: ${amounts}${percent}${etaMs === null ? "" : `, about ${formatDuration(etaMs)} left`}`;
+}
+
+/** Returns from what a node serves stale reads while it restores; null if from nothing. Earlier versions never do. */
+export function attachedText(
+  { attached, progress }: Pick<NodeStatus, "attached" | "progress">,
+  now: number,
+): string | null {
+  if (!attached) return null;
+  const { checkpoint, txId, takenAt } = attached;
+  const serves = `serves stale reads as of transaction ${formatCount(txId)}, ${formatRelative(takenAt, now)}, from ${checkpoint}`;
+  if (!progress || progress.total === 0) return serves;
+  const { done, total, etaMs } = progress;
+  const rest = etaMs === null ? "" : `, whole in ${formatDuration(etaMs)}`;
+  return `${serves}; ${Math.floor((100 * done) / total)} % here${rest}`;
 }
 
 const SEVERITY_NAMES = { failing: "Failing", attention: "Attention", notice: "Notice" } as const;

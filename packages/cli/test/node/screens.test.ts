@@ -27,6 +27,15 @@ const BACKUP: NonNullable<NodeStatus["logBackup"]> = {
   lastFailure: null,
 };
 
+const ATTACHED: NonNullable<NodeStatus["attached"]> = {
+  checkpoint: "checkpoint-1000-2026-11-20T06-48-00.000Z-1f3a9c0e",
+  txId: 1000,
+  txTime: "2026-11-20T06:30:00.000Z",
+  takenAt: "2026-11-20T06:48:00.000Z",
+  requests: 12,
+  bytes: 4_299_161,
+};
+
 const RETRYING = { retries: true, nextTryAt: null };
 
 describe("the format of quantities:", () => {
@@ -120,6 +129,21 @@ describe("the status screen", () => {
     expect(await screen({ phase: "replaying", progress: replaying })).toContain(
       "5 of 1,200 transactions (0 %)",
     );
+  });
+
+  test("shows from which checkpoint a restoring node serves stale reads, and when it is whole", async () => {
+    const progress = { unit: "bytes", done: 37, total: 100, etaMs: 40_000 } as const;
+    const changes = { phase: "restoring", attached: ATTACHED } as const;
+    const text = `serves stale reads as of transaction 1,000, 12 min ago, from ${ATTACHED.checkpoint}`;
+    const line = async (more: Partial<NodeStatus>): Promise<string | undefined> =>
+      /^Attached +(.*)$/m.exec(await screen({ ...changes, ...more }))?.[1];
+    expect(await line({ progress })).toBe(`${text}; 37 % here, whole in 40 s`);
+    expect(await line({ progress: { ...progress, etaMs: null } })).toBe(`${text}; 37 % here`);
+    expect(await line({ progress: null })).toBe(text);
+    expect(await line({ attached: null })).toBeUndefined();
+    // Nodes of 0.1.0 do not report it.
+    const { attached: _, ...earlier } = await new MemoryNode().status();
+    expect(formatStatus(earlier as NodeStatus, { now: NOW, colors: false })).not.toContain("Attached");
   });
 
   test("shows when the index was scrubbed", async () => {
@@ -302,6 +326,18 @@ describe("the screen of a cluster", () => {
       /^Attention +n\\u001b: LOG_GAP: It says \\u001b\[2J\.\n +Meanwhile, .*\n +\\u0007$/m,
     );
     expect(text).not.toContain("\u001b");
+  });
+
+  test("shows from which checkpoint a restoring node serves stale reads", async () => {
+    const own = await new MemoryNode().status();
+    const peer = { instance: "i", node: "b", host: "h", pid: 1, startedAt: "2026-11-20T06:00:00.000Z" };
+    const progress = { unit: "bytes", done: 37, total: 100, etaMs: 40_000 } as const;
+    const status = { ...own, phase: "restoring", attached: ATTACHED, progress } as const;
+    const log = { name: "l", id: own.log.id ?? "", lastTxId: 3 };
+    const view = { log, peers: [{ ...peer, status }], silent: [], past: undefined, comparison: undefined };
+    expect(formatCluster(view, NOW, PIPE).split("\n")).toContain(
+      `b serves stale reads as of transaction 1,000, 12 min ago, from ${ATTACHED.checkpoint}; 37 % here, whole in 40 s.`,
+    );
   });
 
   test("shows what is exposed if any node backs the log up", async () => {

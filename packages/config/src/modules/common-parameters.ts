@@ -4,7 +4,7 @@ import { moduleOf } from "./module-type.ts";
 import { mapOf } from "../types/map-type.ts";
 import { optional, required, withDefault } from "../types/parameter.ts";
 import type { Parameters } from "../types/reading.ts";
-import { choice, path } from "../types/value-types.ts";
+import { boolean, choice, path } from "../types/value-types.ts";
 
 const reactions = {
   regressed: withDefault(
@@ -49,6 +49,11 @@ export const kvStoreParameters = {
     durationOr("never"),
     24 * 3_600_000,
     "The approximate interval at which a ready node compares all tables of its index with their checksums; `never` disables scrubs.",
+  ),
+  attach: withDefault(
+    boolean(),
+    true,
+    "Whether a joining node without an index serves reads with `stale=true` from the checkpoint that it is restoring.",
   ),
   checkpointer: optional(
     moduleOf("checkpointer"),

@@ -33,6 +33,7 @@ export interface CommonValues {
   readonly "kv-store": {
     readonly dbDir?: string;
     readonly scrubEvery: number | "never";
+    readonly attach: boolean;
     readonly checkpointer?: ModuleUse<"checkpointer">;
   };
   readonly checkpointer: {

@@ -47,6 +47,12 @@ export interface ReadOptions {
   readonly admit?: (bytes: number, timeoutMs?: number) => Promise<void> | undefined;
 }
 
+/** The options of reads whose results do not contain their transaction. */
+export interface DocumentReadOptions extends ReadOptions {
+  /** Called before the result is read, with the transaction as of which it is valid: it is never of an earlier state. */
+  readonly onAsOf?: ((txId: TxId) => void) | undefined;
+}
+
 export interface ListQuery extends ReadOptions, DocumentSelection {
   readonly bucket: string;
   /** The maximum number of documents in a page: 1 to 1,000. Defaults to 100. */
@@ -220,14 +226,14 @@ export interface NodeApi {
    */
   get(
     key: DocumentKey,
-    options?: ReadOptions & { readonly asOf?: AsOf },
+    options?: DocumentReadOptions & { readonly asOf?: AsOf },
   ): Promise<StoredDocument | undefined>;
   /** Returns documents in key order. Throws REQUEST_INVALID for the cursor of another list. */
   list(query: ListQuery): Promise<DocumentPage>;
   /** Returns the versions of a document, newest first; none if the key never had a document, or was evicted. */
   history(
     key: DocumentKey,
-    options?: ReadOptions & { readonly limit?: number; readonly cursor?: string },
+    options?: DocumentReadOptions & { readonly limit?: number; readonly cursor?: string },
   ): Promise<HistoryPage>;
   /** Returns the number of documents of every bucket, and of each value of its indexed fields. */
   buckets(options?: ReadOptions): Promise<BucketsPage>;

@@ -20,7 +20,7 @@ import type { Submission } from "./apply/submissions.ts";
 import { ChainWindow } from "./chains/chain-window.ts";
 import { chainsOf, chainValueAt } from "./chains/chain-values.ts";
 import { digestIndex } from "./read/digest.ts";
-import { type MaybeDocument, readDocument, readDocumentAsOf, resolveAsOf } from "./read/document-reads.ts";
+import { type MaybeDocument, readDocument, readDocumentAsOf } from "./read/document-reads.ts";
 import { type EvictionPage, readEvictions } from "./read/eviction-reads.ts";
 import { removeEvicted, withoutEvicted } from "./purge/evicted-versions.ts";
 import { EvictionPurge, type PurgeReport } from "./purge/eviction-purge.ts";
@@ -297,12 +297,13 @@ export class IndexStore {
     await this.#fields.workArrives(signal);
   }
 
-  get(key: DocumentKey, asOf?: AsOf): MaybeDocument {
+  /** Calls `onAsOf` before reading, with the transaction as of which the result is valid. */
+  get(key: DocumentKey, asOf?: AsOf, onAsOf?: (txId: TxId) => void): MaybeDocument {
+    if (asOf === undefined) onAsOf?.(this.#state.txId);
     if (asOf === undefined && !this.isReadOnly) return readDocument(this.rows, key);
     return this.read(async (reader) => {
       if (asOf === undefined) return await readDocument(reader, key);
-      const txId = await resolveAsOf(reader, asOf);
-      return txId === undefined ? undefined : await readDocumentAsOf(reader, key, txId);
+      return await readDocumentAsOf(reader, key, asOf, onAsOf);
     });
   }
 

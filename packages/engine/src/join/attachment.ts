@@ -35,6 +35,8 @@ export interface AttachmentOptions {
   readonly signal: AbortSignal;
   /** Called with the index that serves stale reads from now on; undefined if there is none any more. */
   readonly onIndex: (index: IndexStore | undefined) => void;
+  /** Called once an attachment has ended, with what its reads fetched from the store. */
+  readonly onEnded: (counts: ArchivedIndex["files"]["counts"]) => void;
 }
 
 /**
@@ -89,7 +91,7 @@ export class Attachment {
         return await readPart(join(unpacked.dir, file), sizes.get(file), start, end);
       };
       const attached = await openArchivedIndex(store, candidate, { signal, readLocal });
-      if (!isCurrent()) return await attached.close();
+      if (!isCurrent()) return await this.#close(attached);
       this.#attached = attached;
       const { txId, txTime } = candidate.manifest;
       this.floor = txId;
@@ -142,9 +144,14 @@ export class Attachment {
     this.#unpacked = undefined;
     if (attached === undefined) return;
     this.#options.onIndex(undefined);
-    const ending = attached.idle().then(async () => await attached.close());
+    const ending = attached.idle().then(async () => await this.#close(attached));
     this.#ending.add(ending);
     void ending.finally(() => this.#ending.delete(ending));
+  }
+
+  async #close({ files, close }: ArchivedIndex): Promise<void> {
+    await close();
+    this.#options.onEnded(files.counts);
   }
 
   /** Resolves once all attachments have ended. */

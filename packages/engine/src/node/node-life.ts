@@ -119,6 +119,7 @@ class Life implements ComparedNode {
       logger: parts.logger,
       signal: this.#stop.signal,
       onIndex: (index) => this.#use(index),
+      onEnded: (counts) => parts.observation.metrics.onAttachmentEnded(counts),
     });
   }
 

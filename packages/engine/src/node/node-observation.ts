@@ -23,6 +23,10 @@ export interface NodeMetrics {
   readonly onEvent: NodeEventListener;
   readonly onRequest: (request: AnsweredRequest) => void;
   readonly onBarrier: () => void;
+  /** Called with what the reads of an attached checkpoint fetched from the store, once it is no longer attached. */
+  readonly onAttachmentEnded: (
+    counts: Pick<NonNullable<NodeStatus["attached"]>, "requests" | "bytes">,
+  ) => void;
   /** Called with the end of the HTTP server's certificate whenever it is read. */
   readonly onCertificate: (validUntil: Date) => void;
   /** Returns Prometheus text. Omits sources that fail or respond too late. */

@@ -148,7 +148,7 @@ export class NodeReads {
     else if (admitted !== undefined) index = await this.#admitted(admitted, options);
     if (index === undefined) throw notReady(this.#life, READ);
     try {
-      const document = index.get(key, options.asOf);
+      const document = index.get(key, options.asOf, options.onAsOf);
       if (!(document instanceof Promise)) return document;
       const found = await document;
       // An awaited call to the store does not necessarily yield to the event loop.
@@ -178,7 +178,10 @@ export class NodeReads {
 
   readonly history: NodeApi["history"] = async (key, options = {}) => {
     const items = checkedLimit(options.limit);
-    return await this.#read({ ...options, items }, (index) => index.history(key, items, options.cursor));
+    return await this.#read({ ...options, items }, (index) => {
+      options.onAsOf?.(index.state.txId);
+      return index.history(key, items, options.cursor);
+    });
   };
 
   readonly watch: NodeApi["watch"] = (query = {}) => watch(query, () => this.#feed());

@@ -61,6 +61,7 @@ export function registerMetrics(
     onEvent: workMetrics(make),
     onRequest: httpMetrics(registry),
     onBarrier: () => barriers.inc(),
+    onAttachmentEnded: attachedMetrics(make),
     onCertificate: (validUntil) => certificate.set(validUntil.getTime() / 1_000),
     // Concurrent scrapes share the text.
     text: async (sources) =>
@@ -90,6 +91,22 @@ function watchMetrics(make: Instruments): NodeMetrics["watches"] {
     opened: () => watchers.inc(),
     closed: () => watchers.dec(),
     cutOff: (reason) => cutoffs.inc({ reason }),
+  };
+}
+
+/** Registers the metrics of attached checkpoints, and returns what counts each of them. */
+function attachedMetrics(make: Instruments): NodeMetrics["onAttachmentEnded"] {
+  const requests = make.counter(
+    "cairn_attached_requests_total",
+    "Requests to the store of reads from checkpoints that were being restored, counted when each ends.",
+  );
+  const bytes = make.counter(
+    "cairn_attached_bytes_total",
+    "Bytes that reads from checkpoints that were being restored fetched from the store, counted when each ends.",
+  );
+  return (counts) => {
+    requests.inc(counts.requests);
+    bytes.inc(counts.bytes);
   };
 }
 

@@ -44,6 +44,10 @@ const OF_STATUS: Readonly<Record<string, readonly [help: string, read: (status: 
   cairn_index_tx: ["The last transaction applied.", ({ index }) => index.txId],
   cairn_index_documents: ["Documents in the index.", ({ index }) => index.documents],
   cairn_index_bytes: ["Size of the index's files.", ({ index }) => index.bytes],
+  cairn_attached_tx: [
+    "The transaction of the checkpoint from which the node serves stale reads while it restores it; absent otherwise.",
+    ({ attached }) => attached?.txId,
+  ],
   cairn_join_skipped_checkpoints: [
     "Checkpoints that this node's last join skipped.",
     ({ join }) => join.skipped.length,

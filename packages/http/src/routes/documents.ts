@@ -1,5 +1,5 @@
 import { CairnError, isCairnError, unlessFailed } from "@cairn/kv";
-import type { DocumentKey, Json, TxOperation } from "@cairn/client";
+import type { DocumentKey, Json, TxId, TxOperation } from "@cairn/client";
 import { parseDocumentKey } from "@cairn/text";
 import { type HttpAnswer, jsonAnswer, jsonLine } from "../answers/answer.ts";
 import { documentsJson, page, versionsJson } from "../answers/document-page.ts";
@@ -99,8 +99,12 @@ export const documentRoutes: readonly Route[] = [
     right: "read",
     query: DOCUMENT_PARAMETERS,
     answers: [
-      ...found("The document, or its versions.", ref("Json"), ["ETag", "Link"]),
-      { status: 304, description: "The client already has this revision.", headers: ["ETag"] },
+      ...found("The document, or its versions.", ref("Json"), ["Cairn-Tx", "ETag", "Link"]),
+      {
+        status: 304,
+        description: "The client already has this revision.",
+        headers: ["Cairn-Tx", "ETag"],
+      },
     ],
     errors: [...READ_ERRORS, "NOT_FOUND", "WATCH_COMPACTED", "OUTCOME_REMOVED", ["CONFLICT", 412]],
     handle: (call) => (call.query.history === true ? readHistory(call) : readDocument(call)),
@@ -181,13 +185,29 @@ function keyOf({ url, params, query }: DocumentCall): DocumentKey {
   return key ?? parseDocumentKey(bucket, given);
 }
 
+/** What names the transaction as of which a stale read is valid, also if there is nothing; undefined for other reads. */
+function namedIfStale({ query, headers }: Call<Query<typeof DOCUMENT_PARAMETERS>>) {
+  if (query.stale !== true) return undefined;
+  let asOf: TxId = 0;
+  return {
+    onAsOf: (txId: TxId): void => {
+      asOf = txId;
+    },
+    name: (): void => {
+      headers["cairn-tx"] = asOf;
+    },
+  };
+}
+
 /** Most requests are for a single document, so this costs only one promise. */
 function readDocument(call: Call<Query<typeof DOCUMENT_PARAMETERS>>): Promise<HttpAnswer> {
   const { query, request, admit } = call;
   const key = keyOf(call);
   for (const name of ["limit", "cursor"] as const)
     if (query[name] !== undefined) throw badRequest(`The parameter ${name} requires history=true.`);
-  return call.api.get(key, { ...query, admit }).then((document) => {
+  const named = namedIfStale(call);
+  return call.api.get(key, { ...query, admit, onAsOf: named?.onAsOf }).then((document) => {
+    named?.name();
     const preconditions = parsePreconditions(request.headers);
     const decision = preconditions === undefined ? "send" : readDecision(preconditions, document?.revision);
     if (decision === "conflict") throw conflict(document?.revision);
@@ -204,7 +224,9 @@ async function readHistory(call: Call<Query<typeof DOCUMENT_PARAMETERS>>): Promi
   // A response with several versions has no single revision to compare.
   const problem = preconditionProblem(request.headers, method, false);
   if (problem !== undefined) throw problem;
-  const { versions, cursor } = await call.api.history(key, { ...query, admit });
+  const named = namedIfStale(call);
+  const { versions, cursor } = await call.api.history(key, { ...query, admit, onAsOf: named?.onAsOf });
+  named?.name();
   if (versions.length === 0 && query.cursor === undefined) throw absent(key);
   return page(url, versionsJson(versions), cursor);
 }

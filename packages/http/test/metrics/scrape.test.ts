@@ -1,4 +1,5 @@
 import { X509Certificate } from "node:crypto";
+import { EventEmitter, once } from "node:events";
 import { copyFile, readFile, rm } from "node:fs/promises";
 import path from "node:path";
 import { setImmediate } from "node:timers/promises";
@@ -176,6 +177,38 @@ it("a scrape counts a round that found another node's lease, and a checkpoint th
   await other.ready;
   const joined = await other.metrics();
   expect(valueOf(joined, "cairn_join_skipped_checkpoints")).toBe(1);
+});
+
+it("a scrape reports the checkpoint from which a joining node serves stale reads, and what they fetched", async () => {
+  const scene = await observedScene();
+  const first = await scene.start("a");
+  await first.ready;
+  const txId = await put(first, "one");
+  await first.checkpoint().done;
+  await first.close();
+  const gate = new EventEmitter();
+  const store = faultyStore(scene.store, {
+    before: async ({ method }) => {
+      if (method === "open") await once(gate, "open");
+    },
+  });
+  const node = await scene.start("b", { http: HTTP, checkpointing: { store } });
+  const stale = `${node.url}/api/v1/things/one?stale=true`;
+  await vi.waitFor(async () => expect((await fetch(stale)).status).toBe(200), 20_000);
+  expect((await fetch(stale)).headers.get("cairn-tx")).toBe(String(txId));
+  const attached = await node.metrics();
+  expect(valueOf(attached, "cairn_attached_tx")).toBe(txId);
+  expect(valueOf(attached, "cairn_attached_requests_total")).toBe(0);
+  const { attached: during } = await node.status();
+  gate.emit("open");
+  await node.ready;
+  await vi.waitFor(async () => {
+    const joined = await node.metrics();
+    expect(valueOf(joined, "cairn_attached_tx")).toBeUndefined();
+    expect(valueOf(joined, "cairn_attached_requests_total")).toBe(during?.requests);
+    expect(valueOf(joined, "cairn_attached_bytes_total")).toBe(during?.bytes);
+  });
+  expect(during?.requests).toBeGreaterThan(0);
 });
 
 it("a scrape counts each interrupted reading of the log", async () => {

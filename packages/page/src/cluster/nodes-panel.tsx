@@ -88,7 +88,7 @@ function NodeRow({ node: { node, instance, host, pid, status, sameLog }, cluster
       <td class="number">{count(index.lag)}</td>
       <td class="number">{rateOf(status, rates, instance)}</td>
       <td class="number">{phase === "ready" ? "–" : span(progress?.etaMs)}</td>
-      <td class="joined">{joined(status)}</td>
+      <td class="joined">{attached(status, cluster.at) ?? joined(status)}</td>
       <td>{localTime(instant(cluster.at))}</td>
     </tr>
   );
@@ -108,6 +108,14 @@ function rateOf({ phase }: Status, rates: Rates, counter: string): string {
   const bytes = phase === "restoring" ? rates.perSecond(`${counter} bytes`) : undefined;
   if (bytes !== undefined) return `${amountOfBytes(bytes)}/s`;
   return rate(rates.perSecond(`${counter} tx`));
+}
+
+/** Returns what a node serves while it restores; undefined if nothing. Its progress is in the row already. */
+function attached({ attached: from }: Status, at: string): string | undefined {
+  if (from === null || from === undefined) return undefined;
+  // The store's clock may be ahead.
+  const age = Math.max(0, (instant(at) ?? Number.NaN) - (instant(from.takenAt) ?? Number.NaN));
+  return `serves stale reads as of transaction ${count(from.txId)}, ${span(age)} ago, from ${words(from.checkpoint)}`;
 }
 
 function joined({ join, phase }: Status): string {

@@ -46,12 +46,15 @@ async function readBytes(reader: KvReader, rowKey: Uint8Array): Promise<string |
   return value === undefined ? undefined : Buffer.from(value).toString("utf8");
 }
 
-/** Throws `WATCH_COMPACTED` as {@link checkFloor} does. */
+/** Throws as {@link resolveAsOf} and {@link checkFloor} do. Calls `onAsOf` with the transaction that `asOf` means. */
 export async function readDocumentAsOf(
   reader: KvReader,
   key: DocumentKey,
-  txId: TxId,
+  asOf: AsOf,
+  onAsOf?: (txId: TxId) => void,
 ): Promise<StoredDocument | undefined> {
+  const txId = (await resolveAsOf(reader, asOf)) ?? 0;
+  onAsOf?.(txId);
   const rowKey = documentKeyRow(key);
   const newest = await readNewest(reader, rowKey);
   const value = await valueAsOf(reader, rowKey, newest, txId);

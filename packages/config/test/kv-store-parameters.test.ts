@@ -1,3 +1,4 @@
+import type { System } from "@cairn/engine";
 import { levelProvider } from "@cairn/kv";
 import { expect, test } from "vitest";
 import { createSystem } from "../src/create-system.ts";
@@ -5,9 +6,8 @@ import { configOf, problemsOf, settingsOf } from "./support/read.ts";
 
 const DAY = 86_400_000;
 
-async function scrubEvery(edn: string): Promise<number | undefined> {
-  const config = await configOf({ edn: `{:cairn/index-store {:kv-store ${edn}}}` });
-  return (await createSystem(config)).scrubEvery;
+async function systemWith(kvStore: string): Promise<System> {
+  return await createSystem(await configOf({ edn: `{:cairn/index-store {:kv-store ${kvStore}}}` }));
 }
 
 test.each([
@@ -19,13 +19,29 @@ test.each([
   ['{:scrub-every "never"}', undefined],
   ["cairn.memory/->kv-store", DAY],
 ])("scrub-every of the kv-store %s", async (edn, expected) => {
-  expect(await scrubEvery(edn)).toBe(expected);
+  expect((await systemWith(edn)).scrubEvery).toBe(expected);
 });
 
-test("a custom key-value store also has scrub-every", async () => {
-  const kvStore = { "cairn/module": () => levelProvider(), "scrub-every": "never" };
+test.each([
+  ["{}", true],
+  ["{:attach nil}", true],
+  ["{:attach false}", false],
+  ["{:cairn/module cairn.memory/->kv-store :attach false}", false],
+])("attach of the kv-store %s", async (edn, expected) => {
+  expect((await systemWith(edn)).attach).toBe(expected);
+});
+
+test("a custom key-value store also has scrub-every and attach", async () => {
+  const kvStore = { "cairn/module": () => levelProvider(), "scrub-every": "never", attach: false };
   const config = await configOf({ object: { "cairn/index-store": { "kv-store": kvStore } } });
-  expect((await createSystem(config)).scrubEvery).toBeUndefined();
+  const system = await createSystem(config);
+  expect(system.scrubEvery).toBeUndefined();
+  expect(system.attach).toBe(false);
+});
+
+test("an attach that is not a boolean is refused", async () => {
+  const json = JSON.stringify({ "cairn/index-store": { "kv-store": { attach: "never" } } });
+  expect(await problemsOf({ json })).toMatchObject([{ path: ["cairn/index-store", "kv-store", "attach"] }]);
 });
 
 test("a scrub-every that is neither a duration nor never is refused", async () => {
