@@ -1,4 +1,4 @@
-import { stat } from "node:fs/promises";
+import { open, stat } from "node:fs/promises";
 import { dirname, join, resolve } from "node:path";
 import { addAbortSignal } from "node:stream";
 import { pathToFileURL } from "node:url";
@@ -19,7 +19,6 @@ import { folderError, inFolder } from "./folder-errors.ts";
 import {
   isLink,
   listFolder,
-  type OpenFile,
   openFile,
   readFileRanges,
   readFileStream,
@@ -108,11 +107,10 @@ export function filesystemStore(options: FilesystemStoreOptions): CheckpointStor
     }
   }
 
-  /** Opens a file for reading. Throws `NOT_FOUND`. */
-  function opened(name: string): Promise<OpenFile> {
-    const path = pathOf(name);
+  /** Returns the result of opening a file for reading. Throws `NOT_FOUND`. */
+  function opened<T>(name: string, opening: (path: string) => Promise<T>): Promise<T> {
     return run(`reading ${name}`, async () => {
-      const found = await unlessFailed(openFile(path, name), "ENOENT", undefined);
+      const found = await unlessFailed(opening(pathOf(name)), "ENOENT", undefined);
       if (found !== undefined) return found;
       await isThere();
       throw notThere(name, location);
@@ -187,9 +185,10 @@ export function filesystemStore(options: FilesystemStoreOptions): CheckpointStor
     },
 
     open: async (name, { signal } = {}) =>
-      readFileStream((await opened(name)).file, `reading ${name}`, location, signal),
+      readFileStream(await opened(name, (path) => open(path, "r")), `reading ${name}`, location, signal),
 
-    openRanges: async (name) => readFileRanges(await opened(name), name, location),
+    openRanges: async (name) =>
+      readFileRanges(await opened(name, (path) => openFile(path, name)), name, location),
 
     read: (name) => run(`reading ${name}`, () => readSmall(name)),
 

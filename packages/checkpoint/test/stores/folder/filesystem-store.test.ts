@@ -77,20 +77,16 @@ test("ranges of a file are those of the file that was opened, until it is shorte
   await ranges?.close();
 });
 
-test.skipIf(process.platform === "win32")(
-  "pipes and folders are neither opened nor read in ranges",
-  async () => {
-    const dir = await temporaryDirectory();
-    await promisify(execFile)("mkfifo", [join(dir, "pipe.tar")]);
-    await mkdir(join(dir, "folder.tar"));
-    const store = filesystemStore({ path: dir });
-    const notAFile = { code: "CHECKPOINT_CORRUPT", message: expect.stringContaining("not a regular file") };
-    for (const name of ["pipe.tar", "folder.tar"]) {
-      await expect(store.open(name)).rejects.toMatchObject(notAFile);
-      await expect(store.openRanges?.(name)).rejects.toMatchObject(notAFile);
-    }
-  },
-);
+test.skipIf(process.platform === "win32")("ranges of pipes and folders are not read", async () => {
+  const dir = await temporaryDirectory();
+  await promisify(execFile)("mkfifo", [join(dir, "pipe.tar")]);
+  await mkdir(join(dir, "folder.tar"));
+  const store = filesystemStore({ path: dir });
+  const notAFile = { code: "CHECKPOINT_CORRUPT", message: expect.stringContaining("not a regular file") };
+  for (const name of ["pipe.tar", "folder.tar"]) {
+    await expect(store.openRanges?.(name)).rejects.toMatchObject(notAFile);
+  }
+});
 
 test("a path that leads through a file is unreachable", async () => {
   const dir = await temporaryDirectory();
