@@ -18,6 +18,8 @@ export interface ArchivedFiles extends RangedFiles {
 
 /** The maximum number of concurrent requests. More would not be faster over a link with a delay of 20 ms. */
 const PARALLEL_READS = 32;
+/** The size of a file that is read as a whole, in bytes: several times that of LevelDB's largest log and manifest. */
+const MAX_WHOLE_BYTES = 128 << 20;
 /** The size of a request for a part of a large file, in bytes. */
 const PART_BYTES = 4 << 20;
 
@@ -132,6 +134,7 @@ class Files implements ArchivedFiles {
   async whole(name: string): Promise<Buffer> {
     const file = this.#manifest.files.find((one) => one.name === name);
     if (file === undefined) throw corruptArchive(this.#manifest, `it lacks ${name}`);
+    if (file.bytes > MAX_WHOLE_BYTES) throw onlyWhole(this.place, `${name} in it has ${file.bytes} bytes`);
     const parts: Promise<Buffer>[] = [];
     for (let at = 0; at < file.bytes; at += PART_BYTES)
       parts.push(this.read(name, at, Math.min(at + PART_BYTES, file.bytes)));

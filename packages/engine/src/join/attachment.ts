@@ -2,7 +2,7 @@ import { open } from "node:fs/promises";
 import { join } from "node:path";
 import type { CheckpointStore, StoredManifest } from "@cairn/checkpoint";
 import type { NodeStatus, TxId } from "@cairn/client";
-import { closing, isCairnError, systemErrorCode } from "@cairn/kv";
+import { closing, isCairnError, Semaphore, systemErrorCode } from "@cairn/kv";
 import type { Logger } from "pino";
 import {
   type ArchivedIndex,
@@ -14,6 +14,9 @@ import { isDamage } from "../observe/failures.ts";
 
 /** The codes of errors that do not concern the read itself. */
 const NO_ANSWER = /^(?:CHECKPOINT_|INDEX_|STORE_|NOT_READY$|SYSTEM_REFUSED$)/;
+
+/** More would not be faster, because so many threads read files. */
+const PARALLEL_LOCAL_READS = 4;
 
 /** A checkpoint that is being restored. */
 interface RestoredCandidate {
@@ -50,6 +53,8 @@ export class Attachment {
   #candidate: RestoredCandidate | undefined;
   #attached: ArchivedIndex | undefined;
   #unpacked: Unpacked | undefined;
+  /** Limits the descriptors that reads need. */
+  readonly #localReads = new Semaphore(PARALLEL_LOCAL_READS);
   /** Attachments that end once their reads have ended. */
   readonly #ending = new Set<Promise<void>>();
 
@@ -88,7 +93,8 @@ export class Attachment {
       const readLocal: ArchivedIndexOptions["readLocal"] = async (fileEnd, file, start, end) => {
         const unpacked = this.#unpacked;
         if (!isCurrent() || unpacked === undefined || unpacked.done < fileEnd) return undefined;
-        return await readPart(join(unpacked.dir, file), sizes.get(file), start, end);
+        const path = join(unpacked.dir, file);
+        return await this.#localReads.run(async () => await readPart(path, sizes.get(file), start, end));
       };
       const attached = await openArchivedIndex(store, candidate, { signal, readLocal });
       if (!isCurrent()) return await this.#close(attached);

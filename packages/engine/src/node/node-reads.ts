@@ -195,7 +195,11 @@ export class NodeReads {
   }
 
   readonly digest: NodeApi["digest"] = async (options = {}) => {
-    const digest = await this.#read(options, (index) => index.digest());
+    const digest = await this.#read(options, (index) => {
+      // It would download the whole checkpoint to which a joining node is attached.
+      if (index.isReadOnly && this.#life.phase !== "ready") throw notReady(this.#life);
+      return index.digest();
+    });
     if (digest === undefined) throw notReady(this.#life, READ);
     return digest;
   };

@@ -98,6 +98,7 @@ it("a joining node answers stale reads from the checkpoint that it restores, and
   expect((await node.history(key(1), stale)).versions).toHaveLength(1);
   expect((await node.buckets(stale)).buckets).toMatchObject([{ name: "pods", documents: COUNT }]);
   expect(await node.get({ ...key(1), name: "absent" }, stale)).toBeUndefined();
+  await expect(node.digest(stale)).rejects.toMatchObject({ code: "NOT_READY" });
   const { requests } = (await node.status()).attached ?? { requests: 0 };
   expect(requests).toBeGreaterThan(0);
   const reading = new AbortController();
