@@ -150,14 +150,20 @@ export class Attachment {
     this.#unpacked = undefined;
     if (attached === undefined) return;
     this.#options.onIndex(undefined);
-    const ending = attached.idle().then(async () => await this.#close(attached));
+    const ending: Promise<void> = attached.idle().then(async () => {
+      await this.#close(attached);
+      this.#ending.delete(ending);
+    });
     this.#ending.add(ending);
-    void ending.finally(() => this.#ending.delete(ending));
   }
 
   async #close({ files, close }: ArchivedIndex): Promise<void> {
-    await close();
     this.#options.onEnded(files.counts);
+    try {
+      await close();
+    } catch (error) {
+      this.#options.logger.warn({ err: error }, "the archive of a checkpoint could not be closed");
+    }
   }
 
   /** Resolves once all attachments have ended. */
