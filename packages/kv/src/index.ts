@@ -36,6 +36,7 @@ export { findTableDamage } from "./tables/table-damage.ts";
 /** Waits, clocks and limits of work. */
 export { closing } from "./concurrency/closing.ts";
 export * from "./concurrency/repeated-work.ts";
+export * from "./concurrency/running-work.ts";
 export * from "./concurrency/semaphore.ts";
 export * from "./concurrency/shared-results.ts";
 export * from "./concurrency/timer.ts";

@@ -2,7 +2,7 @@ import { open } from "node:fs/promises";
 import { join } from "node:path";
 import type { CheckpointStore, StoredManifest } from "@cairn/checkpoint";
 import type { NodeStatus, TxId } from "@cairn/client";
-import { closing, isCairnError, Semaphore, systemErrorCode } from "@cairn/kv";
+import { closing, isCairnError, RunningWork, Semaphore, systemErrorCode } from "@cairn/kv";
 import type { Logger } from "pino";
 import {
   type ArchivedIndex,
@@ -56,7 +56,7 @@ export class Attachment {
   /** Limits the descriptors that reads need. */
   readonly #localReads = new Semaphore(PARALLEL_LOCAL_READS);
   /** Attachments that end once their reads have ended. */
-  readonly #ending = new Set<Promise<void>>();
+  readonly #ending = new RunningWork();
 
   constructor(options: AttachmentOptions) {
     this.#options = options;
@@ -150,14 +150,11 @@ export class Attachment {
     this.#unpacked = undefined;
     if (attached === undefined) return;
     this.#options.onIndex(undefined);
-    const ending: Promise<void> = attached.idle().then(async () => {
-      await this.#close(attached);
-      this.#ending.delete(ending);
-    });
-    this.#ending.add(ending);
+    void this.#ending.track(this.#close(attached));
   }
 
-  async #close({ files, close }: ArchivedIndex): Promise<void> {
+  async #close({ files, idle, close }: ArchivedIndex): Promise<void> {
+    await idle();
     this.#options.onEnded(files.counts);
     try {
       await close();
@@ -168,7 +165,7 @@ export class Attachment {
 
   /** Resolves once all attachments have ended. */
   async ended(): Promise<void> {
-    await Promise.allSettled(this.#ending);
+    await this.#ending.idle();
   }
 }
 
