@@ -7,8 +7,10 @@ import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 import { freePort } from "@cairn/log-nats/testing";
 import { systemErrorCode } from "@cairn/kv";
-import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from "vitest";
+import { startNode } from "@cairn/node";
+import { afterAll, afterEach, beforeAll, describe, expect, it, onTestFinished, vi } from "vitest";
 import { fencedBlocks } from "@cairn/test-support/readme-blocks";
+import { saveCheckpoint } from "@cairn/test-support/stores/save-checkpoint";
 import { freePorts, movePorts } from "@cairn/test-support/moved-ports";
 
 const ROOT = fileURLToPath(new URL("../", import.meta.url));
@@ -51,6 +53,29 @@ function run(command: string, args: readonly string[], env: NodeJS.ProcessEnv, c
   return { exited: once(child, "exit"), closed, output: () => output, signal };
 }
 
+/** Runs a program in the folder `work`, and returns what it prints. */
+async function runProgram(program: string, work: string): Promise<string> {
+  await mkdir(path.join(work, "node_modules/@cairn"), { recursive: true });
+  await symlink(path.join(ROOT, "packages/node"), path.join(work, "node_modules/@cairn/node"));
+  await writeFile(path.join(work, "program.mjs"), program);
+  return (await promisify(execFile)(process.execPath, ["program.mjs"], { cwd: work })).stdout;
+}
+
+it("docs/embedding.md shows a program that reads a checkpoint where it is", async () => {
+  const blocks = await fencedBlocks(path.join(ROOT, "docs/embedding.md"));
+  const program = blocks.find(({ text }) => text.includes("openCheckpoint({"))?.text ?? "";
+  const work = path.join(folder, "opened");
+  await mkdir(work);
+  const node = await startNode({ "cairn/http-server": null }, { env: {}, cwd: work });
+  onTestFinished(() => node.close());
+  await node.ready;
+  await node.client().put("pods", "web-0", { image: "nginx" });
+  const name = await saveCheckpoint(node);
+  const printed = await runProgram(program, work);
+  expect(printed).toContain(`${name} as of `);
+  expect(printed).toContain("{ image: 'nginx' }");
+});
+
 describe("the README's commands", () => {
   it("build and run a node, which stops gracefully on Ctrl-C", async () => {
     const [console] = await fencedBlocks(README);
@@ -80,12 +105,7 @@ describe("the README's commands", () => {
 
   it("run a node in a program", async () => {
     const program = (await fencedBlocks(README)).find(({ language }) => language === "ts")?.text ?? "";
-    const work = path.join(folder, "program");
-    await mkdir(path.join(work, "node_modules/@cairn"), { recursive: true });
-    await symlink(path.join(ROOT, "packages/node"), path.join(work, "node_modules/@cairn/node"));
-    await writeFile(path.join(work, "program.mjs"), program);
-    const { stdout } = await promisify(execFile)(process.execPath, ["program.mjs"], { cwd: work });
-    expect(stdout).toContain("running");
+    expect(await runProgram(program, path.join(folder, "program"))).toContain("running");
   });
 
   it(

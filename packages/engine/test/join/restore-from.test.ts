@@ -77,7 +77,9 @@ it("a node joins from a mirror, which it only reads, and saves to its own store"
   await put(node, 20, 21);
   await saveCheckpoint(node);
   expect((await listCheckpoints(at("own"))).checkpoints).toHaveLength(1);
-  expect([...new Set(calls.map(({ method }) => method))].toSorted()).toEqual(["list", "open", "read"]);
+  const reads = ["list", "open", "openRanges", "read", "readRange"];
+  expect(calls.map(({ method }) => method)).toContain("open");
+  expect(calls.filter(({ method }) => !reads.includes(method))).toEqual([]);
 });
 
 it("a node that restores a checkpoint reserves it in the store to which it saves, even if restore-from names that store again", async () => {
