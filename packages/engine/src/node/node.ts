@@ -241,8 +241,9 @@ class RunningNode implements Omit<CairnNode, keyof NodeReads | "submit"> {
     return await this.#life.observation.metrics.text({
       phase: this.phase,
       status: async () => await this.status(),
+      // Scrapes read nothing from the checkpoint to which a joining node is attached.
       queues: async () =>
-        this.#life.index === undefined ? [] : (await this.#reads.queues({ stale: true })).queues,
+        this.#life.index?.isReadOnly === false ? (await this.#reads.queues({ stale: true })).queues : [],
     });
   }
 
