@@ -2,7 +2,7 @@ import { cpSync, existsSync, readdirSync, readFileSync } from "node:fs";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import path from "node:path";
-import { type CairnNode, startNode } from "@cairn/node";
+import { type CairnNode, filesystemStore, openCheckpoint, startNode } from "@cairn/node";
 import { NatsOperator, startNatsServer } from "@cairn/log-nats/testing";
 import { ROOT } from "@cairn/test-support/cairn-process";
 import { afterAll, beforeAll, describe, expect, it, onTestFinished } from "vitest";
@@ -43,6 +43,12 @@ function expectedOf(release: string): Answers {
   return JSON.parse(readFileSync(path.join(folderOf(release), "expected.json"), "utf8")) as Answers;
 }
 
+async function all<T>(items: AsyncIterable<T>): Promise<T[]> {
+  const list: T[] = [];
+  for await (const item of items) list.push(item);
+  return list;
+}
+
 it("each release in the changelog has a fixture", () => {
   const headings = readFileSync(path.join(ROOT, "CHANGELOG.md"), "utf8").matchAll(
     /^## (\d+\.\d+\.\d+) \(\d/gm,
@@ -63,6 +69,27 @@ describe.each([...RELEASED, THIS_BUILD])("what %s left", (release) => {
     // Its id is known, so it is not applied again.
     const { txId } = await node.submit({ ops: [["put", "once", "a", 1]], id: "an id" });
     expect(txId).toBeLessThan(expected.txId);
+  });
+
+  it("gives the same answers from its checkpoint where it is", async () => {
+    const node = (await startOn(release, [])).client();
+    const store = filesystemStore({ path: path.join(folderOf(release), "store") });
+    const { client, txId: asOf, close } = await openCheckpoint({ store });
+    const { buckets } = await node.buckets();
+    let documents = 0;
+    for (const { name } of buckets) {
+      const found = await all(client.list(name));
+      expect(found).toEqual(await all(node.list(name, { asOf })));
+      for (const { namespace, name: key } of found.slice(0, 50)) {
+        const versions = await all(node.history(name, `${namespace}/${key}`));
+        expect(await all(client.history(name, `${namespace}/${key}`))).toEqual(
+          versions.filter(({ revision }) => revision <= asOf),
+        );
+      }
+      documents += found.length;
+    }
+    expect(documents).toBeGreaterThan(50);
+    await close();
   });
 
   it("means the same in a log on NATS", { tags: ["nats"] }, async () => {
