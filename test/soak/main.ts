@@ -38,6 +38,7 @@ const SOAKS: Readonly<Record<string, { file: string; rounds: number } | { file: 
     divergence: { file: "packages/engine/test/cluster/divergence-simulation.test.ts", rounds: 20 },
     foreign: { file: "packages/engine/test/faults/foreign-log.test.ts", rounds: 20_000 },
     power: { file: "packages/engine/test/power/traced-power-loss.test.ts", rounds: 2_000 },
+    attached: { file: "packages/engine/test/join/attached/attached-joins.test.ts", rounds: 1_000 },
     crash: { file: "packages/engine/test/crash/crash.test.ts", rounds: 1_000 },
     flips: { file: "packages/engine/test/faults/flips/flips.test.ts", rounds: 1_000 },
     nemesis: { file: "test/nemesis/nemesis.test.ts", minutes: 60 },
