@@ -18,8 +18,10 @@ import { FILTER_NAME, mayMatch } from "./bloom-filter.ts";
 import type { RangedFiles } from "./ranged-files.ts";
 import type { RecentlyUsed } from "./recently-used.ts";
 
-/** What is read first of a table, from its end: for most tables, this includes the index and the filters. */
-const TAIL_BYTES = 64 * 1024;
+/** What is read first of a table, from its end, unless the tail of a similar table is known. */
+const TAIL_BYTES = 128 * 1024;
+/** How much more is read than the tail of a similar table has, because a second request takes longer. */
+const TAIL_MARGIN = 1.1;
 /** The memory that a row needs in addition to its key and value, approximately. */
 const ROW_BYTES = 200;
 
@@ -35,6 +37,13 @@ export interface Tail {
 /** What is kept of tables: their tails, and the rows of their blocks. */
 export type TablePart = Tail | readonly TableRow[];
 
+/** What the tables of a database share. */
+export interface SharedParts {
+  readonly parts: RecentlyUsed<TablePart>;
+  /** The sizes of tails, by the first bytes of the keys in their tables: keys that begin alike have rows of one kind. */
+  readonly tailBytes: Map<string, number>;
+}
+
 /** A table that is read block by block. Whatever differs from its checksum is refused as `INDEX_CORRUPT`. */
 export class RangedTable {
   readonly level: number;
@@ -44,11 +53,12 @@ export class RangedTable {
   readonly #bytes: number;
   readonly #files: RangedFiles;
   readonly #parts: RecentlyUsed<TablePart>;
+  readonly #tailBytes: Map<string, number>;
 
   constructor(
     { number, level, bytes, first, last }: LevelTable,
     files: RangedFiles,
-    parts: RecentlyUsed<TablePart>,
+    { parts, tailBytes }: SharedParts,
   ) {
     this.level = level;
     this.first = first;
@@ -57,6 +67,7 @@ export class RangedTable {
     this.#bytes = bytes;
     this.#files = files;
     this.#parts = parts;
+    this.#tailBytes = tailBytes;
     const size = files.sizes.get(this.#name);
     if (size !== bytes) throw this.#damaged(size === undefined ? "it is missing" : "it has the wrong size");
     if (size < FOOTER_BYTES) throw this.#damaged("it is too short");
@@ -152,11 +163,14 @@ export class RangedTable {
 
   async #readTail(): Promise<readonly [Tail, number]> {
     const size = this.#bytes;
-    let start = Math.max(0, size - TAIL_BYTES);
+    const similar = `${this.first[0]} ${this.last[0]}`;
+    let start = Math.max(0, size - (this.#tailBytes.get(similar) ?? TAIL_BYTES));
+    let begin = size;
     let bytes = await this.#files.read(this.#name, start, size);
     /** Returns a block with its trailer, after reading what precedes the tail if the block begins there. */
     const blockOf = async ({ offset, size: length }: Handle): Promise<Buffer> => {
       if (offset + length + TRAILER_BYTES > size) throw this.#damaged("it is truncated");
+      begin = Math.min(begin, offset);
       if (offset < start) {
         bytes = Buffer.concat([await this.#files.read(this.#name, offset, start), bytes]);
         start = offset;
@@ -167,6 +181,7 @@ export class RangedTable {
     const filter = this.#filterOf(contentOf(this.#path, await blockOf(filterIndex)));
     const filters = filter && (await this.#checked(filter, blockOf));
     const { content, end } = contentOf(this.#path, await blockOf(rowIndex));
+    this.#tailBytes.set(similar, Math.ceil((size - begin) * TAIL_MARGIN));
     // Neither may keep all of `bytes` alive.
     const tail: Tail = {
       index: Buffer.from(content.buffer, content.byteOffset, content.byteLength),

@@ -1,4 +1,5 @@
 import { readFile, writeFile } from "node:fs/promises";
+import { setImmediate } from "node:timers/promises";
 import * as fc from "fast-check";
 import { expect, it } from "vitest";
 import { isCairnError } from "../../src/errors/errors.ts";
@@ -164,6 +165,54 @@ it("does not read what was read before, and shares what is being read", async ()
   const other = await openRanged(await folderFiles(dir, () => void (reads += 1)));
   await Promise.all(Array.from({ length: 100 }, () => other.get(bytes(keys[0] ?? ""))));
   expect(reads).toBe(once);
+});
+
+it("reads the end of a table in one request, however large, once that of a similar table is known", async () => {
+  const store = await directory.open("short rows", { compression: false, writeBufferSize: 1 << 20 });
+  const count = 500_000;
+  // In scattered order, so that the compaction merges rows into tables of the full size.
+  for (let at = 0; at < count; at += 10_000)
+    await store.batch(
+      Array.from({ length: 10_000 }, (_, row) => put(numbered(((at + row) * 7919) % count), "")),
+    );
+  await store.compact();
+  await store.capture(directory.path("short rows captured"), { unchecked: true });
+  const reads: [name: string, start: number, end: number][] = [];
+  const files = await folderFiles(
+    directory.path("short rows captured"),
+    (...read) => void (read[0].endsWith(".ldb") && reads.push(read)),
+  );
+  const ranged = await openRanged(files);
+  const tables = new Set<string>();
+  for (let at = 0; at < count; at += count / 10) {
+    reads.length = 0;
+    expect(await ranged.get(bytes(numbered(at)))).toBeDefined();
+    const [name = ""] = reads[0] ?? [];
+    if (tables.has(name)) continue;
+    // The end, another part of it that was not expected, and the block of the row.
+    expect(reads).toHaveLength(tables.size === 0 ? 3 : 2);
+    const ends = reads.slice(0, -1).map(([, start, end]) => end - start);
+    expect(ends.reduce((sum, one) => sum + one)).toBeGreaterThan(128 * 1024);
+    tables.add(name);
+  }
+  expect(tables.size).toBeGreaterThan(1);
+});
+
+it("requests the logs together with the manifest", async () => {
+  const files = await folderFiles(await captured());
+  const requested: string[] = [];
+  const ranged = await openRanged({
+    ...files,
+    whole: async (name) => {
+      requested.push(name);
+      await setImmediate();
+      expect(requested.toSorted()).toEqual(
+        [...files.sizes.keys()].filter((one) => /^MANIFEST-|[.]log$/.test(one)).toSorted(),
+      );
+      return await files.whole(name);
+    },
+  });
+  expect(await ranged.get(bytes("filler"))).toBeDefined();
 });
 
 it("refuses every write, and everything once it is closed", async () => {
