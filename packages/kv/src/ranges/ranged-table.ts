@@ -3,6 +3,7 @@ import { levelFileName } from "../files/level-files.ts";
 import { KEY_SUFFIX_BYTES, type LevelTable } from "../files/level-manifest.ts";
 import { VarintReader } from "../files/varint-reader.ts";
 import {
+  type BlockContent,
   blockHandle,
   checkBlock,
   contentOf,
@@ -10,7 +11,7 @@ import {
   findRoots,
   FOOTER_BYTES,
   type Handle,
-  rowsInBlock,
+  rowsInContent,
   type TableRow,
   TRAILER_BYTES,
 } from "../tables/check-table.ts";
@@ -22,8 +23,8 @@ import type { RecentlyUsed } from "./recently-used.ts";
 const TAIL_BYTES = 128 * 1024;
 /** How much more is read than the tail of a similar table has, because a second request takes longer. */
 const TAIL_MARGIN = 1.1;
-/** The memory that a row needs in addition to its key and value, approximately. */
-const ROW_BYTES = 200;
+/** The memory that a part of a table needs in addition to its bytes, approximately. */
+const PART_BYTES = 400;
 
 /** The index of a table's blocks, and its filters. */
 export interface Tail {
@@ -34,8 +35,11 @@ export interface Tail {
   readonly filters: Buffer | undefined;
 }
 
-/** What is kept of tables: their tails, and the rows of their blocks. */
-export type TablePart = Tail | readonly TableRow[];
+/**
+ * What is kept of tables: their tails, and their blocks. Rows are decoded again for each read, because they need several
+ * times the memory of their block.
+ */
+export type TablePart = Tail | BlockContent;
 
 /** What the tables of a database share. */
 export interface SharedParts {
@@ -81,9 +85,11 @@ export class RangedTable {
     const { filters } = tail;
     if (filters !== undefined && !mayMatch(filters, this.#entry(tail, at).block.offset, hash))
       return undefined;
-    const rows = await this.rows(tail, at);
-    const row = rows[firstRowAt(rows, key)];
-    return row !== undefined && Buffer.compare(row.key, key) === 0 ? row : undefined;
+    for (const row of rowsInContent(this.#path, await this.#content(tail, at, 0))) {
+      const order = Buffer.compare(row.key, key);
+      if (order >= 0) return order === 0 ? row : undefined;
+    }
+    return undefined;
   }
 
   tail(): Tail | Promise<Tail> {
@@ -109,13 +115,17 @@ export class RangedTable {
    * Returns the rows of a block. If they are not kept, reads them, and in the same request about `ahead` bytes of the
    * blocks that follow or, if it is negative, that precede.
    */
-  rows(tail: Tail, at: number, ahead = 0): readonly TableRow[] | Promise<readonly TableRow[]> {
-    const { block } = this.#entry(tail, at);
-    const rows = this.#parts.get(this.#keyOf(block), () => this.#readRows(tail, at, ahead));
-    return rows as readonly TableRow[] | Promise<readonly TableRow[]>;
+  async rows(tail: Tail, at: number, ahead: number): Promise<readonly TableRow[]> {
+    return [...rowsInContent(this.#path, await this.#content(tail, at, ahead))];
   }
 
-  #readRows(tail: Tail, at: number, ahead: number): Promise<readonly [readonly TableRow[], number]> {
+  #content(tail: Tail, at: number, ahead: number): BlockContent | Promise<BlockContent> {
+    const { block } = this.#entry(tail, at);
+    const kept = this.#parts.get(this.#keyOf(block), () => this.#readContents(tail, at, ahead));
+    return kept as BlockContent | Promise<BlockContent>;
+  }
+
+  #readContents(tail: Tail, at: number, ahead: number): Promise<readonly [BlockContent, number]> {
     const { block } = this.#entry(tail, at);
     const step = ahead < 0 ? -1 : 1;
     const others: Handle[] = [];
@@ -130,21 +140,17 @@ export class RangedTable {
     const start = Math.min(...run.map(({ offset }) => offset));
     const end = Math.max(...run.map(({ offset, size }) => offset + size + TRAILER_BYTES));
     const reading = this.#files.read(this.#name, start, end);
-    const decoded = async ({ offset, size }: Handle): Promise<readonly [readonly TableRow[], number]> => {
+    const checked = async ({ offset, size }: Handle): Promise<readonly [BlockContent, number]> => {
       const from = offset - start;
-      const rows = this.#decoded((await reading).subarray(from, from + size + TRAILER_BYTES));
-      const memory = rows.reduce(
-        (sum, { key, value }) => sum + key.length + (value?.length ?? 0) + ROW_BYTES,
-        0,
-      );
-      return [rows, memory];
+      const found = this.#checkedContent((await reading).subarray(from, from + size + TRAILER_BYTES));
+      return [found, found.content.length + PART_BYTES];
     };
     for (const other of others) {
-      const kept = this.#parts.get(this.#keyOf(other), async () => await decoded(other));
+      const kept = this.#parts.get(this.#keyOf(other), async () => await checked(other));
       // What is read ahead may never be awaited.
       if (kept instanceof Promise) kept.catch(() => undefined);
     }
-    return decoded(block);
+    return checked(block);
   }
 
   #keyOf({ offset }: Handle): string {
@@ -152,13 +158,14 @@ export class RangedTable {
   }
 
   /** The rows must be within the bounds of the table: a checksum does not show to which table a block belongs. */
-  #decoded(block: Buffer): readonly TableRow[] {
-    const rows = [...rowsInBlock(this.#path, block)];
+  #checkedContent(block: Buffer): BlockContent {
+    const content = contentOf(this.#path, block);
+    const rows = [...rowsInContent(this.#path, content)];
     const first = rows[0]?.key ?? this.first;
     const last = rows.at(-1)?.key ?? this.last;
     if (Buffer.compare(first, this.first) < 0 || Buffer.compare(last, this.last) > 0)
       throw this.#damaged("a block has rows that are not in its bounds");
-    return rows;
+    return content;
   }
 
   async #readTail(): Promise<readonly [Tail, number]> {
@@ -189,7 +196,7 @@ export class RangedTable {
       blocks: (content.length - 4 - end) / 4,
       filters: filters && Buffer.from(filters),
     };
-    return [tail, tail.index.length + (filters?.length ?? 0) + ROW_BYTES];
+    return [tail, tail.index.length + (filters?.length ?? 0) + PART_BYTES];
   }
 
   async #checked(filter: Handle, blockOf: (block: Handle) => Promise<Buffer>): Promise<Buffer> {
