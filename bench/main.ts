@@ -4,9 +4,11 @@ import { Workspace } from "./data/workspace.ts";
 import { judge, type Measured, runRounds } from "./harness/rounds.ts";
 import type { Row } from "./harness/row.ts";
 import { formatRow } from "./harness/table.ts";
+import { measureFirstReads } from "./first-reads.ts";
 import { measureGrowth } from "./growth.ts";
 import { type BenchOptions, readOptions, USAGE } from "./options.ts";
 import { access } from "./rows/access.ts";
+import { attach } from "./rows/attach.ts";
 import { checkpoint } from "./rows/checkpoint.ts";
 import { fields } from "./rows/fields.ts";
 import { join } from "./rows/join.ts";
@@ -31,6 +33,7 @@ const ROWS: readonly Row[] = [
   checkpoint,
   restore,
   join,
+  attach,
   writer,
   writes,
   submit,
@@ -67,6 +70,8 @@ async function main(): Promise<void> {
   const closing = closeAtSignal(workspace);
   const results: object[] = [];
   try {
+    if (options.firstReads !== undefined)
+      return await measureFirstReads(workspace, options, options.firstReads);
     if (options.grow !== undefined) return await measureGrowth(workspace, size, options.grow);
     for (const row of ROWS.filter(({ name }) => only.length === 0 || only.includes(name))) {
       try {

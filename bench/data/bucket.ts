@@ -24,14 +24,17 @@ export class BucketServer {
     this.#link = link;
   }
 
-  /** Starts the service. With `bytesPerSecond`, locations are reached over a link with that rate in each direction. */
-  static async start(bytesPerSecond?: number): Promise<BucketServer> {
+  /**
+   * Starts the service. With `bytesPerSecond`, locations are reached over a link with that rate in each direction, on
+   * which every response is `delayMs` late.
+   */
+  static async start(bytesPerSecond?: number, delayMs = 0): Promise<BucketServer> {
     const server = await testS3();
     if (bytesPerSecond === undefined) return new BucketServer(server, undefined);
     const { hostname, port } = new URL(server.endpoint);
     return new BucketServer(
       server,
-      await limitedLink({ host: hostname, port: Number(port) }, bytesPerSecond),
+      await limitedLink({ host: hostname, port: Number(port) }, bytesPerSecond, delayMs),
     );
   }
 

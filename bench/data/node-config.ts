@@ -21,12 +21,15 @@ export interface NodeChoice {
   readonly backUp?: string;
   /** The store of the node's checkpoints. Without it, the node saves none. */
   readonly checkpoints?: StorePlace;
+  /** Whether the node serves stale reads from the checkpoint that it restores. By default, it does. */
+  readonly attach?: boolean;
   /** The port of the node's HTTP server. Without it, the node has no HTTP server. */
   readonly port?: number;
 }
 
 /** Configures a node (docs/configuration.md). All other parameters have Cairn's defaults. */
-export function nodeConfig({ dir, log, fromBackup, backUp, checkpoints, port }: NodeChoice): object {
+export function nodeConfig(choice: NodeChoice): object {
+  const { dir, log, fromBackup, backUp, checkpoints, attach, port } = choice;
   const checkpointer = {
     "cairn/module": "cairn.checkpoint/->checkpointer",
     store: checkpoints === undefined ? undefined : storeConfig(checkpoints),
@@ -48,6 +51,7 @@ export function nodeConfig({ dir, log, fromBackup, backUp, checkpoints, port }: 
         "cairn/module": "cairn.leveldb/->kv-store",
         "db-dir": indexDir(dir),
         ...(checkpoints === undefined ? {} : { checkpointer }),
+        ...(attach === undefined ? {} : { attach }),
       },
     },
     "cairn/http-server": port === undefined ? null : { host: "127.0.0.1", port },

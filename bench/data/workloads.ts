@@ -3,6 +3,7 @@ import { crc32 } from "node:zlib";
 import type { Policies } from "@cairn/node";
 import { scattered } from "./records.ts";
 
+/** The bucket of the documents that workloads write. */
 const BUCKET = "items";
 const POOL_LENGTH = 1 << 20;
 // The strides are odd and larger than a text, so that neighbours have nothing in common that could be compressed.
@@ -78,6 +79,9 @@ export function workloads(size: number): readonly Workload[] {
   ];
 }
 
+/** Indexes the state of each document. */
+export const INDEX_STATE: Policies = { indexes: { [BUCKET]: ["state"] } };
+
 /** Keeps only the newest superseded version of each document. */
 export const KEEP_ONE: Policies = { history: { [BUCKET]: { keep: 1 } } };
 
@@ -108,6 +112,11 @@ function documentMaker(): (index: number, length?: number) => string {
 
 function put(key: number): string {
   return `["put","${BUCKET}","default/${keyName(key)}"]`;
+}
+
+/** Returns the bucket and the key of a workload's document. */
+export function itemAddress(key: number): [bucket: string, key: string] {
+  return [BUCKET, `default/${keyName(key)}`];
 }
 
 function keyName(key: number): string {

@@ -14,17 +14,21 @@ export interface LimitedLink {
 
 /** The resolution of timers. Shorter waits are skipped. */
 const TICK_MS = 2;
+/** What may be on its way to a receiver, in bytes: more than the link transmits during the delay of a request. */
+const MAX_ON_WAY = 8 << 20;
 
 /**
  * Relays connections to a server without TLS. Like a network adapter, it transmits at most `bytesPerSecond` in each
- * direction, for all connections together. It buffers nothing beyond the sockets.
+ * direction, for all connections together. Every response is `delayMs` late. It buffers nothing beyond the sockets and
+ * what is on its way.
  */
 export async function limitedLink(
   to: { readonly host: string; readonly port: number },
   bytesPerSecond: number,
+  delayMs = 0,
 ): Promise<LimitedLink> {
-  const sending = new Direction(bytesPerSecond);
-  const receiving = new Direction(bytesPerSecond);
+  const sending = new Direction(bytesPerSecond, 0);
+  const receiving = new Direction(bytesPerSecond, delayMs);
   const open = new Set<Socket>();
   const server = createServer((client) => {
     const upstream = connect(to);
@@ -51,11 +55,13 @@ export async function limitedLink(
 
 /** One direction of a link. */
 class Direction {
+  readonly delayMs: number;
   readonly #bytesPerMs: number;
   #freeAt = 0;
 
-  constructor(bytesPerSecond: number) {
+  constructor(bytesPerSecond: number, delayMs: number) {
     this.#bytesPerMs = bytesPerSecond / 1_000;
+    this.delayMs = delayMs;
   }
 
   /** Resolves once `bytes` have been transmitted. */
@@ -69,10 +75,22 @@ class Direction {
 
 async function relay(from: Socket, to: Socket, direction: Direction): Promise<void> {
   try {
+    let onWay = 0;
+    let delivered = Promise.resolve();
+    const deliver = async (chunk: Buffer, earlier: Promise<void>): Promise<void> => {
+      if (direction.delayMs > 0) await delay(direction.delayMs);
+      await earlier;
+      if (!to.write(chunk)) await once(to, "drain");
+      onWay -= chunk.length;
+    };
     for await (const chunk of from as AsyncIterable<Buffer>) {
       await direction.carry(chunk.length);
-      if (!to.write(chunk)) await once(to, "drain");
+      onWay += chunk.length;
+      delivered = deliver(chunk, delivered);
+      delivered.catch(() => to.destroy());
+      if (direction.delayMs === 0 || onWay > MAX_ON_WAY) await delivered;
     }
+    await delivered;
     to.end();
   } catch {
     // The other end sees the connection break, as it would over a network.

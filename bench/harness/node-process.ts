@@ -27,33 +27,53 @@ export interface ServerProcess {
   readonly pid: number;
   /** The time from the start until the first successful response (s). */
   readonly startSeconds: number;
+  /** The time until `firstRead` succeeded (s), if it was asked for. */
+  readonly firstReadSeconds?: number;
   stop(): Promise<void>;
 }
 
-/** Runs `cairn start` as a process, measures the time until GET /health/ready returns 200, and stops the process. */
-export async function joinAsProcess(
-  choice: Omit<NodeChoice, "port"> & { readonly documents: number },
-): Promise<Figures> {
+/** What is measured of a node that joins. */
+interface JoinChoice extends NodeChoice {
+  /** The number of documents that the node has in the end. */
+  readonly documents: number;
+  /** The path of a read that is repeated until it succeeds, before the node is ready. */
+  readonly firstRead?: string;
+}
+
+/**
+ * Runs `cairn start` as a process, measures the time until GET /health/ready returns 200 and, before that, until
+ * `firstRead` does, and stops the process.
+ */
+export async function joinAsProcess(choice: JoinChoice): Promise<Figures> {
   await touchPages();
-  const node = await startNodeProcess(choice);
+  const node = await startNodeProcess(choice, choice.firstRead);
   try {
     const peak = peakMemory(node.pid);
     const { index } = (await (await fetch(`http://127.0.0.1:${node.port}/status`)).json()) as NodeStatus;
     if (index.documents !== choice.documents)
       throw new Error(`the node has ${index.documents} documents instead of ${choice.documents}`);
-    return { s: node.startSeconds, "peak MB": peak };
+    const { startSeconds: s, firstReadSeconds } = node;
+    return {
+      ...(firstReadSeconds === undefined ? {} : { "first read, s": firstReadSeconds }),
+      s,
+      "peak MB": peak,
+    };
   } finally {
     await node.stop();
   }
 }
 
-/** Runs `cairn start` in `dir`, which must exist, and waits until the node is ready. */
-export async function startNodeProcess(choice: Omit<NodeChoice, "port">): Promise<ServerProcess> {
-  const port = await freePort();
+/**
+ * Runs `cairn start` in `dir`, which must exist, and waits until `firstRead` succeeds, if it is given, and until the node
+ * is ready.
+ */
+export async function startNodeProcess(choice: NodeChoice, firstRead?: string): Promise<ServerProcess> {
+  const { port = await freePort() } = choice;
   const config = join(choice.dir, "cairn.json");
   await writeFile(config, JSON.stringify(nodeConfig({ ...choice, port })));
   const args = [COMMAND, "start", "-f", config];
-  return await startServer(process.execPath, args, { dir: choice.dir, port, path: "/health/ready" });
+  const place = { dir: choice.dir, port, path: "/health/ready" };
+  return await startServer(process.execPath, args, { ...place, ...(firstRead && { firstRead }) });
 }
 
 /** Runs `cairn start` in a new folder until the workspace is closed. Without `log`, the node has its own log. */
@@ -69,11 +89,21 @@ export async function startNodeIn(
   return { ...node, dir };
 }
 
-/** Starts a program, and waits until GET `path` succeeds. Its output goes to a file in `dir`. */
+interface ServerPlace {
+  readonly dir: string;
+  readonly port: number;
+  readonly path: string;
+  readonly firstRead?: string;
+}
+
+/**
+ * Starts a program, and waits until GET `firstRead` succeeds, if it is given, and then `path`. Its output goes to a file
+ * in `dir`.
+ */
 export async function startServer(
   program: string,
   args: readonly string[],
-  { dir, port, path }: { readonly dir: string; readonly port: number; readonly path: string },
+  { dir, port, path, firstRead }: ServerPlace,
 ): Promise<ServerProcess> {
   const logPath = join(dir, "output.log");
   const output = await open(logPath, "w");
@@ -89,14 +119,18 @@ export async function startServer(
     await exited;
     await output.close();
   };
-  while (!(await succeeds(`http://127.0.0.1:${port}${path}`))) {
-    if (child.exitCode !== null || child.pid === undefined) {
-      await output.close();
-      throw new Error(`${program} exited: ${await readFile(logPath, "utf8")}`);
+  const secondsUntil = async (wanted: string): Promise<number> => {
+    while (!(await succeeds(`http://127.0.0.1:${port}${wanted}`))) {
+      if (child.exitCode !== null || child.pid === undefined) {
+        await output.close();
+        throw new Error(`${program} exited: ${await readFile(logPath, "utf8")}`);
+      }
+      await delay(Math.min(MAX_POLL_MS, (performance.now() - begin) * POLL_SHARE));
     }
-    await delay(Math.min(MAX_POLL_MS, (performance.now() - begin) * POLL_SHARE));
-  }
-  return { port, pid: child.pid ?? 0, startSeconds: (performance.now() - begin) / 1000, stop };
+    return (performance.now() - begin) / 1000;
+  };
+  const read = firstRead === undefined ? {} : { firstReadSeconds: await secondsUntil(firstRead) };
+  return { port, pid: child.pid ?? 0, ...read, startSeconds: await secondsUntil(path), stop };
 }
 
 async function succeeds(url: string): Promise<boolean> {

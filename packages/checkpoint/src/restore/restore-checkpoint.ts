@@ -172,8 +172,8 @@ export interface RestoreOptions {
   readonly accept: (manifest: Manifest) => Promise<true | CairnError>;
   /** Inspects the files before they are moved to `targetDir`. `CHECKPOINT_*` or `INDEX_*` skips the candidate. */
   readonly verify?: (dir: string, manifest: Manifest) => Promise<void>;
-  /** Called with a candidate before it is fetched, once a reservation keeps it from being removed. */
-  readonly onReserved?: (candidate: Candidate) => void;
+  /** Called with an accepted candidate before it is reserved, which takes a dozen requests in S3, and fetched. */
+  readonly onAccepted?: (candidate: Candidate) => void;
   readonly onProgress?: ((progress: RestoreProgress) => void) | undefined;
   readonly onSkipped?: ((skipped: SkippedCheckpoint, store: CheckpointStore) => void) | undefined;
   readonly signal?: AbortSignal | undefined;
@@ -248,12 +248,12 @@ export async function restoreCheckpoint(options: RestoreOptions): Promise<Restor
 async function restoreOne(options: RestoreOptions, candidate: Candidate): Promise<CairnError | undefined> {
   const { signal, clock = systemClock, retries = 3 } = options;
   const { store, name } = candidate;
+  options.onAccepted?.(candidate);
   const isReserved = options.reserveIn?.(store) ?? true;
   const reserving = isReserved ? reserve(store, name, options.node, clock) : undefined;
   // A reservation that is created after all must not be renewed forever.
   const reservation = reserving && (await unlessAborted(reserving, signal, (late) => void late.release()));
   try {
-    options.onReserved?.(candidate);
     for (let tries = 0; ; tries++) {
       try {
         await fetchAndPlace(options, candidate);

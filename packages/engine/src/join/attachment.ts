@@ -76,7 +76,7 @@ export class Attachment {
     return { checkpoint: candidate.name, txId, txTime, takenAt, requests, bytes };
   }
 
-  /** Attaches to a checkpoint that the log was found to continue, and that is kept from being removed. */
+  /** Attaches to a checkpoint that the log was found to continue. If it is removed, the restore skips it, which ends this. */
   begin(candidate: RestoredCandidate): void {
     this.end();
     if (!this.#options.isOn || candidate.manifest.txId < this.floor) return;

@@ -92,7 +92,7 @@ async function restoreFromStores(
       tooOld(manifest, local?.beyond) ??
       (await report.whileAsking([], () => accepted(context, manifest, identity))),
     verify: (dir, manifest) => report.whileAsking([], () => verifyRestored(provider, dir, manifest)),
-    onReserved: (candidate) => {
+    onAccepted: (candidate) => {
       if (local === undefined && candidate.manifest.log.id === identity.id) attachment.begin(candidate);
     },
     onProgress: ({ done, total, dir }) => {

@@ -16,24 +16,29 @@ export class LoggedRows {
   #sorted: readonly TableRow[] | undefined;
 
   /**
-   * Reads the logs that a database needs. Throws `INDEX_CORRUPT` if the batches have a gap. An incomplete record at the
-   * end of the newest log is ignored: it was being written when the log was copied.
+   * Reads the logs that a database needs, while its manifest is read: a captured one has no others. Throws
+   * `INDEX_CORRUPT` if the batches have a gap. An incomplete record at the end of the newest log is ignored: it was being
+   * written when the log was copied.
    */
-  static async read(files: RangedFiles, manifest: LevelManifest): Promise<LoggedRows> {
-    const names = levelFileNumbers([...files.sizes.keys()], "log")
-      .filter((log) => needsLog(manifest, log))
-      .map((log) => levelFileName(log, "log"));
-    const contents = await Promise.all(names.map(async (name) => await files.whole(name)));
+  static async read(
+    files: RangedFiles,
+    decoding: Promise<LevelManifest>,
+  ): Promise<[LoggedRows, LevelManifest]> {
+    const contentOf = async (log: number): Promise<readonly [number, Buffer]> => [
+      log,
+      await files.whole(levelFileName(log, "log")),
+    ];
+    const logs = levelFileNumbers([...files.sizes.keys()], "log");
+    const [manifest, ...contents] = await Promise.all([decoding, ...logs.map(contentOf)]);
+    const needed = contents.filter(([log]) => needsLog(manifest, log));
     const logged = new LoggedRows();
     const order = new BatchOrder(manifest.lastSequence);
-    for (const [at, name] of names.entries()) {
-      const content = contents[at] ?? Buffer.alloc(0);
+    for (const [at, [log, content]] of needed.entries())
       await logged.#add(content, order, {
-        isLast: at === names.length - 1,
-        log: `${name} of ${files.place}`,
+        isLast: at === needed.length - 1,
+        log: `${levelFileName(log, "log")} of ${files.place}`,
       });
-    }
-    return logged;
+    return [logged, manifest];
   }
 
   get(key: Uint8Array): TableRow | undefined {

@@ -1,6 +1,6 @@
 import { CairnError, indexCorrupt } from "../errors/errors.ts";
 import { resolvable } from "../concurrency/semaphore.ts";
-import { decodeManifestFile } from "../files/level-manifest.ts";
+import { decodeManifestFile, type LevelManifest } from "../files/level-manifest.ts";
 import type { KvCapture, KvRange, KvReader, KvRow, KvSnapshot, KvStats, KvStore } from "../store/kv-store.ts";
 import type { TableRow } from "../tables/check-table.ts";
 import { bloomHash } from "./bloom-filter.ts";
@@ -27,11 +27,12 @@ export async function openRanged(files: RangedFiles): Promise<RangedStore> {
   const [name = ""] = names;
   if (names.length !== 1)
     throw indexCorrupt(`${files.place} has ${names.length} LevelDB manifests, not one.`);
-  const manifest = decodeManifestFile(`${name} of ${files.place}`, await files.whole(name));
-  const parts = new RecentlyUsed<TablePart>(KEPT_BYTES);
-  const tables = Array.from(manifest.tables.values(), (table) => new RangedTable(table, files, parts));
-  const logged = await LoggedRows.read(files, manifest);
-  return new ReadOnlyStore({ logged, runs: runsOf(tables), place: files.place });
+  const decoded = async (): Promise<LevelManifest> =>
+    decodeManifestFile(`${name} of ${files.place}`, await files.whole(name));
+  const [logged, { tables }] = await LoggedRows.read(files, decoded());
+  const shared = { parts: new RecentlyUsed<TablePart>(KEPT_BYTES), tailBytes: new Map<string, number>() };
+  const ranged = Array.from(tables.values(), (table) => new RangedTable(table, files, shared));
+  return new ReadOnlyStore({ logged, runs: runsOf(ranged), place: files.place });
 }
 
 export type RangedStore = InstanceType<typeof ReadOnlyStore>;

@@ -3,6 +3,7 @@ import { levelFileName } from "../files/level-files.ts";
 import { KEY_SUFFIX_BYTES, type LevelTable } from "../files/level-manifest.ts";
 import { VarintReader } from "../files/varint-reader.ts";
 import {
+  type BlockContent,
   blockHandle,
   checkBlock,
   contentOf,
@@ -10,7 +11,7 @@ import {
   findRoots,
   FOOTER_BYTES,
   type Handle,
-  rowsInBlock,
+  rowsInContent,
   type TableRow,
   TRAILER_BYTES,
 } from "../tables/check-table.ts";
@@ -18,10 +19,12 @@ import { FILTER_NAME, mayMatch } from "./bloom-filter.ts";
 import type { RangedFiles } from "./ranged-files.ts";
 import type { RecentlyUsed } from "./recently-used.ts";
 
-/** What is read first of a table, from its end: for most tables, this includes the index and the filters. */
-const TAIL_BYTES = 64 * 1024;
-/** The memory that a row needs in addition to its key and value, approximately. */
-const ROW_BYTES = 200;
+/** What is read first of a table, from its end, unless the tail of a similar table is known. */
+const TAIL_BYTES = 128 * 1024;
+/** How much more is read than the tail of a similar table has, because a second request takes longer. */
+const TAIL_MARGIN = 1.1;
+/** The memory that a part of a table needs in addition to its bytes, approximately. */
+const PART_BYTES = 400;
 
 /** The index of a table's blocks, and its filters. */
 export interface Tail {
@@ -32,8 +35,18 @@ export interface Tail {
   readonly filters: Buffer | undefined;
 }
 
-/** What is kept of tables: their tails, and the rows of their blocks. */
-export type TablePart = Tail | readonly TableRow[];
+/**
+ * What is kept of tables: their tails, and their blocks. Rows are decoded again for each read, because they need several
+ * times the memory of their block.
+ */
+export type TablePart = Tail | BlockContent;
+
+/** What the tables of a database share. */
+export interface SharedParts {
+  readonly parts: RecentlyUsed<TablePart>;
+  /** The sizes of tails, by the first bytes of the keys in their tables: keys that begin alike have rows of one kind. */
+  readonly tailBytes: Map<string, number>;
+}
 
 /** A table that is read block by block. Whatever differs from its checksum is refused as `INDEX_CORRUPT`. */
 export class RangedTable {
@@ -44,11 +57,12 @@ export class RangedTable {
   readonly #bytes: number;
   readonly #files: RangedFiles;
   readonly #parts: RecentlyUsed<TablePart>;
+  readonly #tailBytes: Map<string, number>;
 
   constructor(
     { number, level, bytes, first, last }: LevelTable,
     files: RangedFiles,
-    parts: RecentlyUsed<TablePart>,
+    { parts, tailBytes }: SharedParts,
   ) {
     this.level = level;
     this.first = first;
@@ -57,6 +71,7 @@ export class RangedTable {
     this.#bytes = bytes;
     this.#files = files;
     this.#parts = parts;
+    this.#tailBytes = tailBytes;
     const size = files.sizes.get(this.#name);
     if (size !== bytes) throw this.#damaged(size === undefined ? "it is missing" : "it has the wrong size");
     if (size < FOOTER_BYTES) throw this.#damaged("it is too short");
@@ -70,9 +85,11 @@ export class RangedTable {
     const { filters } = tail;
     if (filters !== undefined && !mayMatch(filters, this.#entry(tail, at).block.offset, hash))
       return undefined;
-    const rows = await this.rows(tail, at);
-    const row = rows[firstRowAt(rows, key)];
-    return row !== undefined && Buffer.compare(row.key, key) === 0 ? row : undefined;
+    for (const row of rowsInContent(this.#path, await this.#content(tail, at, 0))) {
+      const order = Buffer.compare(row.key, key);
+      if (order >= 0) return order === 0 ? row : undefined;
+    }
+    return undefined;
   }
 
   tail(): Tail | Promise<Tail> {
@@ -98,13 +115,17 @@ export class RangedTable {
    * Returns the rows of a block. If they are not kept, reads them, and in the same request about `ahead` bytes of the
    * blocks that follow or, if it is negative, that precede.
    */
-  rows(tail: Tail, at: number, ahead = 0): readonly TableRow[] | Promise<readonly TableRow[]> {
-    const { block } = this.#entry(tail, at);
-    const rows = this.#parts.get(this.#keyOf(block), () => this.#readRows(tail, at, ahead));
-    return rows as readonly TableRow[] | Promise<readonly TableRow[]>;
+  async rows(tail: Tail, at: number, ahead: number): Promise<readonly TableRow[]> {
+    return [...rowsInContent(this.#path, await this.#content(tail, at, ahead))];
   }
 
-  #readRows(tail: Tail, at: number, ahead: number): Promise<readonly [readonly TableRow[], number]> {
+  #content(tail: Tail, at: number, ahead: number): BlockContent | Promise<BlockContent> {
+    const { block } = this.#entry(tail, at);
+    const kept = this.#parts.get(this.#keyOf(block), () => this.#readContents(tail, at, ahead));
+    return kept as BlockContent | Promise<BlockContent>;
+  }
+
+  #readContents(tail: Tail, at: number, ahead: number): Promise<readonly [BlockContent, number]> {
     const { block } = this.#entry(tail, at);
     const step = ahead < 0 ? -1 : 1;
     const others: Handle[] = [];
@@ -119,21 +140,17 @@ export class RangedTable {
     const start = Math.min(...run.map(({ offset }) => offset));
     const end = Math.max(...run.map(({ offset, size }) => offset + size + TRAILER_BYTES));
     const reading = this.#files.read(this.#name, start, end);
-    const decoded = async ({ offset, size }: Handle): Promise<readonly [readonly TableRow[], number]> => {
+    const checked = async ({ offset, size }: Handle): Promise<readonly [BlockContent, number]> => {
       const from = offset - start;
-      const rows = this.#decoded((await reading).subarray(from, from + size + TRAILER_BYTES));
-      const memory = rows.reduce(
-        (sum, { key, value }) => sum + key.length + (value?.length ?? 0) + ROW_BYTES,
-        0,
-      );
-      return [rows, memory];
+      const found = this.#checkedContent((await reading).subarray(from, from + size + TRAILER_BYTES));
+      return [found, found.content.length + PART_BYTES];
     };
     for (const other of others) {
-      const kept = this.#parts.get(this.#keyOf(other), async () => await decoded(other));
+      const kept = this.#parts.get(this.#keyOf(other), async () => await checked(other));
       // What is read ahead may never be awaited.
       if (kept instanceof Promise) kept.catch(() => undefined);
     }
-    return decoded(block);
+    return checked(block);
   }
 
   #keyOf({ offset }: Handle): string {
@@ -141,22 +158,26 @@ export class RangedTable {
   }
 
   /** The rows must be within the bounds of the table: a checksum does not show to which table a block belongs. */
-  #decoded(block: Buffer): readonly TableRow[] {
-    const rows = [...rowsInBlock(this.#path, block)];
+  #checkedContent(block: Buffer): BlockContent {
+    const content = contentOf(this.#path, block);
+    const rows = [...rowsInContent(this.#path, content)];
     const first = rows[0]?.key ?? this.first;
     const last = rows.at(-1)?.key ?? this.last;
     if (Buffer.compare(first, this.first) < 0 || Buffer.compare(last, this.last) > 0)
       throw this.#damaged("a block has rows that are not in its bounds");
-    return rows;
+    return content;
   }
 
   async #readTail(): Promise<readonly [Tail, number]> {
     const size = this.#bytes;
-    let start = Math.max(0, size - TAIL_BYTES);
+    const similar = `${this.first[0]} ${this.last[0]}`;
+    let start = Math.max(0, size - (this.#tailBytes.get(similar) ?? TAIL_BYTES));
+    let begin = size;
     let bytes = await this.#files.read(this.#name, start, size);
     /** Returns a block with its trailer, after reading what precedes the tail if the block begins there. */
     const blockOf = async ({ offset, size: length }: Handle): Promise<Buffer> => {
       if (offset + length + TRAILER_BYTES > size) throw this.#damaged("it is truncated");
+      begin = Math.min(begin, offset);
       if (offset < start) {
         bytes = Buffer.concat([await this.#files.read(this.#name, offset, start), bytes]);
         start = offset;
@@ -167,6 +188,7 @@ export class RangedTable {
     const filter = this.#filterOf(contentOf(this.#path, await blockOf(filterIndex)));
     const filters = filter && (await this.#checked(filter, blockOf));
     const { content, end } = contentOf(this.#path, await blockOf(rowIndex));
+    this.#tailBytes.set(similar, Math.ceil((size - begin) * TAIL_MARGIN));
     // Neither may keep all of `bytes` alive.
     const tail: Tail = {
       index: Buffer.from(content.buffer, content.byteOffset, content.byteLength),
@@ -174,7 +196,7 @@ export class RangedTable {
       blocks: (content.length - 4 - end) / 4,
       filters: filters && Buffer.from(filters),
     };
-    return [tail, tail.index.length + (filters?.length ?? 0) + ROW_BYTES];
+    return [tail, tail.index.length + (filters?.length ?? 0) + PART_BYTES];
   }
 
   async #checked(filter: Handle, blockOf: (block: Handle) => Promise<Buffer>): Promise<Buffer> {

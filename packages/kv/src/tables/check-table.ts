@@ -175,10 +175,7 @@ function forEachBlock(
 }
 
 /** Checks a block with its trailer, and returns its content and the end of its entries. */
-export function contentOf(
-  path: string,
-  block: Buffer,
-): { readonly content: Uint8Array; readonly end: number } {
+export function contentOf(path: string, block: Buffer): BlockContent {
   const size = block.length - TRAILER_BYTES;
   checkBlock(path, block, 0, size);
   // The content is copied, because keys are parts of it, and the next read overwrites these bytes.
@@ -193,6 +190,12 @@ export function contentOf(
   return { content, end };
 }
 
+/** An uncompressed block, and the end of the rows in it. */
+export interface BlockContent {
+  readonly content: Uint8Array;
+  readonly end: number;
+}
+
 /** A row of a table. Without a value, it was removed. Of several with one key, the first is the newest. */
 export interface TableRow {
   readonly key: Uint8Array;
@@ -201,8 +204,15 @@ export interface TableRow {
 }
 
 /** Yields the rows of a block that is given with its trailer. Throws `INDEX_CORRUPT` if it is damaged. */
-export function* rowsInBlock(path: string, block: Buffer): Generator<TableRow, void, undefined> {
-  const { content, end } = contentOf(path, block);
+export function rowsInBlock(path: string, block: Buffer): Generator<TableRow, void, undefined> {
+  return rowsInContent(path, contentOf(path, block));
+}
+
+/** Yields the rows of a block. Throws `INDEX_CORRUPT` if they cannot be read. */
+export function* rowsInContent(
+  path: string,
+  { content, end }: BlockContent,
+): Generator<TableRow, void, undefined> {
   const reader = new VarintReader(content, () => damagedTable(path, UNREADABLE));
   let key: Uint8Array = new Uint8Array(0);
   while (reader.position < end) {

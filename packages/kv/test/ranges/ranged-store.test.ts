@@ -1,4 +1,7 @@
 import { readFile, writeFile } from "node:fs/promises";
+import { setImmediate } from "node:timers/promises";
+import { setFlagsFromString } from "node:v8";
+import { runInNewContext } from "node:vm";
 import * as fc from "fast-check";
 import { expect, it } from "vitest";
 import { isCairnError } from "../../src/errors/errors.ts";
@@ -9,6 +12,8 @@ import { folderFiles } from "../support/folder-files.ts";
 import { testDirectory } from "../support/test-directory.ts";
 
 const directory = testDirectory();
+setFlagsFromString("--expose-gc");
+const collectGarbage = runInNewContext("gc") as () => void;
 
 async function allOf(reader: KvReader, range: KvRange = {}): Promise<string[]> {
   const rows: KvRow[] = [];
@@ -164,6 +169,78 @@ it("does not read what was read before, and shares what is being read", async ()
   const other = await openRanged(await folderFiles(dir, () => void (reads += 1)));
   await Promise.all(Array.from({ length: 100 }, () => other.get(bytes(keys[0] ?? ""))));
   expect(reads).toBe(once);
+});
+
+/** A database with several tables of short rows, whose numbers are below `count`. */
+async function shortRows(): Promise<{ dir: string; count: number }> {
+  const store = await directory.open("short rows", { compression: false, writeBufferSize: 1 << 20 });
+  const count = 500_000;
+  // In scattered order, so that the compaction merges rows into tables of the full size.
+  for (let at = 0; at < count; at += 10_000)
+    await store.batch(
+      Array.from({ length: 10_000 }, (_, row) => put(numbered(((at + row) * 7919) % count), "")),
+    );
+  await store.compact();
+  const dir = directory.path("short rows captured");
+  await store.capture(dir, { unchecked: true });
+  await store.close();
+  return { dir, count };
+}
+
+it("keeps about the size of the blocks that were read, and not several times as much", async () => {
+  const { dir } = await shortRows();
+  const ranged = await openRanged(await folderFiles(dir));
+  const before = memoryInUse();
+  let bytesRead = 0;
+  for await (const page of ranged.range({}))
+    for (const [rowKey, value] of page) bytesRead += rowKey.length + value.length;
+  const kept = memoryInUse() - before;
+  expect(kept).toBeGreaterThan(bytesRead);
+  expect(kept).toBeLessThan(4 * bytesRead);
+  expect(await ranged.get(bytes(numbered(1)))).toBeDefined();
+});
+
+function memoryInUse(): number {
+  collectGarbage();
+  const { heapUsed, arrayBuffers } = process.memoryUsage();
+  return heapUsed + arrayBuffers;
+}
+
+it("reads the end of a table in one request, however large, once that of a similar table is known", async () => {
+  const { dir, count } = await shortRows();
+  const reads: [name: string, start: number, end: number][] = [];
+  const files = await folderFiles(dir, (...read) => void (read[0].endsWith(".ldb") && reads.push(read)));
+  const ranged = await openRanged(files);
+  const tables = new Set<string>();
+  for (let at = 0; at < count; at += count / 10) {
+    reads.length = 0;
+    expect(await ranged.get(bytes(numbered(at)))).toBeDefined();
+    const [name = ""] = reads[0] ?? [];
+    if (tables.has(name)) continue;
+    // The end, another part of it that was not expected, and the block of the row.
+    expect(reads).toHaveLength(tables.size === 0 ? 3 : 2);
+    const ends = reads.slice(0, -1).map(([, start, end]) => end - start);
+    expect(ends.reduce((sum, one) => sum + one)).toBeGreaterThan(128 * 1024);
+    tables.add(name);
+  }
+  expect(tables.size).toBeGreaterThan(1);
+});
+
+it("requests the logs together with the manifest", async () => {
+  const files = await folderFiles(await captured());
+  const requested: string[] = [];
+  const ranged = await openRanged({
+    ...files,
+    whole: async (name) => {
+      requested.push(name);
+      await setImmediate();
+      expect(requested.toSorted()).toEqual(
+        [...files.sizes.keys()].filter((one) => /^MANIFEST-|[.]log$/.test(one)).toSorted(),
+      );
+      return await files.whole(name);
+    },
+  });
+  expect(await ranged.get(bytes("filler"))).toBeDefined();
 });
 
 it("refuses every write, and everything once it is closed", async () => {

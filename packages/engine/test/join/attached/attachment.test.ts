@@ -110,6 +110,19 @@ it("a joining node answers stale reads from the checkpoint that it restores, and
   expect((await node.status()).attached).toBeNull();
 });
 
+it("a joining node answers stale reads before it has reserved the checkpoint", async () => {
+  const scene = await held();
+  const gate = new EventEmitter();
+  scene.faults.before = async ({ method, name }) => {
+    if (method === "create" && name.startsWith("reservations/")) await once(gate, "open");
+  };
+  const node = await scene.start("b");
+  await attached(node);
+  expect((await node.get(key(1), { stale: true }))?.revision).toBeGreaterThan(0);
+  gate.emit("open");
+  await node.ready;
+});
+
 it("an attached node answers from the files that have arrived", async () => {
   const scene = await held();
   let requests = 0;
