@@ -18,7 +18,7 @@ const PARTS = [80, 60, 40, 40];
 const MAX_BODY = 1 << 20;
 const READS_AFTERWARDS = 50;
 /** A node that has refused this many reads will not attach any more. */
-const MOST_REFUSALS = 300;
+const MOST_REFUSALS = 1_000;
 
 /** A log and a folder of checkpoints, from which nodes join. */
 export interface JoinScene {
@@ -97,7 +97,7 @@ async function joinWith(
   const { scene, states, checkpoints } = joining;
   const { folder, chance } = faultScene;
   let readers: StaleReaders | undefined;
-  const waits = waitsOf(chance, () => readers);
+  const waits = waitsOf(fault, chance, () => readers);
   const store = storeWith(fault, filesystemStore({ path: folder }), faultScene, waits);
   const http = { host: "127.0.0.1", port: 0, maxBody: MAX_BODY };
   const node = await runNode({ ...scene.system("joining", { store }), dbDir, http });
@@ -123,11 +123,15 @@ async function joinWith(
 }
 
 /** Downloads wait until the node is attached, unless it seems that it will not be, and most for more reads. */
-function waitsOf(chance: Chance, readers: () => StaleReaders | undefined): Parameters<typeof storeWith>[3] {
+function waitsOf(
+  { detached }: JoinFault,
+  chance: Chance,
+  readers: () => StaleReaders | undefined,
+): Parameters<typeof storeWith>[3] {
   const [first, each] = [chance.pick([0, 10, 60, 200]), chance.pick([0, 0, 3, 10])];
   return {
     before: async () => {
-      await readers()?.firstAnswered(MOST_REFUSALS);
+      if (detached !== true) await readers()?.firstAnswered(MOST_REFUSALS);
       await readers()?.more(first);
     },
     between: async () => await readers()?.more(each),
