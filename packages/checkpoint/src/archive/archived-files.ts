@@ -59,7 +59,7 @@ export async function openArchive(
 
 function onlyWhole(name: string, why: string): CairnError {
   const hint =
-    "Restore it, and read what was restored. Or save checkpoints without compression in a folder or S3.";
+    "Restore it (cairn checkpoint restore), and read what was restored (cairn db get). Or save checkpoints without compression in a folder or S3.";
   return new CairnError("REQUEST_INVALID", `${name} can only be read as a whole: ${why}.`, hint);
 }
 

@@ -1,3 +1,4 @@
+import { resolve } from "node:path";
 import { CairnClientError, type JsonAnswer, type NodeAccess, type NodeRequest } from "@cairn/client/protocol";
 import { openCheckpointAccess } from "@cairn/engine";
 import { CairnError, LEVEL_FORMAT } from "@cairn/kv";
@@ -16,7 +17,7 @@ export const DOCUMENT_OPTIONS = {
   ...KEY_OPTIONS,
   checkpoint: textValue(
     "<place>",
-    "read from a checkpoint where it is, without a node: a folder, s3://bucket/prefix, a checkpoint in one of these, or the name of one in the configured store",
+    "read from a checkpoint where it is, without a node: a folder, s3://bucket/prefix, a checkpoint in one of these, or with -f, -e or -j the name of one in the configured store",
   ),
   log: CHECKPOINT_LOG,
 };
@@ -27,22 +28,37 @@ export type DocumentReads = Pick<NodeClient, "send">;
 export async function openReads(
   run: CommandRun<OptionValues<typeof DOCUMENT_OPTIONS>>,
 ): Promise<DocumentReads> {
-  const { checkpoint: place, url, log } = run.options;
-  if (place === undefined) return await openNode(run);
+  const { checkpoint: place, url, log, keyFile, acceptPlain } = run.options;
+  if (place === undefined) {
+    if (log !== undefined || keyFile !== undefined || acceptPlain)
+      throw new UsageError(
+        "--log, --key-file and --accept-plain are about a checkpoint.",
+        "Add --checkpoint.",
+      );
+    return await openNode(run);
+  }
+  if (place === "")
+    throw new UsageError("--checkpoint names no place.", "Name a folder, or s3://bucket/prefix.");
   if (url !== undefined)
     throw new UsageError("--url names a node, and --checkpoint a checkpoint.", "Name one of them.");
   const signal = run.interruptible("nothing was changed");
   const found = await openCheckpoints(run, place);
   const { store, name } = found;
-  const chosen =
-    name ??
-    (await chooseCheckpoint(found, undefined, { ask: { asked: log }, kvFormat: LEVEL_FORMAT, signal })).name;
+  if (name !== undefined && log !== undefined)
+    throw new UsageError("--log chooses a checkpoint, but one is already named.", "Remove --log.");
+  const choice = { ask: { asked: log }, kvFormat: LEVEL_FORMAT, signal };
+  const chosen = name ?? (await chooseCheckpoint(found, undefined, choice)).name;
   const { access, close, txId, txTime } = await openCheckpointAccess({ store, name: chosen, signal });
   run.defer(close);
   run.notice(`read from ${chosen}, as of transaction ${formatCount(txId)} of ${formatTime(txTime)}`);
-  const shown = place.startsWith("s3:") || name === place ? place : folderPath(place, run.terminal);
+  const { cwd } = run.terminal;
+  const same = [
+    ["--checkpoint", place.startsWith("s3:") || name === place ? place : folderPath(place, run.terminal)],
+    ["--log", log],
+    ["--key-file", keyFile && resolve(cwd, keyFile)],
+  ].flatMap(([option, value]) => (value === undefined ? [] : ` ${option} ${shellWord(value)}`));
   const absent = (bucket: string): string =>
-    `List the documents: cairn list ${bucket} --checkpoint ${shellWord(shown)}.`;
+    `List the documents: cairn list ${bucket}${same.join("")}${acceptPlain ? " --accept-plain" : ""}.`;
   return { send: async (request) => await answered(access, request, absent) };
 }
 

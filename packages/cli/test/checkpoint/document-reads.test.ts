@@ -113,6 +113,23 @@ test("the hint of an absent document lists the documents of the same checkpoint"
   expect(hint).toContain(dir);
 });
 
+test("options that say nothing about what is read are refused", async () => {
+  const { run, dir } = await saved();
+  const [name = ""] = (await readdir(join(dir, "store"))).flatMap((file) =>
+    file.endsWith(".tar") ? [file.slice(0, -4)] : [],
+  );
+  for (const [options, message] of [
+    [["--checkpoint", `store/${name}`, "--log", "other"], "one is already named"],
+    [["--checkpoint", ""], "names no place"],
+    [["--log", "other"], "are about a checkpoint"],
+    [["--key-file", "keys"], "are about a checkpoint"],
+  ] as const)
+    expect(await run("get", "pods", "a", ...options)).toMatchObject({
+      code: 2,
+      stderr: expect.stringContaining(message) as string,
+    });
+});
+
 test("a node and a checkpoint cannot both be named", async () => {
   const { run } = await saved();
   expect(await run("get", "pods", "a", "--checkpoint", "store", "--url", "http://127.0.0.1:1")).toMatchObject(

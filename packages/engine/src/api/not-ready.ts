@@ -22,7 +22,8 @@ export function notReady(
   if (phase === "stopping") return nodeClosed();
   const state = phase === "failed" ? "failed" : `is ${phase}`;
   const why = failure === undefined ? state : `${state}: ${failure.message.replace(/\.$/, "")}`;
-  const stale = hasStale && index !== undefined ? " To read what this node has now, add stale=true." : "";
+  const stale =
+    hasStale && index !== undefined ? " To read what this node has now over HTTP, add stale=true." : "";
   return new CairnError("NOT_READY", `The node ${why}.`, { hint: `${failure?.hint ?? WAIT}${stale}`, cause });
 }
 

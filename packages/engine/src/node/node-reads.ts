@@ -1,5 +1,5 @@
 import { isDeepStrictEqual } from "node:util";
-import { CairnError, Deadline, TimeSlice } from "@cairn/kv";
+import { CairnError, Deadline, TIMED_OUT, TimeSlice, withTimeout } from "@cairn/kv";
 import type { QueuePolicy, TxId } from "@cairn/client";
 import { LIMITS, MAKE_QUEUE } from "@cairn/client/protocol";
 import type { NodeApi, ReadOptions, SubmittedTransaction } from "../api/node-api.ts";
@@ -150,7 +150,7 @@ export class NodeReads {
     try {
       const document = index.get(key, options.asOf, options.onAsOf);
       if (!(document instanceof Promise)) return document;
-      const found = await document;
+      const found = await (index.isReadOnly ? inTime(document, options.timeoutMs) : document);
       // An awaited call to the store does not necessarily yield to the event loop.
       await this.#slice.yieldIfOver();
       return found;
@@ -173,7 +173,7 @@ export class NodeReads {
     documentKey(query.bucket, query.namespace ?? "default", "any");
     const limit = checkedLimit(query.limit);
     const where = query.where === undefined ? [] : [query.where].flat();
-    return await this.#guarded(index, index.list({ ...query, limit, where }));
+    return await this.#guarded(index, index.list({ ...query, limit, where }), query);
   };
 
   readonly history: NodeApi["history"] = async (key, options = {}) => {
@@ -195,11 +195,10 @@ export class NodeReads {
   }
 
   readonly digest: NodeApi["digest"] = async (options = {}) => {
-    const digest = await this.#read(options, (index) => {
-      // It would download the whole checkpoint to which a joining node is attached.
-      if (index.isReadOnly && this.#life.phase !== "ready") throw notReady(this.#life);
-      return index.digest();
-    });
+    // It would download the whole checkpoint to which a joining node is attached.
+    if (this.#life.index?.isReadOnly === true && this.#life.phase !== "ready") throw notReady(this.#life);
+    const index = await this.#readable(options);
+    const digest = await this.#guarded(index, index.digest());
     if (digest === undefined) throw notReady(this.#life, READ);
     return digest;
   };
@@ -268,10 +267,13 @@ export class NodeReads {
     return { txId: state.txId, revision, policies: value, file };
   };
 
-  /** If `index` proves to be damaged or to belong to a different history from the log, the node leaves it. */
-  async #guarded<T>(index: IndexStore, answer: Promise<T>): Promise<T> {
+  /**
+   * If `index` proves to be damaged or to belong to a different history from the log, the node leaves it. With `options`,
+   * a read of a checkpoint ends in time even if its store does not answer.
+   */
+  async #guarded<T>(index: IndexStore, answer: Promise<T>, options?: ReadOptions): Promise<T> {
     try {
-      return await answer;
+      return await (options !== undefined && index.isReadOnly ? inTime(answer, options.timeoutMs) : answer);
     } catch (error) {
       throw this.#suspected(index, error);
     }
@@ -282,7 +284,7 @@ export class NodeReads {
     read: (index: IndexStore) => Promise<T>,
   ): Promise<T> {
     const index = await this.#readable(options);
-    return await this.#guarded(index, read(index));
+    return await this.#guarded(index, read(index), options);
   }
 
   #suspected(index: IndexStore, error: unknown): unknown {
@@ -291,8 +293,8 @@ export class NodeReads {
 
   /** Returns the index for a read of at most `items`, once it contains the requested transactions. */
   async #readable(options: ReadOptions & { asOf?: AsOf; items?: number }): Promise<IndexStore> {
-    const { stale = false, items = 1 } = options;
-    if (!stale && this.#life.phase !== "ready") throw notReady(this.#life, READ);
+    const { stale = false, linearizable = false, items = 1 } = options;
+    if (!stale && this.#life.phase !== "ready") throw notReady(this.#life, linearizable ? {} : READ);
     await this.#place.reached(options);
     const largest = this.#life.index?.state.largest ?? 0;
     return await this.#admitted(options.admit?.(resultBytes(items, largest), options.timeoutMs), options);
@@ -305,9 +307,21 @@ export class NodeReads {
     // The index is looked up again, because the node may have left the previous one during the wait.
     const { index, phase, floor = 0 } = this.#life;
     const isEarlier = index !== undefined && index.state.txId < floor;
-    if (index === undefined || (phase !== "ready" && (!stale || isEarlier))) throw notReady(this.#life, READ);
+    if (index === undefined || (phase !== "ready" && (!stale || isEarlier)))
+      throw notReady(this.#life, stale ? {} : READ);
     return index;
   }
+}
+
+/** A read of a checkpoint may wait for a store that does not answer. */
+async function inTime<T>(answer: Promise<T>, limitMs: number = LIMITS.waitMs): Promise<T> {
+  const found = await withTimeout(answer, limitMs);
+  if (found !== TIMED_OUT) return found;
+  throw new CairnError(
+    "STORE_UNREACHABLE",
+    `The store of the checkpoint has not answered within ${limitMs} ms.`,
+    "Make sure that the store can be reached, or wait longer (timeoutMs; over HTTP, timeout).",
+  );
 }
 
 /** The maximum size of what is returned for an item in addition to its document: names, ids and times (bytes). */

@@ -237,7 +237,7 @@ const ANSWERING_CODES: ReadonlySet<string> = new Set(["CONFIG_INVALID", "LOG_DIF
 export async function indexFiles(
   index: IndexStore | undefined,
 ): Promise<Pick<NodeStatus["index"], "bytes" | "warning">> {
-  if (index === undefined) return { bytes: null };
+  if (index === undefined || index.isReadOnly) return { bytes: null };
   // The index may have been closed, because the node is rebuilding it or stopping.
   const { bytes, missing } = await unlessFailed(index.stats(), "NOT_READY", {
     bytes: null,

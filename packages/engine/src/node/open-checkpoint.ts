@@ -8,6 +8,7 @@ import {
 import { CairnClient, type TxId } from "@cairn/client";
 import type { NodeAccess } from "@cairn/client/protocol";
 import { CairnError, LEVEL_FORMAT } from "@cairn/kv";
+import { badValue } from "@cairn/text";
 import { judgeFormat } from "../checkpoints/accept-checkpoint.ts";
 import { asCheckpointError, openArchivedIndex } from "../checkpoints/archived-index.ts";
 import { IndexPosition } from "../index/index-position.ts";
@@ -59,6 +60,7 @@ export async function openCheckpoint(options: OpenCheckpointOptions): Promise<Op
 export async function openCheckpointAccess(
   options: OpenCheckpointOptions,
 ): Promise<Omit<OpenedCheckpoint, "client"> & { readonly access: NodeAccess }> {
+  requireOptions(options);
   const { store, signal } = options;
   const found = await findCheckpoint(options);
   const opened = await openArchivedIndex(store, found, { signal });
@@ -68,6 +70,24 @@ export async function openCheckpointAccess(
   const access = new LocalAccess(checkpointApi(found, opened.index));
   return { name, store: store.location, log, txId, txTime, counts, access, close: () => opened.close() };
 }
+
+/** Also for programs without types: a misspelt option would otherwise choose another checkpoint. */
+function requireOptions(options: OpenCheckpointOptions): void {
+  const known: readonly string[] = [
+    "store",
+    "name",
+    "logId",
+    "signal",
+  ] satisfies (keyof OpenCheckpointOptions)[];
+  const unknown = Object.keys(options).find((name) => !known.includes(name));
+  if (unknown !== undefined)
+    throw badValue(`openCheckpoint has no option ${JSON.stringify(unknown)}.`, OPTIONS);
+  const { store } = options as { readonly store?: Partial<CheckpointStore> | null };
+  if (typeof store?.list !== "function") throw badValue("store must be a checkpoint store.", OPTIONS);
+}
+
+const OPTIONS =
+  'Use store, and as needed name, logId and signal: openCheckpoint({ store: filesystemStore({ path: "checkpoints" }) }).';
 
 interface FoundCheckpoint {
   readonly name: string;
@@ -84,8 +104,10 @@ async function findCheckpoint({
   let unreadable: CairnError | undefined;
   const onSkipped = (one: SkippedCheckpoint): void => void skipped.push(one);
   for await (const found of findCandidates([store], { name, logId, signal, onSkipped })) {
-    unreadable ??= judgeFormat(found.manifest, LEVEL_FORMAT);
-    if (judgeFormat(found.manifest, LEVEL_FORMAT) === undefined) return found;
+    const foreign = judgeFormat(found.manifest, LEVEL_FORMAT);
+    if (foreign === undefined) return found;
+    const hint = "Use an older checkpoint, or the version of Cairn that wrote this one.";
+    unreadable ??= new CairnError(foreign.code, `${found.name}: ${foreign.message}`, hint);
   }
   const reason = skipped[0]?.error ?? unreadable;
   if (name !== undefined && reason !== undefined) throw reason;

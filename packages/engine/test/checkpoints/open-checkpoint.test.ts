@@ -153,6 +153,15 @@ it("a checkpoint that is not there, is compressed, or is in a store without rang
   });
 });
 
+it("options that are not right are refused, also in programs without types", async () => {
+  const { store } = await checkpointScene();
+  for (const options of [{}, { store: null }, { store: {} }, { store, checkpoint: "a" }])
+    await expect(openCheckpoint(options as Parameters<typeof openCheckpoint>[0])).rejects.toMatchObject({
+      code: "REQUEST_INVALID",
+      hint: expect.stringContaining("openCheckpoint({ store") as string,
+    });
+});
+
 it("a changed byte anywhere in the archive is refused, or changes no answer", async () => {
   const { folder, store, name, txId } = await saved();
   const read = async (): Promise<unknown[]> => {

@@ -60,7 +60,7 @@ describe("a node whose log is away", () => {
     await expect(node.get(KEY)).rejects.toMatchObject({
       code: "NOT_READY",
       message: expect.stringContaining('There is no log "cairn"'),
-      hint: expect.stringMatching(/To read what this node has now, add stale=true\.$/),
+      hint: expect.stringMatching(/To read what this node has now over HTTP, add stale=true\.$/),
     });
     expect(await node.get(KEY, { stale: true })).toBeDefined();
     // What has no stale form is not said to have one.

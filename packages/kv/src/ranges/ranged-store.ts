@@ -11,7 +11,7 @@ import { RecentlyUsed } from "./recently-used.ts";
 import { MemoryCursor, type ChangeCursor, TableCursor } from "./change-cursor.ts";
 
 /** Indexes, filters and rows of tables that are kept in memory (bytes). */
-const KEPT_BYTES = 64 << 20;
+const KEPT_BYTES = 48 << 20;
 /** The numbers of rows in the first page of a range, and in any: many loops end early. */
 const FIRST_PAGE_ROWS = 128;
 const MAX_PAGE_ROWS = 1_000;

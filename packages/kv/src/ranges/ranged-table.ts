@@ -128,43 +128,52 @@ export class RangedTable {
   #readContents(tail: Tail, at: number, ahead: number): Promise<readonly [BlockContent, number]> {
     const { block } = this.#entry(tail, at);
     const step = ahead < 0 ? -1 : 1;
-    const others: Handle[] = [];
+    const others: [block: Handle, at: number][] = [];
     let bytes = block.size;
     for (let next = at + step; bytes < Math.abs(ahead) && next >= 0 && next < tail.blocks; next += step) {
       const other = this.#entry(tail, next).block;
       if (this.#parts.has(this.#keyOf(other))) break;
-      others.push(other);
+      others.push([other, next]);
       bytes += other.size;
     }
-    const run = [block, ...others];
+    const run = [block, ...others.map(([other]) => other)];
     const start = Math.min(...run.map(({ offset }) => offset));
     const end = Math.max(...run.map(({ offset, size }) => offset + size + TRAILER_BYTES));
     const reading = this.#files.read(this.#name, start, end);
-    const checked = async ({ offset, size }: Handle): Promise<readonly [BlockContent, number]> => {
+    const checked = async (
+      { offset, size }: Handle,
+      place: number,
+    ): Promise<readonly [BlockContent, number]> => {
       const from = offset - start;
-      const found = this.#checkedContent((await reading).subarray(from, from + size + TRAILER_BYTES));
+      const bytesOf = (await reading).subarray(from, from + size + TRAILER_BYTES);
+      const found = this.#checkedContent(bytesOf, tail, place);
       return [found, found.content.length + PART_BYTES];
     };
-    for (const other of others) {
-      const kept = this.#parts.get(this.#keyOf(other), async () => await checked(other));
+    for (const [other, place] of others) {
+      const kept = this.#parts.get(this.#keyOf(other), async () => await checked(other, place));
       // What is read ahead may never be awaited.
       if (kept instanceof Promise) kept.catch(() => undefined);
     }
-    return checked(block);
+    return checked(block, at);
   }
 
   #keyOf({ offset }: Handle): string {
     return `${this.#name} ${offset}`;
   }
 
-  /** The rows must be within the bounds of the table: a checksum does not show to which table a block belongs. */
-  #checkedContent(block: Buffer): BlockContent {
+  /** The keys show that the block is the one at this place of the index: a checksum does not show where it belongs. */
+  #checkedContent(block: Buffer, tail: Tail, at: number): BlockContent {
     const content = contentOf(this.#path, block);
     const rows = [...rowsInContent(this.#path, content)];
-    const first = rows[0]?.key ?? this.first;
-    const last = rows.at(-1)?.key ?? this.last;
-    if (Buffer.compare(first, this.first) < 0 || Buffer.compare(last, this.last) > 0)
-      throw this.#damaged("a block has rows that are not in its bounds");
+    const lowest = at === 0 ? this.first : this.#entry(tail, at - 1).upTo;
+    const highest = at === tail.blocks - 1 ? this.last : this.#entry(tail, at).upTo;
+    const [first, last] = [rows[0]?.key, rows.at(-1)?.key];
+    const isOutside =
+      first === undefined ||
+      last === undefined ||
+      Buffer.compare(first, lowest) < 0 ||
+      Buffer.compare(last, highest) > 0;
+    if (isOutside) throw this.#damaged("a block is not in its place");
     return content;
   }
 
@@ -196,6 +205,9 @@ export class RangedTable {
       blocks: (content.length - 4 - end) / 4,
       filters: filters && Buffer.from(filters),
     };
+    const isOther =
+      tail.blocks === 0 || Buffer.compare(this.#entry(tail, tail.blocks - 1).upTo, this.last) < 0;
+    if (isOther) throw this.#damaged("its index is not in its place");
     return [tail, tail.index.length + (filters?.length ?? 0) + PART_BYTES];
   }
 

@@ -1,4 +1,4 @@
-import { readFile, writeFile } from "node:fs/promises";
+import { readdir, readFile, writeFile } from "node:fs/promises";
 import { setImmediate } from "node:timers/promises";
 import { setFlagsFromString } from "node:v8";
 import { runInNewContext } from "node:vm";
@@ -6,6 +6,7 @@ import * as fc from "fast-check";
 import { expect, it } from "vitest";
 import { isCairnError } from "../../src/errors/errors.ts";
 import { openRanged } from "../../src/ranges/ranged-store.ts";
+import { findBlocks, TRAILER_BYTES } from "../../src/tables/check-table.ts";
 import type { KvRange, KvReader, KvRow, KvStore } from "../../src/store/kv-store.ts";
 import { bytes, del, numbered, put } from "../../testing/kv-rows.ts";
 import { folderFiles } from "../support/folder-files.ts";
@@ -128,6 +129,46 @@ it("refuses a flipped bit in any block, filter or footer, or returns the same ro
     await writeFile(`${dir}/${name}`, content);
   }
   expect(refused).toBeGreaterThan(1_000);
+});
+
+it("refuses a block in the place of another one of the same table, although its checksum is right", async () => {
+  const store = await directory.open("alike", { compression: false });
+  // Keys and values of one size, so that blocks have the same size.
+  const keys = Array.from({ length: 4_000 }, (_, at) => numbered(at));
+  await store.batch(keys.map((one) => put(one, one.repeat(20))));
+  await store.compact();
+  const dir = directory.path("alike captured");
+  await store.capture(dir, { unchecked: true });
+  const expected = new Map(
+    await Promise.all(keys.map(async (one) => [one, hex(await store.get(bytes(one)))] as const)),
+  );
+  let swapped = 0;
+  for (const name of (await readdir(dir)).filter((one) => one.endsWith(".ldb"))) {
+    const path = `${dir}/${name}`;
+    const content = await readFile(path);
+    const read = async (at: number, length: number): Promise<Buffer> => content.subarray(at, at + length);
+    const blocks = await findBlocks(path, content.length, read, true);
+    const rows = blocks.filter(({ upTo }) => upTo !== undefined);
+    for (let at = 0; at + 3 < rows.length; at += 3) {
+      const [from, to] = [rows[at], rows[at + 3]];
+      if (from === undefined || to === undefined || from.size !== to.size) continue;
+      const changed = Buffer.from(content);
+      content.copy(changed, to.offset, from.offset, from.offset + from.size + TRAILER_BYTES);
+      await writeFile(path, changed);
+      const ranged = await openRanged(await folderFiles(dir));
+      let refused = 0;
+      for (const one of keys) {
+        const found = await ranged.get(bytes(one)).catch((error: unknown) => error);
+        if (isCairnError(found, "INDEX_CORRUPT")) refused += 1;
+        else expect(hex(found as Uint8Array)).toBe(expected.get(one));
+      }
+      await expect(allOf(ranged)).rejects.toMatchObject({ code: "INDEX_CORRUPT" });
+      expect(refused).toBeGreaterThan(0);
+      swapped += 1;
+    }
+    await writeFile(path, content);
+  }
+  expect(swapped).toBeGreaterThan(5);
 });
 
 /** A database whose rows are in several tables and levels. */

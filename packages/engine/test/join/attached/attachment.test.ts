@@ -243,6 +243,22 @@ it("a store that fails, or does not answer, while a node is attached costs no mo
   expect(await node.status()).toMatchObject({ join: { skipped: [] }, attached: null });
 });
 
+it("a read that waits for a store that does not answer ends in its time", async () => {
+  const scene = await held();
+  const node = await scene.start("b");
+  await attached(node);
+  const { before } = scene.faults;
+  scene.faults.before = async (call) => {
+    await before?.(call);
+    if (call.method === "readRange") await new Promise(() => {});
+  };
+  const options = { stale: true, timeoutMs: 50 };
+  const refused = { code: "NOT_READY", cause: { code: "STORE_UNREACHABLE" } };
+  await expect(node.get(key(300), options)).rejects.toMatchObject(refused);
+  await expect(node.history(key(300), options)).rejects.toMatchObject(refused);
+  await expect(node.list({ bucket: "pods", ...options })).rejects.toMatchObject(refused);
+});
+
 it("a node that is attached to a store that does not answer stops at once", async () => {
   const scene = await held();
   const node = await scene.start("b");
