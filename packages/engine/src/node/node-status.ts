@@ -54,7 +54,9 @@ export async function nodeStatus(
 ): Promise<NodeStatus> {
   // These values are read at one instant, before anything is awaited, so that a failed node is always reported with its
   // failure.
-  const { reportedPhase: phase, index, identity, report, observation, failure, recovery, services } = parts;
+  const { reportedPhase: phase, identity, report, observation, failure, recovery, services } = parts;
+  // An attached node has no index of its own, on which others could rely.
+  const index = parts.index?.isReadOnly === true ? undefined : parts.index;
   const { reachable, exists, bounds, problem } = await lookAtLog(parts);
   const isReported =
     problem === undefined ||
@@ -166,7 +168,7 @@ function backupSource(log: TxLog | undefined): NodeStatus["log"]["backup"] {
 
 /** Returns the current chains and the two newest links, so that nodes can be compared while they write. */
 async function newestChains(index: IndexStore | undefined): Promise<Chains> {
-  if (index === undefined || index.isReadOnly) return [];
+  if (index === undefined) return [];
   // The index may be closed in the meantime, or damaged; the next read will report the damage.
   return (await unlessFailed(index.chains(), ["NOT_READY", "INDEX_CORRUPT"], [])).slice(0, 3);
 }
@@ -237,7 +239,7 @@ const ANSWERING_CODES: ReadonlySet<string> = new Set(["CONFIG_INVALID", "LOG_DIF
 export async function indexFiles(
   index: IndexStore | undefined,
 ): Promise<Pick<NodeStatus["index"], "bytes" | "warning">> {
-  if (index === undefined || index.isReadOnly) return { bytes: null };
+  if (index === undefined) return { bytes: null };
   // The index may have been closed, because the node is rebuilding it or stopping.
   const { bytes, missing } = await unlessFailed(index.stats(), "NOT_READY", {
     bytes: null,
