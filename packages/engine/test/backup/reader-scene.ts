@@ -6,7 +6,13 @@ import { BackupReader, type BackupReaderOptions } from "../../src/backup/backup-
 import type { ClusterScene } from "@cairn/test-support/nodes/cluster-scene";
 
 /** The methods that need only permission to read and list files. */
-export const READING: ReadonlySet<StoreCall["method"]> = new Set(["list", "open", "read"]);
+export const READING: ReadonlySet<StoreCall["method"]> = new Set([
+  "list",
+  "open",
+  "openRanges",
+  "readRange",
+  "read",
+]);
 
 /** Returns the scene's store of checkpoints, and a record of every call to it. */
 export function watchedStore(scene: ClusterScene): { store: CheckpointStore; calls: StoreCall[] } {

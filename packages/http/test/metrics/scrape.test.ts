@@ -187,9 +187,10 @@ it("a scrape reports the checkpoint from which a joining node serves stale reads
   await first.checkpoint().done;
   await first.close();
   const gate = new EventEmitter();
+  const opening = once(gate, "open");
   const store = faultyStore(scene.store, {
     before: async ({ method }) => {
-      if (method === "open") await once(gate, "open");
+      if (method === "open") await opening;
     },
   });
   const node = await scene.start("b", { http: HTTP, checkpointing: { store } });
