@@ -1,5 +1,6 @@
 import type { TableRow } from "../tables/check-table.ts";
-import { firstRowAt, type RangedTable, type Tail } from "./ranged-table.ts";
+import { lowerBound } from "./lower-bound.ts";
+import type { RangedTable, Tail } from "./ranged-table.ts";
 
 /** The numbers of bytes that a cursor reads ahead at first and at most: many loops end early. */
 const FIRST_AHEAD = 16 * 1024;
@@ -106,9 +107,9 @@ export class TableCursor implements ChangeCursor {
 }
 
 function placeOf(rows: readonly TableRow[], key: Uint8Array | undefined, step: 1 | -1): number {
-  if (step > 0) return key === undefined ? 0 : firstRowAt(rows, key);
-  if (key === undefined) return rows.length - 1;
-  const at = firstRowAt(rows, key);
+  if (key === undefined) return step > 0 ? 0 : rows.length - 1;
+  const at = lowerBound(rows.length, (place) => (rows[place] as TableRow).key, key);
+  if (step > 0) return at;
   const row = rows[at];
   return row !== undefined && Buffer.compare(row.key, key) === 0 ? at : at - 1;
 }

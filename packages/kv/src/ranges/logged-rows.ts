@@ -7,7 +7,7 @@ import { BatchOrder } from "../files/write-batch.ts";
 import type { TableRow } from "../tables/check-table.ts";
 import type { RangedFiles } from "./ranged-files.ts";
 
-/** The number of bytes that are decoded at once (bytes), which takes about ten milliseconds. */
+/** The number of bytes that are decoded at once, which takes about ten milliseconds. */
 const SLICE_BYTES = 512 * 1024;
 
 /** The rows of write-ahead logs that are not in tables yet: the newest change of each key. */

@@ -5,12 +5,13 @@ import type { KvCapture, KvRange, KvReader, KvRow, KvSnapshot, KvStats, KvStore 
 import type { TableRow } from "../tables/check-table.ts";
 import { bloomHash } from "./bloom-filter.ts";
 import { LoggedRows } from "./logged-rows.ts";
+import { lowerBound } from "./lower-bound.ts";
 import type { RangedFiles } from "./ranged-files.ts";
 import { type TablePart, RangedTable } from "./ranged-table.ts";
 import { RecentlyUsed } from "./recently-used.ts";
 import { MemoryCursor, type ChangeCursor, TableCursor } from "./change-cursor.ts";
 
-/** Indexes, filters and rows of tables that are kept in memory (bytes). */
+/** Indexes, filters and blocks of tables that are kept in memory (bytes). */
 const KEPT_BYTES = 48 << 20;
 /** The numbers of rows in the first page of a range, and in any: many loops end early. */
 const FIRST_PAGE_ROWS = 128;
@@ -32,10 +33,8 @@ export async function openRanged(files: RangedFiles): Promise<RangedStore> {
   const [logged, { tables }] = await LoggedRows.read(files, decoded());
   const shared = { parts: new RecentlyUsed<TablePart>(KEPT_BYTES), tailBytes: new Map<string, number>() };
   const ranged = Array.from(tables.values(), (table) => new RangedTable(table, files, shared));
-  return new ReadOnlyStore({ logged, runs: runsOf(ranged), place: files.place });
+  return new RangedStore({ logged, runs: runsOf(ranged), place: files.place });
 }
-
-export type RangedStore = InstanceType<typeof ReadOnlyStore>;
 
 /** What a database contains: rows of logs, and runs of tables that do not overlap, in the order of their keys. */
 interface Content {
@@ -132,7 +131,7 @@ class RangedSnapshot extends RangedReader implements KvSnapshot {
   }
 }
 
-class ReadOnlyStore extends RangedReader implements KvStore {
+export class RangedStore extends RangedReader implements KvStore {
   readonly #snapshots = new Map<KvSnapshot, Promise<void>>();
 
   snapshot(): KvSnapshot {
@@ -262,14 +261,7 @@ function newer(a: TableRow | undefined, b: TableRow | undefined): TableRow | und
 
 /** Returns the first table of a run that contains the key within its bounds, in which its newest version is. */
 function tableAt(run: readonly RangedTable[], key: Uint8Array): RangedTable | undefined {
-  let low = 0;
-  let high = run.length;
-  while (low < high) {
-    const middle = (low + high) >>> 1;
-    if (Buffer.compare((run[middle] as RangedTable).last, key) < 0) low = middle + 1;
-    else high = middle;
-  }
-  const table = run[low];
+  const table = run[lowerBound(run.length, (at) => (run[at] as RangedTable).last, key)];
   return table !== undefined && Buffer.compare(table.first, key) <= 0 ? table : undefined;
 }
 

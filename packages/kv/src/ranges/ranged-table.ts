@@ -16,6 +16,7 @@ import {
   TRAILER_BYTES,
 } from "../tables/check-table.ts";
 import { FILTER_NAME, mayMatch } from "./bloom-filter.ts";
+import { lowerBound } from "./lower-bound.ts";
 import type { RangedFiles } from "./ranged-files.ts";
 import type { RecentlyUsed } from "./recently-used.ts";
 
@@ -101,14 +102,7 @@ export class RangedTable {
    * the newest, is in the first block that may contain the key.
    */
   blockAt(tail: Tail, key: Uint8Array): number {
-    let low = 0;
-    let high = tail.blocks;
-    while (low < high) {
-      const middle = (low + high) >>> 1;
-      if (Buffer.compare(this.#entry(tail, middle).upTo, key) < 0) low = middle + 1;
-      else high = middle;
-    }
-    return low;
+    return lowerBound(tail.blocks, (at) => this.#entry(tail, at).upTo, key);
   }
 
   /**
@@ -254,16 +248,4 @@ export class RangedTable {
   #damaged(how: string): CairnError {
     return damagedTable(this.#path, how);
   }
-}
-
-/** Returns the place of the first row at or after `key`. */
-export function firstRowAt(rows: readonly TableRow[], key: Uint8Array): number {
-  let low = 0;
-  let high = rows.length;
-  while (low < high) {
-    const middle = (low + high) >>> 1;
-    if (Buffer.compare((rows[middle] as TableRow).key, key) < 0) low = middle + 1;
-    else high = middle;
-  }
-  return low;
 }

@@ -13,10 +13,6 @@ export class RecentlyUsed<T extends object> {
     this.#limit = limitBytes;
   }
 
-  get bytes(): number {
-    return this.#bytes;
-  }
-
   has(key: string): boolean {
     return this.#entries.has(key);
   }
@@ -24,7 +20,11 @@ export class RecentlyUsed<T extends object> {
   /** Returns the value of a key. If it is not kept, loads it, unless it is being loaded. Failures are not kept. */
   get(key: string, load: () => Promise<readonly [value: T, bytes: number]>): T | Promise<T> {
     const known = this.#entries.get(key);
-    if (known === undefined) return this.#load(key, load());
+    if (known === undefined) {
+      const value = this.#load(key, load());
+      this.#entries.set(key, { value, bytes: 0 });
+      return value;
+    }
     // A map is in the order of its insertions.
     this.#entries.delete(key);
     this.#entries.set(key, known);
@@ -32,21 +32,17 @@ export class RecentlyUsed<T extends object> {
   }
 
   async #load(key: string, loading: Promise<readonly [value: T, bytes: number]>): Promise<T> {
-    const value = (async () => {
-      try {
-        const [loaded, bytes] = await loading;
-        this.#entries.delete(key);
-        this.#entries.set(key, { value: loaded, bytes });
-        this.#bytes += bytes;
-        this.#shrink();
-        return loaded;
-      } catch (error) {
-        this.#entries.delete(key);
-        throw error;
-      }
-    })();
-    this.#entries.set(key, { value, bytes: 0 });
-    return await value;
+    try {
+      const [value, bytes] = await loading;
+      this.#entries.delete(key);
+      this.#entries.set(key, { value, bytes });
+      this.#bytes += bytes;
+      this.#shrink();
+      return value;
+    } catch (error) {
+      this.#entries.delete(key);
+      throw error;
+    }
   }
 
   #shrink(): void {
