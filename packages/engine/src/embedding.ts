@@ -20,6 +20,14 @@ export type * from "./log/peer-channel.ts";
 export type { CairnNode } from "./node/node.ts";
 export { openCheckpoint, type OpenCheckpointOptions, type OpenedCheckpoint } from "./node/open-checkpoint.ts";
 export type * from "./observe/node-event.ts";
+export type {
+  QueryAnswer,
+  IndexBatch,
+  IndexQuery,
+  OwnIndex,
+  OwnIndexContext,
+  OwnIndexModule,
+} from "./own-indexes/own-index.ts";
 export type { StateChange } from "./index/read/states.ts";
 export type { FollowEvent, FollowQuery, StatesBatch } from "./watch/follow-session.ts";
 export type * from "./watch/watch-event.ts";

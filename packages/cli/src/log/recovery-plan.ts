@@ -27,7 +27,7 @@ import { CairnError, unlessFailed } from "@cairn/kv";
 import { formatNumberOf, isoTime } from "@cairn/text";
 import type { ConfiguredLog } from "../places/configured-system.ts";
 import type { CommandRun } from "../options/command.ts";
-import { copyFrom, type OwnIndex } from "../places/own-index.ts";
+import { copyFrom, type IndexCopy } from "../places/copied-index.ts";
 import { notReached } from "../places/past-point.ts";
 
 /** Where the new log begins, and the log that exists there; it is replaced if it is unused. */
@@ -172,7 +172,7 @@ async function logAt(
 export async function leavesBehind(
   run: CommandRun,
   { log, existing, system }: RecoveryPlace,
-  { own: { copy, unread }, known }: { readonly own: OwnIndex; readonly known: readonly CheckpointStore[] },
+  { own: { copy, unread }, known }: { readonly own: IndexCopy; readonly known: readonly CheckpointStore[] },
   { plan, past }: { readonly plan: PastPlan; readonly past: PastIndex },
 ): Promise<LeftBehind> {
   const holders: AskedHolder[] = [];

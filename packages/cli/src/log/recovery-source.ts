@@ -20,7 +20,7 @@ import type { TxId } from "@cairn/client";
 import type { CommandRun } from "../options/command.ts";
 import { folderPath, noCheckpoint, openPlace, theLog } from "../places/checkpoint-place.ts";
 import { noStore } from "../places/configured-system.ts";
-import { copyIndex, copyOwnIndex, indexFolder, type OwnIndex } from "../places/own-index.ts";
+import { copyIndex, copyNodeIndex, indexFolder, type IndexCopy } from "../places/copied-index.ts";
 import type { StoreKeyOptions } from "../places/store-keys.ts";
 import { furthestPlan, type PlanRequest, type RecoveryPlace } from "./recovery-plan.ts";
 
@@ -30,7 +30,7 @@ export interface RecoverySource {
   /** These, and those of the configured node. */
   readonly known: readonly CheckpointStore[];
   /** The index of the configured node, whether or not the log is continued from it. */
-  readonly own: OwnIndex;
+  readonly own: IndexCopy;
   readonly plan: (found: Unusable) => Promise<PastPlan>;
 }
 
@@ -48,7 +48,7 @@ export async function recoverySource(
 ): Promise<RecoverySource> {
   const { system } = place;
   const configured = restoreStores(system);
-  const own = place.system.checkpointer === undefined ? {} : await copyOwnIndex(run, place.system);
+  const own = place.system.checkpointer === undefined ? {} : await copyNodeIndex(run, place.system);
   const sourceOf = (stores: readonly CheckpointStore[], plan: RecoverySource["plan"]): RecoverySource => {
     const all = [...new Set([...stores, ...configured])];
     const known = async (logId: string): Promise<TxId> => await lastStored(all, logId, request.signal);

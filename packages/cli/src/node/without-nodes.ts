@@ -12,7 +12,7 @@ import {
 import { CairnError, isCairnError, LEVEL_FORMAT, unlessFailed } from "@cairn/kv";
 import { formatCount, formatRelative, formatTime } from "@cairn/text";
 import { type ConfiguredRun, openLog, requireIdentity } from "../places/configured-system.ts";
-import { copyOwnIndex } from "../places/own-index.ts";
+import { copyNodeIndex } from "../places/copied-index.ts";
 import { isRunning } from "../places/staging-folder.ts";
 import { formatFields } from "../terminal/columns.ts";
 
@@ -99,7 +99,7 @@ async function readStore(store: CheckpointStore, logId: string | undefined): Pro
 
 async function readIndex(run: ConfiguredRun, system: System): Promise<string> {
   const { dbDir } = system;
-  const { copy, unread } = await copyOwnIndex(run, system);
+  const { copy, unread } = await copyNodeIndex(run, system);
   if (copy !== undefined) return `${dbDir}, transactions up to ${formatCount(copy.state.txId)}`;
   return unread ?? `${dbDir} has none`;
 }

@@ -4,6 +4,7 @@ import type { Policies } from "@cairn/client";
 import type { Right } from "@cairn/client/protocol";
 import type { LogBackupOptions } from "../backup/write/log-backup.ts";
 import type { TxLog } from "../log/tx-log.ts";
+import type { OwnIndexOptions } from "../own-indexes/own-index.ts";
 
 /** `regressed` applies if the log has the id of the log from which the index was built, and `different` if not. */
 export interface OnLogMismatch {
@@ -86,4 +87,6 @@ export interface System {
   readonly http: HttpOptions | undefined;
   /** The policies that are set if the log has none. */
   readonly policies?: Policies;
+  /** The indexes of one's own (docs/own-indexes.md). Defaults to none. */
+  readonly ownIndexes?: readonly OwnIndexOptions[];
 }

@@ -5,13 +5,13 @@ import type { CommandRun } from "../options/command.ts";
 import { workFolder } from "./staging-folder.ts";
 
 /** A copy of the configured node's index, or a clause that says why it could not be read. */
-export interface OwnIndex {
+export interface IndexCopy {
   readonly copy?: CopiedIndex | undefined;
   readonly unread?: string;
 }
 
 /** Copies the index of the configured node, if it has one. */
-export async function copyOwnIndex(run: CommandRun, system: System): Promise<OwnIndex> {
+export async function copyNodeIndex(run: CommandRun, system: System): Promise<IndexCopy> {
   const { dbDir, kvProvider } = system;
   return kvProvider.persistent && kvProvider.format === LEVEL_FORMAT
     ? await copyFrom(run, system, dbDir)
@@ -19,7 +19,7 @@ export async function copyOwnIndex(run: CommandRun, system: System): Promise<Own
 }
 
 /** Copies the index in a folder or a `db-dir`, if there is one. */
-export async function copyFrom(run: CommandRun, system: System, place: string): Promise<OwnIndex> {
+export async function copyFrom(run: CommandRun, system: System, place: string): Promise<IndexCopy> {
   try {
     const folder = await indexFolder(place);
     return folder === undefined ? {} : { copy: await copyIndex(run, system, folder) };
