@@ -41,6 +41,7 @@ it("the status never reports a failed node without its failure, even if the node
     index: undefined,
     report: new JoinReport(),
     attached: null,
+    ownIndexes: undefined,
     services: undefined,
     observation: {
       lastResults: new LastResults(),
@@ -68,6 +69,7 @@ const UNCOMPARED: StatusParts = {
   index: undefined,
   report: new JoinReport(),
   attached: null,
+  ownIndexes: undefined,
   services: undefined,
   observation: {
     lastResults: new LastResults(),

@@ -50,6 +50,7 @@ export type KnownCode =
   | "CONFLICT"
   | "WATCH_COMPACTED"
   | "OUTCOME_REMOVED"
+  | "OWN_INDEX_FAILED"
   | "UNAUTHORIZED"
   | "FORBIDDEN"
   | "EXPORT_DAMAGED"

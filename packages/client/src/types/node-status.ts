@@ -95,6 +95,29 @@ export interface StatusVerdict {
   readonly hint: string | null;
 }
 
+/**
+ * An index of one's own. It is built from the documents, then goes on from its position: `behind` until it has what the
+ * node's index has, `live` afterwards. `failed` lasts until the next attempt.
+ */
+export interface OwnIndexStatus {
+  readonly name: string;
+  readonly version: number;
+  readonly state: "building" | "behind" | "live" | "failed";
+  /** The transaction as of which it is; null until it has been built. */
+  readonly txId: TxId | null;
+  /** The version that answers queries: the one before while this one is built for the first time. Null if there is none. */
+  readonly served: number | null;
+  /** The number of documents that the build has reached; null unless it is being built. */
+  readonly built: number | null;
+  readonly failure: {
+    readonly code: string;
+    readonly message: string;
+    readonly hint: string | null;
+    readonly since: string;
+    readonly nextTryAt: string;
+  } | null;
+}
+
 /** The response to GET /status. docs/http.md explains each field. Null means that there is no value. */
 export interface NodeStatus {
   readonly node: string;
@@ -189,6 +212,8 @@ export interface NodeStatus {
     readonly requests: number;
     readonly bytes: number;
   } | null;
+  /** The indexes of one's own (docs/own-indexes.md); none until the node has caught up with its log. */
+  readonly ownIndexes: readonly OwnIndexStatus[];
   /**
    * Present if there has been no progress since `since`, although work remains. docs/monitoring.md explains each value
    * of `waitingFor`.

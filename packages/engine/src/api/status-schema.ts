@@ -170,6 +170,17 @@ export const StatusSchema = z.object({
   attached: understood(
     z.object({ checkpoint: Text, txId: Count, txTime: Time, takenAt: Time, requests: Count, bytes: Count }),
   ),
+  ownIndexes: list(
+    z.object({
+      name: Text,
+      version: Count,
+      state: z.enum(["building", "behind", "live", "failed"]),
+      txId: Count.nullable(),
+      served: Count.nullable(),
+      built: Count.nullable(),
+      failure: FailureSchema.extend({ since: Time, nextTryAt: Time }).nullable(),
+    }),
+  ).catch([]),
   stalled: understood(
     z.object({
       phase: z.enum(PHASES),

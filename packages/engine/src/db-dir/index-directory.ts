@@ -36,6 +36,8 @@ export function dbDirLayout(dbDir: string) {
     rebuild: at("rebuild"),
     /** A copy of an index of an older version is upgraded here. */
     quarantine: at("quarantine"),
+    /** The indexes of one's own, which were derived from the index in `live`. */
+    own: at("own"),
     /** A LevelDB database that is held open by the process that uses the db-dir. */
     lock: at("lock"),
     /** The records of the stores to which the node has saved (witnesses). */
@@ -159,7 +161,9 @@ export class IndexDirectory {
   }
 
   async #moveAside(reason: CairnError, { holdsLost, held }: MovedContents): Promise<MovedAside> {
-    const { live, quarantine } = this.layout;
+    const { live, quarantine, own } = this.layout;
+    // What was derived from an index that is not right is not right either.
+    await removeFolder(own);
     const at = new Date().toISOString();
     const target = path.join(quarantine, `${at.replaceAll(":", "-")}-${reason.code.toLowerCase()}`);
     await makeFolder(target);

@@ -1,4 +1,5 @@
 import {
+  type KvOperation,
   type KvPurging,
   type KvReader,
   type KvStats,
@@ -42,6 +43,8 @@ export interface AppliedCounts {
   readonly refused: RefusedMessages;
 }
 
+type AppliedListener = (rows: readonly KvOperation[], state: IndexState, before: IndexState) => void;
+
 /** The effects of messages that were computed before the log had stored the messages. */
 interface PreparedMessages {
   readonly messages: readonly LogMessage[];
@@ -65,6 +68,7 @@ export class IndexStore {
   /** What the newest transactions changed, for watches. */
   readonly changes = new RecentChanges();
   readonly #stats = new SharedResults<KvStats>(STATS_MS);
+  readonly #listeners = new Set<AppliedListener>();
   #state: IndexState;
   /** Undefined if the index is only read. */
   readonly #chains: ChainWindow | undefined;
@@ -254,7 +258,8 @@ export class IndexStore {
   }
 
   async #write({ rows, state, chains, results, shards, changes }: Applied): Promise<void> {
-    const isConfigured = state.policies?.revision !== this.#state.policies?.revision;
+    const before = this.#state;
+    const isConfigured = state.policies?.revision !== before.policies?.revision;
     this.#absent?.written(rows);
     if (state.evicting === true) this.#mayHoldEvicted = true;
     await this.rows.batch(rows);
@@ -262,9 +267,19 @@ export class IndexStore {
     this.#state = state;
     this.#recent.add(results);
     this.changes.add(changes);
+    for (const listener of this.#listeners) listener(rows, state, before);
     this.#shards = shards;
     this.#fields.written(isConfigured);
     if (state.evicting === true) await this.#removeEvicted();
+  }
+
+  /**
+   * Calls `listener` with the rows of each batch once readers see them, and with the states of the index after and
+   * before it. Returns a function that ends this.
+   */
+  onApplied(listener: AppliedListener): () => void {
+    this.#listeners.add(listener);
+    return () => this.#listeners.delete(listener);
   }
 
   /** Removes the versions that the last batch evicted. The caller has the turn. */

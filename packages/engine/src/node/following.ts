@@ -8,6 +8,7 @@ import type { JoinedIndex } from "../join/join-index.ts";
 import type { JoinReport } from "../join/join-report.ts";
 import type { NodeMetrics } from "./node-observation.ts";
 import { logFailure } from "../observe/failures.ts";
+import type { OwnIndexes } from "../own-indexes/own-indexes.ts";
 import type { ReadyServices } from "./ready-services.ts";
 import type { SentMessages } from "./same-history.ts";
 
@@ -24,6 +25,7 @@ export interface FollowingParts extends JoinedIndex {
   readonly onApplied: (txId: number) => void;
   /** Proposes the policies of the configuration. Returns once `index` contains the outcome, or the log takes too long. */
   readonly propose: (index: IndexStore, signal: AbortSignal) => Promise<void>;
+  readonly startOwnIndexes: () => OwnIndexes | undefined;
   readonly startServices: () => ReadyServices | undefined;
   /** Called when policies were proposed, fields built, the tables checked, and the services started. */
   readonly onReady: () => void;
@@ -41,6 +43,7 @@ export class Following {
   readonly #parts: FollowingParts;
   readonly #doubt = new AbortController();
   services: ReadyServices | undefined;
+  ownIndexes: OwnIndexes | undefined;
   #isReplaying = true;
   #awaitsCheck = false;
   /** Whether the log is not being read: it is unreachable, or not yet compared with the index since it was. */
@@ -151,10 +154,12 @@ export class Following {
   }
 
   async #serveOnce(checked: Promise<void>): Promise<void> {
-    const { startServices, onReady, distrust } = this.#parts;
+    const { startOwnIndexes, startServices, onReady, distrust } = this.#parts;
     this.#awaitsCheck = true;
     await checked;
     try {
+      this.ownIndexes = startOwnIndexes();
+      await this.ownIndexes?.settled();
       this.services = startServices();
       if (this.services === undefined) return;
       this.#isReplaying = false;
@@ -166,9 +171,11 @@ export class Following {
 
   /** Stops the services. If `save` is true, a last checkpoint is saved. An index in doubt must not be saved. */
   async stopServices(options: { readonly save: boolean }): Promise<void> {
-    const services = this.services;
+    const { services, ownIndexes } = this;
     this.services = undefined;
+    this.ownIndexes = undefined;
     await services?.stop(options);
+    await ownIndexes?.stop();
   }
 }
 

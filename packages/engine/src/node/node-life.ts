@@ -30,6 +30,7 @@ import {
   retryDelayMs,
 } from "./failure-policy.ts";
 import { Following, type FollowingParts } from "./following.ts";
+import { OwnIndexes } from "../own-indexes/own-indexes.ts";
 import { ReadyServices, type ServiceParts } from "./ready-services.ts";
 import type { NodeObservation } from "./node-observation.ts";
 import { SentMessages } from "./same-history.ts";
@@ -152,6 +153,10 @@ class Life implements ComparedNode {
 
   get services(): ReadyServices | undefined {
     return this.#following?.services;
+  }
+
+  get ownIndexes(): OwnIndexes | undefined {
+    return this.#following?.ownIndexes;
   }
 
   /**
@@ -323,6 +328,7 @@ class Life implements ComparedNode {
     this.isDoubted = false;
     const parts = { ...this.#parts, ...joined, history };
     const suspect = (error: unknown): void => void this.suspect(index, error);
+    const isCurrent = (): boolean => index === this.index && this.agrees && !this.#isStopping;
     this.#following = new Following({
       ...parts,
       figures: this.observation.metrics.following,
@@ -330,8 +336,14 @@ class Life implements ComparedNode {
       sent: this.sent,
       distrust: (error) => this.#distrust(index, error),
       onApplied: (txId) => this.position.set(txId),
+      startOwnIndexes: () => {
+        if (!isCurrent()) return undefined;
+        const { system, directory, logger } = this.#parts;
+        const { ownIndexes: indexes = [], kvProvider: provider } = system;
+        return new OwnIndexes({ indexes, dir: directory.layout.own, index, provider, logger, suspect });
+      },
       startServices: () => {
-        if (index !== this.index || !this.agrees || this.#isStopping) return undefined;
+        if (!isCurrent()) return undefined;
         return new ReadyServices({ ...parts, log, doubts: this.#doubts, suspect });
       },
       onReady: () => this.#becomeReady(index),

@@ -25,6 +25,7 @@ export type StatusParts = Pick<
   | "attached"
   | "report"
   | "services"
+  | "ownIndexes"
   | "failure"
   | "recovery"
 > & {
@@ -98,6 +99,7 @@ export async function nodeStatus(
     join: report.join,
     progress: report.progress,
     attached: parts.attached,
+    ownIndexes: parts.ownIndexes?.status ?? [],
     stalled,
     checkpoints: statusOfCheckpoints(services, parts, system),
     logBackup: (state === undefined ? undefined : services?.logBackup?.status(state.txId)) ?? null,

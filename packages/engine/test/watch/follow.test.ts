@@ -2,7 +2,7 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import type { AnyOperation, Policies, Position } from "@cairn/client";
+import type { Policies, Position } from "@cairn/client";
 import type { CairnNode } from "../../src/node/node.ts";
 import type { StateChange } from "../../src/index/read/states.ts";
 import type { FollowEvent, FollowQuery, StatesBatch } from "../../src/watch/follow-session.ts";
@@ -10,7 +10,8 @@ import { runNode } from "@cairn/node";
 import { openEmbeddedTxLog } from "../../src/log/embedded/embedded-tx-log.ts";
 import { quietSystem } from "@cairn/test-support/nodes/quiet-system";
 import { submit } from "@cairn/test-support/nodes/watch-reader";
-import { type Picks, seededPicks } from "@cairn/test-support/seeded-random";
+import { seededPicks } from "@cairn/test-support/seeded-random";
+import { documentsNow, sorted, workOnQueue, writeOne } from "./varied-writes.ts";
 
 let folder = "";
 let node: CairnNode;
@@ -72,68 +73,15 @@ class Copy {
   }
 }
 
-async function documentsNow(buckets: readonly string[]): Promise<Map<string, string>> {
-  const found = new Map<string, string>();
-  for (const bucket of buckets) {
-    let cursor: string | undefined;
-    do {
-      const page = await node.list({ bucket, limit: 1_000, ...(cursor === undefined ? {} : { cursor }) });
-      for (const { namespace, name, revision, json } of page.documents)
-        found.set(`${bucket} ${namespace}/${name}`, `${revision} ${json}`);
-      ({ cursor } = page);
-    } while (cursor !== undefined);
-  }
-  return found;
-}
-
-function sorted(documents: ReadonlyMap<string, string>): readonly (readonly [string, string])[] {
-  return [...documents].toSorted(([a], [b]) => (a < b ? -1 : 1));
-}
-
 /** The entries of a retired shard are gone at once for followers, although lists still have them for a while. */
 async function followed(buckets: readonly string[]): Promise<Map<string, string>> {
-  const documents = await documentsNow(buckets);
+  const documents = await documentsNow(node, buckets);
   const { queue } = await node.queue("mails");
   for (const { shard, state } of queue.shards) {
     if (state !== "retiring") continue;
     for (const key of documents.keys()) if (key.startsWith(`mails ${shard}/`)) documents.delete(key);
   }
   return documents;
-}
-
-async function write(picks: Picks): Promise<void> {
-  const bucket = picks.of(["plain", "short"]);
-  const name = `${picks.of(["a", "b"])}/${picks.below(12)}`;
-  const kind = picks.below(10);
-  if (kind < 6) await node.await(await node.submit({ ops: [["put", bucket, name, picks.below(100)]] }));
-  else if (kind < 8) await node.await(await node.submit({ ops: [["delete", bucket, name]] }));
-  else await node.await(await node.submit({ ops: [["evict", bucket, name]] }));
-}
-
-/** Enqueues, finishes and evicts entries, and drains shards, which moves entries and retires the shards. */
-async function workOnQueue(picks: Picks, round: number): Promise<void> {
-  const run = async (...ops: AnyOperation[]) => await node.await(await node.submit({ ops }));
-  for (let n = picks.below(9); n >= 0; n -= 1)
-    await run(["enqueue", "mails", `m${round}-${n}`, { state: "new" }]);
-  const { queue } = await node.queue("mails");
-  for (const { shard, state } of queue.shards) {
-    if (state !== "active" || picks.below(2) === 0) continue;
-    const drains = picks.below(3) === 0;
-    const taken = await run([drains ? "drain" : "claim", "mails", shard, { as: `worker-${round}` }]);
-    if (!taken.committed) continue;
-    const epoch = taken.txId;
-    const others = queue.shards.filter((one) => one.state === "active" && one.shard !== shard);
-    const { entries } = await node.openEntries({ queue: "mails", shard });
-    for (const { document } of entries) {
-      const key = `${shard}/${document.name}`;
-      const [other] = others;
-      if (drains && other !== undefined) await run(["move", "mails", key, other.shard, epoch]);
-      else if (picks.below(8) === 0) await run(["evict", "mails", key]);
-      else if (picks.below(2) === 0) await run(["put", "mails", key, { state: "done" }, { epoch }]);
-    }
-    if (drains) await run(["retire", "mails", shard, epoch]);
-    await run(["release", "mails", shard, epoch]);
-  }
 }
 
 describe("following", () => {
@@ -199,7 +147,7 @@ describe("following", () => {
     await copy.stop();
     const drain = await submit(node, ["drain", "mails", shard, { as: "me" }]);
     const retired = await submit(node, ["retire", "mails", shard, drain]);
-    expect((await documentsNow(["mails"])).size).toBeGreaterThan(0);
+    expect((await documentsNow(node, ["mails"])).size).toBeGreaterThan(0);
     await copy.reach(retired);
     const newcomer = new Copy();
     await newcomer.reach(retired);
@@ -222,8 +170,8 @@ describe("following", () => {
       await submit(node, ["configure", policies]);
       const copies = [new Copy(), new Copy()];
       for (let round = 0; round < 40; round += 1) {
-        for (let n = picks.below(12); n >= 0; n -= 1) await write(picks);
-        await workOnQueue(picks, round);
+        for (let n = picks.below(12); n >= 0; n -= 1) await writeOne(node, picks);
+        await workOnQueue(node, picks, round);
         for (const copy of copies) {
           if (picks.below(4) === 0) await copy.stop();
           if (picks.below(3) > 0) continue;

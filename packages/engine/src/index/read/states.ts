@@ -58,12 +58,16 @@ export interface ChangedStates extends StatesOfKeys {
   readonly isEnd: boolean;
 }
 
-/** The bounds of a page, which contains at least one document. */
-const PAGE_KEYS = 1_000;
-const PAGE_BYTES = 256 * 1024;
-/** The number of changed keys after which no further transaction is read, and the maximum number of transactions. */
-const MAX_KEYS = 4_096;
-const MAX_TRANSACTIONS = 10_000;
+/** The bounds of a page, which contains at least one document, and of the transactions that are read for one. */
+export interface StatesBounds {
+  readonly pageKeys: number;
+  readonly pageBytes: number;
+  /** The number of changed keys after which no further transaction is read. */
+  readonly keys: number;
+  readonly transactions: number;
+}
+
+const BOUNDS: StatesBounds = { pageKeys: 1_000, pageBytes: 256 * 1024, keys: 4_096, transactions: 10_000 };
 
 export async function scanStates(
   reader: KvReader,
@@ -78,7 +82,7 @@ export async function scanStates(
   const isGone = retiringIn(state);
   const changes: StateChange[] = [];
   let bytes = 0;
-  const range = { ...(after === undefined ? { gte } : { gt: after }), lt, limit: PAGE_KEYS };
+  const range = { ...(after === undefined ? { gte } : { gt: after }), lt, limit: BOUNDS.pageKeys };
   let read = 0;
   for await (const rows of reader.range(range)) {
     for (const [rowKey, value] of rows) {
@@ -88,7 +92,8 @@ export async function scanStates(
         changes.push(stateOf(key, checkedVersion(rowKey, value)));
         bytes += value.length;
       }
-      if (bytes >= PAGE_BYTES || read === PAGE_KEYS) return { place: state, changes, after: rowKey };
+      if (bytes >= BOUNDS.pageBytes || read === BOUNDS.pageKeys)
+        return { place: state, changes, after: rowKey };
     }
   }
   return { place: state, changes, after: undefined };
@@ -100,8 +105,9 @@ export async function changedStates(
   state: IndexState,
   filter: StatesFilter,
   after: TxId,
+  bounds: StatesBounds = BOUNDS,
 ): Promise<ChangedStates> {
-  const query = { ...filter, after, upTo: state.txId, maxTransactions: MAX_TRANSACTIONS };
+  const query = { ...filter, after, upTo: state.txId, maxTransactions: bounds.transactions };
   const keys = new Map<string, Buffer>();
   const clears: StateChange[] = [];
   let end: ReadTransaction | undefined;
@@ -112,9 +118,9 @@ export async function changedStates(
       for (const key of keys.keys()) if (key.startsWith(`${bucket} ${namespace}/`)) keys.delete(key);
     }
     end = read;
-    if (keys.size >= MAX_KEYS) break;
+    if (keys.size >= bounds.keys) break;
   }
-  const { changes, rest } = await keyStates(reader, state, [...keys.values()]);
+  const { changes, rest } = await keyStates(reader, state, [...keys.values()], bounds);
   return { changes: [...clears, ...changes], rest, end, isEnd: (end?.txId ?? after) === state.txId };
 }
 
@@ -123,13 +129,14 @@ export async function keyStates(
   reader: KvReader,
   state: IndexState,
   rowKeys: readonly Buffer[],
+  { pageKeys, pageBytes }: StatesBounds = BOUNDS,
 ): Promise<StatesOfKeys> {
   const isGone = retiringIn(state);
-  const perRead = Math.min(128, keysPerRead(state.largest));
+  const perRead = Math.min(128, pageKeys, keysPerRead(state.largest));
   const changes: StateChange[] = [];
   let bytes = 0;
   let at = 0;
-  for (; at < rowKeys.length && changes.length < PAGE_KEYS && bytes < PAGE_BYTES; at += perRead) {
+  for (; at < rowKeys.length && changes.length < pageKeys && bytes < pageBytes; at += perRead) {
     const some = rowKeys.slice(at, at + perRead);
     const values = await reader.getMany(some);
     for (const [index, rowKey] of some.entries()) {
@@ -140,6 +147,12 @@ export async function keyStates(
     }
   }
   return { changes, rest: rowKeys.slice(at) };
+}
+
+/** Returns the state that a document row has or, without a value, the state of a key whose row was removed. */
+export function stateOfRow(rowKey: Uint8Array, value: Uint8Array | undefined): StateChange {
+  const key = parseDocumentRowKey(rowKey);
+  return value === undefined ? { op: "delete", ...key } : stateOf(key, checkedVersion(rowKey, value));
 }
 
 function stateOf(key: DocumentKey, value: VersionValue): StateChange {

@@ -12,8 +12,8 @@ import type { LogMessage } from "../../../src/log/tx-log.ts";
 import { decodeMessage } from "../../../src/transactions/transaction-codec.ts";
 import { expectBothWays } from "../support/both-ways.ts";
 import { cut, empty, messagesOf } from "../support/cut-log.ts";
-import { intended, POLICY, QUEUE } from "../support/queue-intents.ts";
-import { QueueOracle } from "../support/queue-oracle.ts";
+import { intended } from "../support/queue-intents.ts";
+import { queueMessages } from "../support/queue-messages.ts";
 import { transaction } from "../support/transactions-arbitrary.ts";
 
 const SEED = commitSeed();
@@ -66,21 +66,7 @@ describe("the changes that an index keeps are those that it reads", () => {
       fc.array(intended, { minLength: 1, maxLength: 60 }),
       lengths,
       async (all, runs) => {
-        const oracle = new QueueOracle(QUEUE);
-        const transactions: { ops: AnyOperation[] }[] = [];
-        const first = { intents: [() => ["configure", { queues: { [QUEUE]: POLICY } }] as const] };
-        for (const { intents } of [first, ...all]) {
-          // A document beside those of the queue shows the order of the changes.
-          const ops: AnyOperation[] = [
-            ...intents.map((intent) => intent(oracle)),
-            ["put", "nodes", "n", transactions.length],
-          ];
-          if (!isValid(ops)) continue;
-          transactions.push({ ops });
-          const txId = transactions.length + 1;
-          oracle.apply(ops, txId, messagesOf(transactions).at(-1)?.time ?? 0);
-        }
-        kept += await comparedBothWays(messagesOf(transactions), runs);
+        kept += await comparedBothWays(queueMessages(all), runs);
       },
     );
     await fc.assert(property, { numRuns: 60, seed: SEED });
@@ -191,12 +177,3 @@ describe("what an index keeps of its changes", () => {
     await index.close();
   });
 });
-
-function isValid(ops: readonly AnyOperation[]): boolean {
-  try {
-    messagesOf([{ ops }]);
-    return true;
-  } catch {
-    return false;
-  }
-}

@@ -1,0 +1,86 @@
+import { randomUUID } from "node:crypto";
+import { readFile, rename, writeFile } from "node:fs/promises";
+import path from "node:path";
+import { makeFolder, namesIn, removeFolder, syncFile, syncFolder, unlessFailed } from "@cairn/kv";
+import { z } from "zod";
+import type { OwnIndexOptions } from "./own-index.ts";
+
+/*
+ * <db-dir>/own/<name>/ has a folder for each build of an index, of which at most one is complete: the one that
+ * `served.json` names. It is written last, and all other folders are what a killed process or an older version left.
+ */
+
+const ServedSchema = z.object({
+  folder: z.string(),
+  version: z.number(),
+  options: z.record(z.string(), z.unknown()),
+});
+
+/** A complete build, with the version and options of its configuration. */
+export interface CompleteBuild {
+  readonly dir: string;
+  readonly version: number;
+  readonly options: OwnIndexOptions["options"];
+}
+
+const SERVED = "served.json";
+
+export class IndexFolders {
+  readonly #dir: string;
+
+  constructor(dir: string) {
+    this.#dir = dir;
+  }
+
+  /** Returns the complete build, if any. */
+  async complete(): Promise<CompleteBuild | undefined> {
+    const text = await unlessFailed(readFile(this.#at(SERVED), "utf8"), "ENOENT", undefined);
+    const served = text === undefined ? undefined : ServedSchema.safeParse(parsed(text)).data;
+    if (served === undefined || !(await namesIn(this.#dir)).includes(served.folder)) return undefined;
+    return { dir: this.#at(served.folder), version: served.version, options: served.options };
+  }
+
+  /** Returns a new empty folder for a build. */
+  async begin(version: number): Promise<string> {
+    // A process that answers queries may still have files of any earlier folder open.
+    const dir = this.#at(`${version}-${randomUUID().slice(0, 8)}`);
+    await makeFolder(dir);
+    return dir;
+  }
+
+  /** The folder for a copy of the node's index. */
+  get copy(): string {
+    return this.#at("copy");
+  }
+
+  /** Makes a build the complete one. Its files survive a power loss. */
+  async publish({ dir, version, options }: CompleteBuild): Promise<void> {
+    for (const name of await namesIn(dir)) await syncFile(path.join(dir, name));
+    await syncFolder(dir);
+    const written = this.#at(`${SERVED}.new`);
+    await writeFile(written, JSON.stringify({ folder: path.basename(dir), version, options }));
+    await syncFile(written);
+    await rename(written, this.#at(SERVED));
+    await syncFolder(this.#dir);
+  }
+
+  /** Removes everything but the build in `dir`. */
+  async removeOthers(dir: string | undefined): Promise<void> {
+    const kept = dir === undefined ? [] : [path.basename(dir), SERVED];
+    const names = (await namesIn(this.#dir)).filter((name) => !kept.includes(name));
+    // Without its folder, served.json names nothing.
+    for (const name of names) await removeFolder(this.#at(name));
+  }
+
+  #at(name: string): string {
+    return path.join(this.#dir, name);
+  }
+}
+
+function parsed(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return undefined;
+  }
+}

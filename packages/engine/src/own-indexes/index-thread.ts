@@ -1,0 +1,150 @@
+import { CairnError, type CancelTimer, startTimer } from "@cairn/kv";
+import { Inbox, receiveError, ThreadModule } from "@cairn/kv/threads";
+import type { Position } from "@cairn/client";
+import type { Worker } from "node:worker_threads";
+import type { ServedIndex } from "./own-index.ts";
+import type { OptionalOperation, ThreadMessage, ThreadRequest } from "./own-index-worker.ts";
+import type { FedBatch } from "./state-feed.ts";
+
+const MODULE = new ThreadModule(import.meta.url, "own-index-worker");
+/** How long an index may take for a request, or for a part of its build (ms). */
+const STALL_MS = 300_000;
+/** How long it may take to close (ms). A node must stop within 10 s. */
+const CLOSE_MS = 3_000;
+
+interface Pending {
+  readonly resolve: (answer: string | undefined) => void;
+  readonly reject: (error: unknown) => void;
+  readonly onBuilt: ((documents: number) => void) | undefined;
+}
+
+/** An index of one's own that is open in its thread. After an error, nothing but `close` works. */
+export class IndexThread {
+  readonly #worker: Worker;
+  readonly #exited: Promise<unknown>;
+  readonly #pending: Pending[] = [];
+  #failure: Error | undefined;
+  #cancelStall: CancelTimer | undefined;
+  /** What the files contained when the index was opened; undefined if they are new. */
+  position: Position | undefined;
+  /** The optional methods that it has. */
+  can: ReadonlySet<OptionalOperation> = new Set();
+
+  private constructor(served: ServedIndex) {
+    const sent = new Inbox<ThreadMessage>();
+    this.#worker = MODULE.start(served, sent);
+    this.#exited = new Promise((resolve) => this.#worker.once("exit", resolve));
+    void this.#exited.then(() => sent.fail(MODULE.failure()));
+    void this.#receive(sent);
+  }
+
+  /** Imports the module in a new thread. Throws what the module throws. */
+  static async start(served: ServedIndex): Promise<IndexThread> {
+    const thread = new IndexThread(served);
+    try {
+      await thread.#answered();
+      return thread;
+    } catch (error) {
+      await thread.close();
+      throw error;
+    }
+  }
+
+  /** Builds the index from a copy of the node's index in `dir`, and returns its position. */
+  async build(
+    dir: string,
+    buckets: readonly string[] | undefined,
+    onBuilt: (documents: number) => void,
+  ): Promise<Position> {
+    const position = await this.#request({ op: "build", dir, buckets }, [], onBuilt);
+    if (position === undefined) throw new Error("the build was ended");
+    return position as Position;
+  }
+
+  async apply(batch: FedBatch): Promise<void> {
+    await this.#request(
+      { op: "apply", batch },
+      batch.rows.map((rows) => rows.buffer),
+    );
+  }
+
+  /** Copies the files of the index, and returns the position as of which they are. */
+  async capture(dir: string): Promise<Position | undefined> {
+    return (await this.#request({ op: "capture", dir })) as Position | undefined;
+  }
+
+  async purge(): Promise<void> {
+    await this.#request({ op: "purge" });
+  }
+
+  async digest(): Promise<string | undefined> {
+    return await this.#request({ op: "digest" });
+  }
+
+  /** Ends the thread, if need be in the middle of its work. */
+  async close(): Promise<void> {
+    this.#worker.postMessage({ op: "close" } satisfies ThreadRequest);
+    let cancel: CancelTimer | undefined;
+    await Promise.race([
+      this.#exited,
+      new Promise<void>((resolve) => (cancel = startTimer(CLOSE_MS, resolve))),
+    ]);
+    cancel?.();
+    this.#cancelStall?.();
+    // Native code may not be interruptible. It then ends with the process.
+    void this.#worker.terminate();
+  }
+
+  async #request(
+    request: ThreadRequest,
+    transferList: ArrayBuffer[] = [],
+    onBuilt?: (documents: number) => void,
+  ): Promise<string | undefined> {
+    if (this.#failure !== undefined) throw this.#failure;
+    this.#worker.postMessage(request, transferList);
+    return await this.#answered(onBuilt);
+  }
+
+  async #answered(onBuilt?: (documents: number) => void): Promise<string | undefined> {
+    return await new Promise((resolve, reject) => {
+      this.#pending.push({ resolve, reject, onBuilt });
+      if (this.#pending.length === 1) this.#awaitMessage();
+    });
+  }
+
+  async #receive(sent: Inbox<ThreadMessage>): Promise<void> {
+    try {
+      for (;;) {
+        const message = await sent.take();
+        if ("failed" in message) throw receiveError(message.failed);
+        const [first] = this.#pending;
+        if ("built" in message) first?.onBuilt?.(message.built);
+        else {
+          this.#pending.shift();
+          if ("opened" in message) {
+            this.position = message.opened;
+            this.can = new Set(message.can);
+          }
+          first?.resolve("answer" in message ? message.answer : undefined);
+        }
+        this.#awaitMessage();
+      }
+    } catch (error) {
+      this.#fail(error instanceof Error ? error : new Error(String(error)));
+    }
+  }
+
+  #awaitMessage(): void {
+    this.#cancelStall?.();
+    if (this.#pending.length === 0) return;
+    this.#cancelStall = startTimer(STALL_MS, () => {
+      this.#fail(new CairnError("INTERNAL", `The index has not answered for ${STALL_MS / 60_000} minutes.`));
+    });
+  }
+
+  #fail(error: Error): void {
+    this.#failure ??= error;
+    this.#cancelStall?.();
+    for (const { reject } of this.#pending.splice(0)) reject(error);
+  }
+}

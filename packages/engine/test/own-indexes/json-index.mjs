@@ -1,0 +1,38 @@
+import { existsSync, readFileSync, renameSync, writeFileSync, copyFileSync } from "node:fs";
+import path from "node:path";
+
+/**
+ * An index of one's own in one JSON file, for tests. Options: `failOn`, the name of a document that it cannot index;
+ * `hold`, a file while which exists nothing is applied.
+ */
+export function create({ failOn, hold }, { dir }) {
+  const file = path.join(dir, "index.json");
+  const stored = existsSync(file) ? JSON.parse(readFileSync(file, "utf8")) : { documents: {} };
+  const documents = new Map(Object.entries(stored.documents));
+  let { position } = stored;
+  return {
+    position: () => position,
+    async apply(batch) {
+      while (hold !== undefined && existsSync(hold)) await new Promise((resolve) => setTimeout(resolve, 5));
+      for (const change of batch.changes) {
+        const key = `${change.bucket} ${change.namespace}/${change.name}`;
+        if (change.op === "put" && change.name === failOn) throw new Error(`it cannot index ${key}`);
+        if (change.op === "put") documents.set(key, `${change.revision} ${change.json}`);
+        else if (change.op === "delete") documents.delete(key);
+        else if (change.bucket === undefined) documents.clear();
+        else
+          for (const one of documents.keys())
+            if (one.startsWith(`${change.bucket} ${change.namespace}/`)) documents.delete(one);
+      }
+      if (!batch.complete) return;
+      position = batch.position;
+      writeFileSync(`${file}.new`, JSON.stringify({ position, documents: Object.fromEntries(documents) }));
+      renameSync(`${file}.new`, file);
+    },
+    capture: (to) => copyFileSync(file, path.join(to, "index.json")),
+    digest: () => JSON.stringify([...documents].toSorted(([a], [b]) => (a < b ? -1 : 1))),
+    purge: () => {},
+    query: () => ({ position, columns: ["key", "document"], rows: documents.entries() }),
+    close: () => {},
+  };
+}
