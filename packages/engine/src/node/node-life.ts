@@ -344,7 +344,8 @@ class Life implements ComparedNode {
       },
       startServices: () => {
         if (!isCurrent()) return undefined;
-        return new ReadyServices({ ...parts, log, doubts: this.#doubts, suspect });
+        const { ownIndexes } = this;
+        return new ReadyServices({ ...parts, log, doubts: this.#doubts, suspect, ownIndexes });
       },
       onReady: () => this.#becomeReady(index),
     });

@@ -4,19 +4,25 @@ import {
   errorMessage,
   isCairnError,
   type KvProvider,
+  type KvReader,
   LEVEL_FORMAT,
   removeFolder,
+  repeatEvery,
   resolvable,
   Semaphore,
   systemClock,
+  unlessFailed,
 } from "@cairn/kv";
-import type { OwnIndexStatus, Position, TxId } from "@cairn/client";
+import type { OwnIndexStatus, TxId } from "@cairn/client";
 import { parsePosition } from "@cairn/text";
 import type { Logger } from "pino";
 import type { IndexStore } from "../index/index-store.ts";
 import { IndexPosition } from "../index/index-position.ts";
 
+import { evictionsAfter } from "../index/rows/purge-row.ts";
+import { firstRow } from "../index/rows/row-cursor.ts";
 import { logFailure } from "../observe/failures.ts";
+import { folderForCapture } from "./checkpointed-files.ts";
 import { type CompleteBuild, IndexFolders } from "./index-folders.ts";
 import { IndexThread } from "./index-thread.ts";
 import type { OwnIndexOptions, ServedIndex } from "./own-index.ts";
@@ -35,6 +41,12 @@ export interface KeptIndexParts {
 
 /** The number of batches that an index may have been sent and not applied. */
 const MAX_BATCHES = 4;
+/** How often a live index is asked whether it has to remove what was evicted (ms). */
+const PURGE_LOOK_MS = 10_000;
+/** How long a capture waits for an index to have what the node's index has (ms). */
+const CAPTURE_WAIT_MS = 10_000;
+/** Why an index is left that has to be built anew. */
+const REBUILD = new Error("the index is built anew");
 const RETRY = { firstMs: 1_000, maxMs: 3_600_000 };
 
 /**
@@ -60,6 +72,8 @@ export class KeptIndex {
   #served: CompleteBuild | undefined;
   #state: OwnIndexStatus["state"] = "building";
   #built = 0;
+  /** Whether the next attempt builds it anew although there is a complete build. */
+  #isAnew = false;
   #failure: { readonly error: CairnError; readonly since: number; readonly nextTryAt: number } | undefined;
   readonly #settled = resolvable();
 
@@ -118,7 +132,7 @@ export class KeptIndex {
   async #run(signal: AbortSignal): Promise<void> {
     for (let failures = 0; !signal.aborted;) {
       try {
-        await this.#keep(failures > 0, signal);
+        await this.#keep(signal);
         failures = 0;
       } catch (thrown) {
         if (signal.aborted) return;
@@ -156,8 +170,8 @@ export class KeptIndex {
   }
 
   /** Returns when the signal is aborted, or the index has to be built anew. */
-  async #keep(anew: boolean, signal: AbortSignal): Promise<void> {
-    const complete = anew ? undefined : await this.#folders.complete();
+  async #keep(signal: AbortSignal): Promise<void> {
+    const complete = this.#isAnew ? undefined : await this.#folders.complete();
     const resumed = complete === undefined ? undefined : await this.#resume(complete);
     await this.#folders.removeOthers(this.#served?.dir);
     const thread = resumed ?? (await this.#build(signal));
@@ -165,7 +179,8 @@ export class KeptIndex {
       await this.#follow(thread, signal);
     } catch (error) {
       // The outcomes that name what changed were removed.
-      if (!isCairnError(error, "WATCH_COMPACTED")) throw error;
+      if (error !== REBUILD && !isCairnError(error, "WATCH_COMPACTED")) throw error;
+      this.#isAnew = true;
     } finally {
       this.#thread = undefined;
       await thread.close();
@@ -176,18 +191,20 @@ export class KeptIndex {
   async #resume(complete: CompleteBuild): Promise<IndexThread | undefined> {
     const thread = await IndexThread.start(this.#open(complete));
     const { position } = thread;
-    const standing = position === undefined ? "unknown" : await this.#standing(position);
+    const standing = position === undefined ? "unknown" : await this.#feed.standing(position);
     if (standing !== "unknown") this.#served = complete;
     if (standing === "near" && complete.version === this.#parts.options.version) return thread;
     await thread.close();
     return undefined;
   }
 
-  async #standing(position: Position): ReturnType<StateFeed["standing"]> {
+  /** Reads the node's index. */
+  async #read<T>(read: (rows: KvReader) => Promise<T>): Promise<T> {
+    const { index, suspect } = this.#parts;
     try {
-      return await this.#feed.standing(position);
+      return await index.read(read);
     } catch (error) {
-      this.#parts.suspect(error);
+      suspect(error);
       throw error;
     }
   }
@@ -200,7 +217,8 @@ export class KeptIndex {
     this.#become("building");
     logger.info({ index: name, version, documents: index.state.documents }, "building the index");
     const { copy } = this.#folders;
-    const build = { dir: await this.#folders.begin(version), version, options: options.options };
+    const dir = await this.#folders.begin(version);
+    const build = { dir, version, options: options.options, purged: 0 };
     let thread: IndexThread | undefined;
     try {
       await index.rows.capture(copy, { unchecked: true });
@@ -209,9 +227,10 @@ export class KeptIndex {
       signal.throwIfAborted();
       const position = await thread.build(copy, options.buckets, (documents) => (this.#built = documents));
       thread.position = position;
-      await this.#folders.publish(build);
-      this.#served = build;
+      this.#served = { ...build, purged: parsePosition(position, "position").txId };
+      await this.#folders.publish(this.#served);
       await this.#folders.removeOthers(build.dir);
+      this.#isAnew = false;
       return thread;
     } catch (error) {
       await thread?.close();
@@ -225,35 +244,85 @@ export class KeptIndex {
     const begin = thread.position;
     if (begin === undefined) throw new Error("the index has no position after it was built");
     this.#thread = thread;
-    this.#reached(parsePosition(begin, "position").txId);
+    this.position.set(parsePosition(begin, "position").txId);
     const broken = new AbortController();
     const slots = new Semaphore(MAX_BATCHES);
     const either = AbortSignal.any([signal, broken.signal]);
-    for await (const batch of this.#feed.after(begin, either, (isLive) =>
-      this.#become(isLive ? "live" : "behind"),
-    )) {
-      const done = await slots.acquire();
-      void thread.apply(batch).then(
-        () => {
-          if (batch.complete) this.#reached(batch.txId);
-          done();
-        },
-        (error: unknown) => {
-          broken.abort(error);
-          done();
-        },
-      );
+    const purging = repeatEvery(
+      systemClock,
+      PURGE_LOOK_MS,
+      async () => await this.#purge(thread, () => broken.abort(REBUILD)),
+      (error) => broken.abort(error),
+    );
+    try {
+      for await (const batch of this.#feed.after(begin, either, (isLive) =>
+        this.#become(isLive ? "live" : "behind"),
+      )) {
+        const done = await slots.acquire();
+        void thread.apply(batch).then(
+          () => {
+            if (batch.complete) this.position.set(batch.txId);
+            done();
+          },
+          (error: unknown) => {
+            broken.abort(error);
+            done();
+          },
+        );
+      }
+    } finally {
+      await purging.stop();
     }
     if (!signal.aborted) broken.signal.throwIfAborted();
   }
 
-  #reached(txId: TxId): void {
-    this.position.set(txId);
+  /**
+   * Copies the files of a live index into a folder in `into`, once it has what the node's index has now. Does nothing if
+   * that takes too long, or if the index is not live or cannot be copied: then it is in no checkpoint.
+   */
+  async capture(into: string): Promise<void> {
+    const { index, options } = this.#parts;
+    const { txId } = index.state;
+    if (!options.checkpoint || this.#state !== "live") return;
+    if ((await unlessFailed(this.position.reached(txId, CAPTURE_WAIT_MS), "TX_TIMEOUT", "late")) === "late")
+      return;
+    const thread = this.#thread;
+    if (thread?.can.has("capture") !== true) return;
+    const evicted = await this.#evicted();
+    if (evicted && !thread.can.has("purge")) return;
+    await thread.capture(await folderForCapture(into, options), evicted);
+    if (evicted) await this.#notePurged(txId);
   }
 
-  #open({ dir, version, options }: CompleteBuild): ServedIndex {
-    const { module } = this.#parts.options;
-    return { module, options, context: { name: this.name, version, dir } };
+  /** Removes what was evicted from the files. An index that cannot do so is built again. */
+  async #purge(thread: IndexThread, rebuild: () => void): Promise<void> {
+    const { txId } = this.position;
+    if (this.#state !== "live" || !(await this.#evicted())) return;
+    if (!thread.can.has("purge")) {
+      rebuild();
+      return;
+    }
+    await thread.purge();
+    await this.#notePurged(txId);
+  }
+
+  /** Returns whether the files may contain what was evicted. */
+  async #evicted(): Promise<boolean> {
+    const purged = this.#served?.purged ?? 0;
+    const first = await this.#read(async (rows) => await firstRow(rows, evictionsAfter(purged)));
+    return first !== undefined;
+  }
+
+  async #notePurged(txId: TxId): Promise<void> {
+    if (this.#served === undefined) return;
+    this.#served = { ...this.#served, purged: txId };
+    await this.#folders.note(this.#served);
+  }
+
+  #open(build: CompleteBuild): ServedIndex {
+    const { module, version, options } = this.#parts.options;
+    const context = { name: this.name, version: build.version, dir: build.dir };
+    return { module, options: build.version === version ? options : build.options, context };
   }
 }
 

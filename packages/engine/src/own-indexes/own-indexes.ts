@@ -1,9 +1,10 @@
-import { CairnError, type KvProvider } from "@cairn/kv";
+import { CairnError, type KvProvider, removeFolder } from "@cairn/kv";
 import type { OwnIndexStatus, TxId } from "@cairn/client";
 import { didYouMean, nearestName } from "@cairn/text";
 import type { Logger } from "pino";
 import path from "node:path";
 import type { IndexStore } from "../index/index-store.ts";
+import { asCairnError, logFailure } from "../observe/failures.ts";
 import { KeptIndex } from "./kept-index.ts";
 import type { OwnIndexOptions, ServedIndex } from "./own-index.ts";
 
@@ -21,8 +22,10 @@ export interface OwnIndexesParts {
 export class OwnIndexes {
   readonly #kept: readonly KeptIndex[];
   readonly #waits: readonly KeptIndex[];
+  readonly #logger: Logger;
 
   constructor({ indexes, dir, ...parts }: OwnIndexesParts) {
+    this.#logger = parts.logger;
     this.#kept = indexes.map((options) => {
       return new KeptIndex({ ...parts, options, dir: path.join(dir, options.name) });
     });
@@ -47,6 +50,22 @@ export class OwnIndexes {
   /** Waits until an index contains `txId`. Throws `TX_TIMEOUT`. */
   async reached(name: string, txId: TxId, timeoutMs: number): Promise<void> {
     await this.#named(name).position.reached(txId, timeoutMs);
+  }
+
+  /**
+   * Copies the files of all indexes that checkpoints contain into folders in `into`, none as of later than the node's
+   * index. What cannot be copied is left out: it is built again where the checkpoint is restored.
+   */
+  async capture(into: string): Promise<void> {
+    for (const kept of this.#kept) {
+      try {
+        await kept.capture(into);
+      } catch (error) {
+        const failure = asCairnError(error);
+        logFailure(this.#logger, "warn", failure, `The checkpoint does not contain the index ${kept.name}.`);
+        await removeFolder(path.join(into, `${kept.name}.${kept.status.version}`));
+      }
+    }
   }
 
   async stop(): Promise<void> {
