@@ -52,6 +52,7 @@ export { runEngine } from "./node/node.ts";
 export { openCheckpointAccess } from "./node/open-checkpoint.ts";
 export type { NodeMetrics } from "./node/node-observation.ts";
 export type { OwnIndexOptions, QueryLimits, QueryResult, ServedIndex } from "./own-indexes/own-index.ts";
+export { sqliteIndexModule } from "./own-indexes/sqlite-module.ts";
 export { formatPolicyProblem, policyProblems } from "./policies/policy-problems.ts";
 export { buildPlanned, type PastIndex, placePast, requireEmpty } from "./replay/past-index.ts";
 export {
