@@ -25,6 +25,7 @@ import { logFailure } from "../observe/failures.ts";
 import { startEvictionUpkeep } from "../upkeep/eviction-upkeep.ts";
 import { NodeUpkeep } from "../upkeep/node-upkeep.ts";
 import { usableCheckpoint } from "../upkeep/trim-floor.ts";
+import type { OwnIndexReads } from "../own-indexes/index-queries.ts";
 import { startScrub } from "../upkeep/scrub-index.ts";
 import { type FeedEnd, WatchFeed } from "../watch/watch-feed.ts";
 import { indexChanges } from "../watch/watch-source.ts";
@@ -59,6 +60,7 @@ export class ReadyServices {
   readonly upkeep: NodeUpkeep;
   readonly watches: WatchFeed;
   readonly logBackup: LogBackup | undefined;
+  readonly ownIndexes: OwnIndexReads | undefined;
   readonly #purge: ReturnType<typeof startEvictionUpkeep>;
   readonly #scrub: RepeatedWork | undefined;
 
