@@ -55,13 +55,13 @@ export interface QueryRun {
  * alone. Queries wait in the order in which they came.
  */
 export class QueryProcesses {
-  readonly #logger: Logger;
+  readonly #logger: Pick<Logger, "warn">;
   readonly #turns = new Semaphore(MAX_PROCESSES);
   readonly #processes = new Set<QueryProcess>();
   readonly #queries = new Set<AbortController>();
   #closed: CairnError | undefined;
 
-  constructor(logger: Logger) {
+  constructor(logger: Pick<Logger, "warn">) {
     this.#logger = logger;
   }
 
@@ -139,7 +139,7 @@ class QueryProcess {
   #parts: Buffer[] = [];
   #onAnswer: (answer: QueryAnswered) => void = () => undefined;
 
-  constructor(logger: Logger) {
+  constructor(logger: Pick<Logger, "warn">) {
     const { env } = process;
     const known = ENVIRONMENT.flatMap((name) => (env[name] === undefined ? [] : [[name, env[name]]]));
     this.#child = fork(ANSWERING.path, [String(process.pid)], {
@@ -198,7 +198,7 @@ class QueryProcess {
     this.#child.kill("SIGKILL");
   }
 
-  async #end(logger: Logger): Promise<CairnError> {
+  async #end(logger: Pick<Logger, "warn">): Promise<CairnError> {
     // After its end, nothing else listens for errors.
     this.#child.on("error", () => undefined);
     try {

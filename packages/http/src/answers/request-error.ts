@@ -70,6 +70,9 @@ export function badRequest(message: string, hint = REQUESTS_DESCRIBED): RequestE
   return new RequestError(BAD_REQUEST, message, { hint });
 }
 
+/** Ends the work on a request whose client is gone. No response is sent. */
+export const DISCONNECTED = badRequest("The client has closed the connection.");
+
 /** A body that cannot be stored. */
 export function badBody(message: string, hint = REQUESTS_DESCRIBED): RequestError {
   return new RequestError("TX_INVALID", message, { hint });
