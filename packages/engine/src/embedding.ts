@@ -30,7 +30,6 @@ export type {
   OwnIndexContext,
   OwnIndexModule,
   QueryLimits,
-  QueryResult,
 } from "./own-indexes/own-index.ts";
 export type { StateChange } from "./index/read/states.ts";
 export type { FollowEvent, FollowQuery, StatesBatch } from "./watch/follow-session.ts";

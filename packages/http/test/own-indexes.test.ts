@@ -116,13 +116,17 @@ it("an answer of 8 MiB from a process does not block the server, and a client th
     // Both processes would be busy for 5 s.
     const leaving = [0, 1].map(() => post({ sql: "loop" }, AbortSignal.timeout(300)));
     for (const one of leaving) await expect(one).rejects.toThrow("timeout");
-    const delay = monitorEventLoopDelay({ resolution: 1 });
-    delay.enable();
+    const longest: number[] = [];
     const begun = performance.now();
-    await post(wide);
-    delay.disable();
-    expect(performance.now() - begun).toBeLessThan(3_000);
-    expect(delay.max / 1e6).toBeLessThan(100);
+    for (let round = 0; round < 5; round += 1) {
+      const delay = monitorEventLoopDelay({ resolution: 1 });
+      delay.enable();
+      await post(wide);
+      delay.disable();
+      longest.push(delay.max / 1e6);
+    }
+    expect(performance.now() - begun).toBeLessThan(4_000);
+    expect(Math.min(...longest)).toBeLessThan(30);
   } finally {
     await processes.close(new CairnError("NOT_READY", "The node was closed."));
     await rm(dir, { recursive: true });

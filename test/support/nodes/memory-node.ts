@@ -58,13 +58,11 @@ export class MemoryNode implements NodeApi {
   /** The buckets of the indexes of one's own. */
   ownIndexes: Readonly<Record<string, readonly string[] | undefined>> = { pods: ["pods"], all: undefined };
   /** By default, the row that answers a query is the query. */
-  queryIndex: NodeApi["queryIndex"] = (name, { text, args }) =>
-    Promise.resolve({
-      txId: this.#txId,
-      columns: ["name", "text", "args"],
-      rows: [Buffer.from(JSON.stringify([name, text, args]))],
-      more: false,
-    });
+  queryIndex: NodeApi["queryIndex"] = async (name, { text, args }) => {
+    this.indexBuckets(name);
+    const row = Buffer.from(JSON.stringify([name, text, args]));
+    return { txId: this.#txId, columns: ["name", "text", "args"], rows: [row], more: false };
+  };
   /** The recorded writers of the transactions. */
   readonly writers = new Map<TxId, string | null>();
   #txId = 1;

@@ -6,6 +6,7 @@ import { type Logger, pino } from "pino";
 import {
   CairnClient,
   type ClientOptions,
+  type ClientRows,
   type Director,
   type ListedCheckpoint,
   type NodeStatus,
@@ -37,7 +38,7 @@ import {
   parseRows,
   queryIndex,
 } from "../own-indexes/index-queries.ts";
-import type { IndexQuery, QueryResult } from "../own-indexes/own-index.ts";
+import type { IndexQuery } from "../own-indexes/own-index.ts";
 import { QueryProcesses } from "../own-indexes/query-processes.ts";
 import { allStores, closeStores, requireStore } from "../checkpoints/checkpoint-stores.ts";
 import { checkpointResult, listedCheckpoint } from "../checkpoints/checkpoint-summary.ts";
@@ -75,7 +76,7 @@ export interface QueryableIndex {
     text: string,
     args?: IndexQuery["args"],
     options?: Omit<IndexQueryOptions, "admit">,
-  ): Promise<QueryResult>;
+  ): Promise<ClientRows>;
 }
 
 export interface NodeServer {

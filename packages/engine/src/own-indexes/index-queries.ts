@@ -1,8 +1,8 @@
-import type { Json, TxId } from "@cairn/client";
+import type { ClientRows, Json, TxId } from "@cairn/client";
 import { LIMITS } from "@cairn/client/protocol";
 import { CairnError, Deadline, TimeSlice, unlessAborted } from "@cairn/kv";
 import { didYouMean, nearestName } from "@cairn/text";
-import type { IndexQuery, OwnIndexOptions, QueryLimits, QueryResult, ServedIndex } from "./own-index.ts";
+import type { IndexQuery, OwnIndexOptions, QueryLimits, ServedIndex } from "./own-index.ts";
 import type { QueryProcesses, QueryRows } from "./query-processes.ts";
 
 /** The own indexes of a node, as queries need them. */
@@ -69,7 +69,7 @@ export function indexNamed(indexes: readonly OwnIndexOptions[] = [], name: strin
 }
 
 /** Parses rows, part by part: all parts together would occupy the thread for long. */
-export async function parseRows({ rows: parts, ...answer }: QueryRows): Promise<QueryResult> {
+export async function parseRows({ rows: parts, ...answer }: QueryRows): Promise<ClientRows> {
   const slice = new TimeSlice();
   const rows: (readonly Json[])[] = [];
   for (const part of parts) {

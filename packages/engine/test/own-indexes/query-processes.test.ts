@@ -6,7 +6,12 @@ import path from "node:path";
 import { monitorEventLoopDelay } from "node:perf_hooks";
 import type { Json } from "@cairn/client";
 import { CairnError, Deadline } from "@cairn/kv";
-import { queryIndex, type OwnIndexReads, parseRows } from "@cairn/engine/src/own-indexes/index-queries";
+import {
+  indexNamed,
+  queryIndex,
+  type OwnIndexReads,
+  parseRows,
+} from "@cairn/engine/src/own-indexes/index-queries";
 import type { ServedIndex, QueryLimits } from "@cairn/engine/src/own-indexes/own-index";
 import { QueryProcesses, type QueryRun } from "@cairn/engine/src/own-indexes/query-processes";
 import { pino } from "pino";
@@ -187,13 +192,16 @@ describe("a query of an own index", () => {
   it("with an answer of 8 MiB does not block the node", async () => {
     const limits = { rows: 10_000, bytes: 8 * 1024 * 1024 };
     const args = [7_000, 1_100];
-    await ask("wide", { args, limits });
-    const delay = monitorEventLoopDelay({ resolution: 1 });
-    delay.enable();
-    const { rows } = await ask("wide", { args, limits });
-    delay.disable();
-    expect(rows).toHaveLength(7_000);
-    expect(delay.max / 1e6).toBeLessThan(50);
+    const longest: number[] = [];
+    // The machine may be busy with something else.
+    for (let round = 0; round < 5; round += 1) {
+      const delay = monitorEventLoopDelay({ resolution: 1 });
+      delay.enable();
+      expect((await ask("wide", { args, limits })).rows).toHaveLength(7_000);
+      delay.disable();
+      longest.push(delay.max / 1e6);
+    }
+    expect(Math.min(...longest)).toBeLessThan(30);
   });
 });
 
@@ -211,6 +219,22 @@ describe("an own index that is asked", () => {
     const late = queryIndex(() => indexes, processes, "orders", query, { minTx: 8, timeoutMs: 5 });
     await expect(late).rejects.toMatchObject({ code: "TX_TIMEOUT" });
   });
+});
+
+it.each([
+  [[], "This node has none."],
+  [["orders", "people"], "Did you mean orders?"],
+  [["near", "people"], "The node has near, people."],
+])("an index that a node does not have is not found (%j)", (names, hint) => {
+  const indexes = names.map((name) => ({
+    ...served(),
+    name,
+    version: 1,
+    ready: "later" as const,
+    checkpoint: true,
+  }));
+  const refused = expect.objectContaining({ code: "NOT_FOUND", hint: expect.stringContaining(hint) });
+  expect(() => indexNamed(indexes, "order")).toThrow(refused as Error);
 });
 
 it("a node that is killed leaves no process, whatever its queries do", async () => {
