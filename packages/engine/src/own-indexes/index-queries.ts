@@ -48,7 +48,7 @@ export async function queryIndex(
   return await processes.run(() => indexes().served(name), query, {
     limits,
     time,
-    admit: admit && (() => admit(limits.bytes, time.leftMs)),
+    admit: admit && (() => admit(limits.bytes, Math.min(limits.timeoutMs, time.leftMs))),
     signal,
   });
 }
