@@ -37,6 +37,8 @@ export interface KeptIndexParts {
   readonly logger: Logger;
   /** Reports an error in reading `index`. */
   readonly suspect: (error: unknown) => void;
+  /** Ends the processes that have files in a folder open. */
+  readonly release: (dir: string) => Promise<void>;
 }
 
 /** The number of batches that an index may have been sent and not applied. */
@@ -146,6 +148,7 @@ export class KeptIndex {
 
   #fail(thrown: unknown, pauseMs: number): void {
     const error = failed(this.name, thrown);
+    if (this.#served !== undefined) void this.#parts.release(this.#served.dir);
     const now = systemClock.now();
     this.#failure = { error, since: this.#failure?.since ?? now, nextTryAt: now + pauseMs };
     this.#served = undefined;
@@ -210,7 +213,7 @@ export class KeptIndex {
   }
 
   async #build(signal: AbortSignal): Promise<IndexThread> {
-    const { index, provider, options, logger } = this.#parts;
+    const { index, provider, options, logger, release } = this.#parts;
     const { name, version } = options;
     if (provider.format !== LEVEL_FORMAT) throw notLevel(provider.format);
     this.#built = 0;
@@ -227,8 +230,10 @@ export class KeptIndex {
       signal.throwIfAborted();
       const position = await thread.build(copy, options.buckets, (documents) => (this.#built = documents));
       thread.position = position;
+      const before = this.#served;
       this.#served = { ...build, purged: parsePosition(position, "position").txId };
       await this.#folders.publish(this.#served);
+      if (before !== undefined) await release(before.dir);
       await this.#folders.removeOthers(build.dir);
       this.#isAnew = false;
       return thread;

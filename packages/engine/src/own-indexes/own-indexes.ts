@@ -1,10 +1,10 @@
-import { CairnError, type KvProvider, removeFolder } from "@cairn/kv";
+import { type KvProvider, removeFolder } from "@cairn/kv";
 import type { OwnIndexStatus, TxId } from "@cairn/client";
-import { didYouMean, nearestName } from "@cairn/text";
 import type { Logger } from "pino";
 import path from "node:path";
 import type { IndexStore } from "../index/index-store.ts";
 import { asCairnError, logFailure } from "../observe/failures.ts";
+import { indexNamed, type OwnIndexReads } from "./index-queries.ts";
 import { KeptIndex } from "./kept-index.ts";
 import type { OwnIndexOptions, ServedIndex } from "./own-index.ts";
 
@@ -16,15 +16,19 @@ export interface OwnIndexesParts {
   readonly provider: KvProvider;
   readonly logger: Logger;
   readonly suspect: (error: unknown) => void;
+  /** Ends the processes that have files in a folder open. */
+  readonly release: (dir: string) => Promise<void>;
 }
 
 /** All indexes of one's own, as long as the node follows its log with one index. */
-export class OwnIndexes {
+export class OwnIndexes implements OwnIndexReads {
   readonly #kept: readonly KeptIndex[];
   readonly #waits: readonly KeptIndex[];
+  readonly #options: readonly OwnIndexOptions[];
   readonly #logger: Logger;
 
   constructor({ indexes, dir, ...parts }: OwnIndexesParts) {
+    this.#options = indexes;
     this.#logger = parts.logger;
     this.#kept = indexes.map((options) => {
       return new KeptIndex({ ...parts, options, dir: path.join(dir, options.name) });
@@ -73,17 +77,7 @@ export class OwnIndexes {
   }
 
   #named(name: string): KeptIndex {
-    const found = this.#kept.find((kept) => kept.name === name);
-    if (found !== undefined) return found;
-    const names = this.#kept.map((kept) => kept.name);
-    const near = nearestName(name, names);
-    const known = names.length === 0 ? "This node has none." : `Known: ${names.join(", ")}.`;
-    throw new CairnError(
-      "NOT_FOUND",
-      `There is no index ${name}.`,
-      near === undefined
-        ? `${known} cairn/indexes in the configuration of a node defines them.`
-        : didYouMean(near),
-    );
+    const { name: known } = indexNamed(this.#options, name);
+    return this.#kept.find((kept) => kept.name === known) as KeptIndex;
   }
 }
