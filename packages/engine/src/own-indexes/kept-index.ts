@@ -10,17 +10,16 @@ import {
   Semaphore,
   systemClock,
 } from "@cairn/kv";
-import type { OwnIndexStatus, Position, TxId } from "@cairn/client";
+import type { OwnIndexStatus, Position } from "@cairn/client";
 import { parsePosition } from "@cairn/text";
 import type { Logger } from "pino";
 import type { IndexStore } from "../index/index-store.ts";
 import { IndexPosition } from "../index/index-position.ts";
-
 import { logFailure } from "../observe/failures.ts";
 import { type CompleteBuild, IndexFolders } from "./index-folders.ts";
 import { IndexThread } from "./index-thread.ts";
 import type { OwnIndexOptions, ServedIndex } from "./own-index.ts";
-import { StateFeed } from "./state-feed.ts";
+import { type FedBatch, StateFeed } from "./state-feed.ts";
 
 export interface KeptIndexParts {
   readonly options: OwnIndexOptions;
@@ -225,7 +224,7 @@ export class KeptIndex {
     const begin = thread.position;
     if (begin === undefined) throw new Error("the index has no position after it was built");
     this.#thread = thread;
-    this.#reached(parsePosition(begin, "position").txId);
+    this.position.set(parsePosition(begin, "position").txId);
     const broken = new AbortController();
     const slots = new Semaphore(MAX_BATCHES);
     const either = AbortSignal.any([signal, broken.signal]);
@@ -233,22 +232,16 @@ export class KeptIndex {
       this.#become(isLive ? "live" : "behind"),
     )) {
       const done = await slots.acquire();
-      void thread.apply(batch).then(
-        () => {
-          if (batch.complete) this.#reached(batch.txId);
-          done();
-        },
-        (error: unknown) => {
-          broken.abort(error);
-          done();
-        },
-      );
+      void this.#apply(thread, batch)
+        .catch((error: unknown) => broken.abort(error))
+        .finally(done);
     }
     if (!signal.aborted) broken.signal.throwIfAborted();
   }
 
-  #reached(txId: TxId): void {
-    this.position.set(txId);
+  async #apply(thread: IndexThread, batch: FedBatch): Promise<void> {
+    await thread.apply(batch);
+    if (batch.complete) this.position.set(batch.txId);
   }
 
   #open({ dir, version, options }: CompleteBuild): ServedIndex {
