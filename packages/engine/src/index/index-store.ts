@@ -17,7 +17,7 @@ import { type Applied, applyMessages, type RefusedMessages } from "./apply/apply
 import { type CommitResult, RecentOutcomes } from "./apply/recent-outcomes.ts";
 import { decodeBatches, type IndexedMessage, batchLength } from "./apply/batches.ts";
 import type { KnownShards } from "./apply/batch-queues.ts";
-import type { Submission } from "./apply/submissions.ts";
+import { readSubmission, type Submission } from "./apply/submissions.ts";
 import { ChainWindow } from "./chains/chain-window.ts";
 import { chainsOf, chainValueAt } from "./chains/chain-values.ts";
 import { digestIndex } from "./read/digest.ts";
@@ -28,11 +28,9 @@ import { EvictionPurge, type PurgeReport } from "./purge/eviction-purge.ts";
 import { FieldUpkeep } from "./fields/field-builds.ts";
 import { readTxOutcome } from "./read/outcome-reads.ts";
 import { RecentChanges } from "./read/recent-changes.ts";
-import { encodeState, type IndexState, readState } from "./rows/index-state.ts";
+import { type IndexState, readState, stateRow } from "./rows/index-state.ts";
 import { indexRows } from "./rows/index-rows.ts";
 import { unusableIndex } from "./rows/row-checksum.ts";
-import { STATE_ROW_KEY, submissionRowKey } from "./rows/row-keys.ts";
-import { decodeSubmission } from "./rows/row-values.ts";
 
 /** The numbers of messages, committed transactions and operations applied, the messages' size, and the refused ones. */
 export interface AppliedCounts {
@@ -42,8 +40,6 @@ export interface AppliedCounts {
   readonly bytes: number;
   readonly refused: RefusedMessages;
 }
-
-type AppliedListener = (rows: readonly KvOperation[], state: IndexState, before: IndexState) => void;
 
 /** The effects of messages that were computed before the log had stored the messages. */
 interface PreparedMessages {
@@ -67,8 +63,9 @@ export class IndexStore {
   readonly rows: KvStore;
   /** What the newest transactions changed, for watches. */
   readonly changes = new RecentChanges();
+  /** Called with the rows of each batch as soon as readers see them, and with the states after and before it. */
+  readonly onApplied = new Set<(rows: readonly KvOperation[], now: IndexState, before: IndexState) => void>();
   readonly #stats = new SharedResults<KvStats>(STATS_MS);
-  readonly #listeners = new Set<AppliedListener>();
   #state: IndexState;
   /** Undefined if the index is only read. */
   readonly #chains: ChainWindow | undefined;
@@ -258,28 +255,18 @@ export class IndexStore {
   }
 
   async #write({ rows, state, chains, results, shards, changes }: Applied): Promise<void> {
-    const before = this.#state;
-    const isConfigured = state.policies?.revision !== before.policies?.revision;
+    const isConfigured = state.policies?.revision !== this.#state.policies?.revision;
     this.#absent?.written(rows);
     if (state.evicting === true) this.#mayHoldEvicted = true;
     await this.rows.batch(rows);
     chains.commit();
+    for (const listener of this.onApplied) listener(rows, state, this.#state);
     this.#state = state;
     this.#recent.add(results);
     this.changes.add(changes);
-    for (const listener of this.#listeners) listener(rows, state, before);
     this.#shards = shards;
     this.#fields.written(isConfigured);
     if (state.evicting === true) await this.#removeEvicted();
-  }
-
-  /**
-   * Calls `listener` with the rows of each batch once readers see them, and with the states of the index after and
-   * before it. Returns a function that ends this.
-   */
-  onApplied(listener: AppliedListener): () => void {
-    this.#listeners.add(listener);
-    return () => this.#listeners.delete(listener);
   }
 
   /** Removes the versions that the last batch evicted. The caller has the turn. */
@@ -347,9 +334,7 @@ export class IndexStore {
 
   /** Returns the record of an idempotency id; undefined if no remembered transaction used it. */
   async ownerOf(id: string): Promise<Submission | undefined> {
-    const key = submissionRowKey(id);
-    const value = await this.rows.get(key);
-    return value && decodeSubmission(key, value);
+    return await readSubmission(this.rows, id);
   }
 
   /** Undefined for an empty index. With `at`, the digest as of then; throws `CONFLICT` if the history begins later. */
@@ -361,7 +346,7 @@ export class IndexStore {
   async noteUnshown(): Promise<void> {
     await this.#turns.run(async () => {
       const state = { ...this.#state, unshown: this.#state.txId };
-      await this.rows.batch([{ type: "put", key: STATE_ROW_KEY, value: encodeState(state) }]);
+      await this.rows.batch([stateRow(state)]);
       this.#state = state;
     });
   }

@@ -12,11 +12,14 @@ export async function importIndex(
   const exports = (await import(url)) as Readonly<Record<string, unknown>>;
   const create = exports[name];
   if (typeof create !== "function") throw notAnIndex(`${url} exports no function ${name}`);
-  const onNotice = (sentence: string): void => void process.stderr.write(`${sentence}\n`);
   const own = await (create as OwnIndexModule)(options, { ...context, readOnly, onNotice });
   const missing = REQUIRED.filter((method) => typeof own?.[method] !== "function");
   if (missing.length > 0) throw notAnIndex(`${url}#${name} returned an object without ${missing.join(", ")}`);
   return own;
+}
+
+function onNotice(sentence: string): void {
+  process.stderr.write(`${sentence}\n`);
 }
 
 function notAnIndex(what: string): CairnError {

@@ -83,7 +83,7 @@ export class IndexThread {
 
   /** Ends the thread, if need be in the middle of its work. */
   async close(): Promise<void> {
-    this.#worker.postMessage({ op: "close" } satisfies ThreadRequest);
+    this.#worker.postMessage({ op: "close" } satisfies ThreadRequest, []);
     let cancel: CancelTimer | undefined;
     await Promise.race([
       this.#exited,

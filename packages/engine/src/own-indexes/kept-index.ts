@@ -18,7 +18,6 @@ import { parsePosition } from "@cairn/text";
 import type { Logger } from "pino";
 import type { IndexStore } from "../index/index-store.ts";
 import { IndexPosition } from "../index/index-position.ts";
-
 import { evictionsAfter } from "../index/rows/purge-row.ts";
 import { firstRow } from "../index/rows/row-cursor.ts";
 import { logFailure } from "../observe/failures.ts";
@@ -26,7 +25,7 @@ import { folderForCapture } from "./checkpointed-files.ts";
 import { type CompleteBuild, IndexFolders } from "./index-folders.ts";
 import { IndexThread } from "./index-thread.ts";
 import type { OwnIndexOptions, ServedIndex } from "./own-index.ts";
-import { StateFeed } from "./state-feed.ts";
+import { type FedBatch, StateFeed } from "./state-feed.ts";
 
 export interface KeptIndexParts {
   readonly options: OwnIndexOptions;
@@ -264,21 +263,19 @@ export class KeptIndex {
         this.#become(isLive ? "live" : "behind"),
       )) {
         const done = await slots.acquire();
-        void thread.apply(batch).then(
-          () => {
-            if (batch.complete) this.position.set(batch.txId);
-            done();
-          },
-          (error: unknown) => {
-            broken.abort(error);
-            done();
-          },
-        );
+        void this.#apply(thread, batch)
+          .catch((error: unknown) => broken.abort(error))
+          .finally(done);
       }
     } finally {
       await purging.stop();
     }
     if (!signal.aborted) broken.signal.throwIfAborted();
+  }
+
+  async #apply(thread: IndexThread, batch: FedBatch): Promise<void> {
+    await thread.apply(batch);
+    if (batch.complete) this.position.set(batch.txId);
   }
 
   /**

@@ -102,7 +102,7 @@ export class StateFeed {
     onLive: (isLive: boolean) => void = () => {},
   ): AsyncGenerator<FedBatch, void, void> {
     let at = parsePosition(position, "position").txId;
-    const stop = this.#index.onApplied((rows, state, before) => this.#keep(rows, state, before));
+    this.#index.onApplied.add(this.#keep);
     const wake = (): void => this.#more.resolve();
     signal.addEventListener("abort", wake);
     try {
@@ -127,7 +127,7 @@ export class StateFeed {
       }
     } finally {
       signal.removeEventListener("abort", wake);
-      stop();
+      this.#index.onApplied.delete(this.#keep);
       this.#drop();
     }
   }
@@ -143,7 +143,7 @@ export class StateFeed {
     this.#keptAfter = undefined;
   }
 
-  #keep(rows: readonly KvOperation[], state: IndexState, before: IndexState): void {
+  readonly #keep = (rows: readonly KvOperation[], state: IndexState, before: IndexState): void => {
     if (this.#keptAfter === undefined) return;
     const clears = retiredIn(state, before);
     const gone = clears.map(({ bucket, namespace }) => documentRowPrefix(bucket, namespace));
@@ -157,7 +157,7 @@ export class StateFeed {
     if (this.#bytes > (this.#options.ringBytes ?? RING_BYTES)) this.#drop();
     else this.#entries.push({ state, clears, rows: packed, bytes });
     this.#more.resolve();
-  }
+  };
 
   #isFollowed(rowKey: Uint8Array): boolean {
     return this.#buckets?.some((prefix) => startsWith(rowKey, prefix)) ?? true;

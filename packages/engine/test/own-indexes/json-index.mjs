@@ -12,10 +12,11 @@ export function create({ failOn, hold, trace, isBare }, { dir }) {
   const stored = existsSync(file) ? JSON.parse(readFileSync(file, "utf8")) : { documents: {} };
   const documents = new Map(Object.entries(stored.documents));
   let { position } = stored;
+  const isHeld = () => hold !== undefined && existsSync(hold);
   const needed = {
     position: () => position,
     async apply(batch) {
-      while (hold !== undefined && existsSync(hold)) await new Promise((resolve) => setTimeout(resolve, 5));
+      while (isHeld()) await new Promise((resolve) => setTimeout(resolve, 5));
       for (const change of batch.changes) {
         const key = `${change.bucket} ${change.namespace}/${change.name}`;
         if (change.op === "put" && change.name === failOn) throw new Error(`it cannot index ${key}`);

@@ -2,7 +2,7 @@ import { setImmediate as turn } from "node:timers/promises";
 import { memoryProvider } from "@cairn/kv";
 import { commitSeed } from "@cairn/kv/testing";
 import fc from "fast-check";
-import { expect, it } from "vitest";
+import { expect, it, vi } from "vitest";
 import { IndexStore } from "../../src/index/index-store.ts";
 import { scanStates, type StateChange, type StatesBounds } from "../../src/index/read/states.ts";
 import type { LogMessage } from "../../src/log/tx-log.ts";
@@ -122,7 +122,7 @@ async function expectExact(messages: readonly LogMessage[], given: Pace): Promis
     for (let left = turns[at % turns.length] ?? 0; left > 0; left -= 1) await turn();
     following ??= follow();
   }
-  await Promise.race([following, expect.poll(() => reached, { interval: 1 }).toBe(index.state.txId)]);
+  await Promise.race([following, vi.waitFor(() => expect(reached).toBe(index.state.txId), { interval: 1 })]);
   stop.abort();
   await following;
   await index.close();

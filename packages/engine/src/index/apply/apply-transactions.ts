@@ -16,11 +16,11 @@ import { messageIdentity, messageMark } from "../chains/message-identity.ts";
 import { BatchPolicies } from "./batch-policies.ts";
 import { BatchQueues, type KnownShards, type QueuePlan, type QueueWriteKeys } from "./batch-queues.ts";
 import type { FieldBuilds } from "../fields/field-builds.ts";
-import { encodeState, INDEX_VERSION, type IndexState } from "../rows/index-state.ts";
+import { INDEX_VERSION, type IndexState, stateRow } from "../rows/index-state.ts";
 import { type KeyState, KeyStates, type WrittenVersion } from "./key-states.ts";
 import { OutcomeBatch } from "../rows/outcome-rows.ts";
 import type { AppliedTransaction } from "./recent-outcomes.ts";
-import { STATE_ROW_KEY, transactionRowKey } from "../rows/row-keys.ts";
+import { transactionRowKey } from "../rows/row-keys.ts";
 import { committedText, encodeOutcome, type OutcomeKind } from "../rows/row-values.ts";
 import {
   headLength,
@@ -157,7 +157,7 @@ export async function applyMessages(
   await policies?.addRows(rows, builds);
   for (const source of [queues?.rows() ?? [], outcomes.rows(), submissions.rows(txId), chains.rows()])
     for (const row of source) rows.push(row);
-  rows.push({ type: "put", key: STATE_ROW_KEY, value: encodeState(state) });
+  rows.push(stateRow(state));
   const counts = { messages: messages.length, committed, operations, refused };
   const whole = keys.evicts ? undefined : changes;
   return { ...counts, rows, state, chains, results, shards: queues?.known(txId), changes: whole };

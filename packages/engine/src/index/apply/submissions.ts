@@ -12,6 +12,13 @@ export interface Submission {
   readonly contentHash: Uint8Array;
 }
 
+/** Undefined if no remembered transaction used the id. */
+export async function readSubmission(reader: KvReader, id: string): Promise<Submission | undefined> {
+  const key = submissionRowKey(id);
+  const value = await reader.get(key);
+  return value && decodeSubmission(key, value);
+}
+
 interface UsedId {
   readonly txId: TxId;
   readonly id: string;

@@ -1,12 +1,12 @@
 import type { KvOperation, KvRange, KvReader, KvRow, KvStore } from "@cairn/kv";
 import type { TxId } from "@cairn/client";
-import { encodeState, type IndexState, readState } from "../rows/index-state.ts";
+import { type IndexState, readState, stateRow } from "../rows/index-state.ts";
 import { headsOf } from "../rows/index-rows.ts";
 import { erasureOf, evictionsAfter } from "../rows/purge-row.ts";
 import { hasContentRow } from "../rows/version-values.ts";
 import { allRows } from "../rows/row-cursor.ts";
 import { unsealed } from "../rows/row-checksum.ts";
-import { parseNumberedStem, ROW, STATE_ROW_KEY, versionRange, versionStem } from "../rows/row-keys.ts";
+import { parseNumberedStem, ROW, versionRange, versionStem } from "../rows/row-keys.ts";
 
 const ROWS_AT_ONCE = 1_000;
 
@@ -29,7 +29,7 @@ export async function removeEvicted(kv: KvStore, before: IndexState): Promise<In
       rows = [];
     }
   }
-  await kv.batch([...rows, { type: "put", key: STATE_ROW_KEY, value: encodeState(state) }]);
+  await kv.batch([...rows, stateRow(state)]);
   return state;
 }
 

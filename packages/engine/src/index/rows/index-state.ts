@@ -1,4 +1,4 @@
-import { CairnError, type KvReader } from "@cairn/kv";
+import { CairnError, type KvOperation, type KvReader } from "@cairn/kv";
 import { z } from "zod";
 import type { Policies, TxId } from "@cairn/client";
 import { STATE_ROW_KEY, asBuffer } from "./row-keys.ts";
@@ -122,6 +122,11 @@ export function encodeState(state: IndexState): Uint8Array {
   for (const name of MEMBERS) ordered[name] = state[name];
   const json = Buffer.from(JSON.stringify(ordered), "utf8");
   return Buffer.concat([json.subarray(0, -1), checksumMember(json)]);
+}
+
+/** Returns the write of the state row. */
+export function stateRow(state: IndexState): KvOperation {
+  return { type: "put", key: STATE_ROW_KEY, value: encodeState(state) };
 }
 
 const CHECKSUM_NAME = ',"crc32c":"';
