@@ -52,6 +52,13 @@ export { runEngine } from "./node/node.ts";
 export { openCheckpointAccess } from "./node/open-checkpoint.ts";
 export type { NodeMetrics } from "./node/node-observation.ts";
 export type { OwnIndexOptions, QueryLimits, QueryResult, ServedIndex } from "./own-indexes/own-index.ts";
+export { sqliteDriverProblem } from "./own-indexes/sqlite/sqlite-driver.ts";
+export {
+  SQLITE_INDEX_MODULE,
+  type SqliteIndexOptions,
+  type SqliteProblem,
+  sqliteProblems,
+} from "./own-indexes/sqlite/sqlite-options.ts";
 export { formatPolicyProblem, policyProblems } from "./policies/policy-problems.ts";
 export { buildPlanned, type PastIndex, placePast, requireEmpty } from "./replay/past-index.ts";
 export {

@@ -1,6 +1,6 @@
 import { existsSync } from "node:fs";
 import { constants, setPriority } from "node:os";
-import { fileURLToPath } from "node:url";
+import { fileURLToPath, pathToFileURL } from "node:url";
 import { type Transferable, Worker } from "node:worker_threads";
 import { CairnError, errorMessage, missingFile, systemErrorCode } from "../errors/errors.ts";
 import { explainedError } from "../errors/system-errors.ts";
@@ -50,6 +50,11 @@ export class ThreadModule {
     this.#path = base === undefined ? `./${name}.js` : fileURLToPath(new URL(`./${name}.js`, base));
     this.#isSource = base !== moduleUrl;
     if (!this.#isSource) builtFiles.push(this.#path);
+  }
+
+  /** For a thread or process that imports several modules. */
+  get url(): string {
+    return pathToFileURL(this.#path).href;
   }
 
   /** Starts a thread. `sent` receives its messages, and the error that ends it. Throws if no thread can be created. */
