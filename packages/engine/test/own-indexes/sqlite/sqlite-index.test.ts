@@ -1,7 +1,7 @@
 import { mkdir, readdir, readFile, truncate, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
-import { CLEAR, complete, incomplete, put, putText, remove } from "../changes.ts";
+import { CLEAR, complete, incomplete, put, putText, remove } from "../../../testing/own-index-batches.ts";
 import { sqliteScene } from "./sqlite-scene.ts";
 
 describe("an index in SQLite", () => {

@@ -1,7 +1,7 @@
 import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
-import { CLEAR, complete, put } from "../changes.ts";
+import { CLEAR, complete, put } from "../../../testing/own-index-batches.ts";
 import { ask, sqliteScene } from "./sqlite-scene.ts";
 
 describe("a query of an index in SQLite", () => {
