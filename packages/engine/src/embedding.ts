@@ -21,12 +21,13 @@ export type { CairnNode } from "./node/node.ts";
 export { openCheckpoint, type OpenCheckpointOptions, type OpenedCheckpoint } from "./node/open-checkpoint.ts";
 export type * from "./observe/node-event.ts";
 export type {
-  QueryAnswer,
   IndexBatch,
+  IndexCapture,
   IndexQuery,
   OwnIndex,
   OwnIndexContext,
   OwnIndexModule,
+  QueryAnswer,
 } from "./own-indexes/own-index.ts";
 export type { StateChange } from "./index/read/states.ts";
 export type { FollowEvent, FollowQuery, StatesBatch } from "./watch/follow-session.ts";
