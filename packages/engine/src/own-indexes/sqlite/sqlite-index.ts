@@ -9,7 +9,12 @@ import type { StateChange } from "../../index/read/states.ts";
 import type { IndexBatch, IndexCapture, OwnIndex, OwnIndexContext } from "../own-index.ts";
 import { loadSqliteDriver, type SqliteDatabase, sqliteError, type SqliteStatement } from "./sqlite-driver.ts";
 import { openToWrite, readPosition, renewFile } from "./sqlite-file.ts";
-import type { SqliteIndexOptions, SqliteTable, SqliteTables } from "./sqlite-options.ts";
+import {
+  type SqliteIndexOptions,
+  type SqliteTable,
+  type SqliteTables,
+  WHOLE_DOCUMENT,
+} from "./sqlite-options.ts";
 import {
   rowsInOrder,
   definitionOf,
@@ -223,7 +228,9 @@ class TableRows {
 
   constructor(database: SqliteDatabase, name: string, table: SqliteTable) {
     this.bucket = table.bucket;
-    this.#paths = Object.values(table.columns).map((path) => (path === "" ? [] : path.split(".")));
+    this.#paths = Object.values(table.columns).map((path) =>
+      path === WHOLE_DOCUMENT ? [] : path.split("."),
+    );
     this.#put = database.prepare(putRow(name, table));
     this.#delete = database.prepare(deleteRows(name, ["namespace", "name"]));
     this.#clearNamespace = database.prepare(deleteRows(name, ["namespace"]));

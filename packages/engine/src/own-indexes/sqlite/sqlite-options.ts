@@ -18,7 +18,7 @@ export type SqliteTables = Readonly<Record<string, SqliteTable>>;
 
 export interface SqliteTable {
   readonly bucket: string;
-  /** The path of each column's value: names of members, separated by dots. The empty path is the whole document. */
+  /** The path of each column's value: names of members, separated by dots; or {@link WHOLE_DOCUMENT}. */
   readonly columns: Readonly<Record<string, string>>;
   /** The columns of each secondary index. */
   readonly indexes?: readonly (readonly string[])[];
@@ -32,6 +32,9 @@ export interface SqliteProblem {
   readonly problem: string;
   readonly hint: string;
 }
+
+/** The path of the whole document, as in the paths of SQLite. */
+export const WHOLE_DOCUMENT = "$";
 
 /** The columns that every table has, before those of the configuration. */
 export const KEY_COLUMNS = ["namespace", "name", "revision", "tx_time"] as const;
@@ -100,12 +103,12 @@ function columnProblem(name: string, columns: SqliteTable["columns"]): readonly 
   if (!IDENTIFIER.test(name)) return [at(path, NOT_IDENTIFIER)];
   if (OWN_COLUMNS.has(lower)) return [at(path, `the name ${lower} is reserved`)];
   if (hasName(others, lower)) return [at(path, "another column has the same name")];
-  if (members === "" || !members.split(".").includes("")) return [];
+  if (!members.split(".").includes("")) return [];
   return [
     at(
       path,
       `the path ${members} contains an empty name`,
-      "Write member.member, or an empty text for the whole document.",
+      "Write member.member, or $ for the whole document.",
     ),
   ];
 }
