@@ -122,6 +122,7 @@ const COMMANDS: Readonly<Record<string, () => Promise<AddCommand>>> = {
   get: async () => (await import("./data/read.ts")).addGet,
   list: async () => (await import("./data/read.ts")).addList,
   history: async () => (await import("./data/read.ts")).addHistory,
+  sql: async () => (await import("./data/sql.ts")).addSql,
   events: async () => (await import("./data/events.ts")).addEvents,
   evictions: async () => (await import("./data/events.ts")).addEvictions,
   policy: async () => (await import("./data/policy.ts")).addPolicy,

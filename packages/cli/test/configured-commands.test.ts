@@ -67,6 +67,8 @@ describe("every command", () => {
 const VALUES: Readonly<Record<string, string>> = {
   bucket: "pods",
   queue: "deliveries",
+  index: "pods",
+  statement: "select 1",
   shard: "0",
   key: "default/a",
   json: "1",

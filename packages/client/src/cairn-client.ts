@@ -24,7 +24,7 @@ import type { NodeAccess } from "./node-access.ts";
 import { type Director, directQueue } from "./queues/director.ts";
 import type { DirectorOptions } from "./queues/director-options.ts";
 import { queueAccess, queueHint } from "./queues/queue-access.ts";
-import { requireJson } from "./request-parts.ts";
+import { requireJson, withId } from "./request-parts.ts";
 import { updateDocument } from "./update-document.ts";
 import type {
   CallOptions,
@@ -35,7 +35,9 @@ import type {
   ClientFollowQuery,
   ClientListQuery,
   ClientPage,
+  ClientQueryOptions,
   ClientReadOptions,
+  ClientRows,
   ClientStates,
   ClientTransaction,
   ClientVersion,
@@ -45,6 +47,7 @@ import type {
   LoadOptions,
   PageOptions,
   PointInTime,
+  QueryArguments,
   Removed,
   RemoveQuery,
   WaitOptions,
@@ -190,16 +193,12 @@ export class CairnClient implements ClientCalls {
     options: CallOptions = {},
   ): Promise<{ readonly txId: TxId }> {
     requireJson(transaction);
-    const submitted = await this.#access.submit(withId(transaction), checkedOptions("submit", options));
-    this.#saw(submitted.txId);
-    return submitted;
+    return this.#seen(await this.#access.submit(withId(transaction), checkedOptions("submit", options)));
   }
 
   /** Waits until the transaction is indexed. Throws `TX_TIMEOUT` after `timeoutMs` (default 30,000). */
   async await(txId: TxId, options: WaitOptions = {}): Promise<TxOutcome> {
-    const outcome = await this.#access.await(txId, checkedOptions("await", options));
-    this.#saw(outcome.txId);
-    return outcome;
+    return this.#seen(await this.#access.await(txId, checkedOptions("await", options)));
   }
 
   /** Yields every transaction that changes watched documents, once and in order, across nodes and connections. */
@@ -224,9 +223,7 @@ export class CairnClient implements ClientCalls {
 
   /** Returns the buckets with their numbers of documents, and of each value of their indexed fields. */
   async buckets(options: ClientReadOptions = {}): Promise<ClientBuckets> {
-    const found = await this.#access.buckets(this.#reading("buckets", options));
-    this.#saw(found.txId);
-    return found;
+    return this.#seen(await this.#access.buckets(this.#reading("buckets", options)));
   }
 
   /** Returns the policies in force (docs/policies.md). */
@@ -294,6 +291,17 @@ export class CairnClient implements ClientCalls {
     const director = directQueue(queueAccess(this), queue, options);
     this.#access.onDirector?.(director);
     return director;
+  }
+
+  /** Queries an index of the nodes' own. For one in SQLite, `text` is a statement that reads. */
+  async sql(
+    index: string,
+    text: string,
+    args: QueryArguments = [],
+    options: ClientQueryOptions = {},
+  ): Promise<ClientRows> {
+    requireJson(args);
+    return this.#seen(await this.#access.sql(index, text, args, this.#reading("sql", options)));
   }
 
   async recordEvent(event: EventRecord, options: Omit<WriteOptions, "ifRevision"> = {}): Promise<Written> {
@@ -369,9 +377,7 @@ export class CairnClient implements ClientCalls {
 
   /** Submits a transaction whose parts were checked. */
   async #transact(transaction: Transaction<AnyOperation>, options: WaitOptions): Promise<TxOutcome> {
-    const outcome = await this.#access.transact(withId(transaction), options);
-    this.#saw(outcome.txId);
-    return outcome;
+    return this.#seen(await this.#access.transact(withId(transaction), options));
   }
 
   /** Has a read wait for what this client wrote or saw before. */
@@ -384,9 +390,9 @@ export class CairnClient implements ClientCalls {
   #saw(txId: TxId): void {
     if (txId > this.#lastTx) this.#lastTx = txId;
   }
-}
 
-/** A transaction with an id is applied once, no matter how often and through which nodes it is sent. */
-function withId(transaction: Transaction<AnyOperation>): Transaction<AnyOperation> {
-  return transaction.id === undefined ? { ...transaction, id: crypto.randomUUID() } : transaction;
+  #seen<T extends { readonly txId: TxId }>(found: T): T {
+    this.#saw(found.txId);
+    return found;
+  }
 }

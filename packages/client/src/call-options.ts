@@ -4,6 +4,7 @@ import type {
   ClientEventQuery,
   ClientFollowQuery,
   ClientListQuery,
+  ClientQueryOptions,
   ClientReadOptions,
   ClientWatchQuery,
   DocumentSelection,
@@ -33,6 +34,7 @@ const LIST: Names<ClientListQuery> = {
   pageSize: true,
 };
 const ENTRIES: Names<ClientReadOptions & PageOptions> = { ...READ, limit: true, cursor: true };
+const SQL: Names<ClientQueryOptions> = { ...WAIT, minTx: true, limit: true };
 const EVENTS: Names<ClientEventQuery> = { ...READ, limit: true, bucket: true, object: true, before: true };
 const FOLLOW: Names<ClientFollowQuery> = { ...CALL, ...PLACE, from: true, onReconnect: true };
 const WATCH: Names<ClientWatchQuery> = { ...FOLLOW, onPosition: true };
@@ -63,6 +65,7 @@ const OPTIONS = {
   openEntries: ENTRIES,
   entry: READ,
   enqueue: SUBMIT,
+  sql: SQL,
   recordEvent: SUBMIT,
   events: EVENTS,
   status: CALL,

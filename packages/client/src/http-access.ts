@@ -1,5 +1,6 @@
 import { hasCode } from "./types/client-error.ts";
 import type { ClientReadOptions, HttpClientOptions, WaitOptions } from "./types/client-types.ts";
+import { LIMITS } from "./types/limits.ts";
 import type { AnyOperation, Transaction } from "./types/transaction.ts";
 import type { NodeAccess } from "./node-access.ts";
 import { NodePool, type PoolRequest } from "./node-pool.ts";
@@ -88,6 +89,20 @@ class HttpAccess implements NodeAccess {
     // This throws if it is the queue that does not exist.
     if (answer === undefined) await this.queue(queue, options);
     return answer?.body as never;
+  };
+
+  readonly sql: NodeAccess["sql"] = async (index, sql, args, { minTx, limit, timeoutMs, signal }) => {
+    // A query may wait for a process for as long as it may run.
+    const waitMs = (minTx === undefined ? 0 : (timeoutMs ?? WAIT_MS)) + 2 * LIMITS.queryMs;
+    return await this.#json({
+      method: "POST",
+      path: `/api/v1/sql/${encodeURIComponent(index)}`,
+      query: { "min-tx": minTx, timeout: timeoutMs },
+      body: { sql, args, limit },
+      signal,
+      timeoutMs,
+      waitMs,
+    });
   };
 
   readonly events: NodeAccess["events"] = async ({ limit, bucket, object, before, ...options }) =>

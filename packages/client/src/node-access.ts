@@ -8,13 +8,16 @@ import type {
   ClientFollowQuery,
   ClientListQuery,
   ClientPage,
+  ClientQueryOptions,
   ClientReadOptions,
+  ClientRows,
   ClientStates,
   ClientTransaction,
   ClientVersion,
   ClientWatchQuery,
   PageOptions,
   PointInTime,
+  QueryArguments,
   WaitOptions,
 } from "./types/client-types.ts";
 import type { Director } from "./queues/director.ts";
@@ -55,6 +58,7 @@ export interface NodeAccess {
     options: ClientReadOptions & PageOptions,
   ): Promise<OpenEntriesPage>;
   entry(queue: string, name: string, options: ClientReadOptions): Promise<PlacedEntry | undefined>;
+  sql(index: string, text: string, args: QueryArguments, options: ClientQueryOptions): Promise<ClientRows>;
   events(query: ClientEventQuery): Promise<readonly ClientEvent[]>;
   /** Continues at another node, or when this one is ready again. */
   watch(query: ClientWatchQuery): AsyncIterable<ClientTransaction>;

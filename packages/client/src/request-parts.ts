@@ -1,3 +1,4 @@
+import type { AnyOperation, Transaction } from "./types/transaction.ts";
 import { CairnClientError } from "./types/client-error.ts";
 import type { ClientPage, PointInTime } from "./types/client-types.ts";
 import { jsonProblem } from "./types/json-problem.ts";
@@ -20,6 +21,11 @@ export function requireJson(value: unknown): void {
     hint: "Submit plain objects, lists, strings, numbers, true, false and null. Only members of objects may be undefined.",
     details: { path: problem.path },
   });
+}
+
+/** A transaction with an id is applied once, no matter how often and through which nodes it is sent. */
+export function withId(transaction: Transaction<AnyOperation>): Transaction<AnyOperation> {
+  return transaction.id === undefined ? { ...transaction, id: crypto.randomUUID() } : transaction;
 }
 
 export function bucketPath(bucket: string): string {

@@ -6,6 +6,7 @@ import type { ModuleDescriptor } from "./types/reading.ts";
 import { KIND_NAMES, type ModuleKind } from "./types/module-kinds.ts";
 import { DEFAULT_MODULES } from "./modules/module-type.ts";
 import { MODULES } from "./modules/modules.ts";
+import { indexesType } from "./indexes-key.ts";
 import { policiesSchema } from "./policies-key.ts";
 import { httpParameters } from "./http-parameters.ts";
 import { TOP_LEVEL_KEYS, indexStoreParameters, nodeParameters } from "./top-level.ts";
@@ -27,6 +28,7 @@ export function configSchema(): JsonSchema {
       ...topLevel("cairn/index-store", orNull(schemaOfParameters(indexStoreParameters))),
       ...topLevel("cairn/http-server", http),
       ...topLevel("cairn/policies", orNull(policiesSchema())),
+      ...topLevel("cairn/indexes", orNull(indexesType.jsonSchema)),
     },
     // Other top-level keys are modules that parameters name. The kind of each module depends on the parameter.
     additionalProperties: orNull({ type: "object", anyOf: MODULE_KEYS.map(requires) }),
@@ -34,7 +36,7 @@ export function configSchema(): JsonSchema {
   };
 }
 
-const KINDS: readonly ModuleKind[] = ["tx-log", "kv-store", "checkpointer", "checkpoint-store"];
+const KINDS: readonly ModuleKind[] = ["tx-log", "kv-store", "checkpointer", "checkpoint-store", "index"];
 const MODULE_KEYS = ["cairn", ...OLDER_NAMESPACES].map((namespace) => `${namespace}/module`);
 
 function schemaOfKind(kind: ModuleKind): JsonSchema {

@@ -20,7 +20,7 @@ export interface ConfigInput {
   readonly object?: unknown;
   readonly env: Environment;
   readonly cwd: string;
-  /** Whether a node is started with it, or could be: only a node needs the variables of its tokens. */
+  /** Whether a node is started with it, or could be: only a node needs its tokens' variables and its indexes' drivers. */
   readonly isForNode?: boolean;
 }
 

@@ -1,9 +1,10 @@
 import { resolve } from "node:path";
+import type { NamedIndex } from "./indexes-key.ts";
 import type { ModuleContext } from "./types/module-kinds.ts";
 import { SECRET, type Setting } from "./types/reading.ts";
 import { INLINE, namedCommand, omitUndefined, shellWord } from "@cairn/text";
 import { isWithin, type ResolvedConfig } from "./read-config.ts";
-import type { System } from "@cairn/engine";
+import type { OwnIndexOptions, System } from "@cairn/engine";
 
 /** The default time for which segments of a log backup are kept if the log itself is not trimmed. */
 const DEFAULT_KEEP_MS = 7 * 24 * 3_600_000;
@@ -13,7 +14,7 @@ export async function createSystem(
   config: ResolvedConfig,
   options: { readonly onNotice?: (sentence: string) => void } = {},
 ): Promise<System> {
-  const { nodeId, dir, dbDir, txLog, kvStore, http, policies } = config;
+  const { nodeId, dir, dbDir, txLog, kvStore, http, policies, indexes } = config;
   const onNotice = options.onNotice ?? (() => {});
   const context: ModuleContext = { nodeId, dir, dbDir, onNotice };
   const { checkpointer, scrubEvery, attach } = kvStore.common;
@@ -44,8 +45,18 @@ export async function createSystem(
         codec: checkpointer.common.compression,
       },
       policies,
+      ownIndexes:
+        indexes.length === 0
+          ? undefined
+          : await Promise.all(indexes.map((index) => ownIndex(index, context))),
     }),
   };
+}
+
+async function ownIndex({ name, use }: NamedIndex, context: ModuleContext): Promise<OwnIndexOptions> {
+  const { version, ready, checkpoint, buckets } = use.common;
+  const part = await use.create(context);
+  return { name, version, ready, checkpoint, ...omitUndefined({ buckets }), ...part };
 }
 
 /** Relative paths in a configuration are resolved from the working directory. Commands need no default `dir`. */

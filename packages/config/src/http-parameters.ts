@@ -1,11 +1,21 @@
 import { ALL_RIGHTS } from "@cairn/client/protocol";
 import { TOKEN_PATTERN, type TokenOptions } from "@cairn/engine";
-import { BUCKET_PATTERN, ownMember } from "@cairn/text";
+import { ownMember } from "@cairn/text";
 import { duration } from "./types/duration-type.ts";
 import { mapByName, mapOf } from "./types/map-type.ts";
 import { optional, required, withDefault } from "./types/parameter.ts";
 import type { ValueType } from "./types/reading.ts";
-import { boolean, choice, integer, listOf, path, secret, text, textLike } from "./types/value-types.ts";
+import {
+  boolean,
+  bucketName,
+  choice,
+  integer,
+  listOf,
+  path,
+  secret,
+  text,
+  textLike,
+} from "./types/value-types.ts";
 
 const serverTls = mapOf("tls", {
   cert: required(path(), "The certificate, followed by those of intermediate authorities, in PEM format."),
@@ -25,7 +35,7 @@ const tokenParameters = {
   env: optional(text(), "The environment variable with the token, instead of a file."),
   rights: required(listOf(choice(ALL_RIGHTS)), "What the token permits ([http.md](http.md#rights))."),
   buckets: optional(
-    listOf(textLike(new RegExp(BUCKET_PATTERN), "the name of a bucket")),
+    listOf(bucketName()),
     "The only buckets that requests with the token may name. `observe` and `operate` cannot be limited to buckets.",
     "all",
   ),

@@ -46,6 +46,7 @@ export function newReading(
     root,
     cwd: input.cwd,
     env: input.env,
+    isForNode: input.isForNode === true,
     node: { id: "node", dir: resolve(input.cwd, "cairn-data") },
     modules: new Map(modules.map((module) => [module.id, module])),
     commonParameters,

@@ -11,6 +11,7 @@ import { ConfigError, ProblemList, type ConfigProblem } from "./source/problems.
 import { type Reading, type Setting, Value } from "./types/reading.ts";
 import { ownMember } from "@cairn/text";
 import { type HttpOptions, dbDirLayout, TOKEN_PATTERN } from "@cairn/engine";
+import { type NamedIndex, readIndexes } from "./indexes-key.ts";
 import { readPolicies } from "./policies-key.ts";
 import {
   checkTopLevelKeys,
@@ -31,6 +32,7 @@ export interface ResolvedConfig {
   readonly kvStore: ModuleUse<"kv-store">;
   readonly http: HttpOptions | undefined;
   readonly policies: Policies | undefined;
+  readonly indexes: readonly NamedIndex[];
   readonly origin: ConfigOrigin;
   /** Every effective value with its origin, in the order of the configuration. */
   readonly settings: readonly Setting[];
@@ -66,7 +68,7 @@ export async function readConfig(given: ConfigInput): Promise<ConfigResult> {
   const reading = newReading(mergeSources(sources, input, notices), input, problems, notices, MODULES);
   const node = readTopLevel("cairn/node", nodeParameters, reading);
   const config = readParts(node === undefined ? reading : { ...reading, node });
-  if (input.isForNode === true) checkTokenVariables(reading);
+  if (reading.isForNode) checkTokenVariables(reading);
   // These checks come last, because a module runs when it is imported.
   for (const check of reading.checks) await check();
   if (config === undefined || problems.problems.length > 0)
@@ -104,8 +106,10 @@ function readParts(reading: Reading): Omit<ResolvedConfig, "origin" | "settings"
       : (index.kvStore ?? readModule("kv-store", new Value(empty, kvPath, reading)));
   const http = readHttp(reading);
   const policies = readPolicies(reading);
+  const indexes = readIndexes(reading);
   checkTopLevelKeys(reading);
-  if (txLog === undefined || kvStore === undefined || http === undefined) return undefined;
+  if (txLog === undefined || kvStore === undefined || http === undefined || indexes === undefined)
+    return undefined;
 
   const { id: nodeId, dir } = reading.node;
   const dbDir = kvStore.common.dbDir ?? join(dir, `${nodeId}-index`);
@@ -113,7 +117,7 @@ function readParts(reading: Reading): Omit<ResolvedConfig, "origin" | "settings"
     reading.settings.push({ path: [...kvPath, "db-dir"], value: dbDir, origin: DEFAULT_ORIGIN });
   checkIndexFolders(dbDir, reading);
   checkLogBackup(txLog, kvStore, reading);
-  return { nodeId, dir, dbDir, txLog, kvStore, http: http === false ? undefined : http, policies };
+  return { nodeId, dir, dbDir, txLog, kvStore, http: http === false ? undefined : http, policies, indexes };
 }
 
 /** A log or a store there would be removed when the folder is swept, or moved to quarantine with the index. */

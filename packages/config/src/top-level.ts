@@ -51,6 +51,7 @@ export const TOP_LEVEL_KEYS: Readonly<Record<string, string>> = {
   "cairn/index-store": "The index, with its checkpoints.",
   "cairn/http-server": "The HTTP server; `null` for none.",
   "cairn/policies": "Policies to set in a log that has none.",
+  "cairn/indexes": "Indexes of your own, by name: modules.",
 };
 
 type Named<P> = { readonly [Name in keyof P]?: unknown };
@@ -62,6 +63,7 @@ export interface NodeConfig {
   readonly "cairn/index-store"?: Named<typeof indexStoreParameters>;
   readonly "cairn/http-server"?: Named<typeof httpParameters> | null;
   readonly "cairn/policies"?: Policies;
+  readonly "cairn/indexes"?: Readonly<Record<string, object | string | null>>;
 }
 
 /** Renames the top-level keys of older systems, with notices. If a source has both names, keeps both to report it. */
@@ -161,6 +163,7 @@ const PLACES: ReadonlyMap<string, string> = new Map([
   ["kv-store", "cairn/index-store > kv-store"],
   ["checkpointer", "cairn/index-store > kv-store > checkpointer"],
   ["checkpoint-store", "cairn/index-store > kv-store > checkpointer > store"],
+  ["index", "cairn/indexes > NAME"],
 ]);
 
 function kindOf(module: ConfigNode, reading: Reading): ModuleKind | undefined {

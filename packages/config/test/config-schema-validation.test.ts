@@ -107,6 +107,7 @@ describe("an editor with the schema marks", () => {
     "values: a log in the index itself",
     "names: a misspelt server turned off",
     "older systems: a server under both names",
+    "indexes: text in a column mistyped",
     // Mistakes that JSON cannot express.
     "durations: the frequency (Duration/ofHour 6)",
     "durations: the frequency (Duration/ofHours)",

@@ -17,9 +17,11 @@ export type {
   TxLog,
 } from "./log/tx-log.ts";
 export type * from "./log/peer-channel.ts";
-export type { CairnNode } from "./node/node.ts";
+export type { CairnNode, QueryableIndex } from "./node/node.ts";
 export { openCheckpoint, type OpenCheckpointOptions, type OpenedCheckpoint } from "./node/open-checkpoint.ts";
 export type * from "./observe/node-event.ts";
+export type { IndexQueryOptions } from "./own-indexes/index-queries.ts";
+export type { QueryRows } from "./own-indexes/query-processes.ts";
 export type {
   QueryAnswer,
   IndexBatch,
@@ -27,6 +29,7 @@ export type {
   OwnIndex,
   OwnIndexContext,
   OwnIndexModule,
+  QueryLimits,
 } from "./own-indexes/own-index.ts";
 export type { StateChange } from "./index/read/states.ts";
 export type { FollowEvent, FollowQuery, StatesBatch } from "./watch/follow-session.ts";

@@ -51,7 +51,9 @@ export { MESSAGE_ID_WINDOW_MS } from "./log/tx-log.ts";
 export { runEngine } from "./node/node.ts";
 export { openCheckpointAccess } from "./node/open-checkpoint.ts";
 export type { NodeMetrics } from "./node/node-observation.ts";
-export type { OwnIndexOptions, QueryLimits, QueryResult, ServedIndex } from "./own-indexes/own-index.ts";
+export { parseRows } from "./own-indexes/index-queries.ts";
+export type { OwnIndexOptions, ServedIndex } from "./own-indexes/own-index.ts";
+export { sqliteIndexModule } from "./own-indexes/sqlite-module.ts";
 export { formatPolicyProblem, policyProblems } from "./policies/policy-problems.ts";
 export { buildPlanned, type PastIndex, placePast, requireEmpty } from "./replay/past-index.ts";
 export {

@@ -48,6 +48,7 @@ export function example(path: string): string {
     .replace("{name}", path.includes("checkpoints") ? "newest" : "web")
     .replace("{id}", "7")
     .replace("{queue}", "jobs")
+    .replace("{index}", "pods")
     .replace("{shard}", "0")
     .replace("{action}", "claim");
 }

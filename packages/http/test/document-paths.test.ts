@@ -83,7 +83,7 @@ describe("the address of a document", () => {
     expect(served.node.submitted).toEqual([]);
   });
 
-  test.each(["tx", "events", "watch", "buckets", "digest", "policies"])(
+  test.each(["tx", "events", "watch", "buckets", "digest", "policies", "sql"])(
     "never treats %s as a bucket",
     async (name) => {
       await using served = await serve();

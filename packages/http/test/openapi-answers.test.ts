@@ -210,6 +210,19 @@ describe("a node responds as its OpenAPI document describes", { shuffle: false }
     await described.answerOf("listEvictions", 200);
   });
 
+  it("to queries of own indexes", async () => {
+    const body = json({ sql: "select 1", args: { a: [1] }, limit: 5 });
+    await described.answerOf("queryIndex", 404, { at: "/api/v1/sql/none", body });
+    const one = new MemoryNode();
+    await using served = await serve({ node: one });
+    const querying = new DescribedNode(served.url);
+    await querying.answerOf("queryIndex", 200, { at: "/api/v1/sql/pods?min-tx=1", body });
+    await querying.answerOf("queryIndex", 400, { at: "/api/v1/sql/pods", body: json({ sql: 1 }) });
+    one.queryIndex = () => Promise.reject(new CairnError("QUERY_LIMIT", "Too much.", "Select less."));
+    await querying.answerOf("queryIndex", 422, { at: "/api/v1/sql/pods", body });
+    described.seen.add("queryIndex 200");
+  });
+
   it("to requests that no operation can execute", { tags: "rest/slow" }, async () => {
     for (const { operationId: id, path: address } of operations.values()) {
       const at = example(address);

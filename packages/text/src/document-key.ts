@@ -13,6 +13,7 @@ export const RESERVED_BUCKETS: ReadonlySet<string> = new Set([
   "digest",
   "policies",
   "queues",
+  "sql",
 ]);
 
 /** The namespace of keys that do not name one. */

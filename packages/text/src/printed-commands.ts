@@ -13,7 +13,7 @@ export const CONFIGURED_COMMANDS: Readonly<Record<"alone" | "asking", readonly s
     ...commands("log backup ", "list prune verify"),
   ],
   asking: [
-    ...commands("", "buckets events evictions export get history list load status watch"),
+    ...commands("", "buckets events evictions export get history list load sql status watch"),
     ...commands("import ", "etcd nats-kv ndjson"),
     ...commands("checkpoint ", "create list show verify"),
     ...commands("log backup ", "status"),

@@ -55,6 +55,14 @@ export class MemoryNode implements NodeApi {
   lag: number | undefined;
   /** The events of a watch for a query. */
   watched: (query: WatchQuery) => AsyncIterable<readonly WatchEvent[]> = async function* () {};
+  /** The buckets of the indexes of one's own. */
+  ownIndexes: Readonly<Record<string, readonly string[] | undefined>> = { pods: ["pods"], all: undefined };
+  /** By default, the row that answers a query is the query. */
+  queryIndex: NodeApi["queryIndex"] = async (name, { text, args }) => {
+    this.indexBuckets(name);
+    const row = Buffer.from(JSON.stringify([name, text, args]));
+    return { txId: this.#txId, columns: ["name", "text", "args"], rows: [row], more: false };
+  };
   /** The recorded writers of the transactions. */
   readonly writers = new Map<TxId, string | null>();
   #txId = 1;
@@ -296,6 +304,11 @@ export class MemoryNode implements NodeApi {
 
   policies(): ReturnType<NodeApi["policies"]> {
     return Promise.resolve({ txId: this.#txId, revision: null, policies: {}, file: null });
+  }
+
+  indexBuckets(name: string): readonly string[] | undefined {
+    if (Object.hasOwn(this.ownIndexes, name)) return this.ownIndexes[name];
+    throw new CairnError("NOT_FOUND", `There is no index ${name}.`);
   }
 
   digest(): ReturnType<NodeApi["digest"]> {

@@ -59,6 +59,7 @@ const USAGE_CODES: readonly ErrorCode[] = [
   "METHOD_NOT_ALLOWED",
   "TX_INVALID",
   "TX_TOO_LARGE",
+  "QUERY_LIMIT",
   "UNAUTHORIZED",
   "FORBIDDEN",
 ];

@@ -193,6 +193,24 @@ export interface ClientStates<T = Json> {
   readonly changes: readonly ClientStateChange<T>[];
 }
 
+/** The values of a query's parameters, in their order or by their names. */
+export type QueryArguments = readonly Json[] | Readonly<Record<string, Json>>;
+
+export interface ClientQueryOptions extends WaitOptions {
+  /** The transaction that the index must contain. It is awaited for `timeoutMs`. */
+  readonly minTx?: TxId;
+  /** The maximum number of rows: 1 to 10,000, which is the default. */
+  readonly limit?: number | undefined;
+}
+
+/** The rows of a query, as of `txId`. `more` is true if there are more than the limit. */
+export interface ClientRows {
+  readonly txId: TxId;
+  readonly columns: readonly string[];
+  readonly rows: readonly (readonly Json[])[];
+  readonly more: boolean;
+}
+
 export interface ClientEventQuery extends ClientReadOptions {
   readonly limit?: number;
   readonly bucket?: string;

@@ -43,6 +43,8 @@ export type KnownCode =
   | "PORT_IN_USE"
   | "NOT_READY"
   | "OVERLOADED"
+  | "OWN_INDEX_FAILED"
+  | "QUERY_LIMIT"
   | "STORE_UNREACHABLE"
   | "STORE_DENIED"
   | "STORE_FULL"

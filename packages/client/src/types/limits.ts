@@ -11,6 +11,10 @@ export const LIMITS = {
   /** The number of items on a page, by default and at most. */
   defaultPageItems: 100,
   pageItems: 1_000,
+  /** How long a query of an own index may run (ms), and the number and size (bytes of JSON) of the rows it may return. */
+  queryMs: 5_000,
+  queryRows: 10_000,
+  queryBytes: 8 * 1024 * 1024,
   /** The sizes of an idempotency id, and of the name of a director or drainer (bytes of UTF-8). */
   idBytes: 256,
   asBytes: 256,

@@ -32,7 +32,7 @@ const WITHOUT_COUNTERPART: readonly (readonly [RegExp, string, string])[] = [
   [
     /(^|[.-])lucene([./-]|$)/,
     "Cairn does not support Lucene.",
-    "Remove it: documents are found by bucket, namespace and name.",
+    "Use cairn.sqlite/->index in cairn/indexes: its tables find words in the columns that text lists.",
   ],
   [
     /(^|[.-])xodus\/->kv-store$/,

@@ -4,7 +4,7 @@ import { moduleOf } from "./module-type.ts";
 import { mapOf } from "../types/map-type.ts";
 import { optional, required, withDefault } from "../types/parameter.ts";
 import type { Parameters } from "../types/reading.ts";
-import { boolean, choice, path } from "../types/value-types.ts";
+import { boolean, bucketName, choice, integer, listOf, path } from "../types/value-types.ts";
 
 const reactions = {
   regressed: withDefault(
@@ -62,9 +62,28 @@ export const kvStoreParameters = {
   ),
 };
 
+/** The parameters that every index of one's own has, because the node itself reads them. */
+export const indexParameters = {
+  version: withDefault(
+    integer(1),
+    1,
+    "The version of the content. An index of another version is built anew.",
+  ),
+  ready: withDefault(
+    choice(["later", "waits"]),
+    "later",
+    "Whether the node serves documents before the index is built, or is ready only then.",
+  ),
+  "checkpoint?": withDefault(boolean(), true, "Whether checkpoints contain the index."),
+};
+
 export const commonParameters: Readonly<Record<ModuleKind, Parameters>> = {
   "tx-log": txLogParameters,
   "kv-store": kvStoreParameters,
   checkpointer: {},
   "checkpoint-store": {},
+  index: {
+    ...indexParameters,
+    buckets: optional(listOf(bucketName()), "The buckets whose documents the index gets.", "all"),
+  },
 };

@@ -1,7 +1,6 @@
 import { isCairnError } from "@cairn/kv";
 import type { MapNode } from "../source/config-tree.ts";
 import { OLDER_PARAMETERS } from "./aliases.ts";
-import type { OptionalPackage } from "./optional-package.ts";
 import { lookupFolder } from "./user-module.ts";
 import type {
   CommonValues,
@@ -11,7 +10,7 @@ import type {
   ModuleUse,
 } from "../types/module-kinds.ts";
 import { type Inconsistency, readParameters } from "../types/read-parameters.ts";
-import type { ModuleDescriptor, Parameters, ParameterValues, Value } from "../types/reading.ts";
+import type { ModuleDescriptor, Parameters, ParameterValues, Reading, Value } from "../types/reading.ts";
 import { madeOnce } from "@cairn/text";
 
 interface Definition<K extends ModuleKind, P extends Parameters>
@@ -22,8 +21,10 @@ interface Definition<K extends ModuleKind, P extends Parameters>
   readonly notices?: (values: ParameterValues<P>) => readonly string[];
   /** The variables that the part's libraries read by themselves, and that may be printed. */
   readonly variables?: readonly string[];
-  /** The package that contains the part, if it is not a dependency of this one. */
-  readonly requires?: OptionalPackage<object>;
+  /** What is installed only if a configuration needs it. `from` throws `CONFIG_INVALID` if it is missing. */
+  readonly requires?: {
+    from(folder: string, values: ParameterValues<P>, use: Pick<Reading, "isForNode">): Promise<unknown>;
+  };
   /** Creates the part. Called at most once per system. `folder` is that of the configuration. */
   readonly create: (
     values: ParameterValues<P>,
@@ -52,7 +53,7 @@ export function defineModule<K extends ModuleKind, P extends Parameters>(
       if (requires !== undefined) {
         map.reading.checks.push(async () => {
           try {
-            await requires.from(folder);
+            await requires.from(folder, values, map.reading);
           } catch (error) {
             if (!isCairnError(error, "CONFIG_INVALID")) throw error;
             map.refuse(`${id} cannot be used. ${error.message}`, { hint: error.hint });

@@ -13,6 +13,7 @@ export const DEFAULT_MODULES: Readonly<Record<ModuleKind, string | undefined>> =
   "kv-store": "cairn.leveldb/->kv-store",
   checkpointer: "cairn.checkpoint/->checkpointer",
   "checkpoint-store": undefined,
+  index: undefined,
 };
 
 /**

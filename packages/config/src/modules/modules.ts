@@ -13,6 +13,7 @@ import type { TxLogOpener } from "../types/module-kinds.ts";
 import { natsTxLog } from "./nats-module.ts";
 import { optional, required, withDefault } from "../types/parameter.ts";
 import { s3CheckpointStore } from "./s3-module.ts";
+import { sqliteIndex } from "./sqlite-module.ts";
 import { boolean, path, textLike } from "../types/value-types.ts";
 
 const embeddedTxLog = defineModule({
@@ -106,4 +107,5 @@ export const MODULES: readonly ModuleDescriptor[] = [
   checkpointer,
   filesystemCheckpointStore,
   s3CheckpointStore,
+  sqliteIndex,
 ];

@@ -1,6 +1,6 @@
 import type { CheckpointStore } from "@cairn/checkpoint";
 import { CairnError, isCairnError, type KvProvider } from "@cairn/kv";
-import type { TxLog } from "@cairn/engine";
+import type { OwnIndexOptions, TxLog } from "@cairn/engine";
 import type { ConfigNode, MapNode } from "../source/config-tree.ts";
 import { moduleUse } from "./module-descriptor.ts";
 import {
@@ -14,23 +14,36 @@ import {
 import { readParameters } from "../types/read-parameters.ts";
 import { plainValue, printableValue, refuseCode } from "../types/plain-value.ts";
 import type { Value } from "../types/reading.ts";
-import { answered, loadUserModule, lookupFolder, moduleError, type UserModule } from "./user-module.ts";
+import { answered, type LoadedModule, loadUserModule, lookupFolder, moduleError } from "./user-module.ts";
 
-/** A function that calls a user's module, or returns the given object. */
-type Produce = (context: ModuleContext & { readonly signal?: AbortSignal }) => Promise<unknown>;
+/** A user's module, or an object or function in its place. */
+interface OwnModule {
+  readonly id: string;
+  /** Calls the module, or returns the object. */
+  readonly make: (options: Options, context: object) => Promise<unknown>;
+  /** Returns where a thread finds the module. Only a module in a file has such a place. */
+  readonly locate?: () => Promise<OwnIndexOptions["module"]>;
+}
+
+type Options = Readonly<Record<string, unknown>>;
 
 const PARTS: {
   readonly [K in ModuleKind]: (
-    produce: Produce,
+    own: OwnModule,
+    options: Options,
     context: ModuleContext,
-    id: string,
   ) => Promise<ModuleParts[K]>;
 } = {
-  "tx-log": async (produce, context, id) => async (opening) =>
-    asPart("tx-log", await produce({ ...context, ...opening }), id),
-  "kv-store": async (produce, context, id) => asPart("kv-store", await produce(context), id),
-  "checkpoint-store": async (produce, context, id) => asPart("checkpoint-store", await produce(context), id),
-  checkpointer: (_produce, _context, id) => Promise.reject(notPluggable(id)),
+  "tx-log": async (own, options, context) => async (opening) =>
+    asPart("tx-log", await own.make(options, { ...context, ...opening }), own.id),
+  "kv-store": async (own, options, context) => asPart("kv-store", await own.make(options, context), own.id),
+  "checkpoint-store": async (own, options, context) =>
+    asPart("checkpoint-store", await own.make(options, context), own.id),
+  checkpointer: ({ id }) => Promise.reject(notPluggable(id)),
+  index: async ({ id, locate }, options) => {
+    if (locate === undefined) throw notInFile(id);
+    return { module: await locate(), options };
+  },
 };
 
 /** `name` is where the module is named. The import itself is checked last, because a module runs when it is imported. */
@@ -41,25 +54,36 @@ export function importedUse<K extends ModuleKind>(
   map: Value<MapNode>,
 ): ModuleUse<K> | undefined {
   const folder = lookupFolder(name.node.origin, name.reading.cwd);
-  let loading: Promise<UserModule> | undefined;
+  let loading: Promise<LoadedModule> | undefined;
   // The module is loaded only once for the check and for all parts, because two instances would not share state.
-  const load = (): Promise<UserModule> => (loading ??= loadUserModule(specifier, folder));
+  const load = (): Promise<LoadedModule> => (loading ??= loadUserModule(specifier, folder));
+  const locate = async (): Promise<OwnIndexOptions["module"]> => locationOf(specifier, await load());
   name.reading.checks.push(async () => {
     try {
-      await load();
+      await (kind === "index" ? locate() : load());
     } catch (error) {
       if (!isCairnError(error, "CONFIG_MODULE")) throw error;
       name.refuse(error.message, { code: "CONFIG_MODULE", hint: error.hint });
     }
   });
-  return ownUse(kind, specifier, map, async (options, context) => {
-    const create = await load();
+  const make: OwnModule["make"] = async (options, context) => {
+    const { create } = await load();
     try {
       return await answered(specifier, create(options, context));
     } catch (error) {
       throw moduleError(`${specifier} failed`, error);
     }
-  });
+  };
+  return ownUse(kind, { id: specifier, make, locate }, map);
+}
+
+function locationOf(specifier: string, { url, export: name }: LoadedModule): OwnIndexOptions["module"] {
+  if (url !== undefined) return { url, export: name };
+  throw new CairnError(
+    "CONFIG_MODULE",
+    `${specifier} has only exports with the condition import, so it has no path that a thread could import.`,
+    `Name its file, such as ./node_modules/PACKAGE/index.js#${name}, or add the condition default to its exports.`,
+  );
 }
 
 /** Reads a function, or an object that is a part. Only a program can supply either. */
@@ -71,27 +95,28 @@ export function instanceUse<K extends ModuleKind>(
   const { value } = instance.node;
   if (typeof value === "function") {
     const id = value.name === "" ? "a function" : value.name;
-    return ownUse(kind, id, map, async (options, context) => {
+    const make: OwnModule["make"] = async (options, context) => {
       const made: unknown = await Reflect.apply(value, undefined, [options, context]);
       return made;
-    });
+    };
+    return ownUse(kind, { id, make }, map);
   }
   const missing = isShaped(kind) ? missingMembers(kind, value) : [];
   if (missing.length > 0) {
     const message = `This object is not ${KIND_NAMES[kind]}: it lacks ${missing.join(", ")}.`;
     return instance.refuse(message, { code: "CONFIG_MODULE" });
   }
-  return ownUse(kind, "an object", map, () => Promise.resolve(value));
+  return ownUse(kind, { id: "an object", make: () => Promise.resolve(value) }, map);
 }
 
 function ownUse<K extends ModuleKind>(
   kind: K,
-  id: string,
+  module: OwnModule,
   map: Value<MapNode>,
-  make: (options: Readonly<Record<string, unknown>>, context: object) => Promise<unknown>,
 ): ModuleUse<K> | undefined {
-  if (!isShaped(kind)) {
-    const { message, hint } = notPluggable(id);
+  const { id } = module;
+  if (kind === "checkpointer" || (kind === "index" && module.locate === undefined)) {
+    const { message, hint } = kind === "index" ? notInFile(id) : notPluggable(id);
     return map.refuse(message, { code: "CONFIG_MODULE", hint });
   }
   const parameters = map.reading.commonParameters[kind];
@@ -100,19 +125,26 @@ function ownUse<K extends ModuleKind>(
   const entries = map.node.entries.filter(({ name }) => isCommon(name));
   const common = readParameters(parameters, map.as({ ...map.node, entries }), { what: id });
   if (common === undefined) return undefined;
-  for (const { name, value } of own) refuseCode(map.at(name, value));
+  for (const { name, value } of own) refuseCode(map.at(name, value), { isSent: kind === "index" });
   const options = Object.fromEntries(own.map(({ name, value }) => [name, plainValue(value)]));
   for (const { name, value } of own) map.at(name, value).record(printableValue(name, options[name]));
-  const produce: Produce = (context) => make(options, context);
   // The entry of a kind in commonParameters produces the values of that kind's entry in CommonValues.
-  return moduleUse(kind, id, common as CommonValues[K], (context) => PARTS[kind](produce, context, id));
+  return moduleUse(kind, id, common as CommonValues[K], (context) => PARTS[kind](module, options, context));
 }
 
 function notPluggable(id: string): CairnError {
   return new CairnError(
     "CONFIG_MODULE",
     `A checkpointer cannot be a module of your own: ${id}.`,
-    "Use cairn.checkpoint/->checkpointer; only stores, logs and key-value stores can be modules of your own.",
+    "Use cairn.checkpoint/->checkpointer; only stores, logs, key-value stores and indexes can be modules of your own.",
+  );
+}
+
+function notInFile(id: string): CairnError {
+  return new CairnError(
+    "CONFIG_MODULE",
+    `An index runs in a thread and in processes of its own, so it cannot be an object or a function of a program: ${id}.`,
+    'Export the function from a file, and name that: "cairn/module": "./near.js#create".',
   );
 }
 

@@ -11,6 +11,14 @@ import { absolutePath } from "../types/value-types.ts";
 /** A function that creates a part from the options in the configuration and the node's context. */
 export type UserModule = (options: Readonly<Record<string, unknown>>, context: object) => unknown;
 
+export interface LoadedModule {
+  readonly create: UserModule;
+  /** The name of the export. */
+  readonly export: string;
+  /** Undefined for a package with `import` exports alone, which Node resolves only while it imports it. */
+  readonly url: string | undefined;
+}
+
 /** Returns whether a string is the import specifier of a file, or names an export. */
 export function isImportSpecifier(text: string): boolean {
   return /^(?:\.{1,2}\/|\/|file:)/.test(text) || text.includes("#");
@@ -30,18 +38,18 @@ export function lookupFolder(origin: Origin, cwd: string): string {
 }
 
 /** Throws `CONFIG_MODULE` if there is no function. An error that the module itself throws is the cause. */
-export async function loadUserModule(specifier: string, folder: string): Promise<UserModule> {
+export async function loadUserModule(specifier: string, folder: string): Promise<LoadedModule> {
   const hash = specifier.indexOf("#");
   const target = hash === -1 ? specifier : specifier.slice(0, hash);
   const wanted = hash === -1 ? undefined : specifier.slice(hash + 1);
-  const exports = await importFrom(target, folder);
+  const { url, exports } = await importFrom(target, folder);
   const functions = Object.entries(exports).filter(
     (entry): entry is [string, UserModule] => typeof entry[1] === "function",
   );
   const names = functions.map(([name]) => name).toSorted();
   if (wanted === undefined) {
     const only = functions.length === 1 ? functions[0] : functions.find(([name]) => name === "default");
-    if (only !== undefined) return only[1];
+    if (only !== undefined) return { create: only[1], export: only[0], url };
     throw new CairnError(
       "CONFIG_MODULE",
       `${target} exports ${names.length === 0 ? "no function" : "several functions"}.`,
@@ -51,7 +59,7 @@ export async function loadUserModule(specifier: string, folder: string): Promise
     );
   }
   const found = functions.find(([name]) => name === wanted);
-  if (found !== undefined) return found[1];
+  if (found !== undefined) return { create: found[1], export: wanted, url };
   const near = nearestName(wanted, names);
   const known = names.length === 0 ? "It exports no function." : `It exports ${names.join(", ")}.`;
   throw new CairnError(
@@ -61,23 +69,32 @@ export async function loadUserModule(specifier: string, folder: string): Promise
   );
 }
 
-async function importFrom(target: string, folder: string): Promise<Record<string, unknown>> {
-  const file = fileOf(target, folder);
-  const found = file === undefined ? undefined : statSync(file, { throwIfNoEntry: false });
-  if (file !== undefined && found?.isFile() !== true) {
-    const message = found === undefined ? `There is no file ${file}.` : `${file} is not a file.`;
-    throw new CairnError(
-      "CONFIG_MODULE",
-      message,
-      "Correct the path. A relative path is resolved from the folder of the file that names it.",
-    );
-  }
+async function importFrom(
+  target: string,
+  folder: string,
+): Promise<{ readonly url: string | undefined; readonly exports: Record<string, unknown> }> {
   try {
-    const imported = file === undefined ? importPackage(target, folder) : import(pathToFileURL(file).href);
-    return await answered(target, imported);
+    const url = moduleUrl(target, folder);
+    return { url, exports: await answered(target, importResolved(url, target, folder)) };
   } catch (error) {
     throw moduleError(`${target} cannot be imported`, error);
   }
+}
+
+/**
+ * Returns the URL of a file or a package. Undefined for a package with `import` exports alone. Throws `CONFIG_MODULE` if
+ * there is no such file, or the package is not installed in `folder` or above it.
+ */
+export function moduleUrl(target: string, folder: string): string | undefined {
+  const file = fileOf(target, folder);
+  if (file === undefined) return packageUrl(target, folder);
+  const found = statSync(file, { throwIfNoEntry: false });
+  if (found?.isFile() === true) return pathToFileURL(file).href;
+  throw new CairnError(
+    "CONFIG_MODULE",
+    found === undefined ? `There is no file ${file}.` : `${file} is not a file.`,
+    "Correct the path. A relative path is resolved from the folder of the file that names it.",
+  );
 }
 
 /** Rejects if the process runs out of work before the result: otherwise, Node would exit silently with code 13. */
@@ -110,10 +127,12 @@ function fileOf(target: string, folder: string): string | undefined {
 
 /** Throws `CONFIG_MODULE` if the package is not installed in `folder` or above it. */
 export async function importPackage(name: string, folder: string): Promise<Record<string, unknown>> {
-  const anchor = resolve(folder, "cairn.json");
-  let file: string | undefined;
+  return importResolved(packageUrl(name, folder), name, folder);
+}
+
+function packageUrl(name: string, folder: string): string | undefined {
   try {
-    file = createRequire(anchor).resolve(name);
+    return pathToFileURL(createRequire(anchorIn(folder)).resolve(name)).href;
   } catch (error) {
     const code = systemErrorCode(error);
     if (code === "MODULE_NOT_FOUND") {
@@ -124,13 +143,26 @@ export async function importPackage(name: string, folder: string): Promise<Recor
       );
     }
     if (code !== "ERR_PACKAGE_PATH_NOT_EXPORTED") throw error;
+    return undefined;
   }
-  if (file !== undefined) return import(pathToFileURL(file).href);
+}
+
+async function importResolved(
+  url: string | undefined,
+  name: string,
+  folder: string,
+): Promise<Record<string, unknown>> {
+  if (url !== undefined) return import(url);
   // For packages with only `import` exports: Node resolves them from a folder only for a script in it.
   const script = new vm.Script("(name) => import(name)", {
-    filename: anchor,
+    filename: anchorIn(folder),
     importModuleDynamically: vm.constants.USE_MAIN_CONTEXT_DEFAULT_LOADER,
   });
   const importThere: (name: string) => Promise<Record<string, unknown>> = script.runInThisContext();
   return importThere(name);
+}
+
+/** The file from which packages are resolved, which need not exist. */
+function anchorIn(folder: string): string {
+  return resolve(folder, "cairn.json");
 }

@@ -26,6 +26,7 @@ export function mapByName<T>(
   pattern: RegExp,
   what: string,
   type: (name: string) => ValueType<T>,
+  least: 0 | 1 = 1,
 ): ValueType<readonly T[]> {
   const { parameters = {}, jsonSchema } = type("name");
   return {
@@ -33,14 +34,14 @@ export function mapByName<T>(
     parameters,
     jsonSchema: {
       type: "object",
-      minProperties: 1,
+      minProperties: least,
       propertyNames: { pattern: pattern.source },
       additionalProperties: eitherOf(jsonSchema, { type: "null" }),
     },
     read(map) {
       if (map.node.type !== "map") return map.expectedMap("a map by name");
       const entries = map.node.entries.filter(({ value }) => value.type !== "null");
-      if (entries.length === 0) return map.expected("a map with at least one entry other than null");
+      if (entries.length < least) return map.expected("a map with at least one entry other than null");
       return allOrNone(
         entries.map(({ name, nameOrigin, value }) =>
           pattern.test(name)

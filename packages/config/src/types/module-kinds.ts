@@ -1,6 +1,6 @@
 import type { CheckpointStore, CheckpointerOptions } from "@cairn/checkpoint";
 import type { KvProvider } from "@cairn/kv";
-import type { System, TxLog } from "@cairn/engine";
+import type { OwnIndexOptions, System, TxLog } from "@cairn/engine";
 
 /** A function that opens a log. It is called for every attempt to reach the log. */
 export interface TxLogOpener {
@@ -15,6 +15,8 @@ export interface ModuleParts {
   /** The checkpointer's options; without a store for checkpoints, the stores from which the node restores. */
   readonly checkpointer: CheckpointerOptions | RestoreOnly;
   readonly "checkpoint-store": CheckpointStore;
+  /** Only a description: the index itself is created in its thread. */
+  readonly index: Pick<OwnIndexOptions, "module" | "options" | "buckets">;
 }
 
 /** The checkpointer of a node that saves no checkpoints. */
@@ -42,6 +44,7 @@ export interface CommonValues {
     readonly waitForStore: number;
   };
   readonly "checkpoint-store": { readonly readOnly?: boolean; readonly [other: string]: unknown };
+  readonly index: Pick<OwnIndexOptions, "version" | "ready" | "checkpoint" | "buckets">;
 }
 
 /** Each system has one such object, which identifies the parts of shared modules. */
@@ -70,4 +73,5 @@ export const KIND_NAMES: Readonly<Record<ModuleKind, string>> = {
   "kv-store": "a key-value store",
   checkpointer: "a checkpointer",
   "checkpoint-store": "a checkpoint store",
+  index: "an index",
 };

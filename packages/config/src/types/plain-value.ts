@@ -29,12 +29,19 @@ export function plainValue(node: ConfigNode): unknown {
   }
 }
 
-/** Adds a problem for each call that creates no duration, because {@link plainValue} would leave its value out. */
-export function refuseCode(value: Value): void {
+/**
+ * Adds a problem for each call that creates no duration, because {@link plainValue} would leave its value out; with
+ * `isSent`, also for what JSON lacks, because the value is sent to another thread or process.
+ */
+export function refuseCode(value: Value, { isSent = false } = {}): void {
   const { node } = value;
-  if (node.type === "map") for (const entry of node.entries) refuseCode(value.at(entry.name, entry.value));
+  if (node.type === "map")
+    for (const entry of node.entries) refuseCode(value.at(entry.name, entry.value), { isSent });
   if (node.type === "list")
-    for (const [index, item] of node.items.entries()) refuseCode(value.at(String(index), item));
+    for (const [index, item] of node.items.entries()) refuseCode(value.at(String(index), item), { isSent });
+  const isCode = node.type === "instance" && durationOf(node) === undefined;
+  if (isSent && (isCode || (node.type === "number" && !Number.isFinite(node.value))))
+    value.expected("a value that JSON has");
   if (node.type !== "call") return;
   const result = durationOf(node);
   if (result !== undefined && "fault" in result) value.refuse(result.fault, { hint: result.hint });

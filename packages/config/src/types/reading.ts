@@ -80,6 +80,8 @@ export interface Reading {
   /** The folder from which relative paths are resolved. */
   readonly cwd: string;
   readonly env: Environment;
+  /** Whether a node is started, rather than a command that does without what only nodes need. */
+  readonly isForNode: boolean;
   /** The `cairn/node` from which defaults of other parameters are derived. */
   readonly node: { readonly id: string; readonly dir: string };
   /** Every built-in module, by id. */

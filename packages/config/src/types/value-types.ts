@@ -2,7 +2,7 @@ import { resolve } from "node:path";
 import type { ConfigNode } from "../source/config-tree.ts";
 import { eitherOf, orVariable, type JsonSchema } from "./json-schema.ts";
 import { allOrNone } from "./map-type.ts";
-import { fileUrlPath, didYouMean, nearestName } from "@cairn/text";
+import { BUCKET_PATTERN, fileUrlPath, didYouMean, nearestName } from "@cairn/text";
 import type { ValueType } from "./reading.ts";
 
 /** Returns the type of values that `parse` understands. `what` describes them in messages. */
@@ -37,6 +37,10 @@ export function textLike(pattern: RegExp, what: string): ValueType<string> {
       return found === undefined || pattern.test(found) ? found : value.expected(what);
     },
   };
+}
+
+export function bucketName(): ValueType<string> {
+  return textLike(new RegExp(BUCKET_PATTERN), "the name of a bucket");
 }
 
 /** Returns the type of a string that no message repeats, because a wrong one may contain a secret. */

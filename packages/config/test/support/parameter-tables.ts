@@ -1,3 +1,4 @@
+import { commonParameters } from "../../src/modules/common-parameters.ts";
 import { MODULES } from "../../src/modules/modules.ts";
 import type { Parameters } from "../../src/types/reading.ts";
 import { httpParameters } from "../../src/http-parameters.ts";
@@ -9,6 +10,7 @@ export function parameterTables(): ReadonlyMap<string, string> {
     ["cairn/node", table(nodeParameters)],
     ["cairn/index-store", table(indexStoreParameters)],
     ["cairn/http-server", table(httpParameters)],
+    ["cairn/indexes", table(commonParameters.index)],
     ...MODULES.map((module): [string, string] => [module.id, table(module.parameters)]),
   ]);
 }

@@ -25,6 +25,9 @@ import type { CommitResult } from "../index/apply/recent-outcomes.ts";
 import type { Eviction } from "../index/read/eviction-reads.ts";
 import type { FieldQuery } from "../index/read/field-query.ts";
 import type { FoundEntry, OpenEntriesFound } from "../index/read/queue-reads.ts";
+import type { IndexQueryOptions } from "../own-indexes/index-queries.ts";
+import type { IndexQuery } from "../own-indexes/own-index.ts";
+import type { QueryRows } from "../own-indexes/query-processes.ts";
 
 /** What a read must include, and how long it waits for that. */
 export interface ReadOptions {
@@ -270,6 +273,17 @@ export interface NodeApi {
    * index. See docs/watch.md.
    */
   follow(query?: FollowQuery): AsyncIterable<FollowEvent>;
+  /**
+   * Returns the buckets whose documents an index of one's own gets; undefined if it gets all. Throws NOT_FOUND if the node
+   * has no such index.
+   */
+  indexBuckets(name: string): readonly string[] | undefined;
+  /**
+   * Queries an index of one's own, in a process of its own. Throws NOT_FOUND if the node has no such index, NOT_READY
+   * while it is being built for the first time, OWN_INDEX_FAILED, TX_TIMEOUT if it does not reach `minTx`, OVERLOADED if
+   * all processes are busy, QUERY_LIMIT, and REQUEST_INVALID if the query is wrong.
+   */
+  queryIndex(name: string, query: IndexQuery, options?: IndexQueryOptions): Promise<QueryRows>;
   /** Returns the digest of the logical content, and the transaction at which it was computed. */
   digest(options?: ReadOptions): Promise<{ readonly txId: TxId; readonly digest: string }>;
   /** Returns the checkpoints in the node's store, newest first. Throws NOT_FOUND if no checkpointer is configured. */

@@ -6,6 +6,7 @@ import { fileReader, openIndex } from "../index/local-index.ts";
 import { INDEX_VERSION, isReadable } from "../index/rows/index-state.ts";
 import { checkCheckpoint } from "../log/anchor.ts";
 import type { LogIdentity } from "../log/log-identity.ts";
+import { takeOwnFiles } from "../own-indexes/checkpointed-files.ts";
 import { capturedState } from "./index-source.ts";
 
 /** Returns true if this node can read the checkpoint and the log continues it. Otherwise, returns the reason. */
@@ -55,8 +56,21 @@ function otherHistory({ log, txId }: Omit<Manifest, "files">): CairnError {
   );
 }
 
-/** Throws `CHECKPOINT_CORRUPT` if a restored index does not match its manifest. */
-export async function verifyRestored(provider: KvProvider, dir: string, manifest: Manifest): Promise<void> {
+/**
+ * Throws `CHECKPOINT_CORRUPT` if a restored index does not match its manifest. Moves the indexes of one's own that were
+ * restored with it to the folder `own` if they are as configured; removes all others.
+ */
+export async function verifyRestored(
+  provider: KvProvider,
+  dir: string,
+  manifest: Manifest,
+  configured: Pick<Parameters<typeof takeOwnFiles>[1], "own" | "indexes"> = { own: dir, indexes: [] },
+): Promise<void> {
+  await verifyIndex(provider, dir, manifest);
+  await takeOwnFiles(dir, { ...configured, purged: manifest.purged });
+}
+
+async function verifyIndex(provider: KvProvider, dir: string, manifest: Manifest): Promise<void> {
   const { kv, state } = await openIndex(fileReader(provider), dir);
   const listed = manifest.chains.map(({ txId }) => txId);
   const found = await closing(kv, async () =>

@@ -7,6 +7,7 @@ import {
   type KvReader,
   liveTableNames,
   namesIn,
+  removeFolder,
 } from "@cairn/kv";
 import type { TxId } from "@cairn/client";
 import { chainsOf } from "../index/chains/chain-values.ts";
@@ -14,6 +15,8 @@ import { purgedUpTo } from "../index/rows/purge-row.ts";
 import { FIRST_TX_ID, INDEX_VERSION, type IndexState, isReadable } from "../index/rows/index-state.ts";
 import type { IndexStore } from "../index/index-store.ts";
 import { openIndex, fileReader } from "../index/local-index.ts";
+import { addOwnFiles } from "../own-indexes/checkpointed-files.ts";
+import type { OwnIndexes } from "../own-indexes/own-indexes.ts";
 import { mayContain } from "../log/anchor.ts";
 import type { TxLog } from "../log/tx-log.ts";
 import { isoTime, VERSION } from "@cairn/text";
@@ -25,13 +28,14 @@ interface IndexSourceOptions {
   readonly index: IndexStore;
   readonly log: TxLog;
   readonly purge: () => Promise<void>;
+  readonly ownIndexes?: OwnIndexes | undefined;
   readonly onError?: (error: unknown) => void;
 }
 
 export function indexSource(
   options: IndexSourceOptions,
 ): CheckpointSource & Required<Pick<CheckpointSource, "agrees">> {
-  const { node, provider, index, log, purge, onError = () => undefined } = options;
+  const { node, provider, index, log, purge, ownIndexes, onError = () => undefined } = options;
   return {
     node,
     version: VERSION,
@@ -44,12 +48,19 @@ export function indexSource(
       return Promise.resolve(empty ? undefined : { logId: state.log.id, txId: state.txId });
     },
     capture: async (dir, others) => {
+      const own = `${dir}.own`;
       try {
         await purge();
+        await removeFolder(own);
+        // These come first, so that none is as of later than the index.
+        await ownIndexes?.capture(own);
         await index.rows.capture(dir, { unchecked: true });
+        await addOwnFiles(own, dir);
       } catch (error) {
         onError(error);
         throw error;
+      } finally {
+        await removeFolder(own);
       }
       return await readCaptured(provider, dir, others);
     },

@@ -72,7 +72,7 @@ async function restoreFromStores(
 ): Promise<IndexStore | undefined> {
   const { system, directory, report, signal, attachment } = context;
   const { checkpointer, kvProvider: provider } = system;
-  const { live, staging } = directory.layout;
+  const { live, staging, own } = directory.layout;
   // An index in memory is loaded from restored files, which are removed afterwards; it must not touch live/.
   const direct = provider.persistent && local === undefined;
   const targetDir = direct ? live : path.join(staging, "loading");
@@ -91,7 +91,10 @@ async function restoreFromStores(
       distrust(manifest, context.distrusted) ??
       tooOld(manifest, local?.beyond) ??
       (await report.whileAsking([], () => accepted(context, manifest, identity))),
-    verify: (dir, manifest) => report.whileAsking([], () => verifyRestored(provider, dir, manifest)),
+    verify: (dir, manifest) =>
+      report.whileAsking([], () =>
+        verifyRestored(provider, dir, manifest, { own, indexes: system.ownIndexes ?? [] }),
+      ),
     onAccepted: (candidate) => {
       if (local === undefined && candidate.manifest.log.id === identity.id) attachment.begin(candidate);
     },

@@ -23,6 +23,7 @@ import { nodeClosed } from "../api/not-ready.ts";
 import type { AsOf, DocumentVersion, StoredDocument } from "../index/read/documents.ts";
 import { type FieldQuery, parseFieldQuery } from "../index/read/field-query.ts";
 import type { StateChange } from "../index/read/states.ts";
+import { parseRows } from "../own-indexes/index-queries.ts";
 import type { WatchChange } from "../index/read/transaction-event.ts";
 
 /** How long a call is repeated while the node is not ready, as over HTTP (ms). */
@@ -47,6 +48,7 @@ export type LocalApi = Pick<
   | "queue"
   | "openEntries"
   | "entry"
+  | "queryIndex"
   | "events"
   | "policies"
   | "watch"
@@ -136,6 +138,13 @@ export class LocalAccess implements NodeAccess {
       if (entry === undefined) return undefined;
       const { document, place } = entry;
       return { ...queueEntry(document, place.txId), open: place.isOpen, moved: place.moved ?? null };
+    });
+
+  readonly sql: NodeAccess["sql"] = (index, text, args, { minTx, limit, timeoutMs, signal }) =>
+    this.#call({ signal, timeoutMs }, async (node) => {
+      const limits = limit === undefined ? {} : { rows: limit };
+      const options = { ...omitUndefined({ minTx, timeoutMs }), limits, signal };
+      return await parseRows(await node.queryIndex(index, { text, args }, options));
     });
 
   readonly events: NodeAccess["events"] = ({ limit, bucket, object, before, ...options }) =>

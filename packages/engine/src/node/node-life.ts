@@ -55,6 +55,8 @@ export interface LifeParts {
   readonly onReady: () => void;
   /** Called with a failure after which the node tries nothing again. */
   readonly onHalt: (failure: CairnError) => void;
+  /** Ends the processes for queries that have files in a folder open. */
+  readonly release: (dir: string) => Promise<void>;
 }
 
 /**
@@ -338,13 +340,14 @@ class Life implements ComparedNode {
       onApplied: (txId) => this.position.set(txId),
       startOwnIndexes: () => {
         if (!isCurrent()) return undefined;
-        const { system, directory, logger } = this.#parts;
+        const { system, directory, ...rest } = this.#parts;
         const { ownIndexes: indexes = [], kvProvider: provider } = system;
-        return new OwnIndexes({ indexes, dir: directory.layout.own, index, provider, logger, suspect });
+        return new OwnIndexes({ ...rest, indexes, dir: directory.layout.own, index, provider, suspect });
       },
       startServices: () => {
         if (!isCurrent()) return undefined;
-        return new ReadyServices({ ...parts, log, doubts: this.#doubts, suspect });
+        const { ownIndexes } = this;
+        return new ReadyServices({ ...parts, log, doubts: this.#doubts, suspect, ownIndexes });
       },
       onReady: () => this.#becomeReady(index),
     });

@@ -6,6 +6,7 @@ import { type Logger, pino } from "pino";
 import {
   CairnClient,
   type ClientOptions,
+  type ClientRows,
   type Director,
   type ListedCheckpoint,
   type NodeStatus,
@@ -30,6 +31,15 @@ import { proposePolicies } from "./propose-policies.ts";
 import { nodeClosed, notReady } from "../api/not-ready.ts";
 import { nodeStatus } from "./node-status.ts";
 import type { HttpOptions, System } from "../api/system.ts";
+import {
+  type IndexQueryOptions,
+  indexNamed,
+  type OwnIndexReads,
+  parseRows,
+  queryIndex,
+} from "../own-indexes/index-queries.ts";
+import type { IndexQuery } from "../own-indexes/own-index.ts";
+import { QueryProcesses } from "../own-indexes/query-processes.ts";
 import { allStores, closeStores, requireStore } from "../checkpoints/checkpoint-stores.ts";
 import { checkpointResult, listedCheckpoint } from "../checkpoints/checkpoint-summary.ts";
 
@@ -51,12 +61,22 @@ export interface RunOptions {
 export interface CairnNode extends NodeApi, AsyncDisposable {
   /** Returns a client of this node alone, without HTTP. The node stops its directors before itself. */
   client(options?: Pick<ClientOptions, "readYourWrites">): CairnClient;
+  /** Returns an index of one's own, by its name. A query throws what `queryIndex` throws. */
+  index(name: string): QueryableIndex;
   /**
    * Resolves when the node is ready for the first time. Rejects if it is closed before that, or has failed and will not
    * try again; the error is the failure, if there is one.
    */
   readonly ready: Promise<void>;
   readonly url: string | undefined;
+}
+
+export interface QueryableIndex {
+  query(
+    text: string,
+    args?: IndexQuery["args"],
+    options?: Omit<IndexQueryOptions, "admit">,
+  ): Promise<ClientRows>;
 }
 
 export interface NodeServer {
@@ -140,6 +160,7 @@ class RunningNode implements Omit<CairnNode, keyof NodeReads | "submit"> {
   readonly #reads: NodeReads;
   readonly #reporting: NodeReporting;
   readonly #lag: ReadyLag;
+  readonly #queries: QueryProcesses;
   #http: NodeServer | undefined;
   readonly #directors = new Set<Director>();
   #resolveReady: () => void = () => {};
@@ -185,8 +206,10 @@ class RunningNode implements Omit<CairnNode, keyof NodeReads | "submit"> {
       },
       onReady: () => this.#becomeReady(),
       onHalt: (failure) => this.#rejectReady(failure),
+      release: async (dir) => await this.#queries.release(dir),
     });
     this.#lag = new ReadyLag(this.#life, system.http?.readyMaxLagMs);
+    this.#queries = new QueryProcesses(logger);
     this.#appends = new NodeAppends(this.#life, system.http?.maxBody ?? Number.POSITIVE_INFINITY);
     this.#reads = new NodeReads(this.#life, system, (timeoutMs) => this.#appends.barrier(timeoutMs));
     this.api = Object.assign(this, this.#reads, { submit: this.#appends.submit });
@@ -304,6 +327,27 @@ class RunningNode implements Omit<CairnNode, keyof NodeReads | "submit"> {
     return new CairnClient({ ...options, access: new LocalAccess(this.api, onDirector) });
   }
 
+  indexBuckets(name: string): readonly string[] | undefined {
+    return indexNamed(this.#system.ownIndexes, name).buckets;
+  }
+
+  readonly queryIndex: NodeApi["queryIndex"] = async (name, query, options = {}) => {
+    indexNamed(this.#system.ownIndexes, name);
+    const indexes = (): OwnIndexReads => {
+      const { ownIndexes, phase } = this.#life;
+      if (ownIndexes === undefined || phase !== "ready") throw notReady(this.#life);
+      return ownIndexes;
+    };
+    return await queryIndex(indexes, this.#queries, name, query, options);
+  };
+
+  index(name: string): QueryableIndex {
+    return {
+      query: async (text, args = [], options) =>
+        await parseRows(await this.queryIndex(name, { text, args }, options)),
+    };
+  }
+
   #becomeReady(): void {
     void this.#reporting.look();
     this.#resolveReady();
@@ -337,12 +381,14 @@ class RunningNode implements Omit<CairnNode, keyof NodeReads | "submit"> {
     // This must happen before the HTTP server closes, because closing waits for responses in progress, and the response
     // to a watch never ends by itself.
     this.#life.beginStop(closed);
+    const queriesEnded = this.#queries.close(closed);
     // Transactions that were just submitted are usually indexed within moments. Longer waits are aborted.
     const cancel = startTimer(INDEX_WAIT_AT_STOP_MS, () => this.#life.position.fail(closed));
     await this.#http?.close();
     cancel();
     this.#life.position.fail(closed);
     await this.#reporting.close();
+    await queriesEnded;
     await this.#life.stop();
     await closeStores(this.#system);
     await this.#directory.release();

@@ -156,6 +156,7 @@ function checkpointApi({ name, manifest }: FoundCheckpoint, index: IndexStore): 
     submit: refused,
     watch: refuse,
     follow: refuse,
+    queryIndex: refused,
     status: refused,
     cluster: refused,
     log: refused,

@@ -28,6 +28,7 @@ import { usableCheckpoint } from "../upkeep/trim-floor.ts";
 import { startScrub } from "../upkeep/scrub-index.ts";
 import { type FeedEnd, WatchFeed } from "../watch/watch-feed.ts";
 import { indexChanges } from "../watch/watch-source.ts";
+import type { OwnIndexes } from "../own-indexes/own-indexes.ts";
 import type { NodeObservation } from "./node-observation.ts";
 
 export interface ServiceParts extends JoinedIndex {
@@ -41,6 +42,7 @@ export interface ServiceParts extends JoinedIndex {
   readonly comparePast: ComparePast;
   readonly otherLooks: NonNullable<CheckpointSource["otherLooks"]>;
   readonly suspect: (error: unknown) => void;
+  readonly ownIndexes: OwnIndexes | undefined;
 }
 
 /** The time within which uploads in progress may end before they are aborted. A node must stop within 10 s. */
@@ -103,10 +105,11 @@ export class ReadyServices {
 }
 
 function startCheckpointing(parts: ServiceParts, purge: () => Promise<void>): Checkpointer | undefined {
-  const { system, log, index, logger, observation, doubts, comparePast, suspect } = parts;
+  const { system, log, index, logger, observation, doubts, comparePast, suspect, ownIndexes } = parts;
   const { checkpointer: options, nodeId, kvProvider } = system;
   if (options === undefined) return undefined;
-  const ofIndex = indexSource({ node: nodeId, provider: kvProvider, index, log, purge, onError: suspect });
+  const of = { node: nodeId, provider: kvProvider, index, log, purge, ownIndexes, onError: suspect };
+  const ofIndex = indexSource(of);
   const source = {
     ...ofIndex,
     agrees: hasSamePast(ofIndex.agrees, options.store, doubts, comparePast),

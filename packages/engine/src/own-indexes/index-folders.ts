@@ -3,6 +3,7 @@ import { readFile, rename, writeFile } from "node:fs/promises";
 import path from "node:path";
 import { makeFolder, namesIn, removeFolder, syncFile, syncFolder, unlessFailed } from "@cairn/kv";
 import { z } from "zod";
+import type { TxId } from "@cairn/client";
 import type { OwnIndexOptions } from "./own-index.ts";
 
 /*
@@ -14,6 +15,7 @@ const ServedSchema = z.object({
   folder: z.string(),
   version: z.number(),
   options: z.record(z.string(), z.unknown()),
+  purged: z.number(),
 });
 
 /** A complete build, with the version and options of its configuration. */
@@ -21,6 +23,8 @@ export interface CompleteBuild {
   readonly dir: string;
   readonly version: number;
   readonly options: OwnIndexOptions["options"];
+  /** The transaction up to which its files contain nothing that was evicted. */
+  readonly purged: TxId;
 }
 
 const SERVED = "served.json";
@@ -37,7 +41,8 @@ export class IndexFolders {
     const text = await unlessFailed(readFile(this.#at(SERVED), "utf8"), "ENOENT", undefined);
     const served = text === undefined ? undefined : ServedSchema.safeParse(parsed(text)).data;
     if (served === undefined || !(await namesIn(this.#dir)).includes(served.folder)) return undefined;
-    return { dir: this.#at(served.folder), version: served.version, options: served.options };
+    const { folder, ...build } = served;
+    return { dir: this.#at(folder), ...build };
   }
 
   /** Returns a new empty folder for a build. */
@@ -54,11 +59,16 @@ export class IndexFolders {
   }
 
   /** Makes a build the complete one. Its files survive a power loss. */
-  async publish({ dir, version, options }: CompleteBuild): Promise<void> {
-    for (const name of await namesIn(dir)) await syncFile(path.join(dir, name));
-    await syncFolder(dir);
+  async publish(build: CompleteBuild): Promise<void> {
+    for (const name of await namesIn(build.dir)) await syncFile(path.join(build.dir, name));
+    await syncFolder(build.dir);
+    await this.note(build);
+  }
+
+  /** Records what is known of the complete build. */
+  async note({ dir, ...build }: CompleteBuild): Promise<void> {
     const written = this.#at(`${SERVED}.new`);
-    await writeFile(written, JSON.stringify({ folder: path.basename(dir), version, options }));
+    await writeFile(written, JSON.stringify({ folder: path.basename(dir), ...build }));
     await syncFile(written);
     await rename(written, this.#at(SERVED));
     await syncFolder(this.#dir);

@@ -68,9 +68,9 @@ export class IndexThread {
     );
   }
 
-  /** Copies the files of the index, and returns the position as of which they are. */
-  async capture(dir: string): Promise<Position | undefined> {
-    return (await this.#request({ op: "capture", dir })) as Position | undefined;
+  /** Copies the files of the index, after it has been purged if `purge` is true. */
+  async capture(dir: string, purge: boolean): Promise<void> {
+    await this.#request({ op: "capture", dir, purge });
   }
 
   async purge(): Promise<void> {

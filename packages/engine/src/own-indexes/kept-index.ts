@@ -4,18 +4,24 @@ import {
   errorMessage,
   isCairnError,
   type KvProvider,
+  type KvReader,
   LEVEL_FORMAT,
   removeFolder,
+  repeatEvery,
   resolvable,
   Semaphore,
   systemClock,
+  unlessFailed,
 } from "@cairn/kv";
-import type { OwnIndexStatus, Position } from "@cairn/client";
+import type { OwnIndexStatus, TxId } from "@cairn/client";
 import { parsePosition } from "@cairn/text";
 import type { Logger } from "pino";
 import type { IndexStore } from "../index/index-store.ts";
 import { IndexPosition } from "../index/index-position.ts";
+import { evictionsAfter } from "../index/rows/purge-row.ts";
+import { firstRow } from "../index/rows/row-cursor.ts";
 import { logFailure } from "../observe/failures.ts";
+import { folderForCapture } from "./checkpointed-files.ts";
 import { type CompleteBuild, IndexFolders } from "./index-folders.ts";
 import { IndexThread } from "./index-thread.ts";
 import type { OwnIndexOptions, ServedIndex } from "./own-index.ts";
@@ -30,10 +36,18 @@ export interface KeptIndexParts {
   readonly logger: Logger;
   /** Reports an error in reading `index`. */
   readonly suspect: (error: unknown) => void;
+  /** Ends the processes that have files in a folder open. */
+  readonly release: (dir: string) => Promise<void>;
 }
 
 /** The number of batches that an index may have been sent and not applied. */
 const MAX_BATCHES = 4;
+/** How often a live index is asked whether it has to remove what was evicted (ms). */
+const PURGE_LOOK_MS = 10_000;
+/** How long a capture waits for an index to have what the node's index has (ms). */
+const CAPTURE_WAIT_MS = 10_000;
+/** Why an index is left that has to be built anew. */
+const REBUILD = new Error("the index is built anew");
 const RETRY = { firstMs: 1_000, maxMs: 3_600_000 };
 
 /**
@@ -59,6 +73,8 @@ export class KeptIndex {
   #served: CompleteBuild | undefined;
   #state: OwnIndexStatus["state"] = "building";
   #built = 0;
+  /** Whether the next attempt builds it anew although there is a complete build. */
+  #isAnew = false;
   #failure: { readonly error: CairnError; readonly since: number; readonly nextTryAt: number } | undefined;
   readonly #settled = resolvable();
 
@@ -117,7 +133,7 @@ export class KeptIndex {
   async #run(signal: AbortSignal): Promise<void> {
     for (let failures = 0; !signal.aborted;) {
       try {
-        await this.#keep(failures > 0, signal);
+        await this.#keep(signal);
         failures = 0;
       } catch (thrown) {
         if (signal.aborted) return;
@@ -131,6 +147,7 @@ export class KeptIndex {
 
   #fail(thrown: unknown, pauseMs: number): void {
     const error = failed(this.name, thrown);
+    if (this.#served !== undefined) void this.#parts.release(this.#served.dir);
     const now = systemClock.now();
     this.#failure = { error, since: this.#failure?.since ?? now, nextTryAt: now + pauseMs };
     this.#served = undefined;
@@ -155,8 +172,8 @@ export class KeptIndex {
   }
 
   /** Returns when the signal is aborted, or the index has to be built anew. */
-  async #keep(anew: boolean, signal: AbortSignal): Promise<void> {
-    const complete = anew ? undefined : await this.#folders.complete();
+  async #keep(signal: AbortSignal): Promise<void> {
+    const complete = this.#isAnew ? undefined : await this.#folders.complete();
     const resumed = complete === undefined ? undefined : await this.#resume(complete);
     await this.#folders.removeOthers(this.#served?.dir);
     const thread = resumed ?? (await this.#build(signal));
@@ -164,7 +181,8 @@ export class KeptIndex {
       await this.#follow(thread, signal);
     } catch (error) {
       // The outcomes that name what changed were removed.
-      if (!isCairnError(error, "WATCH_COMPACTED")) throw error;
+      if (error !== REBUILD && !isCairnError(error, "WATCH_COMPACTED")) throw error;
+      this.#isAnew = true;
     } finally {
       this.#thread = undefined;
       await thread.close();
@@ -175,31 +193,34 @@ export class KeptIndex {
   async #resume(complete: CompleteBuild): Promise<IndexThread | undefined> {
     const thread = await IndexThread.start(this.#open(complete));
     const { position } = thread;
-    const standing = position === undefined ? "unknown" : await this.#standing(position);
+    const standing = position === undefined ? "unknown" : await this.#feed.standing(position);
     if (standing !== "unknown") this.#served = complete;
     if (standing === "near" && complete.version === this.#parts.options.version) return thread;
     await thread.close();
     return undefined;
   }
 
-  async #standing(position: Position): ReturnType<StateFeed["standing"]> {
+  /** Reads the node's index. */
+  async #read<T>(read: (rows: KvReader) => Promise<T>): Promise<T> {
+    const { index, suspect } = this.#parts;
     try {
-      return await this.#feed.standing(position);
+      return await index.read(read);
     } catch (error) {
-      this.#parts.suspect(error);
+      suspect(error);
       throw error;
     }
   }
 
   async #build(signal: AbortSignal): Promise<IndexThread> {
-    const { index, provider, options, logger } = this.#parts;
+    const { index, provider, options, logger, release } = this.#parts;
     const { name, version } = options;
     if (provider.format !== LEVEL_FORMAT) throw notLevel(provider.format);
     this.#built = 0;
     this.#become("building");
     logger.info({ index: name, version, documents: index.state.documents }, "building the index");
     const { copy } = this.#folders;
-    const build = { dir: await this.#folders.begin(version), version, options: options.options };
+    const dir = await this.#folders.begin(version);
+    const build = { dir, version, options: options.options, purged: 0 };
     let thread: IndexThread | undefined;
     try {
       await index.rows.capture(copy, { unchecked: true });
@@ -208,9 +229,12 @@ export class KeptIndex {
       signal.throwIfAborted();
       const position = await thread.build(copy, options.buckets, (documents) => (this.#built = documents));
       thread.position = position;
-      await this.#folders.publish(build);
-      this.#served = build;
+      const before = this.#served;
+      this.#served = { ...build, purged: parsePosition(position, "position").txId };
+      await this.#folders.publish(this.#served);
+      if (before !== undefined) await release(before.dir);
       await this.#folders.removeOthers(build.dir);
+      this.#isAnew = false;
       return thread;
     } catch (error) {
       await thread?.close();
@@ -228,13 +252,23 @@ export class KeptIndex {
     const broken = new AbortController();
     const slots = new Semaphore(MAX_BATCHES);
     const either = AbortSignal.any([signal, broken.signal]);
-    for await (const batch of this.#feed.after(begin, either, (isLive) =>
-      this.#become(isLive ? "live" : "behind"),
-    )) {
-      const done = await slots.acquire();
-      void this.#apply(thread, batch)
-        .catch((error: unknown) => broken.abort(error))
-        .finally(done);
+    const purging = repeatEvery(
+      systemClock,
+      PURGE_LOOK_MS,
+      async () => await this.#purge(thread, () => broken.abort(REBUILD)),
+      (error) => broken.abort(error),
+    );
+    try {
+      for await (const batch of this.#feed.after(begin, either, (isLive) =>
+        this.#become(isLive ? "live" : "behind"),
+      )) {
+        const done = await slots.acquire();
+        void this.#apply(thread, batch)
+          .catch((error: unknown) => broken.abort(error))
+          .finally(done);
+      }
+    } finally {
+      await purging.stop();
     }
     if (!signal.aborted) broken.signal.throwIfAborted();
   }
@@ -244,9 +278,53 @@ export class KeptIndex {
     if (batch.complete) this.position.set(batch.txId);
   }
 
-  #open({ dir, version, options }: CompleteBuild): ServedIndex {
-    const { module } = this.#parts.options;
-    return { module, options, context: { name: this.name, version, dir } };
+  /**
+   * Copies the files of a live index into a folder in `into`, once it has what the node's index has now. Does nothing if
+   * that takes too long, or if the index is not live or cannot be copied: then it is in no checkpoint.
+   */
+  async capture(into: string): Promise<void> {
+    const { index, options } = this.#parts;
+    const { txId } = index.state;
+    if (!options.checkpoint || this.#state !== "live") return;
+    if ((await unlessFailed(this.position.reached(txId, CAPTURE_WAIT_MS), "TX_TIMEOUT", "late")) === "late")
+      return;
+    const thread = this.#thread;
+    if (thread?.can.has("capture") !== true) return;
+    const evicted = await this.#evicted();
+    if (evicted && !thread.can.has("purge")) return;
+    await thread.capture(await folderForCapture(into, options), evicted);
+    if (evicted) await this.#notePurged(txId);
+  }
+
+  /** Removes what was evicted from the files. An index that cannot do so is built again. */
+  async #purge(thread: IndexThread, rebuild: () => void): Promise<void> {
+    const { txId } = this.position;
+    if (this.#state !== "live" || !(await this.#evicted())) return;
+    if (!thread.can.has("purge")) {
+      rebuild();
+      return;
+    }
+    await thread.purge();
+    await this.#notePurged(txId);
+  }
+
+  /** Returns whether the files may contain what was evicted. */
+  async #evicted(): Promise<boolean> {
+    const purged = this.#served?.purged ?? 0;
+    const first = await this.#read(async (rows) => await firstRow(rows, evictionsAfter(purged)));
+    return first !== undefined;
+  }
+
+  async #notePurged(txId: TxId): Promise<void> {
+    if (this.#served === undefined) return;
+    this.#served = { ...this.#served, purged: txId };
+    await this.#folders.note(this.#served);
+  }
+
+  #open(build: CompleteBuild): ServedIndex {
+    const { module, version, options } = this.#parts.options;
+    const context = { name: this.name, version: build.version, dir: build.dir };
+    return { module, options: build.version === version ? options : build.options, context };
   }
 }
 

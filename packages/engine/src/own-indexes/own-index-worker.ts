@@ -16,7 +16,7 @@ import type { FedBatch } from "./state-feed.ts";
 export type ThreadRequest =
   | { readonly op: "build"; readonly dir: string; readonly buckets: readonly string[] | undefined }
   | { readonly op: "apply"; readonly batch: FedBatch }
-  | { readonly op: "capture"; readonly dir: string }
+  | { readonly op: "capture"; readonly dir: string; readonly purge: boolean }
   | { readonly op: "purge" }
   | { readonly op: "digest" }
   | { readonly op: "close" };
@@ -69,8 +69,9 @@ async function answer(own: OwnIndex, request: ThreadRequest): Promise<string | u
       await own.apply(received(request.batch));
       return undefined;
     case "capture":
+      if (request.purge) await own.purge?.();
       await own.capture?.(request.dir);
-      return (await own.position()) ?? undefined;
+      return undefined;
     case "purge":
       await own.purge?.();
       return undefined;

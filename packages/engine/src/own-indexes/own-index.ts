@@ -1,4 +1,4 @@
-import type { Json, Position, TxId } from "@cairn/client";
+import type { Json, Position, QueryArguments } from "@cairn/client";
 import type { StateChange } from "../index/read/states.ts";
 
 /** What a module of kind `index` gets in addition to its options. */
@@ -60,8 +60,7 @@ export interface IndexBatch {
 export interface IndexQuery {
   /** In SQLite, a statement. */
   readonly text: string;
-  /** The values of its parameters, in their order or by their names. */
-  readonly args: readonly Json[] | Readonly<Record<string, Json>>;
+  readonly args: QueryArguments;
 }
 
 export interface QueryAnswer {
@@ -100,12 +99,4 @@ export interface QueryLimits {
   readonly timeoutMs: number;
   readonly rows: number;
   readonly bytes: number;
-}
-
-/** The rows of a query, as of a transaction. `more` is true if there are more than the limit. */
-export interface QueryResult {
-  readonly txId: TxId;
-  readonly columns: readonly string[];
-  readonly rows: readonly (readonly Json[])[];
-  readonly more: boolean;
 }

@@ -1,9 +1,10 @@
-import { CairnError, type KvProvider } from "@cairn/kv";
+import { type KvProvider, removeFolder } from "@cairn/kv";
 import type { OwnIndexStatus, TxId } from "@cairn/client";
-import { didYouMean, nearestName } from "@cairn/text";
 import type { Logger } from "pino";
 import path from "node:path";
 import type { IndexStore } from "../index/index-store.ts";
+import { asCairnError, logFailure } from "../observe/failures.ts";
+import { indexNamed, type OwnIndexReads } from "./index-queries.ts";
 import { KeptIndex } from "./kept-index.ts";
 import type { OwnIndexOptions, ServedIndex } from "./own-index.ts";
 
@@ -15,14 +16,20 @@ export interface OwnIndexesParts {
   readonly provider: KvProvider;
   readonly logger: Logger;
   readonly suspect: (error: unknown) => void;
+  /** Ends the processes that have files in a folder open. */
+  readonly release: (dir: string) => Promise<void>;
 }
 
 /** All indexes of one's own, as long as the node follows its log with one index. */
-export class OwnIndexes {
+export class OwnIndexes implements OwnIndexReads {
   readonly #kept: readonly KeptIndex[];
   readonly #waits: readonly KeptIndex[];
+  readonly #options: readonly OwnIndexOptions[];
+  readonly #logger: Logger;
 
   constructor({ indexes, dir, ...parts }: OwnIndexesParts) {
+    this.#options = indexes;
+    this.#logger = parts.logger;
     this.#kept = indexes.map((options) => {
       return new KeptIndex({ ...parts, options, dir: path.join(dir, options.name) });
     });
@@ -49,22 +56,28 @@ export class OwnIndexes {
     await this.#named(name).position.reached(txId, timeoutMs);
   }
 
+  /**
+   * Copies the files of all indexes that checkpoints contain into folders in `into`, none as of later than the node's
+   * index. What cannot be copied is left out: it is built again where the checkpoint is restored.
+   */
+  async capture(into: string): Promise<void> {
+    for (const kept of this.#kept) {
+      try {
+        await kept.capture(into);
+      } catch (error) {
+        const failure = asCairnError(error);
+        logFailure(this.#logger, "warn", failure, `The checkpoint does not contain the index ${kept.name}.`);
+        await removeFolder(path.join(into, `${kept.name}.${kept.status.version}`));
+      }
+    }
+  }
+
   async stop(): Promise<void> {
     await Promise.all(this.#kept.map((kept) => kept.stop()));
   }
 
   #named(name: string): KeptIndex {
-    const found = this.#kept.find((kept) => kept.name === name);
-    if (found !== undefined) return found;
-    const names = this.#kept.map((kept) => kept.name);
-    const near = nearestName(name, names);
-    const known = names.length === 0 ? "This node has none." : `Known: ${names.join(", ")}.`;
-    throw new CairnError(
-      "NOT_FOUND",
-      `There is no index ${name}.`,
-      near === undefined
-        ? `${known} cairn/indexes in the configuration of a node defines them.`
-        : didYouMean(near),
-    );
+    const { name: known } = indexNamed(this.#options, name);
+    return this.#kept.find((kept) => kept.name === known) as KeptIndex;
   }
 }

@@ -1,17 +1,19 @@
-import { existsSync, readFileSync, renameSync, writeFileSync, copyFileSync } from "node:fs";
+import { appendFileSync, copyFileSync, existsSync, readFileSync, renameSync, writeFileSync } from "node:fs";
 import path from "node:path";
 
 /**
  * An index of one's own in one JSON file, for tests. Options: `failOn`, the name of a document that it cannot index;
- * `hold`, a file while which exists nothing is applied.
+ * `hold`, a file while which exists nothing is applied; `trace`, a file to which it adds a line for each build and
+ * purge; `isBare`, whether it can only do what it must.
  */
-export function create({ failOn, hold }, { dir }) {
+export function create({ failOn, hold, trace, isBare }, { dir }) {
+  const note = (what) => trace !== undefined && appendFileSync(trace, `${what}\n`);
   const file = path.join(dir, "index.json");
   const stored = existsSync(file) ? JSON.parse(readFileSync(file, "utf8")) : { documents: {} };
   const documents = new Map(Object.entries(stored.documents));
   let { position } = stored;
   const isHeld = () => hold !== undefined && existsSync(hold);
-  return {
+  const needed = {
     position: () => position,
     async apply(batch) {
       while (isHeld()) await new Promise((resolve) => setTimeout(resolve, 5));
@@ -20,8 +22,10 @@ export function create({ failOn, hold }, { dir }) {
         if (change.op === "put" && change.name === failOn) throw new Error(`it cannot index ${key}`);
         if (change.op === "put") documents.set(key, `${change.revision} ${change.json}`);
         else if (change.op === "delete") documents.delete(key);
-        else if (change.bucket === undefined) documents.clear();
-        else
+        else if (change.bucket === undefined) {
+          note("build");
+          documents.clear();
+        } else
           for (const one of documents.keys())
             if (one.startsWith(`${change.bucket} ${change.namespace}/`)) documents.delete(one);
       }
@@ -30,10 +34,14 @@ export function create({ failOn, hold }, { dir }) {
       writeFileSync(`${file}.new`, JSON.stringify({ position, documents: Object.fromEntries(documents) }));
       renameSync(`${file}.new`, file);
     },
+    close: () => {},
+  };
+  if (isBare) return needed;
+  return {
+    ...needed,
     capture: (to) => copyFileSync(file, path.join(to, "index.json")),
     digest: () => JSON.stringify([...documents].toSorted(([a], [b]) => (a < b ? -1 : 1))),
-    purge: () => {},
+    purge: () => note("purge"),
     query: () => ({ position, columns: ["key", "document"], rows: documents.entries() }),
-    close: () => {},
   };
 }

@@ -4,6 +4,7 @@ import { pathToFileURL } from "node:url";
 import { makeTemporaryFolder } from "@cairn/kv";
 import type { OwnIndexStatus, Policies } from "@cairn/client";
 import { runNode } from "@cairn/node";
+import { saveCheckpoint } from "@cairn/test-support/stores/save-checkpoint";
 import { quietSystem } from "@cairn/test-support/nodes/quiet-system";
 import { seededPicks } from "@cairn/test-support/seeded-random";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
@@ -82,6 +83,10 @@ async function contents(): Promise<readonly (readonly [string, string])[]> {
   return sorted(new Map(Object.entries(documents)));
 }
 
+async function traced(file: string): Promise<string[]> {
+  return (await readFile(file, "utf8")).trimEnd().split("\n");
+}
+
 describe("an index of one's own", () => {
   it.each([1, 2, 3])("is what the lists are, whatever removes documents (seed %i)", async (seed) => {
     const picks = seededPicks(seed);
@@ -153,6 +158,73 @@ describe("an index of one's own", () => {
     await start({ ready: "waits" });
     expect(await ownStatus()).toMatchObject({ state: "live" });
     expect(await contents()).toEqual(sorted(await documentsNow(node, ["plain"])));
+  });
+
+  it("is restored with a checkpoint, and goes on from there", async () => {
+    const trace = path.join(folder, "trace");
+    await start({ options: { trace } });
+    await put("a");
+    await reached();
+    await saveCheckpoint(node);
+    await put("b");
+    await node.close();
+    await rm(path.join(folder, "node-1-index"), { recursive: true });
+    await start({ options: { trace } });
+    await reached();
+    expect(await contents()).toEqual(sorted(await documentsNow(node, ["plain"])));
+    expect(await traced(trace)).toEqual(["build"]);
+    expect(await readdir(path.join(folder, "node-1-index", "live"))).not.toContainEqual(
+      expect.stringMatching(/^own-/),
+    );
+  });
+
+  it.each([{ version: 2 }, { name: "other" }, { checkpoint: false }])(
+    "is built where a checkpoint does not have it: %j",
+    async (given) => {
+      const trace = path.join(folder, "trace");
+      await start({ options: { trace }, ...(given.checkpoint === false ? given : {}) });
+      await put("a");
+      await reached();
+      await saveCheckpoint(node);
+      await node.close();
+      await rm(path.join(folder, "node-1-index"), { recursive: true });
+      await start({ options: { trace }, ...given });
+      await reached();
+      expect(await traced(trace)).toEqual(["build", "build"]);
+    },
+  );
+
+  it("that is behind is not in a checkpoint, which is saved nevertheless", async () => {
+    const [trace, hold] = [path.join(folder, "trace"), path.join(folder, "hold")];
+    await writeFile(hold, "");
+    await start({ options: { trace, hold } });
+    await put("a");
+    await saveCheckpoint(node);
+    await rm(hold);
+    await reached();
+    const [name = ""] = (await node.checkpoints()).map((one) => one.name);
+    const manifest = await readFile(path.join(folder, "checkpoints", `${name}.json`), "utf8");
+    expect(manifest).not.toContain("own-");
+  });
+
+  it("is purged after an eviction before it is in a checkpoint, or built again if it cannot be", async () => {
+    const trace = path.join(folder, "trace");
+    await start({ options: { trace } });
+    await put("a");
+    await reached();
+    await node.await(await node.submit({ ops: [["evict", "plain", "a"]] }));
+    await saveCheckpoint(node);
+    expect(await traced(trace)).toEqual(["build", "purge"]);
+    await saveCheckpoint(node);
+    expect(await traced(trace)).toEqual(["build", "purge"]);
+    await node.close();
+    await start({ options: { trace, isBare: true } });
+    await put("b");
+    await reached();
+    await node.await(await node.submit({ ops: [["evict", "plain", "b"]] }));
+    await expect.poll(async () => await traced(trace)).toEqual(["build", "purge", "build"]);
+    await reached();
+    expect(await contents()).toEqual([]);
   });
 
   it("gets only the documents of its buckets", async () => {

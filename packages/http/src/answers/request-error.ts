@@ -19,8 +19,11 @@ const STATUS_BY_CODE: Partial<Record<ErrorCode, number>> = {
   WATCH_COMPACTED: 410,
   OUTCOME_REMOVED: 410,
   TX_TOO_LARGE: 413,
+  // A client that sends such a query again would only occupy the node again.
+  QUERY_LIMIT: 422,
   NOT_READY: 503,
   OVERLOADED: 503,
+  OWN_INDEX_FAILED: 503,
   INDEX_CORRUPT: 503,
   LOG_UNREACHABLE: 503,
   LOG_REGRESSED: 503,
@@ -66,6 +69,9 @@ export class RequestError extends CairnError {
 export function badRequest(message: string, hint = REQUESTS_DESCRIBED): RequestError {
   return new RequestError(BAD_REQUEST, message, { hint });
 }
+
+/** Ends the work on a request whose client is gone. No response is sent. */
+export const DISCONNECTED = badRequest("The client has closed the connection.");
 
 /** A body that cannot be stored. */
 export function badBody(message: string, hint = REQUESTS_DESCRIBED): RequestError {

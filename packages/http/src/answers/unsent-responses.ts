@@ -1,7 +1,7 @@
 import { LIMITS } from "@cairn/client/protocol";
 import type { IncomingMessage, ServerResponse } from "node:http";
 import { CairnError } from "@cairn/kv";
-import { badRequest } from "./request-error.ts";
+import { DISCONNECTED } from "./request-error.ts";
 
 /** The total size of the responses that are being built or have not been received (bytes). */
 const MAX_BYTES = 64 * 1024 * 1024;
@@ -176,8 +176,6 @@ function senderOf({ socket, headers }: IncomingMessage, bytes: number): string {
   if (bytes <= SMALL_BYTES) return "";
   return `${socket.remoteAddress} ${headers.authorization ?? ""}`;
 }
-
-const DISCONNECTED = badRequest("The client has closed the connection.");
 
 const OVERLOADED = new CairnError(
   "OVERLOADED",

@@ -238,6 +238,28 @@ export const SCHEMAS = {
     "txTime",
     "deleted",
   ]),
+  IndexQuery: withoutOthers(
+    object(
+      {
+        sql: described(TEXT, "The query: for an index in SQLite, a statement that reads."),
+        args: described(
+          {},
+          "The values of the query's parameters: an array in their order, or an object by their names.",
+        ),
+        limit: described(
+          { type: "integer", minimum: 1, maximum: LIMITS.queryRows },
+          `The maximum number of rows; ${LIMITS.queryRows} by default.`,
+        ),
+      },
+      ["sql"],
+    ),
+  ),
+  QueryResult: object({
+    txId: TX_ID,
+    columns: array(TEXT),
+    rows: array(array({})),
+    more: described(FLAG, "Whether there are more rows than the limit."),
+  }),
   Digest: object({ txId: TX_ID, digest: { ...TEXT, pattern: "^sha256:[0-9a-f]{64}$" } }),
   Checkpoint: object(
     { ...CHECKPOINT, ...LISTED, damaged: described(FLAG, "True if it was read back and found damaged.") },

@@ -28,12 +28,13 @@ export type RouteApi = Omit<NodeApi, "close" | "submit" | "await" | "outcome">;
 
 /**
  * The buckets that a request concerns, for tokens limited to some: none (or those of its operations, which are checked
- * when it submits them), the one that `bucket` returns, or all. `all` says what concerns all buckets.
+ * when it submits them), the one that `bucket` returns, those of `buckets`, or all. `all` says what concerns all buckets.
  */
 export type Concern<Q> =
   | "none"
   | { readonly all: string }
   | { readonly bucket: (call: Call<Q>) => string }
+  | { readonly buckets: (call: Call<Q>) => readonly string[] | undefined; readonly all: string }
   | { readonly named: (call: Call<Q>) => string | undefined; readonly all: string };
 
 /** A request as a route handles it. */
@@ -77,6 +78,11 @@ export class Call<Q = object> {
   require(concerns: Concern<Q>): void {
     if (this.permit.buckets === undefined || concerns === "none") return;
     if ("bucket" in concerns) return this.permit.requireBucket(concerns.bucket(this));
+    if ("buckets" in concerns) {
+      const buckets = concerns.buckets(this);
+      if (buckets === undefined) this.permit.requireAllBuckets(concerns.all);
+      return buckets?.forEach((bucket) => this.permit.requireBucket(bucket));
+    }
     if (!("named" in concerns)) return this.permit.requireAllBuckets(concerns.all);
     const bucket = concerns.named(this);
     if (bucket === undefined) this.permit.requireAllBuckets(concerns.all, NAME_A_BUCKET);

@@ -166,6 +166,11 @@ export const READ_PARAMETERS = {
   timeout,
 };
 
+export const INDEX_QUERY_PARAMETERS = {
+  "min-tx": parameter("minTx", A_TX_ID, "Wait until the index contains this transaction."),
+  timeout,
+};
+
 export const OUTCOME_PARAMETERS = {
   ...READ_PARAMETERS,
   by: parameter("by", A_FLAG, "Also return the name of the token with which the transaction was submitted."),

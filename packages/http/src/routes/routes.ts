@@ -5,6 +5,7 @@ import { checkpointRoutes } from "./checkpoints.ts";
 import { documentRoutes } from "./documents.ts";
 import { eventRoutes } from "./events.ts";
 import { nodeRoutes } from "./node.ts";
+import { ownIndexRoutes } from "./own-indexes.ts";
 import { policyRoutes } from "./policies.ts";
 import { queueRoutes } from "./queues.ts";
 import { txRoutes } from "./tx.ts";
@@ -32,6 +33,7 @@ export const ROUTES: readonly Route[] = [
   ...eventRoutes,
   ...policyRoutes,
   ...queueRoutes,
+  ...ownIndexRoutes,
   ...watchRoutes,
   ...documentRoutes,
 ];

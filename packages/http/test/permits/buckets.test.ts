@@ -14,6 +14,12 @@ const AS_ALL = { authorization: "Bearer all" };
 /** Starts a node with a document in `orders`, to which the token applies, and one in `people`, to which it does not. */
 async function serveTwo(): Promise<ServedNode> {
   const served = await serve({ tokens: TOKENS });
+  served.node.ownIndexes = {
+    orders: ["orders"],
+    people: ["people"],
+    both: ["orders", "people"],
+    all: undefined,
+  };
   for (const bucket of ["orders", "people"])
     expect((await served.put(`/api/v1/${bucket}/default/a`, { bucket }, AS_ALL)).status).toBe(201);
   return served;
@@ -72,6 +78,9 @@ const OUTSIDE: readonly Request[] = [
   ["GET", "/api/v1/queues/people"],
   ["GET", "/api/v1/queues/people/shards/0/open"],
   ["GET", "/api/v1/queues/people/entry?name=a"],
+  ["POST", "/api/v1/sql/people", { sql: "select 1" }],
+  ["POST", "/api/v1/sql/both", { sql: "select 1" }],
+  ["POST", "/api/v1/sql/all", { sql: "select 1" }],
   ["POST", "/api/v1/queues/people/entries", { document: 1 }],
   ["POST", "/api/v1/queues/people/shards/0/claim", { as: "me" }],
   ["POST", "/api/v1/tx", { ops: [["enqueue", "people", "a", 1]] }],
@@ -86,6 +95,7 @@ const OUTSIDE: readonly Request[] = [
 ];
 
 const INSIDE: readonly Request[] = [
+  ["POST", "/api/v1/sql/orders", { sql: "select 1" }],
   ["GET", "/api/v1/orders"],
   ["GET", "/api/v1/orders/default/a"],
   ["GET", "/api/v1/orders/default/a?history=true"],

@@ -14,6 +14,7 @@ const EXPECTED: Readonly<Record<string, readonly string[]>> = {
     "GET /api/v1/watch",
     "GET /api/v1/follow",
     "POST /api/v1/watch/tickets",
+    "POST /api/v1/sql/:index",
     "GET /api/v1/queues",
     "GET /api/v1/queues/:queue",
     "GET /api/v1/queues/:queue/shards/:shard/open",
@@ -66,6 +67,7 @@ function addressOf(url: string): string {
   return url
     .replace(":bucket", "pods")
     .replace(":queue", "deliveries")
+    .replace(":index", "pods")
     .replace(":shard", "0")
     .replace(":action", "claim")
     .replace(":name", "newest")

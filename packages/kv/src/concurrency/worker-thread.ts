@@ -1,6 +1,6 @@
 import { existsSync } from "node:fs";
 import { constants, setPriority } from "node:os";
-import { fileURLToPath } from "node:url";
+import { fileURLToPath, pathToFileURL } from "node:url";
 import { type Transferable, Worker } from "node:worker_threads";
 import { CairnError, errorMessage, missingFile, systemErrorCode } from "../errors/errors.ts";
 import { explainedError } from "../errors/system-errors.ts";
@@ -31,32 +31,36 @@ export function receiveError({ message, cairn, system }: SentError): Error {
   return system === undefined ? error : Object.assign(error, { code: system });
 }
 
-/** The files of a build that threads run, for {@link requireThreadFiles}. */
+/** The files of a build that threads or processes run, for {@link requireThreadFiles}. */
 const builtFiles: string[] = [];
 
 /**
- * A module that threads run: `<name>.js`, which, in a build, is next to the module whose `import.meta.url` is
+ * A module that threads or processes run: `<name>.js`, which, in a build, is next to the module whose `import.meta.url` is
  * `moduleUrl`. Bundlers may leave that undefined.
  */
 export class ThreadModule {
+  readonly path: string;
   readonly #name: string;
-  readonly #path: string;
   readonly #isSource: boolean;
 
   constructor(moduleUrl: string | undefined, name: string) {
     // Node does not run TypeScript. If an export condition makes the sources run, the thread runs the build instead.
     const base = moduleUrl?.replace(/^(.*)\/src\/.*\.ts$/, "$1/dist/bundle/");
     this.#name = name;
-    this.#path = base === undefined ? `./${name}.js` : fileURLToPath(new URL(`./${name}.js`, base));
+    this.path = base === undefined ? `./${name}.js` : fileURLToPath(new URL(`./${name}.js`, base));
     this.#isSource = base !== moduleUrl;
-    if (!this.#isSource) builtFiles.push(this.#path);
+    if (!this.#isSource) builtFiles.push(this.path);
+  }
+
+  get url(): string {
+    return pathToFileURL(this.path).href;
   }
 
   /** Starts a thread. `sent` receives its messages, and the error that ends it. Throws if no thread can be created. */
   start<Message>(workerData: object, sent: Inbox<Message>, transferList: Transferable[] = []): Worker {
     const options = this.#isSource ? { execArgv: [] } : withoutInputType();
     try {
-      const worker = new Worker(this.#path, { workerData, transferList, ...options });
+      const worker = new Worker(this.path, { workerData, transferList, ...options });
       worker.on("message", (message: Message) => sent.put(message));
       worker.on("error", (error) => sent.fail(this.failure(error)));
       return worker;

@@ -1,0 +1,50 @@
+import { CairnClient } from "@cairn/client";
+import { LocalAccess } from "@cairn/engine/src/node/local-access";
+import { CairnError } from "@cairn/kv";
+import { serve, type ServedNode } from "@cairn/test-support/nodes/served-node";
+import { describe, expect, it, vi } from "vitest";
+
+const ACCESSES: readonly (readonly [string, (served: ServedNode) => CairnClient])[] = [
+  ["in the process", ({ node }) => new CairnClient({ access: new LocalAccess(node) })],
+  ["over HTTP", ({ url }) => new CairnClient({ urls: url })],
+];
+
+describe.each(ACCESSES)("a query of an own index, %s,", (_access, client) => {
+  it("returns its rows, as of a transaction that includes what the client wrote", async () => {
+    await using served = await serve();
+    const one = client(served);
+    const { txId } = await one.put("pods", "a", 1);
+    const asked = vi.fn<typeof served.node.queryIndex>(served.node.queryIndex);
+    served.node.queryIndex = asked;
+    expect(await one.sql("pods", "select ?", [{ a: null }], { limit: 5 })).toEqual({
+      txId,
+      columns: ["name", "text", "args"],
+      rows: [["pods", "select ?", [{ a: null }]]],
+      more: false,
+    });
+    expect((await one.sql("pods", "select :a", { a: 1 }, { minTx: 1 })).rows[0]?.[2]).toEqual({ a: 1 });
+    expect(asked.mock.calls.map(([, , options]) => options)).toMatchObject([
+      { minTx: txId, limits: { rows: 5 } },
+      { minTx: 1, limits: {} },
+    ]);
+  });
+
+  it("that exceeds its limits is not repeated", async () => {
+    await using served = await serve();
+    let attempts = 0;
+    served.node.queryIndex = () => {
+      attempts += 1;
+      return Promise.reject(new CairnError("QUERY_LIMIT", "Too much.", "Select less."));
+    };
+    await expect(client(served).sql("pods", "select")).rejects.toMatchObject({ code: "QUERY_LIMIT" });
+    expect(attempts).toBe(1);
+  });
+
+  it("is refused if JSON would change its arguments, or an option is unknown", async () => {
+    await using served = await serve();
+    const refused = client(served).sql("pods", "select ?", [Number.NaN]);
+    await expect(refused).rejects.toMatchObject({ code: "TX_INVALID", details: { path: "[0]" } });
+    const misspelt = client(served).sql("pods", "select", [], { limits: 1 } as object);
+    await expect(misspelt).rejects.toMatchObject({ code: "REQUEST_INVALID" });
+  });
+});

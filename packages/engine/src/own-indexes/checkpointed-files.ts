@@ -1,0 +1,57 @@
+import { rename } from "node:fs/promises";
+import path from "node:path";
+import { makeFolder, namesIn, removeFolder } from "@cairn/kv";
+import type { TxId } from "@cairn/client";
+import { IndexFolders } from "./index-folders.ts";
+import type { OwnIndexOptions } from "./own-index.ts";
+
+/*
+ * A checkpoint contains the files of an index of one's own beside those of the node's index, as
+ * `own-NAME.VERSION.FILE`. LevelDB ignores such names.
+ */
+const FILE = /^own-(?<name>[^.]+)\.(?<version>\d+)\.(?<file>.+)$/;
+
+/** Moves the files of captured indexes, each in a folder `NAME.VERSION` in `from`, into a captured index. */
+export async function addOwnFiles(from: string, dir: string): Promise<void> {
+  for (const index of await namesIn(from))
+    for (const file of await namesIn(path.join(from, index)))
+      await rename(path.join(from, index, file), path.join(dir, `own-${index}.${file}`));
+  await removeFolder(from);
+}
+
+/**
+ * Moves the files of restored indexes out of `dir`, into folders in `own`. Removes those that are not of the configured
+ * version: they are built again. `purged` is the transaction up to which no file of the checkpoint contains evicted
+ * content.
+ */
+export async function takeOwnFiles(
+  dir: string,
+  { own, indexes, purged }: { own: string; indexes: readonly OwnIndexOptions[]; purged: TxId },
+): Promise<void> {
+  const builds = new Map<OwnIndexOptions, string>();
+  for (const restored of await namesIn(dir)) {
+    const { name, version, file } = FILE.exec(restored)?.groups ?? {};
+    if (file === undefined) continue;
+    const wanted = indexes.find((one) => one.name === name && String(one.version) === version);
+    const from = path.join(dir, restored);
+    if (wanted === undefined) {
+      await removeFolder(from);
+      continue;
+    }
+    let build = builds.get(wanted);
+    if (build === undefined) {
+      build = await new IndexFolders(path.join(own, wanted.name)).begin(wanted.version);
+      builds.set(wanted, build);
+    }
+    await rename(from, path.join(build, file));
+  }
+  for (const [{ name, version, options }, build] of builds)
+    await new IndexFolders(path.join(own, name)).publish({ dir: build, version, options, purged });
+}
+
+/** Makes the folder for the capture of an index of one's own in `into`. */
+export async function folderForCapture(into: string, { name, version }: OwnIndexOptions): Promise<string> {
+  const folder = path.join(into, `${name}.${version}`);
+  await makeFolder(folder);
+  return folder;
+}

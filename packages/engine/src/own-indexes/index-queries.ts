@@ -1,0 +1,80 @@
+import type { ClientRows, Json, TxId } from "@cairn/client";
+import { LIMITS } from "@cairn/client/protocol";
+import { CairnError, Deadline, TimeSlice, unlessAborted } from "@cairn/kv";
+import { didYouMean, nearestName } from "@cairn/text";
+import type { IndexQuery, OwnIndexOptions, QueryLimits, ServedIndex } from "./own-index.ts";
+import type { QueryProcesses, QueryRows } from "./query-processes.ts";
+
+/** The own indexes of a node, as queries need them. */
+export interface OwnIndexReads {
+  /** Throws `NOT_READY` while the index is built for the first time, and `OWN_INDEX_FAILED`. */
+  served(name: string): ServedIndex;
+  /** Waits until an index contains everything up to a transaction. Throws `TX_TIMEOUT`. */
+  reached(name: string, txId: TxId, timeoutMs: number): Promise<void>;
+}
+
+export interface IndexQueryOptions {
+  /** The query waits until the index contains this transaction. By default, it does not wait. */
+  readonly minTx?: TxId;
+  /** The time limit for everything: that wait, the wait for a process, and the query itself (ms). Defaults to 30,000. */
+  readonly timeoutMs?: number;
+  /** By default, a query runs for 5,000 ms at most, and returns at most 10,000 rows and 8 MiB of JSON. */
+  readonly limits?: Partial<QueryLimits>;
+  readonly signal?: AbortSignal | undefined;
+  /** As of other reads. It is called when it is the query's turn. */
+  readonly admit?: (bytes: number, timeoutMs?: number) => Promise<void> | undefined;
+}
+
+const DEFAULT_LIMITS: QueryLimits = {
+  timeoutMs: LIMITS.queryMs,
+  rows: LIMITS.queryRows,
+  bytes: LIMITS.queryBytes,
+};
+
+/** `indexes` returns the own indexes, or throws if the node has none that may be read. */
+export async function queryIndex(
+  indexes: () => OwnIndexReads,
+  processes: QueryProcesses,
+  name: string,
+  query: IndexQuery,
+  options: IndexQueryOptions,
+): Promise<QueryRows> {
+  const { minTx, timeoutMs = LIMITS.waitMs, admit, signal } = options;
+  const limits = { ...DEFAULT_LIMITS, ...options.limits };
+  const time = new Deadline(timeoutMs);
+  // The query must not wait for an index that cannot answer.
+  indexes().served(name);
+  if (minTx !== undefined) await unlessAborted(indexes().reached(name, minTx, time.leftMs), signal);
+  return await processes.run(() => indexes().served(name), query, {
+    limits,
+    time,
+    admit: admit && (() => admit(limits.bytes, Math.min(limits.timeoutMs, time.leftMs))),
+    signal,
+  });
+}
+
+/** Returns the options of an index. Throws `NOT_FOUND`. */
+export function indexNamed(indexes: readonly OwnIndexOptions[] = [], name: string): OwnIndexOptions {
+  const found = indexes.find((index) => index.name === name);
+  if (found !== undefined) return found;
+  const names = indexes.map((index) => index.name);
+  const near = nearestName(name, names);
+  const hint =
+    names.length === 0
+      ? "This node has none. Add it to cairn/indexes of the node's configuration, and restart the node."
+      : near === undefined
+        ? `The node has ${names.join(", ")}.`
+        : didYouMean(near);
+  throw new CairnError("NOT_FOUND", `There is no index ${JSON.stringify(name)} of this node's own.`, hint);
+}
+
+/** Parses rows, part by part: all parts together would occupy the thread for long. */
+export async function parseRows({ rows: parts, ...answer }: QueryRows): Promise<ClientRows> {
+  const slice = new TimeSlice();
+  const rows: (readonly Json[])[] = [];
+  for (const part of parts) {
+    await slice.yieldIfOver();
+    for (const row of JSON.parse(`[${part.toString()}]`) as (readonly Json[])[]) rows.push(row);
+  }
+  return { ...answer, rows };
+}

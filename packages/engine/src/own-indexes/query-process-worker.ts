@@ -1,0 +1,136 @@
+import { constants, setPriority } from "node:os";
+import { isMainThread, Worker, workerData } from "node:worker_threads";
+import { CairnError, sendError, type SentError } from "@cairn/kv/threads";
+import type { IndexQuery, OwnIndex, OwnIndexModule, QueryLimits, ServedIndex } from "./own-index.ts";
+
+// A process runs this module in two threads: one answers queries, and the other ends the process if its node has ended.
+
+/** The node sends the next order only once the previous one was answered. */
+export interface QueryOrder {
+  readonly served: ServedIndex;
+  readonly query: IndexQuery;
+  readonly limits: Pick<QueryLimits, "rows" | "bytes">;
+}
+
+/** `opening` tells an index that cannot be opened from one that cannot answer. */
+export type QueryAnswered =
+  | { readonly failed: SentError; readonly opening: boolean }
+  | {
+      readonly position: string;
+      readonly columns: readonly string[];
+      /** The last part of the rows. */
+      readonly rows: Buffer;
+      readonly more: boolean;
+    };
+
+/** The parts of an answer come before it. Each is whole rows as JSON, separated by commas. */
+export type QueryMessage = QueryAnswered | { readonly notice: string } | { readonly part: Buffer };
+
+/** The node receives, parses or sends a part of this size in a few ms, and does other work in between. */
+const PART_BYTES = 256 * 1024;
+
+/** How often a process looks whether its node still runs (ms). */
+const LOOK_INTERVAL_MS = 500;
+
+let opened: { readonly dir: string; readonly index: OwnIndex } | undefined;
+
+async function open({ module, options, context }: ServedIndex): Promise<OwnIndex> {
+  if (opened?.dir === context.dir) return opened.index;
+  await close();
+  const exported = (await import(module.url)) as Readonly<Record<string, OwnIndexModule>>;
+  const create = exported[module.export];
+  if (create === undefined) throw new Error(`${module.url} exports no ${module.export}`);
+  const index = await create(options, { ...context, readOnly: true, onNotice: report });
+  opened = { dir: context.dir, index };
+  return index;
+}
+
+function report(notice: string): void {
+  send({ notice });
+}
+
+async function close(): Promise<void> {
+  const { index } = opened ?? {};
+  opened = undefined;
+  await index?.close();
+}
+
+async function answer({ served, query, limits }: QueryOrder): Promise<QueryAnswered> {
+  let opening = true;
+  try {
+    const index = await open(served);
+    opening = false;
+    if (index.query === undefined)
+      throw new CairnError(
+        "REQUEST_INVALID",
+        `The index ${served.context.name} answers no queries.`,
+        "Its module has no query. Query another index, or add query to the module.",
+      );
+    const { position, columns, rows } = await index.query(query);
+    return { position, columns, ...(await readRows(rows, limits, JSON.stringify(columns).length)) };
+  } catch (error) {
+    const failed = sendError(error);
+    // The files may have been replaced, so that it helps to open them anew.
+    if (failed.cairn === undefined) await close().catch(() => undefined);
+    return { failed, opening };
+  }
+}
+
+/** Sends all parts of the rows but the last one, which it returns. */
+async function readRows(
+  rows: AsyncIterable<unknown> | Iterable<unknown>,
+  limits: QueryOrder["limits"],
+  before: number,
+): Promise<{ rows: Buffer; more: boolean }> {
+  let part: string[] = [];
+  let partBytes = 0;
+  let bytes = before;
+  let count = 0;
+  for await (const row of rows) {
+    if (count === limits.rows) return { rows: Buffer.from(part.join(",")), more: true };
+    if (partBytes >= PART_BYTES) {
+      send({ part: Buffer.from(part.join(",")) });
+      part = [];
+      partBytes = 0;
+    }
+    const json = JSON.stringify(row);
+    const size = Buffer.byteLength(json) + 1;
+    part.push(json);
+    count += 1;
+    partBytes += size;
+    bytes += size;
+    if (bytes > limits.bytes) {
+      throw new CairnError(
+        "QUERY_LIMIT",
+        `The query's first ${count} rows have more than ${limits.bytes} bytes.`,
+        "Select fewer columns, or fewer rows with a condition or a lower limit.",
+      );
+    }
+  }
+  return { rows: Buffer.from(part.join(",")), more: false };
+}
+
+function send(message: QueryMessage): void {
+  // The node may have ended; then this process does, too.
+  process.send?.(message, undefined, undefined, () => undefined);
+}
+
+function serve(): void {
+  // Queries must not slow down writes and other reads.
+  setPriority(constants.priority.PRIORITY_BELOW_NORMAL);
+  // Terminals and service managers also send these to a node's processes. The node ends them when it stops.
+  for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) process.on(signal, () => undefined);
+  process.on("disconnect", () => process.exit());
+  process.on("message", (order: QueryOrder) => void answer(order).then(send));
+  // This thread may be in a query that never ends, and would not notice that the node was killed.
+  new Worker(new URL(import.meta.url), { workerData: Number(process.argv[2]) }).unref();
+}
+
+function watchNode(node: number): void {
+  setInterval(() => {
+    if (process.ppid !== node) process.kill(process.pid, "SIGKILL");
+  }, LOOK_INTERVAL_MS);
+}
+
+if (isMainThread) serve();
+else watchNode(workerData as number);

@@ -1,0 +1,267 @@
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import path from "node:path";
+import { monitorEventLoopDelay } from "node:perf_hooks";
+import type { Json } from "@cairn/client";
+import { CairnError, Deadline } from "@cairn/kv";
+import {
+  indexNamed,
+  queryIndex,
+  type OwnIndexReads,
+  parseRows,
+} from "@cairn/engine/src/own-indexes/index-queries";
+import type { ServedIndex, QueryLimits } from "@cairn/engine/src/own-indexes/own-index";
+import { QueryProcesses, type QueryRun } from "@cairn/engine/src/own-indexes/query-processes";
+import { pino } from "pino";
+import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
+
+const URL_OF_MODULE = new URL("answering-index.mjs", import.meta.url).href;
+const CLOSED = new CairnError("NOT_READY", "The node was closed.");
+const LIMITS: QueryLimits = { timeoutMs: 10_000, rows: 100, bytes: 1_000_000 };
+
+let root = "";
+let processes: QueryProcesses;
+let logged: Record<string, unknown>[] = [];
+
+beforeEach(async () => {
+  root = await mkdtemp(path.join(tmpdir(), "cairn-queries-"));
+  await write([["a", 1]]);
+  logged = [];
+  const lines = { write: (line: string) => logged.push(JSON.parse(line) as Record<string, unknown>) };
+  processes = new QueryProcesses(pino({}, lines));
+});
+
+afterEach(async () => {
+  await processes.close(CLOSED);
+  await rm(root, { recursive: true });
+});
+
+async function write(rows: Json): Promise<void> {
+  await writeFile(path.join(root, "rows.json"), JSON.stringify({ position: "7-0123456789ab", rows }));
+}
+
+function served(changes: Partial<ServedIndex["module"]> & ServedIndex["options"] = {}): ServedIndex {
+  const { url = URL_OF_MODULE, export: exported = "answeringIndex", ...options } = changes;
+  return {
+    module: { url: String(url), export: String(exported) },
+    options,
+    context: { name: "orders", version: 1, dir: root },
+  };
+}
+
+async function ask(
+  text: string,
+  { args = [], index = served(), limits = {}, ...run }: Asked = {},
+): ReturnType<typeof parseRows> {
+  const settings = { limits: { ...LIMITS, ...limits }, time: new Deadline(30_000), ...run };
+  return await parseRows(await processes.run(() => index, { text, args }, settings));
+}
+
+interface Asked extends Partial<Omit<QueryRun, "limits">> {
+  readonly args?: readonly Json[];
+  readonly index?: ServedIndex;
+  readonly limits?: Partial<QueryLimits>;
+}
+
+async function pidOf(): Promise<number> {
+  return (await ask("about")).rows[0]?.[0] as number;
+}
+
+function isAlive(pid: number): boolean {
+  try {
+    return process.kill(pid, 0);
+  } catch {
+    return false;
+  }
+}
+
+describe("a query of an own index", () => {
+  it("is answered as of a transaction, by a process that may only read and is used again", async () => {
+    expect(await ask("rows")).toEqual({ txId: 7, columns: ["value"], rows: [["a", 1]], more: false });
+    const args = [1, null, "é", { a: [true] }];
+    expect((await ask("args", { args })).rows).toEqual([[args]]);
+    expect((await ask("later")).rows).toEqual([["a", 1]]);
+    const [[pid, readOnly] = []] = (await ask("about")).rows;
+    expect(readOnly).toBe(true);
+    expect(pid).not.toBe(process.pid);
+    expect(await pidOf()).toBe(pid);
+  });
+
+  it("is answered without the node's secrets", async () => {
+    vi.stubEnv("CAIRN_AUTH_TOKEN", "secret");
+    try {
+      const [[, , names] = []] = (await ask("about")).rows;
+      expect(names).toContain("PATH");
+      expect(names).not.toContain("CAIRN_AUTH_TOKEN");
+    } finally {
+      vi.unstubAllEnvs();
+    }
+  });
+
+  it("is answered from the new files after the old ones were released", async () => {
+    await ask("rows");
+    await processes.release(root);
+    await write([["b", 2]]);
+    expect((await ask("rows")).rows).toEqual([["b", 2]]);
+  });
+
+  it("passes on what its module reports", async () => {
+    await ask("notice");
+    expect(logged).toEqual([expect.objectContaining({ msg: "something to know" })]);
+  });
+
+  it("returns the first of endless rows, and says that there are more", async () => {
+    const { rows, more } = await ask("endless");
+    expect([rows.length, more]).toEqual([100, true]);
+    expect((await ask("rows", { limits: { rows: 1 } })).more).toBe(false);
+  });
+
+  it("is refused once its rows exceed the limit of bytes, and its process is kept", async () => {
+    const pid = await pidOf();
+    await expect(ask("wide", { args: [3, 500_000] })).rejects.toMatchObject({ code: "QUERY_LIMIT" });
+    expect(await pidOf()).toBe(pid);
+  });
+
+  it("is ended at its time limit, and the next one is answered", async () => {
+    const pid = await pidOf();
+    const begun = performance.now();
+    await expect(ask("loop", { limits: { timeoutMs: 200 } })).rejects.toMatchObject({ code: "QUERY_LIMIT" });
+    expect(performance.now() - begun).toBeLessThan(1_000);
+    expect((await ask("rows")).rows).toEqual([["a", 1]]);
+    await vi.waitFor(() => expect(isAlive(pid)).toBe(false));
+    expect(logged).toEqual([]);
+  });
+
+  it("is ended when it is aborted", async () => {
+    const pid = await pidOf();
+    const aborting = new AbortController();
+    const asked = ask("loop", { signal: aborting.signal });
+    aborting.abort(new Error("the client has left"));
+    await expect(asked).rejects.toThrow("the client has left");
+    await vi.waitFor(() => expect(isAlive(pid)).toBe(false));
+  });
+
+  it.each(["abort", "memory"])(
+    "alone fails if it ends its process (%s)",
+    async (text) => {
+      const other = ask("later");
+      await expect(ask(text)).rejects.toMatchObject({ code: "QUERY_LIMIT" });
+      await other;
+      expect((await ask("rows")).rows).toEqual([["a", 1]]);
+      const stderr = expect.stringMatching(text === "abort" ? "last words" : "heap") as string;
+      expect(logged).toEqual([expect.objectContaining({ stderr })]);
+    },
+    30_000,
+  );
+
+  it.each([
+    ["OWN_INDEX_FAILED", "fails", served()],
+    ["OWN_INDEX_FAILED", "rows", served({ failsToOpen: true })],
+    ["OWN_INDEX_FAILED", "rows", served({ export: "none" })],
+    ["OWN_INDEX_FAILED", "rows", served({ url: "file:///none.mjs" })],
+    ["REQUEST_INVALID", "rows", served({ export: "silentIndex" })],
+  ])("fails with %s (%s)", async (code, text, index) => {
+    const faulty = { ...index, context: { ...index.context, dir: text === "fails" ? root : "other" } };
+    await expect(ask(text, { index: faulty })).rejects.toMatchObject({ code });
+    expect((await ask("rows")).rows).toEqual([["a", 1]]);
+  });
+
+  it("is answered while another one runs forever, as are 50 at once", async () => {
+    const runaway = ask("loop", { limits: { timeoutMs: 3_000 } }).catch((error: unknown) => error);
+    const all = await Promise.all(Array.from({ length: 50 }, () => ask("rows")));
+    expect(all.map(({ rows }) => rows)).toEqual(Array.from({ length: 50 }, () => [["a", 1]]));
+    expect(await runaway).toMatchObject({ code: "QUERY_LIMIT" });
+  });
+
+  it("is refused if all processes are busy for longer than it may run", async () => {
+    const runaways = [ask("loop"), ask("loop")].map((one) => one.catch((error: unknown) => error));
+    const asked = ask("rows", { limits: { timeoutMs: 100 } });
+    await expect(asked).rejects.toMatchObject({ code: "OVERLOADED" });
+    await processes.close(CLOSED);
+    for (const one of runaways) expect(await one).toMatchObject({ code: "NOT_READY" });
+    await expect(ask("rows")).rejects.toMatchObject({ code: "NOT_READY" });
+  });
+
+  it("does not begin before it is admitted", async () => {
+    const refused = new Error("no memory");
+    await expect(ask("abort", { admit: () => Promise.reject(refused) })).rejects.toBe(refused);
+  });
+
+  it("with an answer of 8 MiB does not block the node", async () => {
+    const limits = { rows: 10_000, bytes: 8 * 1024 * 1024 };
+    const args = [7_000, 1_100];
+    const longest: number[] = [];
+    // The machine may be busy with something else.
+    for (let round = 0; round < 5; round += 1) {
+      const delay = monitorEventLoopDelay({ resolution: 1 });
+      delay.enable();
+      expect((await ask("wide", { args, limits })).rows).toHaveLength(7_000);
+      delay.disable();
+      longest.push(delay.max / 1e6);
+    }
+    expect(Math.min(...longest)).toBeLessThan(30);
+  });
+});
+
+describe("an own index that is asked", () => {
+  const indexes: OwnIndexReads = {
+    served: () => served(),
+    reached: async (_name, txId, timeoutMs) => {
+      if (txId > 7) throw Object.assign(new Error(`not reached in ${timeoutMs} ms`), { code: "TX_TIMEOUT" });
+    },
+  };
+
+  it("is first waited for", async () => {
+    const query = { text: "rows", args: [] };
+    expect((await queryIndex(() => indexes, processes, "orders", query, { minTx: 7 })).txId).toBe(7);
+    const late = queryIndex(() => indexes, processes, "orders", query, { minTx: 8, timeoutMs: 5 });
+    await expect(late).rejects.toMatchObject({ code: "TX_TIMEOUT" });
+  });
+});
+
+it.each([
+  [[], "This node has none."],
+  [["orders", "people"], "Did you mean orders?"],
+  [["near", "people"], "The node has near, people."],
+])("an index that a node does not have is not found (%j)", (names, hint) => {
+  const indexes = names.map((name) => ({
+    ...served(),
+    name,
+    version: 1,
+    ready: "later" as const,
+    checkpoint: true,
+  }));
+  const refused = expect.objectContaining({ code: "NOT_FOUND", hint: expect.stringContaining(hint) });
+  expect(() => indexNamed(indexes, "order")).toThrow(refused as Error);
+});
+
+it("a node that is killed leaves no process, whatever its queries do", async () => {
+  const parent = spawn(process.execPath, ["--input-type=module", "-e", script()], {
+    stdio: ["ignore", "pipe", "inherit"],
+  });
+  const [line] = (await once(parent.stdout, "data")) as [Buffer];
+  const pids = JSON.parse(line.toString()) as number[];
+  expect(pids.map(isAlive)).toEqual([true, true]);
+  parent.kill("SIGKILL");
+  await vi.waitFor(() => expect(pids.map(isAlive)).toEqual([false, false]), 5_000);
+});
+
+/** A program that asks a process for its id and then has it loop, and leaves another one idle. */
+function script(): string {
+  const worker = new URL("../../dist/bundle/query-process-worker.js", import.meta.url).pathname;
+  return `
+    import { fork } from "node:child_process";
+    const order = (text) => ({
+      served: ${JSON.stringify(served())}, query: { text, args: [] }, limits: { rows: 1, bytes: 1000 },
+    });
+    const children = [0, 1].map(() => fork(${JSON.stringify(worker)}, [String(process.pid)], { serialization: "advanced", execArgv: [] }));
+    await Promise.all(children.map((child) => new Promise((resolve) => {
+      child.once("message", resolve);
+      child.send(order("rows"));
+    })));
+    children[0].send(order("loop"));
+    console.log(JSON.stringify(children.map(({ pid }) => pid)));
+  `;
+}
