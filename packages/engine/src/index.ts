@@ -53,7 +53,13 @@ export { openCheckpointAccess } from "./node/open-checkpoint.ts";
 export type { NodeMetrics } from "./node/node-observation.ts";
 export { parseRows } from "./own-indexes/index-queries.ts";
 export type { OwnIndexOptions, ServedIndex } from "./own-indexes/own-index.ts";
-export { sqliteIndexModule } from "./own-indexes/sqlite-module.ts";
+export { sqliteDriverProblem } from "./own-indexes/sqlite/sqlite-driver.ts";
+export {
+  SQLITE_INDEX_MODULE,
+  type SqliteIndexOptions,
+  type SqliteProblem,
+  sqliteProblems,
+} from "./own-indexes/sqlite/sqlite-options.ts";
 export { formatPolicyProblem, policyProblems } from "./policies/policy-problems.ts";
 export { buildPlanned, type PastIndex, placePast, requireEmpty } from "./replay/past-index.ts";
 export {

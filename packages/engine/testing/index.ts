@@ -3,6 +3,8 @@ export * from "./faulty-tx-log.ts";
 export * from "./index-version.ts";
 export * from "./log-fold.ts";
 export * from "./log-messages.ts";
+export type { OwnIndexSuiteParts } from "./own-index-scene.ts";
+export { ownIndexSuite } from "./own-index-suite.ts";
 export * from "./removed-outcomes.ts";
 export * from "./tx-log-suite.ts";
 export * from "./tx-log-trimming-suite.ts";

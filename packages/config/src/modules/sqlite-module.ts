@@ -1,6 +1,6 @@
 import { isBuiltin } from "node:module";
 import { CairnError, isCairnError } from "@cairn/kv";
-import { sqliteIndexModule } from "@cairn/engine";
+import { SQLITE_INDEX_MODULE } from "@cairn/engine";
 import { didYouMean, nearestName } from "@cairn/text";
 import { mapByName, mapOf } from "../types/map-type.ts";
 import { required, withDefault } from "../types/parameter.ts";
@@ -176,7 +176,7 @@ export const sqliteIndex = defineModule({
       { ...rest, columns: Object.fromEntries(columns) },
     ]);
     return {
-      module: sqliteIndexModule(),
+      module: SQLITE_INDEX_MODULE,
       options: { tables: Object.fromEntries(described), driver: driverUrl(driver, folder) },
       buckets: [...new Set(tables.map(({ bucket }) => bucket))],
     };

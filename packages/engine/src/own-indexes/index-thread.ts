@@ -1,4 +1,4 @@
-import { CairnError, type CancelTimer, startTimer } from "@cairn/kv";
+import { CairnError, type CancelTimer, Semaphore, startTimer } from "@cairn/kv";
 import { Inbox, receiveError, ThreadModule } from "@cairn/kv/threads";
 import type { Position } from "@cairn/client";
 import type { Worker } from "node:worker_threads";
@@ -12,8 +12,12 @@ const STALL_MS = 300_000;
 /** How long it may take to close (ms). A node must stop within 10 s. */
 const CLOSE_MS = 3_000;
 
+/** The answer of an index between batches that belong together. */
+const BETWEEN = Symbol("between");
+type Answer = string | undefined | typeof BETWEEN;
+
 interface Pending {
-  readonly resolve: (answer: string | undefined) => void;
+  readonly resolve: (answer: Answer) => void;
   readonly reject: (error: unknown) => void;
   readonly onBuilt: ((documents: number) => void) | undefined;
 }
@@ -23,6 +27,9 @@ export class IndexThread {
   readonly #worker: Worker;
   readonly #exited: Promise<unknown>;
   readonly #pending: Pending[] = [];
+  /** Files that are being copied must not be purged. */
+  readonly #alone = new Semaphore(1);
+  #onCopied: (error: Error | undefined) => void = () => undefined;
   #failure: Error | undefined;
   #cancelStall: CancelTimer | undefined;
   /** What the files contained when the index was opened; undefined if they are new. */
@@ -68,17 +75,29 @@ export class IndexThread {
     );
   }
 
-  /** Copies the files of the index, after it has been purged if `purge` is true. */
-  async capture(dir: string, purge: boolean): Promise<void> {
-    await this.#request({ op: "capture", dir, purge });
+  /**
+   * Copies the files of the index, after it has been purged if `purge` is true. Batches are applied meanwhile. Returns
+   * false if it did nothing, because batches that belong together were being applied.
+   */
+  async capture(dir: string, purge: boolean): Promise<boolean> {
+    return await this.#alone.run(async () => {
+      const copied = new Promise<void>((resolve, reject) => {
+        this.#onCopied = (error) => (error === undefined ? resolve() : reject(error));
+      });
+      copied.catch(() => undefined);
+      if ((await this.#request({ op: "capture", dir, purge })) === BETWEEN) return false;
+      await copied;
+      return true;
+    });
   }
 
-  async purge(): Promise<void> {
-    await this.#request({ op: "purge" });
+  /** Returns false if it did nothing, like {@link capture}. */
+  async purge(): Promise<boolean> {
+    return await this.#alone.run(async () => (await this.#request({ op: "purge" })) !== BETWEEN);
   }
 
   async digest(): Promise<string | undefined> {
-    return await this.#request({ op: "digest" });
+    return (await this.#request({ op: "digest" })) as string | undefined;
   }
 
   /** Ends the thread, if need be in the middle of its work. */
@@ -99,13 +118,13 @@ export class IndexThread {
     request: ThreadRequest,
     transferList: ArrayBuffer[] = [],
     onBuilt?: (documents: number) => void,
-  ): Promise<string | undefined> {
+  ): Promise<Answer> {
     if (this.#failure !== undefined) throw this.#failure;
     this.#worker.postMessage(request, transferList);
     return await this.#answered(onBuilt);
   }
 
-  async #answered(onBuilt?: (documents: number) => void): Promise<string | undefined> {
+  async #answered(onBuilt?: (documents: number) => void): Promise<Answer> {
     return await new Promise((resolve, reject) => {
       this.#pending.push({ resolve, reject, onBuilt });
       if (this.#pending.length === 1) this.#awaitMessage();
@@ -119,13 +138,14 @@ export class IndexThread {
         if ("failed" in message) throw receiveError(message.failed);
         const [first] = this.#pending;
         if ("built" in message) first?.onBuilt?.(message.built);
+        else if ("copied" in message) this.#onCopied(message.copied && receiveError(message.copied));
         else {
           this.#pending.shift();
           if ("opened" in message) {
             this.position = message.opened;
             this.can = new Set(message.can);
           }
-          first?.resolve("answer" in message ? message.answer : undefined);
+          first?.resolve("answer" in message ? (message.isBetween ? BETWEEN : message.answer) : undefined);
         }
         this.#awaitMessage();
       }
@@ -146,5 +166,6 @@ export class IndexThread {
     this.#failure ??= error;
     this.#cancelStall?.();
     for (const { reject } of this.#pending.splice(0)) reject(error);
+    this.#onCopied(error);
   }
 }

@@ -292,8 +292,9 @@ export class KeptIndex {
     if (thread?.can.has("capture") !== true) return;
     const evicted = await this.#evicted();
     if (evicted && !thread.can.has("purge")) return;
-    await thread.capture(await folderForCapture(into, options), evicted);
-    if (evicted) await this.#notePurged(txId);
+    const dir = await folderForCapture(into, options);
+    if (!(await thread.capture(dir, evicted))) await removeFolder(dir);
+    else if (evicted) await this.#notePurged(txId);
   }
 
   /** Removes what was evicted from the files. An index that cannot do so is built again. */
@@ -304,8 +305,7 @@ export class KeptIndex {
       rebuild();
       return;
     }
-    await thread.purge();
-    await this.#notePurged(txId);
+    if (await thread.purge()) await this.#notePurged(txId);
   }
 
   /** Returns whether the files may contain what was evicted. */

@@ -12,7 +12,7 @@ import type { FedBatch } from "./state-feed.ts";
 
 // One thread runs this module for each index of one's own.
 
-/** Answered one after the other. */
+/** Answered one after the other. Between batches that belong together, the index is not ready for some of them. */
 export type ThreadRequest =
   | { readonly op: "build"; readonly dir: string; readonly buckets: readonly string[] | undefined }
   | { readonly op: "apply"; readonly batch: FedBatch }
@@ -24,19 +24,24 @@ export type ThreadRequest =
 /** What an index can do, and what it contains when it is opened; then an answer to each request, or progress of it. */
 export type ThreadMessage =
   | { readonly opened: Position | undefined; readonly can: readonly OptionalOperation[] }
-  | { readonly answer: string | undefined }
+  | { readonly answer: string | undefined; readonly isBetween?: true }
   | { readonly built: number }
+  /** The end of a copy that a capture began. */
+  | { readonly copied: SentError | undefined }
   | { readonly failed: SentError };
 
 const OPTIONAL = ["capture", "purge", "digest", "query"] as const satisfies (keyof OwnIndex)[];
 export type OptionalOperation = (typeof OPTIONAL)[number];
 
+const BETWEEN_SEQUENCES: ReadonlySet<ThreadRequest["op"]> = new Set(["capture", "purge", "digest"]);
 const CLEAR: StateChange = { op: "clear" };
 
 if (parentPort === null) throw new Error("This module runs in a thread.");
 const port = parentPort;
 const requests = new Inbox<ThreadRequest>();
 let isClosing = false;
+/** Whether batches that belong together have begun, and the last of them has not been applied. */
+let isBetween = false;
 port.on("message", (request: ThreadRequest) => {
   isClosing ||= request.op === "close";
   requests.put(request);
@@ -53,7 +58,8 @@ try {
   for (let request = await requests.take(); request.op !== "close"; request = await requests.take()) {
     // What was requested before the thread was told to close would only delay that.
     if (isClosing) continue;
-    post({ answer: await answer(own, request) });
+    if (isBetween && BETWEEN_SEQUENCES.has(request.op)) post({ answer: undefined, isBetween });
+    else post({ answer: await answer(own, request) });
   }
   await own.close();
 } catch (error) {
@@ -66,12 +72,18 @@ async function answer(own: OwnIndex, request: ThreadRequest): Promise<string | u
     case "build":
       return await build(own, request.dir, request.buckets);
     case "apply":
+      isBetween = !request.batch.complete;
       await own.apply(received(request.batch));
       return undefined;
-    case "capture":
+    case "capture": {
       if (request.purge) await own.purge?.();
-      await own.capture?.(request.dir);
+      const capture = await own.capture?.(request.dir);
+      capture?.copied.then(
+        () => post({ copied: undefined }),
+        (error: unknown) => post({ copied: sendError(error) }),
+      );
       return undefined;
+    }
     case "purge":
       await own.purge?.();
       return undefined;

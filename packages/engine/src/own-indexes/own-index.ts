@@ -24,7 +24,8 @@ export type OwnIndexModule = (
 
 /**
  * An index of one's own: files that a node derives from its documents, and keeps with its index. It gets states of
- * documents, never operations, so it needs no history. Calls follow one another: there is one at a time.
+ * documents, never operations, so it needs no history. Calls follow one another: there is one at a time, and between
+ * batches that belong together there are none of `capture`, `purge` and `digest`.
  */
 export interface OwnIndex {
   /** What its files contain, read from them; undefined if they are new, or a build of them was not completed. */
@@ -35,8 +36,11 @@ export interface OwnIndex {
    * was visible before remains, and the index is opened again before it gets the next batch.
    */
   apply(batch: IndexBatch): void | Promise<void>;
-  /** Copies its files to the folder `dir`, as of its position. An index without it is in no checkpoint. */
-  capture?(dir: string): void | Promise<void>;
+  /**
+   * Copies its files to the empty folder `dir`, as of its position. Batches may be applied as soon as it returns, also
+   * while the files are still being copied. An index without it is in no checkpoint.
+   */
+  capture?(dir: string): IndexCapture | Promise<IndexCapture>;
   /** Removes from the files what changes have deleted. An index without it is built again after an eviction. */
   purge?(): void | Promise<void>;
   /** Returns the digest of the content. Equal content has equal digests, however it came about. */
@@ -44,6 +48,12 @@ export interface OwnIndex {
   /** Answers a query as of one position. Throws a `REQUEST_INVALID` if the query is wrong. */
   query?(query: IndexQuery): QueryAnswer | Promise<QueryAnswer>;
   close(): void | Promise<void>;
+}
+
+/** A capture, whose position is that of the time when it was returned. */
+export interface IndexCapture {
+  /** Settles when the copy is complete, or has failed. */
+  readonly copied: Promise<void>;
 }
 
 /**

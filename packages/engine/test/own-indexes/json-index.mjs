@@ -39,7 +39,10 @@ export function create({ failOn, hold, trace, isBare }, { dir }) {
   if (isBare) return needed;
   return {
     ...needed,
-    capture: (to) => copyFileSync(file, path.join(to, "index.json")),
+    capture: (to) => {
+      copyFileSync(file, path.join(to, "index.json"));
+      return { copied: Promise.resolve() };
+    },
     digest: () => JSON.stringify([...documents].toSorted(([a], [b]) => (a < b ? -1 : 1))),
     purge: () => note("purge"),
     query: () => ({ position, columns: ["key", "document"], rows: documents.entries() }),

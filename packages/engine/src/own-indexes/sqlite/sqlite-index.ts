@@ -1,0 +1,250 @@
+import { createHash } from "node:crypto";
+import { createReadStream, createWriteStream } from "node:fs";
+import { constants, copyFile } from "node:fs/promises";
+import { basename, dirname, join } from "node:path";
+import { pipeline } from "node:stream/promises";
+import type { Json, Position } from "@cairn/client";
+import { CairnError } from "@cairn/kv/threads";
+import type { StateChange } from "../../index/read/states.ts";
+import type { IndexBatch, IndexCapture, OwnIndex, OwnIndexContext } from "../own-index.ts";
+import { loadSqliteDriver, type SqliteDatabase, sqliteError, type SqliteStatement } from "./sqlite-driver.ts";
+import { openToWrite, readPosition, renewFile } from "./sqlite-file.ts";
+import type { SqliteIndexOptions, SqliteTable, SqliteTables } from "./sqlite-options.ts";
+import {
+  rowsInOrder,
+  definitionOf,
+  deleteRows,
+  emptyTables,
+  mergedTexts,
+  putRow,
+  secondaryIndexes,
+} from "./sqlite-schema.ts";
+import { columnValue, resultValue, sqliteText } from "./sqlite-values.ts";
+
+/** SQLite's default: the number of pages in the log from which a commit moves them to the file. */
+const CHECKPOINT_PAGES = 1_000;
+const LOG_HEADER_BYTES = 32;
+const FRAME_HEADER_BYTES = 24;
+
+type Put = Extract<StateChange, { op: "put" }>;
+
+export async function openSqliteIndex(
+  { tables, driver }: SqliteIndexOptions,
+  { dir, onNotice }: OwnIndexContext,
+): Promise<OwnIndex> {
+  const file = openToWrite(await loadSqliteDriver(driver), dir, definitionOf(tables), onNotice);
+  return new SqliteIndex(file.database, tables, file.path);
+}
+
+/**
+ * The thread's side: it is the only one that changes the file. A build is committed batch by batch, without a position;
+ * later batches are one transaction with the position that they lead to.
+ */
+class SqliteIndex implements OwnIndex {
+  readonly #database: SqliteDatabase;
+  readonly #tables: SqliteTables;
+  readonly #path: string;
+  #rows: readonly TableRows[] = [];
+  #isBuilding = false;
+  #isWriting = false;
+  #isOpen = true;
+  #copying: Promise<void> | undefined;
+
+  constructor(database: SqliteDatabase, tables: SqliteTables, path: string) {
+    this.#database = database;
+    this.#tables = tables;
+    this.#path = path;
+  }
+
+  position(): Position | undefined {
+    return this.#within("its position cannot be read", () => readPosition(this.#database));
+  }
+
+  async apply(batch: IndexBatch): Promise<void> {
+    const [first] = batch.changes;
+    // While the file is copied, all that is written stays in the log: a build would double the space.
+    if (first?.op === "clear" && first.bucket === undefined) await this.#copying;
+    this.#within("the changes cannot be stored", () => this.#apply(batch));
+  }
+
+  #apply({ changes, position, complete }: IndexBatch): void {
+    if (!this.#isWriting) this.#database.exec("begin immediate");
+    this.#isWriting = true;
+    if (this.#rows.length === 0 && readPosition(this.#database) !== undefined) this.#rows = this.#prepare();
+    for (const change of changes) this.#change(change);
+    if (this.#rows.length === 0) throw new CairnError("INTERNAL", "The index has to be built first.");
+    if (complete) {
+      if (this.#isBuilding) this.#database.exec(secondaryIndexes(this.#tables));
+      this.#database.prepare("update cairn_position set position = ?").run(position);
+    }
+    if (complete || this.#isBuilding) {
+      this.#database.exec("commit");
+      this.#isWriting = false;
+    }
+    if (complete) this.#isBuilding = false;
+  }
+
+  #change(change: StateChange): void {
+    if (change.op === "clear" && change.bucket === undefined) {
+      this.#database.exec(`update cairn_position set position = null; ${emptyTables(this.#tables)}`);
+      this.#rows = this.#prepare();
+      this.#isBuilding = true;
+      return;
+    }
+    const rows = this.#rows.filter(({ bucket }) => bucket === change.bucket);
+    if (rows.length === 0) return;
+    if (change.op === "clear") {
+      for (const table of rows) table.clear(change.namespace);
+      return;
+    }
+    try {
+      const { namespace, name } = change;
+      // SQLite would end the text there, and two keys could become one.
+      if (`${namespace}${name}`.includes("\0"))
+        throw new Error("SQLite cannot hold a key with the character NUL");
+      if (change.op === "delete") for (const table of rows) table.delete(namespace, name);
+      else for (const table of rows) table.put(change);
+    } catch (error) {
+      throw sqliteError(error, `${change.bucket} ${change.namespace}/${change.name}`);
+    }
+  }
+
+  #prepare(): readonly TableRows[] {
+    return Object.entries(this.#tables).map(([name, table]) => new TableRows(this.#database, name, table));
+  }
+
+  async capture(dir: string): Promise<IndexCapture> {
+    await this.#copying;
+    return this.#within("it cannot be captured", () => {
+      this.#database.exec("pragma wal_autocheckpoint = 0");
+      // From here on, the file stays as it is, and frames are only appended to the log.
+      const moved = this.#get("pragma wal_checkpoint(passive)") as { log: number; checkpointed: number };
+      const { page_size: pageBytes } = this.#get("pragma page_size") as { page_size: number };
+      // Frames remain in the log if a query still needs the pages that they would replace.
+      const logBytes =
+        moved.log === moved.checkpointed
+          ? 0
+          : LOG_HEADER_BYTES + moved.log * (FRAME_HEADER_BYTES + pageBytes);
+      const copied = this.#copy(dir, logBytes);
+      this.#copying = copied.then(
+        () => this.#resume(),
+        () => this.#resume(),
+      );
+      return { copied };
+    });
+  }
+
+  async #copy(dir: string, logBytes: number): Promise<void> {
+    const [from, to] = [this.#path, join(dir, basename(this.#path))];
+    await copyFile(from, to, constants.COPYFILE_FICLONE);
+    if (logBytes === 0) return;
+    await pipeline(createReadStream(`${from}-wal`, { end: logBytes - 1 }), createWriteStream(`${to}-wal`));
+  }
+
+  #resume(): void {
+    this.#copying = undefined;
+    if (this.#isOpen) this.#database.exec(`pragma wal_autocheckpoint = ${CHECKPOINT_PAGES}`);
+  }
+
+  async purge(): Promise<void> {
+    await this.#copying;
+    this.#within("what was deleted cannot be removed from it", () => {
+      this.#database.exec(mergedTexts(this.#tables));
+      const { busy } = this.#get("pragma wal_checkpoint(truncate)") as { busy: number };
+      if (busy !== 0) throw new CairnError("INTERNAL", "A query has kept the index from being purged.");
+    });
+  }
+
+  digest(): string {
+    return this.#within("it cannot be read", () => {
+      const hash = createHash("sha256");
+      for (const [name, table] of Object.entries(this.#tables).toSorted()) {
+        hash.update(`${name}\n`);
+        const rows = this.#database.prepare(rowsInOrder(name, table));
+        rows.setReadBigInts(true);
+        rows.setReturnArrays(true);
+        for (const row of rows.iterate())
+          hash.update(`${JSON.stringify((row as Json[]).map(resultValue))}\n`);
+      }
+      return hash.digest("hex");
+    });
+  }
+
+  async close(): Promise<void> {
+    await this.#copying;
+    this.#close();
+  }
+
+  #close(): void {
+    if (!this.#isOpen) return;
+    // A driver that closes late would keep the lock.
+    this.#undo();
+    this.#isOpen = false;
+    this.#database.close();
+  }
+
+  #get(sql: string): unknown {
+    return this.#database.prepare(sql).get();
+  }
+
+  /** A failure undoes what belongs together. A damaged file is replaced with an empty one, so that it is built again. */
+  #within<T>(failure: string, work: () => T): T {
+    try {
+      return work();
+    } catch (cause) {
+      const error = sqliteError(cause, `${this.#path}: ${failure}`);
+      this.#undo();
+      if (error.code === "INDEX_CORRUPT") {
+        this.#close();
+        renewFile(dirname(this.#path));
+      }
+      throw error;
+    }
+  }
+
+  #undo(): void {
+    if (!this.#isWriting) return;
+    this.#isWriting = false;
+    try {
+      this.#database.exec("rollback");
+    } catch {
+      // SQLite has rolled back by itself, as it does if the disk is full.
+    }
+  }
+}
+
+/** The statements that change the rows of a table. */
+class TableRows {
+  readonly bucket: string;
+  readonly #paths: readonly (readonly string[])[];
+  readonly #put: SqliteStatement;
+  readonly #delete: SqliteStatement;
+  readonly #clearNamespace: SqliteStatement;
+  readonly #clear: SqliteStatement;
+
+  constructor(database: SqliteDatabase, name: string, table: SqliteTable) {
+    this.bucket = table.bucket;
+    this.#paths = Object.values(table.columns).map((path) => (path === "" ? [] : path.split(".")));
+    this.#put = database.prepare(putRow(name, table));
+    this.#delete = database.prepare(deleteRows(name, ["namespace", "name"]));
+    this.#clearNamespace = database.prepare(deleteRows(name, ["namespace"]));
+    this.#clear = database.prepare(deleteRows(name, []));
+  }
+
+  put({ namespace, name, revision, txTime, json }: Put): void {
+    const document = JSON.parse(json) as Json;
+    const values = this.#paths.map((path) =>
+      path.length === 0 ? sqliteText(json) : columnValue(document, path),
+    );
+    this.#put.run(namespace, name, BigInt(revision), txTime, ...values);
+  }
+
+  delete(namespace: string, name: string): void {
+    this.#delete.run(namespace, name);
+  }
+
+  clear(namespace: string | undefined): void {
+    if (namespace === undefined) this.#clear.run();
+    else this.#clearNamespace.run(namespace);
+  }
+}

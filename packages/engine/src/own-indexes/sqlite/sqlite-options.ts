@@ -1,0 +1,111 @@
+import { ThreadModule } from "@cairn/kv/threads";
+
+/** The module of `cairn.sqlite/->index`. */
+export const SQLITE_INDEX_MODULE = {
+  url: new ThreadModule(import.meta.url, "sqlite-index-worker").url,
+  export: "createSqliteIndex",
+} as const;
+
+/** The options of `cairn.sqlite/->index`. */
+export interface SqliteIndexOptions {
+  readonly tables: SqliteTables;
+  /** The URL of a module with the API of `node:sqlite`, which is the default. */
+  readonly driver?: string;
+}
+
+export type SqliteTables = Readonly<Record<string, SqliteTable>>;
+
+export interface SqliteTable {
+  readonly bucket: string;
+  /** The path of each column's value: names of members, separated by dots. The empty path is the whole document. */
+  readonly columns: Readonly<Record<string, string>>;
+  /** The columns of each secondary index. */
+  readonly indexes?: readonly (readonly string[])[];
+  /** The columns of the full text index, the table `<name>_text`. */
+  readonly text?: readonly string[];
+}
+
+/** What is wrong with the value at a path of the options, as a clause without a period. */
+export interface SqliteProblem {
+  readonly path: readonly (string | number)[];
+  readonly problem: string;
+}
+
+/** The columns that every table has, before those of the configuration. */
+export const KEY_COLUMNS = ["namespace", "name", "revision", "tx_time"] as const;
+
+const IDENTIFIER = /^[a-z_][a-z0-9_]*$/i;
+/** SQLite's own names of the internal key of rows, and FTS5's of the rank of a match. */
+const OWN_COLUMNS: ReadonlySet<string> = new Set([...KEY_COLUMNS, "rowid", "oid", "_rowid_", "rank"]);
+
+export const textTable = (table: string): string => `${table}_text`;
+
+/** Returns what SQLite could not do, or would do differently than the options say. Names ignore upper and lower case. */
+export function sqliteProblems({ tables }: SqliteIndexOptions): readonly SqliteProblem[] {
+  const names = Object.keys(tables);
+  if (names.length === 0) return [{ path: ["tables"], problem: "there must be a table" }];
+  return Object.entries(tables).flatMap(([name, table]) =>
+    [...nameProblems(name, tables), ...columnProblems(table)].map(({ path, problem }) => ({
+      path: ["tables", name, ...path],
+      problem,
+    })),
+  );
+}
+
+function nameProblems(name: string, tables: SqliteTables): readonly SqliteProblem[] {
+  const lower = name.toLowerCase();
+  const others = Object.entries(tables).filter(([other]) => other !== name);
+  // FTS5 makes further tables, such as orders_text_data.
+  const owner = others.find(
+    ([other, { text = [] }]) =>
+      text.length > 0 && `${lower}_`.startsWith(`${textTable(other.toLowerCase())}_`),
+  );
+  if (!IDENTIFIER.test(name)) return [at([], NOT_IDENTIFIER)];
+  if (/^(?:cairn|sqlite)_/.test(lower))
+    return [at([], "names that begin with cairn_ or sqlite_ are reserved")];
+  if (hasName(others, lower)) return [at([], "another table has the same name")];
+  return owner === undefined ? [] : [at([], `the full text index of ${owner[0]} has this name`)];
+}
+
+function columnProblems({ columns, indexes = [], text = [] }: SqliteTable): readonly SqliteProblem[] {
+  const names = Object.keys(columns);
+  const lists = indexes.map((listed, n) => ({
+    path: ["indexes", n],
+    listed,
+    known: [...KEY_COLUMNS, ...names],
+  }));
+  return [
+    ...names.flatMap((name) => columnProblem(name, columns)),
+    ...[...lists, { path: ["text"], listed: text, known: names }].flatMap(({ path, listed, known }) => [
+      ...listed.flatMap((name, n) =>
+        known.includes(name) ? [] : [at([...path, n], `there is no column ${name}`)],
+      ),
+      ...(new Set(listed).size < listed.length ? [at(path, "a column is listed twice")] : []),
+    ]),
+    ...lists.flatMap(({ path, listed }) =>
+      listed.length > 0 ? [] : [at(path, "an index has at least one column")],
+    ),
+  ];
+}
+
+function columnProblem(name: string, columns: SqliteTable["columns"]): readonly SqliteProblem[] {
+  const path = ["columns", name];
+  const lower = name.toLowerCase();
+  const members = columns[name] ?? "";
+  const others = Object.entries(columns).filter(([other]) => other !== name);
+  if (!IDENTIFIER.test(name)) return [at(path, NOT_IDENTIFIER)];
+  if (OWN_COLUMNS.has(lower)) return [at(path, `the name ${lower} is reserved`)];
+  if (hasName(others, lower)) return [at(path, "another column has the same name")];
+  if (members === "" || !members.split(".").includes("")) return [];
+  return [at(path, `the path ${members} contains an empty name`)];
+}
+
+function hasName(others: readonly (readonly [string, unknown])[], lower: string): boolean {
+  return others.some(([other]) => other.toLowerCase() === lower);
+}
+
+function at(path: SqliteProblem["path"], problem: string): SqliteProblem {
+  return { path, problem };
+}
+
+const NOT_IDENTIFIER = "a name consists of letters, digits and underscores, and does not begin with a digit";

@@ -1,0 +1,38 @@
+import type { Json } from "@cairn/client";
+import type { SqliteValue } from "./sqlite-driver.ts";
+
+/** Returns the value of the members of `document` along a path; null if there is none. */
+export function columnValue(document: Json, path: readonly string[]): SqliteValue {
+  let value = document;
+  for (const member of path) {
+    if (value === null || typeof value !== "object" || Array.isArray(value) || !Object.hasOwn(value, member))
+      return null;
+    value = (value as Readonly<Record<string, Json>>)[member] ?? null;
+  }
+  return sqliteValue(value);
+}
+
+/** Returns a value as SQLite has it: booleans are numbers, and lists and objects JSON. */
+export function sqliteValue(value: Json): SqliteValue {
+  if (value === null) return null;
+  if (typeof value === "string") return sqliteText(value);
+  if (typeof value === "boolean") return value ? 1n : 0n;
+  if (typeof value !== "number") return JSON.stringify(value);
+  // Drivers bind a number as a floating-point value, with which SQL calculates differently.
+  return Number.isSafeInteger(value) ? BigInt(value) : value;
+}
+
+/** The characters that SQLite's text cannot hold, or ends at, become the replacement character. */
+export function sqliteText(text: string): string {
+  return text.isWellFormed() && !text.includes("\0") ? text : text.toWellFormed().replaceAll("\0", "\ufffd");
+}
+
+/** Returns a value of a result. Numbers that JSON cannot hold become strings, and blobs base64. */
+export function resultValue(value: unknown): Json {
+  if (typeof value === "bigint") {
+    const number = Number(value);
+    return Number.isSafeInteger(number) ? number : String(value);
+  }
+  if (typeof value === "number") return Number.isFinite(value) ? value : String(value);
+  return value instanceof Uint8Array ? Buffer.from(value).toString("base64") : (value as Json);
+}
