@@ -187,13 +187,12 @@ class SqliteIndex implements OwnIndex {
     return this.#database.prepare(sql).get();
   }
 
-  /** A failure undoes what belongs together. A damaged file is replaced with an empty one, so that it is built again. */
+  /** The index is closed after a failure, which undoes what belongs together. A damaged file is replaced with an empty one, so that it is built again. */
   #within<T>(failure: string, work: () => T): T {
     try {
       return work();
     } catch (cause) {
       const error = sqliteError(cause, `${this.#path}: ${failure}`);
-      this.#undo();
       if (error.code === "INDEX_CORRUPT") {
         this.#close();
         renewFile(dirname(this.#path));

@@ -21,7 +21,7 @@ export const ORDERS: SqliteIndexOptions["tables"] = {
     bucket: "orders",
     columns: { owner: "owner", total: "total.amount", title: "title", document: "" },
     indexes: [["owner", "total"]],
-    text: ["title"],
+    text: ["title", "owner"],
   },
 };
 
