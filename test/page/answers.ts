@@ -145,6 +145,9 @@ export function answersOf(text: string) {
     log: { ...ready.log, name: text, location: text, id: text },
     index: { ...ready.index, txTime: at },
     join: { ...ready.join, restoredFrom: null },
+    ownIndexes: [
+      { name: text, version: 3, state: "building", txId: null, served: 2, built: 350_000, failure: null },
+    ],
     checkpoints: {
       ...ready.checkpoints,
       lastCheckAt: at,

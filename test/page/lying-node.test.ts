@@ -179,6 +179,15 @@ describe("the page of a node that lies", () => {
       .waitFor();
   });
 
+  it("shows how far an index of one's own is", async () => {
+    await using server = await LyingServer.start(truthful("calm"));
+    await using opened = await openPage(browser, server.url);
+    await opened.page
+      .locator("#resources")
+      .getByText("calm 3: building, 350,000 documents so far; version 2 answers meanwhile")
+      .waitFor();
+  });
+
   it("asks nothing while its tab is hidden", async () => {
     await using server = await LyingServer.start(truthful("calm"));
     await using opened = await openPage(browser, server.url);

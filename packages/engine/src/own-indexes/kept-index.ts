@@ -98,7 +98,7 @@ export class KeptIndex {
       name,
       version,
       state: this.#state,
-      txId: this.#thread === undefined || this.#state === "building" ? null : this.position.txId,
+      txId: this.#state === "behind" || this.#state === "live" ? this.position.txId : null,
       served: this.#served?.version ?? null,
       built: this.#state === "building" ? this.#built : null,
       failure:
