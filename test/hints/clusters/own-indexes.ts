@@ -13,7 +13,7 @@ export const OWN_INDEXES: readonly BrokenCluster[] = [
       await scene.put("a", "anna", "a text");
       return { status: "a" };
     },
-    hint: /things default\/(anna) is no object[^]*Correct .*the document that the message names\. The node builds it anew by itself/,
+    hint: /things default\/(anna) is no object[^]*Correct .*the document that the message names\. The node tries again by itself/,
     follow: async (scene, [, name = ""]) =>
       await scene.step(`put ${name} as an object`, () => scene.put("a", name, { name })),
   },
@@ -25,7 +25,7 @@ export const OWN_INDEXES: readonly BrokenCluster[] = [
       await start(scene, "throw new Error('it has no dimensions');");
       return { status: "a" };
     },
-    hint: /it has no dimensions[^]*Correct its module, .* The node builds it anew by itself, at most an hour later, or when it is started again/,
+    hint: /it has no dimensions[^]*Correct its module, .* The node tries again by itself, at most an hour later, and when it is started again/,
     async follow(scene) {
       await scene.step("correct the module", () => writeModule(scene));
       await scene.restart("a", scene.starts.get("a"));
