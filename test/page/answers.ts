@@ -205,6 +205,15 @@ export function answersOf(text: string) {
     ],
     "/api/v1/queues": [queue],
     "/api/v1/pods": [document],
+    [`/api/v1/sql/${encodeURIComponent(text)}`]: {
+      txId: 1_200,
+      columns: [text, text],
+      rows: [
+        [text, null],
+        ["", 7],
+      ],
+      more: true,
+    },
     "/api/v1/pods?history": [
       { revision: 7, txTime: at, deleted: false, document: { [text]: text } },
       { revision: 5, txTime: at, deleted: false, document: [text] },

@@ -16,6 +16,7 @@ const PLACES = [
   "#/browse?bucket=pods&name=web",
   "#/queues",
   "#/watch",
+  "#/sql?sql=select",
 ];
 
 /** Returns a liar that tells the truth, except in the given answers. */
@@ -42,6 +43,8 @@ describe("the page of a node that lies", () => {
       await using opened = await openPage(browser, `${server.url}/${place}`);
       const { page, errors } = opened;
       await page.getByText("<img src=x").first().waitFor();
+      if (place.startsWith("#/sql")) await page.getByRole("button", { name: "Run" }).click();
+      if (place.startsWith("#/sql")) await page.getByRole("cell", { name: "<img src=x" }).waitFor();
       expect(await page.locator("img, #page script").count()).toBe(0);
       expect(await page.evaluate(() => "executed" in globalThis)).toBe(false);
       expect(errors).toEqual([]);
