@@ -131,6 +131,17 @@ export class KeptIndex {
     return this.#open(this.#complete);
   }
 
+  /** Builds the index anew if the files that a query has found to be damaged still answer queries. */
+  damaged({ context }: ServedIndex, error: CairnError): CairnError {
+    if (this.#isServed && this.#complete?.dir === context.dir) {
+      logFailure(this.#parts.logger, "warn", error, `The index ${this.name} is built anew.`);
+      this.#isServed = false;
+      // It may be an earlier version, which nothing changes.
+      if (this.#state !== "building") this.#broken.abort(REBUILD);
+    }
+    return beingBuilt(this.name, 0, error);
+  }
+
   start(): void {
     const { signal } = this.#stop;
     this.#running = this.#run(signal);
@@ -199,13 +210,14 @@ export class KeptIndex {
       this.#thread = undefined;
       await thread.close();
     }
+    if (!this.#isServed) await this.#leave();
   }
 
   /** Serves a complete build if it is of this history, and otherwise removes it. Returns its thread to go on with. */
   async #resume(complete: CompleteBuild): Promise<IndexThread | undefined> {
     // Whatever happens here, the next attempt builds the index anew.
     this.#isAnew = true;
-    const thread = await IndexThread.start(this.#open(complete));
+    const thread = await this.#start(complete);
     try {
       const standing = thread.position === undefined ? "unknown" : await this.#feed.standing(thread.position);
       this.#isServed = standing !== "unknown";
@@ -241,7 +253,7 @@ export class KeptIndex {
     let thread: IndexThread | undefined;
     try {
       await index.rows.capture(copy, { unchecked: true });
-      thread = await IndexThread.start(this.#open(build));
+      thread = await this.#start(build);
       this.#thread = thread;
       signal.throwIfAborted();
       const position = await thread.build(copy, options.buckets, (documents) => (this.#built = documents));
@@ -330,6 +342,11 @@ export class KeptIndex {
     if (this.#complete === undefined) return;
     this.#complete = { ...this.#complete, purged: txId };
     await this.#folders.note(this.#complete);
+  }
+
+  async #start(build: CompleteBuild): Promise<IndexThread> {
+    const { logger } = this.#parts;
+    return await IndexThread.start(this.#open(build), (notice) => logger.warn({ index: this.name }, notice));
   }
 
   #open(build: CompleteBuild): ServedIndex {

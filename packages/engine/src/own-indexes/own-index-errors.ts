@@ -1,10 +1,13 @@
 import { CairnError, errorMessage, isCairnError } from "@cairn/kv";
 
-export function beingBuilt(name: string, documents: number): CairnError {
+export function beingBuilt(name: string, documents: number, cause?: CairnError): CairnError {
   return new CairnError(
     "NOT_READY",
-    `The index ${name} is being built: it has ${documents.toLocaleString("en")} documents so far.`,
-    "Try again later. cairn status shows how far it is. The node's documents can be read meanwhile.",
+    `The index ${name} is being opened or built: it has ${documents.toLocaleString("en")} documents so far.`,
+    {
+      hint: "Try again later. cairn status shows how far it is. The node's documents can be read meanwhile.",
+      cause,
+    },
   );
 }
 
