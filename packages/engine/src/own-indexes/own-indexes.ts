@@ -1,4 +1,4 @@
-import { type KvProvider, removeFolder } from "@cairn/kv";
+import { type CairnError, type KvProvider, removeFolder } from "@cairn/kv";
 import type { OwnIndexStatus, TxId } from "@cairn/client";
 import type { Logger } from "pino";
 import path from "node:path";
@@ -49,6 +49,10 @@ export class OwnIndexes implements OwnIndexReads {
   /** Returns the build that answers queries. Throws `NOT_FOUND`, `NOT_READY` or `OWN_INDEX_FAILED`. */
   served(name: string): ServedIndex {
     return this.#named(name).served();
+  }
+
+  damaged(name: string, served: ServedIndex, error: CairnError): CairnError {
+    return this.#named(name).damaged(served, error);
   }
 
   /** Waits until an index contains `txId`. Throws `TX_TIMEOUT`. */

@@ -139,7 +139,11 @@ describe("an index of one's own", () => {
     await put("bad");
     const { failure } = await reached("failed");
     expect(failure).toMatchObject({ code: "OWN_INDEX_FAILED" });
+    expect(await ownStatus()).toMatchObject({ txId: null, served: null });
     expect(failure?.message).toContain("it cannot index plain default/bad");
+    expect((await node.status()).findings).toMatchObject([
+      { code: "own-index-failed", since: failure?.since },
+    ]);
     await put("more");
     expect(node.phase).toBe("ready");
     await node.close();

@@ -142,14 +142,18 @@ describe("a query of an own index", () => {
     await vi.waitFor(() => expect(isAlive(pid)).toBe(false));
   });
 
-  it.each(["abort", "memory"])(
+  it.each([
+    ["abort", "last words"],
+    ["memory", "heap"],
+    ["native", ""],
+  ])(
     "alone fails if it ends its process (%s)",
-    async (text) => {
+    async (text, lastWords) => {
       const other = ask("later");
       await expect(ask(text)).rejects.toMatchObject({ code: "QUERY_LIMIT" });
       await other;
       expect((await ask("rows")).rows).toEqual([["a", 1]]);
-      const stderr = expect.stringMatching(text === "abort" ? "last words" : "heap") as string;
+      const stderr = expect.stringMatching(lastWords) as string;
       expect(logged).toEqual([expect.objectContaining({ stderr })]);
     },
     30_000,
@@ -192,6 +196,7 @@ describe("a query of an own index", () => {
 describe("an own index that is asked", () => {
   const indexes: OwnIndexReads = {
     served: () => served(),
+    damaged: (_name, _served, error) => error,
     reached: async (_name, txId, timeoutMs) => {
       if (txId > 7) throw Object.assign(new Error(`not reached in ${timeoutMs} ms`), { code: "TX_TIMEOUT" });
     },
