@@ -132,6 +132,15 @@ describe("an index of one's own", () => {
     expect(await contents()).toEqual(sorted(await documentsNow(node, ["plain"])));
   });
 
+  it("that is no longer configured leaves no files", async () => {
+    await start();
+    await put("a");
+    await reached();
+    await node.close();
+    await start({ name: "other" });
+    await expect.poll(async () => await readdir(path.dirname(own()))).toEqual(["other"]);
+  });
+
   it("that fails says why, and never concerns the node, even one that waits for it", async () => {
     await start({ options: { failOn: "bad" }, ready: "waits" });
     await put("good");
