@@ -151,6 +151,8 @@ export class KeptIndex {
     const now = systemClock.now();
     this.#failure = { error, since: this.#failure?.since ?? now, nextTryAt: now + pauseMs };
     this.#served = undefined;
+    // Its files may be why it failed.
+    this.#isAnew = true;
     this.#become("failed");
     logFailure(
       this.#parts.logger,
