@@ -5,7 +5,7 @@ import { makeTemporaryFolder } from "@cairn/kv";
 import type { OwnIndexStatus } from "@cairn/client";
 import { runNode } from "@cairn/node";
 import { quietSystem } from "@cairn/test-support/nodes/quiet-system";
-import { expect } from "vitest";
+import { vi } from "vitest";
 import type { CairnNode } from "../../src/node/node.ts";
 import { openEmbeddedTxLog } from "../../src/log/embedded/embedded-tx-log.ts";
 import type { OwnIndexOptions } from "../../src/own-indexes/own-index.ts";
@@ -16,6 +16,9 @@ export const JSON_INDEX = {
   url: pathToFileURL(path.join(import.meta.dirname, "json-index.mjs")).href,
   export: "create",
 };
+
+/** Another process may use the machine. */
+const WAIT = { timeout: 60_000, interval: 10 };
 
 /** A node with an index of one's own, in a folder with its log and its checkpoints. */
 export class OwnScene {
@@ -72,10 +75,11 @@ export class OwnScene {
   /** Waits until the index is live and has everything that the node has, or is in another state. */
   async reached(state: OwnIndexStatus["state"] = "live"): Promise<OwnIndexStatus> {
     const { index } = await this.node.status();
-    await expect
-      .poll(this.ownStatus, { interval: 10 })
-      .toMatchObject(state === "live" ? { state, txId: index.txId } : { state });
-    return await this.ownStatus();
+    return await vi.waitFor(async () => {
+      const found = await this.ownStatus();
+      if (found.state === state && (state !== "live" || found.txId === index.txId)) return found;
+      throw new Error(`the index is ${JSON.stringify(found)}`);
+    }, WAIT);
   }
 
   get dbDir(): string {

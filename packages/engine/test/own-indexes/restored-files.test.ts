@@ -2,6 +2,7 @@ import { cp, readdir, readFile, rm, truncate, writeFile } from "node:fs/promises
 import path from "node:path";
 import { saveCheckpoint } from "@cairn/test-support/stores/save-checkpoint";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { cairn, CapturedTerminal } from "@cairn/test-support/nodes/captured-terminal";
 import { documentsNow, sorted } from "../watch/varied-writes.ts";
 import { OwnScene, traced } from "./own-scene.ts";
 
@@ -88,6 +89,10 @@ describe("an own index is built anew", () => {
   });
 });
 
+async function ownFilesIn(folder: string): Promise<string[]> {
+  return (await readdir(folder)).filter((file) => file.startsWith("own"));
+}
+
 describe("a checkpoint with an own index", () => {
   let name = "";
   beforeEach(async () => {
@@ -101,10 +106,6 @@ describe("a checkpoint with an own index", () => {
     await scene.node.close();
     await rm(scene.dbDir, { recursive: true });
   });
-
-  async function ownFilesIn(folder: string): Promise<string[]> {
-    return (await readdir(folder)).filter((file) => file.startsWith("own"));
-  }
 
   it.each(["damaged", "truncated"])(
     "is skipped like any other if the index's file in it is %s",
@@ -129,5 +130,13 @@ describe("a checkpoint with an own index", () => {
     expect((await scene.node.status()).join).toMatchObject({ restoredFrom: { name }, skipped: [] });
     expect(await ownFilesIn(path.join(scene.dbDir, "live"))).toEqual([]);
     expect(await ownFilesIn(scene.dbDir)).toEqual([]);
+  });
+
+  it("is restored without it by a command", async () => {
+    const terminal = new CapturedTerminal({ cwd: scene.folder });
+    const { stdout } = await cairn(["checkpoint", "restore", "checkpoints", "-o", "restored"], terminal);
+    const restored = await readdir(path.join(scene.folder, "restored"));
+    expect(stdout).toContain(`${restored.length} files`);
+    expect(await ownFilesIn(path.join(scene.folder, "restored"))).toEqual([]);
   });
 });
