@@ -1,7 +1,6 @@
 import {
   backoffMs,
   CairnError,
-  errorMessage,
   isCairnError,
   type KvProvider,
   type KvReader,
@@ -22,9 +21,11 @@ import { evictionsAfter } from "../index/rows/purge-row.ts";
 import { firstRow } from "../index/rows/row-cursor.ts";
 import { logFailure } from "../observe/failures.ts";
 import { folderForCapture } from "./checkpointed-files.ts";
+import { beingBuilt, differs, failed, notLevel } from "./index-errors.ts";
 import { type CompleteBuild, IndexFolders } from "./index-folders.ts";
 import { IndexThread } from "./index-thread.ts";
 import type { OwnIndexOptions, ServedIndex } from "./own-index.ts";
+import { type RestoredFiles, restoredDigests } from "./restored-digests.ts";
 import { type FedBatch, StateFeed } from "./state-feed.ts";
 
 export interface KeptIndexParts {
@@ -38,6 +39,15 @@ export interface KeptIndexParts {
   readonly suspect: (error: unknown) => void;
   /** Ends the processes that have files in a folder open. */
   readonly release: (dir: string) => Promise<void>;
+}
+
+/** A checkpoint that was restored, to be examined. */
+export interface RestoredCheckpoint extends RestoredFiles {
+  readonly name: string;
+  readonly txId: TxId;
+  /** The node that saved it. */
+  readonly node: string;
+  readonly isOfThisNode: boolean;
 }
 
 /** The number of batches that an index may have been sent and not applied. */
@@ -75,6 +85,12 @@ export class KeptIndex {
   #built = 0;
   /** Whether the next attempt builds it anew although there is a complete build. */
   #isAnew = false;
+  /** The last transaction that it had when a checkpoint showed that it may be wrong, and it was built anew. */
+  #suspectUpTo: TxId | undefined;
+  /** A failure that building it anew did not repair. */
+  #lasting: CairnError | undefined;
+  /** Ends the following of the index with an error. */
+  #break: (error: Error) => void = () => undefined;
   #failure: { readonly error: CairnError; readonly since: number; readonly nextTryAt: number } | undefined;
   readonly #settled = resolvable();
 
@@ -138,7 +154,7 @@ export class KeptIndex {
       } catch (thrown) {
         if (signal.aborted) return;
         failures += 1;
-        const pauseMs = backoffMs(failures - 1, RETRY);
+        const pauseMs = thrown === this.#lasting ? RETRY.maxMs : backoffMs(failures - 1, RETRY);
         this.#fail(thrown, pauseMs);
         await systemClock.wait(pauseMs, signal);
       }
@@ -252,6 +268,7 @@ export class KeptIndex {
     this.#thread = thread;
     this.position.set(parsePosition(begin, "position").txId);
     const broken = new AbortController();
+    this.#break = (error) => broken.abort(error);
     const slots = new Semaphore(MAX_BATCHES);
     const either = AbortSignal.any([signal, broken.signal]);
     const purging = repeatEvery(
@@ -299,6 +316,40 @@ export class KeptIndex {
     else if (evicted) await this.#notePurged(txId);
   }
 
+  /**
+   * Compares the index in a checkpoint with one that is built anew. If they differ, the live one may be as wrong, so it
+   * is built anew, too, and goes on answering meanwhile. If that did not help, it fails.
+   */
+  async compare(
+    { name, txId, node, isOfThisNode, ...files }: RestoredCheckpoint,
+    signal: AbortSignal,
+  ): Promise<void> {
+    const { options, index, logger } = this.#parts;
+    const digests = await restoredDigests(options, files, signal);
+    if (digests === undefined) return;
+    if (digests.restored === digests.built) {
+      logger.debug({ index: this.name, checkpoint: name }, "the index in the checkpoint is as it is built");
+      return;
+    }
+    const found = { checkpoint: name, node, ...digests };
+    if (this.#suspectUpTo !== undefined && isOfThisNode && txId > this.#suspectUpTo) {
+      this.#lasting = differs("Its module makes different content of the same documents.", found);
+      this.#break(this.#lasting);
+      return;
+    }
+    const isFirst = this.#suspectUpTo === undefined;
+    const error = differs(`The index ${this.name} is not as it is built.`, found);
+    logFailure(
+      logger,
+      "error",
+      error,
+      isFirst ? "The node builds it anew." : "The node has built it anew once.",
+    );
+    if (!isFirst) return;
+    this.#suspectUpTo = index.state.txId;
+    this.#break(REBUILD);
+  }
+
   /** Removes what was evicted from the files. An index that cannot do so is built again. */
   async #purge(thread: IndexThread, rebuild: () => void): Promise<void> {
     const { txId } = this.position;
@@ -328,28 +379,4 @@ export class KeptIndex {
     const context = { name: this.name, version: build.version, dir: build.dir };
     return { module, options: build.version === version ? options : build.options, context };
   }
-}
-
-function beingBuilt(name: string, documents: number): CairnError {
-  return new CairnError(
-    "NOT_READY",
-    `The index ${name} is being built: it has ${documents.toLocaleString("en")} documents so far.`,
-    "Try again later. cairn status shows how far it is. The node's documents can be read meanwhile.",
-  );
-}
-
-function notLevel(format: string): CairnError {
-  return new CairnError(
-    "CONFIG_INVALID",
-    `Indexes of one's own are built from copies of LevelDB, and the kv-store is ${format}.`,
-    "Configure cairn.leveldb/->kv-store, or remove cairn/indexes.",
-  );
-}
-
-function failed(name: string, error: unknown): CairnError {
-  const hint = isCairnError(error) && error.hint !== undefined ? `${error.hint} ` : "";
-  return new CairnError("OWN_INDEX_FAILED", `The index ${name} failed: ${errorMessage(error)}`, {
-    hint: `${hint}Correct its module, its configuration or the document that the message names. The node builds it anew by itself, at most an hour later, or when it is started again.`,
-    cause: error,
-  });
 }

@@ -1,0 +1,43 @@
+import { CairnError, errorMessage, isCairnError } from "@cairn/kv";
+
+export function beingBuilt(name: string, documents: number): CairnError {
+  return new CairnError(
+    "NOT_READY",
+    `The index ${name} is being built: it has ${documents.toLocaleString("en")} documents so far.`,
+    "Try again later. cairn status shows how far it is. The node's documents can be read meanwhile.",
+  );
+}
+
+export function notLevel(format: string): CairnError {
+  return new CairnError(
+    "CONFIG_INVALID",
+    `Indexes of one's own are built from copies of LevelDB, and the kv-store is ${format}.`,
+    "Configure cairn.leveldb/->kv-store, or remove cairn/indexes.",
+  );
+}
+
+export function failed(name: string, error: unknown): CairnError {
+  const hint = isCairnError(error) && error.hint !== undefined ? `${error.hint} ` : "";
+  return new CairnError("OWN_INDEX_FAILED", `The index ${name} failed: ${errorMessage(error)}`, {
+    hint: `${hint}Correct its module, its configuration or the document that the message names. The node builds it anew by itself, at most an hour later, or when it is started again.`,
+    cause: error,
+  });
+}
+
+/** The digests of an index in a checkpoint, and of one that was built from the same documents. */
+export function differs(
+  what: string,
+  found: {
+    readonly checkpoint: string;
+    readonly node: string;
+    readonly restored: string;
+    readonly built: string;
+  },
+): CairnError {
+  const { checkpoint, node, restored, built } = found;
+  return new CairnError(
+    "OWN_INDEX_FAILED",
+    `${what} In ${checkpoint}, which the node ${node} saved, it has the digest ${restored}; built from the same documents, it has ${built}.`,
+    "Correct its module, so that equal documents make equal content, and raise its version: each node then builds it anew.",
+  );
+}
