@@ -1,8 +1,8 @@
 import { dirname, resolve } from "node:path";
 import type { CheckpointStore, SkippedCheckpoint } from "@cairn/checkpoint";
 import type { TxId } from "@cairn/client";
-import { lastBackedUp } from "@cairn/engine";
-import { diskError, systemErrorCode } from "@cairn/kv";
+import { lastBackedUp, takeOwnFiles } from "@cairn/engine";
+import { diskError, namesIn, systemErrorCode } from "@cairn/kv";
 import { formatBytes, formatCount, formatNumberOf, omitUndefined } from "@cairn/text";
 import { command, type CommandRun } from "../options/command.ts";
 import { OUTPUT, textValue } from "../options/option-specs.ts";
@@ -56,6 +56,8 @@ export const addCheckpointRestore = command({
       targetDir: target,
       ...omitUndefined({ name, logId }),
       accept: () => Promise.resolve(true),
+      // They belong beside the index of a node, which has them built.
+      verify: async (folder, { purged }) => await takeOwnFiles(folder, purged),
       onSkipped: (one) => {
         // A checkpoint of another log is not faulty and therefore not reported.
         if (one.error.code === "LOG_DIFFERENT") return;
@@ -65,7 +67,9 @@ export const addCheckpointRestore = command({
     });
     if (restored === undefined)
       throw skipped.find((one) => one.name === name)?.error ?? noCheckpoint([store], name, skipped);
-    const { txId, files, log } = restored.manifest;
+    const { txId, log } = restored.manifest;
+    const names = await namesIn(target);
+    const files = restored.manifest.files.filter((file) => names.includes(file.name));
     const beyond = await countBeyond(run, store, log.id, txId);
     const bytes = files.reduce((sum, file) => sum + file.bytes, 0);
     const size = `${formatNumberOf(files.length, "file")}, ${formatBytes(bytes)}`;

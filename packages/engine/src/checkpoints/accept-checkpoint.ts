@@ -6,7 +6,7 @@ import { fileReader, openIndex } from "../index/local-index.ts";
 import { INDEX_VERSION, isReadable } from "../index/rows/index-state.ts";
 import { checkCheckpoint } from "../log/anchor.ts";
 import type { LogIdentity } from "../log/log-identity.ts";
-import { takeOwnFiles } from "../own-indexes/checkpointed-files.ts";
+import { type ConfiguredIndexes, takeOwnFiles } from "../own-indexes/checkpointed-files.ts";
 import { capturedState } from "./index-source.ts";
 
 /** Returns true if this node can read the checkpoint and the log continues it. Otherwise, returns the reason. */
@@ -64,10 +64,10 @@ export async function verifyRestored(
   provider: KvProvider,
   dir: string,
   manifest: Manifest,
-  configured: Pick<Parameters<typeof takeOwnFiles>[1], "own" | "indexes"> = { own: dir, indexes: [] },
+  configured?: ConfiguredIndexes,
 ): Promise<void> {
   await verifyIndex(provider, dir, manifest);
-  await takeOwnFiles(dir, { ...configured, purged: manifest.purged });
+  await takeOwnFiles(dir, manifest.purged, configured);
 }
 
 async function verifyIndex(provider: KvProvider, dir: string, manifest: Manifest): Promise<void> {

@@ -19,6 +19,13 @@ export async function addOwnFiles(from: string, dir: string): Promise<void> {
   await removeFolder(from);
 }
 
+/** The indexes of one's own of those who restore a checkpoint, if they have any. */
+export interface ConfiguredIndexes {
+  /** The folder of all indexes of one's own. */
+  readonly own: string;
+  readonly indexes: readonly OwnIndexOptions[];
+}
+
 /**
  * Moves the files of restored indexes out of `dir`, into folders in `own`. Removes those that are not of the configured
  * version: they are built again. `purged` is the transaction up to which no file of the checkpoint contains evicted
@@ -26,7 +33,8 @@ export async function addOwnFiles(from: string, dir: string): Promise<void> {
  */
 export async function takeOwnFiles(
   dir: string,
-  { own, indexes, purged }: { own: string; indexes: readonly OwnIndexOptions[]; purged: TxId },
+  purged: TxId,
+  { own, indexes }: ConfiguredIndexes = { own: dir, indexes: [] },
 ): Promise<void> {
   const builds = new Map<OwnIndexOptions, string>();
   for (const restored of await namesIn(dir)) {

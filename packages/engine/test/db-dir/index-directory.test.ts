@@ -124,6 +124,12 @@ describe("a db-dir", () => {
     expect(await directory.hasLive()).toBe(false);
   });
 
+  it("has no index of one's own any more once the index that it was derived from was moved", async () => {
+    await mkdir(path.join(directory.layout.own, "one"), { recursive: true });
+    await moveAside("one", "LOG_REGRESSED");
+    expect(await readdir(directory.path)).not.toContain("own");
+  });
+
   it("keeps the newest two indexes in quarantine, and all that hold transactions lost by the log", async () => {
     const lost = await moveAside("lost", "LOG_REGRESSED");
     const unknown = path.join(directory.layout.quarantine, "2020-01-01T00-00-00.000Z-by-hand");

@@ -1,12 +1,20 @@
-import { appendFileSync, copyFileSync, existsSync, readFileSync, renameSync, writeFileSync } from "node:fs";
+import {
+  appendFileSync,
+  copyFileSync,
+  existsSync,
+  readFileSync,
+  renameSync,
+  truncateSync,
+  writeFileSync,
+} from "node:fs";
 import path from "node:path";
 
 /**
  * An index of one's own in one JSON file, for tests. Options: `failOn`, the name of a document that it cannot index;
  * `hold`, a file while which exists nothing is applied; `trace`, a file to which it adds a line for each build and
- * purge; `isBare`, whether it can only do what it must.
+ * purge; `isBare`, whether it can only do what it must; `isTorn`, whether its captures are incomplete.
  */
-export function create({ failOn, hold, trace, isBare }, { dir }) {
+export function create({ failOn, hold, trace, isBare, isTorn }, { dir }) {
   const note = (what) => trace !== undefined && appendFileSync(trace, `${what}\n`);
   const file = path.join(dir, "index.json");
   const stored = existsSync(file) ? JSON.parse(readFileSync(file, "utf8")) : { documents: {} };
@@ -41,6 +49,7 @@ export function create({ failOn, hold, trace, isBare }, { dir }) {
     ...needed,
     capture: (to) => {
       copyFileSync(file, path.join(to, "index.json"));
+      if (isTorn) truncateSync(path.join(to, "index.json"), 9);
       return { copied: Promise.resolve() };
     },
     digest: () => JSON.stringify([...documents].toSorted(([a], [b]) => (a < b ? -1 : 1))),
