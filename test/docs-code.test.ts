@@ -29,6 +29,10 @@ export const MyStore = function (path: string): CheckpointStore {
 } as unknown as new (path: string) => CheckpointStore;
 export const myProvider = memoryProvider;
 `;
+const OWN_INDEX = `
+import type { OwnIndexModule } from "@cairn/node";
+export declare const create: OwnIndexModule;
+`;
 const PLACES = `
 export declare function newPlace(): string;
 export declare function unplug(place: string): Promise<void>;
@@ -62,6 +66,7 @@ it("every block of TypeScript in the documentation compiles", async () => {
   await mkdir(path.join(folder, "test"));
   await mkdir(path.join(folder, "src"));
   await writeFile(path.join(folder, "src/my-store.ts"), OWN_MODULES);
+  await writeFile(path.join(folder, "src/near.ts"), OWN_INDEX);
   await writeFile(path.join(folder, "test/places.ts"), PLACES);
   let count = 0;
   for (const page of await pages()) {

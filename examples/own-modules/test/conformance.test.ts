@@ -3,10 +3,10 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { checkpointStoreSuite } from "@cairn/checkpoint/testing";
 import { kvStoreSuite } from "@cairn/kv/testing";
-import { describeTxLog } from "@cairn/engine/testing";
+import { describeTxLog, ownIndexSuite } from "@cairn/engine/testing";
 import { onTestFinished } from "vitest";
 import { createHttpStore } from "../src/http-store.ts";
-import { createKv, createStore, openLog } from "../src/index.ts";
+import { createKv, createStore, createVectors, openLog } from "../src/index.ts";
 import { startObjectServer } from "./object-server.ts";
 
 async function newFolder(): Promise<{ path: string; remove: () => Promise<void> }> {
@@ -37,6 +37,18 @@ checkpointStoreSuite("the store behind an HTTP server", {
     return createHttpStore({ url });
   },
   reopen: ({ location }) => Promise.resolve(createHttpStore({ url: location })),
+});
+
+ownIndexSuite("the file of vectors", createVectors, {
+  options: { field: "vector", dimensions: 3 },
+  module: { url: new URL("../dist/src/vectors.js", import.meta.url).href, export: "createVectors" },
+  document: (n, word) => ({ vector: [n, 0, 0], word }),
+  kept: (document) => (document as { vector: number[] }).vector[0],
+  contents: async (index) => {
+    const { rows = [] } = (await index.query?.({ text: "nearest", args: [[0, 0, 0], 1_000] })) ?? {};
+    const found = [...(rows as Iterable<readonly [key: string, distance: number]>)];
+    return new Map(found.map(([key, distance]) => [key.replace("items/", ""), distance]));
+  },
 });
 
 describeTxLog("the log in one file", async () => {

@@ -22,7 +22,9 @@ export function notLevel(format: string): CairnError {
 
 export function ownIndexFailed(name: string, error: unknown): CairnError {
   const hint = isCairnError(error) && error.hint !== undefined ? `${error.hint} ` : "";
-  return new CairnError("OWN_INDEX_FAILED", `The index ${name} failed: ${errorMessage(error)}`, {
+  const message = errorMessage(error);
+  const end = /[.!?]$/.test(message) ? "" : ".";
+  return new CairnError("OWN_INDEX_FAILED", `The index ${name} failed: ${message}${end}`, {
     hint: `${hint}Correct its module, its configuration or the document that the message names. The node tries again by itself, at most an hour later, and when it is started again. An earlier version of the index is kept until the new one is complete: its version in the configuration brings it back.`,
     cause: error,
   });

@@ -1,4 +1,4 @@
-import { CairnError, errorMessage, type KvProvider, removeFolder } from "@cairn/kv";
+import { CairnError, errorMessage, type KvProvider, namesIn, removeFolder } from "@cairn/kv";
 import type { OwnIndexStatus, TxId } from "@cairn/client";
 import type { Logger } from "pino";
 import path from "node:path";
@@ -26,6 +26,7 @@ export class OwnIndexes implements OwnIndexReads {
   readonly #waits: readonly KeptIndex[];
   readonly #options: readonly OwnIndexOptions[];
   readonly #logger: Logger;
+  readonly #removing: Promise<void>;
 
   constructor({ indexes, dir, ...parts }: OwnIndexesParts) {
     this.#options = indexes;
@@ -35,6 +36,7 @@ export class OwnIndexes implements OwnIndexReads {
     });
     this.#waits = this.#kept.filter((_, at) => indexes[at]?.ready === "waits");
     for (const kept of this.#kept) kept.start();
+    this.#removing = this.#removeOthers(dir);
   }
 
   get status(): readonly OwnIndexStatus[] {
@@ -102,7 +104,18 @@ export class OwnIndexes implements OwnIndexReads {
   }
 
   async stop(): Promise<void> {
-    await Promise.all(this.#kept.map((kept) => kept.stop()));
+    await Promise.all([...this.#kept.map((kept) => kept.stop()), this.#removing]);
+  }
+
+  /** Removes the files of indexes that are no longer configured: they would keep what is evicted. */
+  async #removeOthers(dir: string): Promise<void> {
+    const names = this.#options.map(({ name }) => name);
+    try {
+      for (const name of await namesIn(dir))
+        if (!names.includes(name)) await removeFolder(path.join(dir, name));
+    } catch (error) {
+      logFailure(this.#logger, "warn", asCairnError(error), `Files in ${dir} are of no index, and remain.`);
+    }
   }
 
   #named(name: string): KeptIndex {

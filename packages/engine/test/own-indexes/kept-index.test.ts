@@ -65,6 +65,15 @@ describe("an index of one's own", () => {
     expect(await scene.contents()).toEqual(sorted(await documentsNow(scene.node, ["plain"])));
   });
 
+  it("that is no longer configured leaves no files", async () => {
+    await scene.start();
+    await scene.put("a");
+    await scene.reached();
+    await scene.node.close();
+    await scene.start({ name: "other" });
+    await expect.poll(async () => await readdir(path.dirname(scene.own))).toEqual(["other"]);
+  });
+
   it("that fails says why, and never concerns the node, even one that waits for it", async () => {
     await scene.start({ options: { failOn: "bad" }, ready: "waits" });
     await scene.put("good");
