@@ -26,6 +26,7 @@ import { isDamage } from "../observe/failures.ts";
 import { checkTransactions } from "../index/inspect/check-rows.ts";
 import { fileReader, openIndex } from "../index/local-index.ts";
 import { type LogIdentity, readLogIdentity } from "../log/log-identity.ts";
+import type { OwnIndexes } from "../own-indexes/own-indexes.ts";
 import { acceptManifest, judgeFormat, verifyRestored } from "./accept-checkpoint.ts";
 import type { TxLog } from "../log/tx-log.ts";
 
@@ -39,6 +40,8 @@ interface VerifyOptions {
   readonly node: string;
   /** If present, the last message of the checkpoint is first compared with this log and what its backup adds to it. */
   readonly log?: TxLog | undefined;
+  /** If present, those that the checkpoint contains are compared with ones built anew, which does not judge it. */
+  readonly ownIndexes?: OwnIndexes | undefined;
   readonly onProgress?: ((progress: RestoreProgress) => void) | undefined;
   readonly signal?: AbortSignal;
 }
@@ -64,8 +67,10 @@ export interface VerifiedCheckpoint extends ReadCheckpoint {
  * error or, if a log is given, as a `LOG_*` error.
  */
 export async function readBack(options: VerifyOptions): Promise<ReadCheckpoint> {
-  const { store, name, provider, stagingDir, node, log, signal, onProgress } = options;
+  const { store, name, provider, stagingDir, node, log, ownIndexes, onProgress } = options;
+  const { signal = new AbortController().signal } = options;
   const targetDir = path.join(stagingDir, `verify-${randomBytes(4).toString("hex")}`);
+  const own = `${targetDir}.own`;
   let digest: string | undefined;
   let compared: ReadCheckpoint["log"] = null;
   try {
@@ -85,7 +90,7 @@ export async function readBack(options: VerifyOptions): Promise<ReadCheckpoint> 
         return true;
       },
       verify: async (dir, manifest) => {
-        await verifyRestored(provider, dir, manifest);
+        await verifyRestored(provider, dir, manifest, ownIndexes && { own, indexes: ownIndexes.options });
         digest = await digestFiles(provider, dir, signal);
       },
       onProgress,
@@ -94,11 +99,16 @@ export async function readBack(options: VerifyOptions): Promise<ReadCheckpoint> 
     if (restored === undefined || digest === undefined) {
       throw skipped.find((one) => one.name === name)?.error ?? checkpointNotFound(store, name);
     }
-    return { name, manifest: restored.manifest, digest, log: compared };
+    const { manifest } = restored;
+    const isOfThisNode = manifest.node === node;
+    const files = { dir: targetDir, own, name, txId: manifest.txId, node: manifest.node, isOfThisNode };
+    await ownIndexes?.compare(files, signal);
+    return { name, manifest, digest, log: compared };
   } catch (error) {
     throw diskError(error, stagingDir);
   } finally {
     await removeFolder(targetDir);
+    await removeFolder(own);
   }
 }
 
@@ -154,7 +164,7 @@ async function isOfEarlier(
 async function digestFiles(
   provider: KvProvider,
   dir: string,
-  signal: AbortSignal = new AbortController().signal,
+  signal: AbortSignal,
 ): Promise<string | undefined> {
   const { kv, state } = await openIndex(fileReader(provider), dir);
   return await closing(kv, async () => {

@@ -65,7 +65,7 @@ export class ReadyServices {
   readonly #scrub: RepeatedWork | undefined;
 
   constructor(parts: ServiceParts) {
-    const { system, directory, log, index, logger, observation, suspect, doubts } = parts;
+    const { system, directory, log, index, logger, observation, suspect, doubts, ownIndexes } = parts;
     const { events } = observation;
     this.#purge = startEvictionUpkeep(index, logger, suspect);
     this.checkpointer = startCheckpointing(parts, () => this.#purge.beforeCapture());
@@ -82,7 +82,7 @@ export class ReadyServices {
     const backup = startLogBackup(parts, reads);
     this.logBackup = backup;
     const readBackup = backup === undefined ? undefined : (signal: AbortSignal) => backup.readAll(signal);
-    const drill = { stagingDir: directory.layout.staging, onJudged, readBackup };
+    const drill = { stagingDir: directory.layout.staging, onJudged, readBackup, ownIndexes };
     this.upkeep = new NodeUpkeep({ system, log, logId, logger, events, reads, ...drill });
     this.#scrub = startScrub({ index, every: system.scrubEvery, events, logger, suspect });
   }

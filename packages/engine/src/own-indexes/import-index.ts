@@ -23,6 +23,6 @@ function notAnIndex(what: string): CairnError {
   return new CairnError(
     "CONFIG_MODULE",
     `${what}.`,
-    "Export a function that returns an index, as docs/own-indexes.md describes.",
+    "Export a function that returns an index (the type OwnIndex of @cairn/node).",
   );
 }

@@ -23,9 +23,11 @@ import { logFailure } from "../observe/failures.ts";
 import { applyBatches } from "./apply-batches.ts";
 import { folderForCapture } from "./checkpointed-files.ts";
 import { type CompleteBuild, IndexFolders } from "./index-folders.ts";
+import { KeptBuild } from "./kept-build.ts";
 import { IndexThread } from "./index-thread.ts";
 import type { OwnIndexOptions, ServedIndex } from "./own-index.ts";
-import { beingBuilt, notLevel, ownIndexFailed } from "./own-index-errors.ts";
+import { beingBuilt, differs, notLevel, ownIndexFailed } from "./own-index-errors.ts";
+import { type RestoredFiles, restoredDigests } from "./restored-digests.ts";
 import { StateFeed } from "./state-feed.ts";
 
 export interface KeptIndexParts {
@@ -39,6 +41,15 @@ export interface KeptIndexParts {
   readonly suspect: (error: unknown) => void;
   /** Ends the processes that have files in a folder open. */
   readonly release: (dir: string) => Promise<void>;
+}
+
+/** A checkpoint that was restored, to be examined. */
+export interface RestoredCheckpoint extends RestoredFiles {
+  readonly name: string;
+  readonly txId: TxId;
+  /** The node that saved it. */
+  readonly node: string;
+  readonly isOfThisNode: boolean;
 }
 
 /** How often a live index is asked whether it has to remove what was evicted (ms). */
@@ -66,7 +77,7 @@ export class KeptIndex {
   readonly name: string;
   readonly position = new IndexPosition();
   readonly #parts: KeptIndexParts;
-  readonly #folders: IndexFolders;
+  readonly #build: KeptBuild;
   readonly #feed: StateFeed;
   readonly #stop = new AbortController();
   #running: Promise<void> = Promise.resolve();
@@ -74,9 +85,6 @@ export class KeptIndex {
   /** Ends the present attempt. */
   #broken = new AbortController();
   #thread: IndexThread | undefined;
-  #complete: CompleteBuild | undefined;
-  /** Whether the complete build is known to be of this history, and may answer queries. */
-  #isServed = false;
   #state: OwnIndexStatus["state"] = "building";
   #built = 0;
   /** Whether the next attempt builds it anew although there is a complete build. */
@@ -85,6 +93,10 @@ export class KeptIndex {
   #failures = 0;
   /** When the attempt began that is to make it live. */
   #begunAt = 0;
+  /** The last transaction that it had when a checkpoint showed that it may be wrong, and it was built anew. */
+  #suspectUpTo: TxId | undefined;
+  /** A failure that building it anew did not repair. */
+  #lasting: CairnError | undefined;
   #failure: { readonly error: CairnError; readonly since: number; readonly nextTryAt: number } | undefined;
   readonly #settled = resolvable();
 
@@ -92,7 +104,7 @@ export class KeptIndex {
     const { options, dir, index } = parts;
     this.name = options.name;
     this.#parts = parts;
-    this.#folders = new IndexFolders(dir);
+    this.#build = new KeptBuild(new IndexFolders(dir), parts.release);
     this.#feed = new StateFeed(index, options);
   }
 
@@ -109,7 +121,7 @@ export class KeptIndex {
       version,
       state: this.#state,
       txId: this.#state === "behind" || this.#state === "live" ? this.position.txId : null,
-      served: this.#isServed && failure === undefined ? (this.#complete?.version ?? null) : null,
+      served: failure === undefined ? (this.#build.served?.version ?? null) : null,
       built: this.#state === "building" ? this.#built : null,
       failure:
         failure === undefined
@@ -127,15 +139,16 @@ export class KeptIndex {
   /** Returns the build that answers queries. Throws `NOT_READY` or `OWN_INDEX_FAILED`. */
   served(): ServedIndex {
     if (this.#failure !== undefined) throw this.#failure.error;
-    if (!this.#isServed || this.#complete === undefined) throw beingBuilt(this.name, this.#built);
-    return this.#open(this.#complete);
+    const { served } = this.#build;
+    if (served === undefined) throw beingBuilt(this.name, this.#built);
+    return this.#open(served);
   }
 
   /** Builds the index anew if the files that a query has found to be damaged still answer queries. */
   damaged({ context }: ServedIndex, error: CairnError): CairnError {
-    if (this.#isServed && this.#complete?.dir === context.dir) {
+    if (this.#build.served?.dir === context.dir) {
       logFailure(this.#parts.logger, "warn", error, `The index ${this.name} is built anew.`);
-      this.#isServed = false;
+      this.#build.isServed = false;
       // It may be an earlier version, which nothing changes.
       if (this.#state !== "building") this.#broken.abort(REBUILD);
     }
@@ -164,7 +177,8 @@ export class KeptIndex {
         if (signal.aborted) return;
         // An attempt may take minutes of a processor.
         const leastMs = Math.min(RETRY.maxMs, ATTEMPT_SHARE * (performance.now() - this.#begunAt));
-        const pauseMs = Math.max(leastMs, backoffMs(this.#failures, RETRY));
+        const pauseMs =
+          thrown === this.#lasting ? RETRY.maxMs : Math.max(leastMs, backoffMs(this.#failures, RETRY));
         this.#failures += 1;
         this.#fail(thrown, pauseMs);
         await systemClock.wait(pauseMs, signal);
@@ -195,11 +209,9 @@ export class KeptIndex {
 
   /** Returns when the signal is aborted, or the index has to be built anew. */
   async #keep(signal: AbortSignal): Promise<void> {
-    this.#complete ??= await this.#folders.complete();
-    const resumed =
-      this.#isAnew || this.#complete === undefined ? undefined : await this.#resume(this.#complete);
-    await this.#folders.removeOthers(this.#complete?.dir);
-    const thread = resumed ?? (await this.#build(signal));
+    const complete = await this.#build.find();
+    const resumed = this.#isAnew || complete === undefined ? undefined : await this.#resume(complete);
+    const thread = resumed ?? (await this.#buildAnew(signal));
     try {
       await this.#follow(thread, signal);
     } catch (error) {
@@ -210,7 +222,7 @@ export class KeptIndex {
       this.#thread = undefined;
       await thread.close();
     }
-    if (!this.#isServed) await this.#leave();
+    if (!this.#build.isServed) await this.#build.leave();
   }
 
   /** Serves a complete build if it is of this history, and otherwise removes it. Returns its thread to go on with. */
@@ -220,12 +232,12 @@ export class KeptIndex {
     const thread = await this.#start(complete);
     try {
       const standing = thread.position === undefined ? "unknown" : await this.#feed.standing(thread.position);
-      this.#isServed = standing !== "unknown";
+      this.#build.isServed = standing !== "unknown";
       this.#isAnew = standing !== "near" || complete.version !== this.#parts.options.version;
     } finally {
       if (this.#isAnew) await thread.close();
     }
-    if (!this.#isServed) await this.#leave();
+    if (!this.#build.isServed) await this.#build.leave();
     return this.#isAnew ? undefined : thread;
   }
 
@@ -240,15 +252,15 @@ export class KeptIndex {
     }
   }
 
-  async #build(signal: AbortSignal): Promise<IndexThread> {
-    const { index, provider, options, logger, release } = this.#parts;
+  async #buildAnew(signal: AbortSignal): Promise<IndexThread> {
+    const { index, provider, options, logger } = this.#parts;
     const { name, version } = options;
     if (provider.format !== LEVEL_FORMAT) throw notLevel(provider.format);
     this.#built = 0;
     this.#become("building");
     logger.info({ index: name, version, documents: index.state.documents }, "building the index");
-    const { copy } = this.#folders;
-    const dir = await this.#folders.begin(version);
+    const { copy } = this.#build.folders;
+    const dir = await this.#build.folders.begin(version);
     const build = { dir, version, options: options.options, purged: 0 };
     let thread: IndexThread | undefined;
     try {
@@ -258,14 +270,8 @@ export class KeptIndex {
       signal.throwIfAborted();
       const position = await thread.build(copy, options.buckets, (documents) => (this.#built = documents));
       thread.position = position;
-      const before = this.#complete;
-      const complete = { ...build, purged: parsePosition(position, "position").txId };
-      await this.#folders.publish(complete);
-      this.#complete = complete;
-      this.#isServed = true;
+      await this.#build.replace({ ...build, purged: parsePosition(position, "position").txId });
       this.#isAnew = false;
-      if (before !== undefined) await release(before.dir);
-      await this.#folders.removeOthers(build.dir);
       return thread;
     } catch (error) {
       await thread?.close();
@@ -305,7 +311,41 @@ export class KeptIndex {
     if (evicted && !thread.can.has("purge")) return;
     const dir = await folderForCapture(into, options);
     if (!(await thread.capture(dir, evicted))) await removeFolder(dir);
-    else if (evicted) await this.#notePurged(txId);
+    else if (evicted) await this.#build.notePurged(txId);
+  }
+
+  /**
+   * Compares the index in a checkpoint with one that is built anew. If they differ, the live one may be as wrong, so it
+   * is built anew, too, and goes on answering meanwhile. If that did not help, it fails.
+   */
+  async compare(
+    { name, txId, node, isOfThisNode, ...files }: RestoredCheckpoint,
+    signal: AbortSignal,
+  ): Promise<void> {
+    const { options, index, logger } = this.#parts;
+    const digests = await restoredDigests(options, files, signal);
+    if (digests === undefined) return;
+    if (digests.restored === digests.built) {
+      logger.debug({ index: this.name, checkpoint: name }, "the index in the checkpoint is as it is built");
+      return;
+    }
+    const found = { checkpoint: name, node, ...digests };
+    if (this.#suspectUpTo !== undefined && isOfThisNode && txId > this.#suspectUpTo) {
+      this.#lasting = differs("Its module makes different content of the same documents.", found);
+      this.#broken.abort(this.#lasting);
+      return;
+    }
+    const isFirst = this.#suspectUpTo === undefined;
+    const error = differs(`The index ${this.name} is not as it is built.`, found);
+    logFailure(
+      logger,
+      "error",
+      error,
+      isFirst ? "The node builds it anew." : "The node has built it anew once.",
+    );
+    if (!isFirst) return;
+    this.#suspectUpTo = index.state.txId;
+    this.#broken.abort(REBUILD);
   }
 
   /**
@@ -315,33 +355,18 @@ export class KeptIndex {
   async #purge(): Promise<void> {
     const thread = this.#thread;
     const { txId } = this.position;
-    if (this.#complete === undefined || !(await this.#evicted())) return;
+    if (!(await this.#evicted())) return;
     if (this.#state === "live" && thread?.can.has("purge") === true) {
-      if (await thread.purge()) await this.#notePurged(txId);
+      if (await thread.purge()) await this.#build.notePurged(txId);
     } else if (this.#state === "live") this.#broken.abort(REBUILD);
-    else if (this.#state !== "behind") await this.#leave();
+    else if (this.#state !== "behind") await this.#build.leave();
   }
 
-  async #leave(): Promise<void> {
-    const { dir } = this.#complete ?? {};
-    this.#complete = undefined;
-    this.#isServed = false;
-    if (dir === undefined) return;
-    await this.#parts.release(dir);
-    await removeFolder(dir);
-  }
-
-  /** Returns whether the files may contain what was evicted. */
+  /** Returns whether the files of the complete build may contain what was evicted. */
   async #evicted(): Promise<boolean> {
-    const purged = this.#complete?.purged ?? 0;
-    const first = await this.#read(async (rows) => await firstRow(rows, evictionsAfter(purged)));
-    return first !== undefined;
-  }
-
-  async #notePurged(txId: TxId): Promise<void> {
-    if (this.#complete === undefined) return;
-    this.#complete = { ...this.#complete, purged: txId };
-    await this.#folders.note(this.#complete);
+    const { purged } = this.#build;
+    if (purged === undefined) return false;
+    return (await this.#read(async (rows) => await firstRow(rows, evictionsAfter(purged)))) !== undefined;
   }
 
   async #start(build: CompleteBuild): Promise<IndexThread> {

@@ -29,3 +29,21 @@ export function ownIndexFailed(name: string, error: unknown): CairnError {
     cause: error,
   });
 }
+
+/** The digests of an index in a checkpoint, and of one that was built from the same documents. */
+export function differs(
+  what: string,
+  found: {
+    readonly checkpoint: string;
+    readonly node: string;
+    readonly restored: string;
+    readonly built: string;
+  },
+): CairnError {
+  const { checkpoint, node, restored, built } = found;
+  return new CairnError(
+    "OWN_INDEX_FAILED",
+    `${what} In ${checkpoint}, which the node ${node} saved, it has the digest ${restored}; built from the same documents, it has ${built}.`,
+    "Correct its module, so that equal documents make equal content, and raise its version: each node then builds it anew.",
+  );
+}

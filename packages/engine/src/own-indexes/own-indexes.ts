@@ -1,11 +1,11 @@
-import { type CairnError, type KvProvider, namesIn, removeFolder } from "@cairn/kv";
+import { CairnError, errorMessage, type KvProvider, namesIn, removeFolder } from "@cairn/kv";
 import type { OwnIndexStatus, TxId } from "@cairn/client";
 import type { Logger } from "pino";
 import path from "node:path";
 import type { IndexStore } from "../index/index-store.ts";
 import { asCairnError, logFailure } from "../observe/failures.ts";
 import { indexNamed, type OwnIndexReads } from "./index-queries.ts";
-import { KeptIndex } from "./kept-index.ts";
+import { KeptIndex, type RestoredCheckpoint } from "./kept-index.ts";
 import type { OwnIndexOptions, ServedIndex } from "./own-index.ts";
 
 export interface OwnIndexesParts {
@@ -74,6 +74,31 @@ export class OwnIndexes implements OwnIndexReads {
         const failure = asCairnError(error);
         logFailure(this.#logger, "warn", failure, `The checkpoint does not contain the index ${kept.name}.`);
         await removeFolder(path.join(into, `${kept.name}.${kept.status.version}`));
+      }
+    }
+  }
+
+  /** The indexes as they are configured. */
+  get options(): readonly OwnIndexOptions[] {
+    return this.#options;
+  }
+
+  /**
+   * Compares the indexes in a restored checkpoint with ones that are built from its copy of the node's index. What this
+   * finds concerns the indexes alone, not the checkpoint. Throws only the reason of the signal.
+   */
+  async compare(restored: RestoredCheckpoint, signal: AbortSignal): Promise<void> {
+    for (const kept of this.#kept) {
+      try {
+        await kept.compare(restored, signal);
+      } catch (error) {
+        signal.throwIfAborted();
+        const what = `The index ${kept.name} in ${restored.name} could not be compared with one built anew`;
+        const failure = new CairnError("OWN_INDEX_FAILED", `${what} (${errorMessage(error)}).`, {
+          hint: "Correct its module. Until then, the index may be built anew wherever the checkpoint is restored.",
+          cause: error,
+        });
+        logFailure(this.#logger, "warn", failure, "The checkpoint is verified.");
       }
     }
   }

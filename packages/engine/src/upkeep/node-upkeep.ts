@@ -21,7 +21,10 @@ import { isTooYoungToTrim, trimLog } from "./plan-trim.ts";
 import { recordingStore } from "./trim-record.ts";
 import { startRestoreDrill, type VerifierParts, verifyForNode } from "./restore-drill.ts";
 
-export interface UpkeepParts extends Pick<VerifierParts, "logId" | "stagingDir" | "events" | "onJudged"> {
+export interface UpkeepParts extends Pick<
+  VerifierParts,
+  "logId" | "stagingDir" | "events" | "onJudged" | "ownIndexes"
+> {
   readonly system: System;
   readonly log: TxLog;
   readonly logger: Logger;
@@ -81,9 +84,9 @@ export class NodeUpkeep {
   }
 
   #verifier(store: CheckpointStore): VerifierParts {
-    const { system, log, logId, stagingDir, events, onJudged } = this.#parts;
+    const { system, log, logId, stagingDir, events, onJudged, ownIndexes } = this.#parts;
     const { kvProvider: provider, nodeId: node } = system;
-    return { store, log, logId, provider, stagingDir, node, events, onJudged };
+    return { store, log, logId, provider, stagingDir, node, events, onJudged, ownIndexes };
   }
 
   #startTrimming(): void {

@@ -22,6 +22,7 @@ import { isReadable } from "../index/rows/index-state.ts";
 import { isDamage } from "../observe/failures.ts";
 import { mayContain } from "../log/anchor.ts";
 import type { TxLog } from "../log/tx-log.ts";
+import type { OwnIndexes } from "../own-indexes/own-indexes.ts";
 import { checkpointNotFound, verifyCheckpoint } from "../checkpoints/verify-checkpoint.ts";
 
 export interface VerifierParts {
@@ -33,6 +34,7 @@ export interface VerifierParts {
   readonly stagingDir: string;
   readonly node: string;
   readonly events: EventDispatcher;
+  readonly ownIndexes?: OwnIndexes | undefined;
   /** Called with whether the checkpoint can be restored, unless something else prevented the verification. */
   readonly onJudged?: ((name: string, whole: boolean) => void) | undefined;
 }
@@ -97,7 +99,7 @@ export async function verifyForNode(
   name: string | undefined,
   signal: AbortSignal,
 ): Promise<VerifiedSummary> {
-  const { store, provider, stagingDir, node, events, log } = parts;
+  const { store, provider, stagingDir, node, events, log, ownIndexes } = parts;
   // A mistyped name is the caller's mistake. If it were reported as a failed drill, it would raise an alert.
   if (name !== undefined) {
     const { checkpoints, skipped } = await listCheckpoints(store);
@@ -116,7 +118,7 @@ export async function verifyForNode(
   }
   return await events.observe("verification", async (run) => {
     const onProgress = ({ done }: { readonly done: number }): void => run.moved(done);
-    const which = { store, name: chosen, provider, stagingDir, node, log, signal, onProgress };
+    const which = { store, name: chosen, provider, stagingDir, node, log, ownIndexes, signal, onProgress };
     try {
       const { manifest, digest, verification } = await verifyCheckpoint(which);
       parts.onJudged?.(chosen, true);

@@ -12,32 +12,38 @@ import path from "node:path";
 /**
  * An index of one's own in one JSON file, for tests. Options: `failOn`, the name of a document that it cannot index;
  * `hold`, a file while which exists nothing is applied; `trace`, a file to which it adds a line for each build and
- * purge; `isBare`, whether it can only do what it must; `isTorn`, whether its captures are incomplete.
+ * purge, and when it is held; `isBare`, whether it can only do what it must; `isTorn`, whether its captures are incomplete;
+ * `forgets`, the name of a document that it indexes only when it is built.
  */
-export function create({ failOn, hold, trace, isBare, isTorn }, { dir }) {
+export function create({ failOn, hold, trace, isBare, isTorn, forgets }, { dir }) {
   const note = (what) => trace !== undefined && appendFileSync(trace, `${what}\n`);
   const file = path.join(dir, "index.json");
   const stored = existsSync(file) ? JSON.parse(readFileSync(file, "utf8")) : { documents: {} };
   const documents = new Map(Object.entries(stored.documents));
   let { position } = stored;
+  let isBuilding = false;
   const isHeld = () => hold !== undefined && existsSync(hold);
   const needed = {
     position: () => position,
     async apply(batch) {
+      if (isHeld()) note("held");
       while (isHeld()) await new Promise((resolve) => setTimeout(resolve, 5));
       for (const change of batch.changes) {
         const key = `${change.bucket} ${change.namespace}/${change.name}`;
         if (change.op === "put" && change.name === failOn) throw new Error(`it cannot index ${key}`);
+        if (forgets !== undefined && change.name === forgets && !isBuilding) continue;
         if (change.op === "put") documents.set(key, `${change.revision} ${change.json}`);
         else if (change.op === "delete") documents.delete(key);
         else if (change.bucket === undefined) {
           note("build");
+          isBuilding = true;
           documents.clear();
         } else
           for (const one of documents.keys())
             if (one.startsWith(`${change.bucket} ${change.namespace}/`)) documents.delete(one);
       }
       if (!batch.complete) return;
+      isBuilding = false;
       position = batch.position;
       writeFileSync(`${file}.new`, JSON.stringify({ position, documents: Object.fromEntries(documents) }));
       renameSync(`${file}.new`, file);

@@ -5,6 +5,7 @@ import { makeTemporaryFolder } from "@cairn/kv";
 import type { OwnIndexStatus } from "@cairn/client";
 import { runNode } from "@cairn/node";
 import { quietSystem } from "@cairn/test-support/nodes/quiet-system";
+import { pino } from "pino";
 import { vi } from "vitest";
 import type { CairnNode } from "../../src/node/node.ts";
 import { openEmbeddedTxLog } from "../../src/log/embedded/embedded-tx-log.ts";
@@ -23,6 +24,8 @@ const WAIT = { timeout: 60_000, interval: 10 };
 /** A node with an index of one's own, in a folder with its log and its checkpoints. */
 export class OwnScene {
   readonly folder: string;
+  /** What the nodes have logged. */
+  readonly logged: Readonly<Record<string, unknown>>[] = [];
   readonly #open: CairnNode[] = [];
 
   private constructor(folder: string) {
@@ -50,8 +53,10 @@ export class OwnScene {
       checkpoint: true,
     };
     const system = quietSystem({ folder: this.folder, nodeId: "node-1", openTxLog });
+    const write = (line: string): void => void this.logged.push(JSON.parse(line) as Record<string, unknown>);
+    const logger = pino({ level: "debug" }, { write });
     const ownIndexes = given === null ? [] : [{ ...options, ...given }];
-    this.#open.push(await runNode({ ...system, ownIndexes }));
+    this.#open.push(await runNode({ ...system, ownIndexes }, { logger }));
     await this.node.ready;
   }
 

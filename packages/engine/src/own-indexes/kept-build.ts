@@ -1,0 +1,59 @@
+import { removeFolder } from "@cairn/kv";
+import type { TxId } from "@cairn/client";
+import type { CompleteBuild, IndexFolders } from "./index-folders.ts";
+
+/** The complete build of an index of one's own, as long as the node uses it. */
+export class KeptBuild {
+  readonly folders: IndexFolders;
+  /** Whether the build is known to be of this history, and may answer queries. */
+  isServed = false;
+  readonly #release: (dir: string) => Promise<void>;
+  #complete: CompleteBuild | undefined;
+
+  /** `release` ends the processes that have files in a folder open. */
+  constructor(folders: IndexFolders, release: (dir: string) => Promise<void>) {
+    this.folders = folders;
+    this.#release = release;
+  }
+
+  get served(): CompleteBuild | undefined {
+    return this.isServed ? this.#complete : undefined;
+  }
+
+  /** The transaction up to which the files contain nothing that was evicted; undefined if there are none. */
+  get purged(): TxId | undefined {
+    return this.#complete?.purged;
+  }
+
+  /** Returns the complete build, if any, and removes everything else. */
+  async find(): Promise<CompleteBuild | undefined> {
+    this.#complete ??= await this.folders.complete();
+    await this.folders.removeOthers(this.#complete?.dir);
+    return this.#complete;
+  }
+
+  async replace(build: CompleteBuild): Promise<void> {
+    const before = this.#complete;
+    await this.folders.publish(build);
+    this.#complete = build;
+    this.isServed = true;
+    if (before !== undefined) await this.#release(before.dir);
+    await this.folders.removeOthers(build.dir);
+  }
+
+  /** Removes the complete build. */
+  async leave(): Promise<void> {
+    const { dir } = this.#complete ?? {};
+    this.#complete = undefined;
+    this.isServed = false;
+    if (dir === undefined) return;
+    await this.#release(dir);
+    await removeFolder(dir);
+  }
+
+  async notePurged(txId: TxId): Promise<void> {
+    if (this.#complete === undefined) return;
+    this.#complete = { ...this.#complete, purged: txId };
+    await this.folders.note(this.#complete);
+  }
+}
