@@ -5,8 +5,6 @@ import { BROKEN_CLUSTERS } from "./clusters/all-clusters.ts";
 /** Codes whose hint is not a remedy, each with the reason. */
 const WITHOUT_CURE: Partial<Record<ErrorCode, string>> = {
   LOG_VERSION: "the remedy is a later version than the one that is tested",
-  OWN_INDEX_FAILED: "no cluster has an index of its own yet",
-  QUERY_LIMIT: "no cluster has an index of its own yet",
   INTERNAL: "an unexpected error has no known remedy; its hint asks for a report",
 };
 

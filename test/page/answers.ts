@@ -145,6 +145,9 @@ export function answersOf(text: string) {
     log: { ...ready.log, name: text, location: text, id: text },
     index: { ...ready.index, txTime: at },
     join: { ...ready.join, restoredFrom: null },
+    ownIndexes: [
+      { name: text, version: 3, state: "building", txId: null, served: 2, built: 350_000, failure: null },
+    ],
     checkpoints: {
       ...ready.checkpoints,
       lastCheckAt: at,
@@ -202,6 +205,15 @@ export function answersOf(text: string) {
     ],
     "/api/v1/queues": [queue],
     "/api/v1/pods": [document],
+    [`/api/v1/sql/${encodeURIComponent(text)}`]: {
+      txId: 1_200,
+      columns: [text, text],
+      rows: [
+        [text, null],
+        ["", 7],
+      ],
+      more: true,
+    },
     "/api/v1/pods?history": [
       { revision: 7, txTime: at, deleted: false, document: { [text]: text } },
       { revision: 5, txTime: at, deleted: false, document: [text] },

@@ -16,6 +16,7 @@ const PLACES = [
   "#/browse?bucket=pods&name=web",
   "#/queues",
   "#/watch",
+  "#/sql?sql=select",
 ];
 
 /** Returns a liar that tells the truth, except in the given answers. */
@@ -42,6 +43,8 @@ describe("the page of a node that lies", () => {
       await using opened = await openPage(browser, `${server.url}/${place}`);
       const { page, errors } = opened;
       await page.getByText("<img src=x").first().waitFor();
+      if (place.startsWith("#/sql")) await page.getByRole("button", { name: "Run" }).click();
+      if (place.startsWith("#/sql")) await page.getByRole("cell", { name: "<img src=x" }).waitFor();
       expect(await page.locator("img, #page script").count()).toBe(0);
       expect(await page.evaluate(() => "executed" in globalThis)).toBe(false);
       expect(errors).toEqual([]);
@@ -176,6 +179,15 @@ describe("the page of a node that lies", () => {
     await opened.page
       .locator('tr[data-node="calmb"]')
       .getByText("serves stale reads as of transaction 1,000, 12 min ago, from calm-1000")
+      .waitFor();
+  });
+
+  it("shows how far an index of one's own is", async () => {
+    await using server = await LyingServer.start(truthful("calm"));
+    await using opened = await openPage(browser, server.url);
+    await opened.page
+      .locator("#resources")
+      .getByText("calm 3: building, 350,000 documents so far; version 2 answers meanwhile")
       .waitFor();
   });
 

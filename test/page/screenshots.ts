@@ -3,9 +3,11 @@
 import { mkdir } from "node:fs/promises";
 import path from "node:path";
 import { type AnyOperation, CairnClient } from "@cairn/client";
-import type { Page } from "playwright-core";
+import type { Browser, Page } from "playwright-core";
 import { ROOT } from "@cairn/test-support/cairn-process";
+import { answersOf } from "./answers.ts";
 import { openBrowser, openPage } from "./browser.ts";
+import { LyingServer, sendJson } from "./lying-server.ts";
 import { PageScene } from "./page-scene.ts";
 
 const FOLDER = path.join(ROOT, "docs/page");
@@ -17,9 +19,30 @@ async function take(page: Page, name: string): Promise<void> {
   console.log(`docs/page/${name}.png`);
 }
 
+/** Takes the picture of a query, whose answer is made up, because these nodes have no indexes of their own. */
+async function takeQuery(browser: Browser): Promise<void> {
+  const rows = [
+    ["anna", 14, 3_120.5, "2026-11-20T06:12:26Z"],
+    ["ben", 9, 1_790, null],
+    ["carla", 2, 268, "2026-11-18T17:40:03Z"],
+  ];
+  const queried = { txId: 1_200, columns: ["owner", "orders", "total", "last_paid"], rows, more: false };
+  await using server = await LyingServer.start((address, response) =>
+    sendJson(response, address === "/api/v1/sql/orders" ? queried : answersOf("orders")[address]),
+  );
+  const sql =
+    "select owner, count(*) as orders, sum(total) as total, max(paid_at) as last_paid\nfrom orders group by owner order by total desc";
+  const address = `${server.url}/#/sql?${new URLSearchParams({ index: "orders", sql }).toString()}`;
+  await using opened = await openPage(browser, address, { width: 1100 });
+  await opened.page.getByRole("button", { name: "Run" }).click();
+  await opened.page.locator("#sql tbody tr").first().waitFor();
+  await opened.page.locator("#sql").screenshot({ path: path.join(FOLDER, "sql.png") });
+}
+
 async function main(): Promise<void> {
   await mkdir(FOLDER, { recursive: true });
   const browser = await openBrowser();
+  await takeQuery(browser);
   await using scene = await PageScene.start();
   try {
     await scene.verifyNewest();

@@ -23,12 +23,13 @@ export type * from "./observe/node-event.ts";
 export type { IndexQueryOptions } from "./own-indexes/index-queries.ts";
 export type { QueryRows } from "./own-indexes/query-processes.ts";
 export type {
-  QueryAnswer,
   IndexBatch,
+  IndexCapture,
   IndexQuery,
   OwnIndex,
   OwnIndexContext,
   OwnIndexModule,
+  QueryAnswer,
   QueryLimits,
 } from "./own-indexes/own-index.ts";
 export type { StateChange } from "./index/read/states.ts";

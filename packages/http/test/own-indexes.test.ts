@@ -3,7 +3,7 @@ import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { monitorEventLoopDelay } from "node:perf_hooks";
-import { queryIndex } from "@cairn/engine/src/own-indexes/index-queries";
+import { type OwnIndexReads, queryIndex } from "@cairn/engine/src/own-indexes/index-queries";
 import { QueryProcesses } from "@cairn/engine/src/own-indexes/query-processes";
 import { CairnError } from "@cairn/kv";
 import { expect, it, vi } from "vitest";
@@ -103,7 +103,11 @@ it("an answer of 8 MiB from a process does not block the server, and a client th
     options: {},
     context: { name: "pods", version: 1, dir },
   };
-  const indexes = { served: () => index, reached: () => Promise.resolve() };
+  const indexes: OwnIndexReads = {
+    served: () => index,
+    damaged: (_name, _served, error) => error,
+    reached: () => Promise.resolve(),
+  };
   served.node.queryIndex = (name, query, options = {}) =>
     queryIndex(() => indexes, processes, name, query, options);
   const post = async (body: object, signal?: AbortSignal): Promise<string> => {

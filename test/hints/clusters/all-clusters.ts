@@ -4,6 +4,7 @@ import { LOG_BACKUPS } from "./log-backups.ts";
 import { LOGS } from "./logs.ts";
 import { NATS } from "./nats.ts";
 import { NODES } from "./nodes.ts";
+import { OWN_INDEXES } from "./own-indexes.ts";
 import { REQUESTS } from "./requests.ts";
 import { STORES } from "./stores.ts";
 
@@ -14,6 +15,7 @@ export const BROKEN_CLUSTERS: readonly BrokenCluster[] = [
   ...NATS,
   ...STORES,
   ...NODES,
+  ...OWN_INDEXES,
   ...REQUESTS,
   ...CONFIGURATIONS,
 ];

@@ -333,6 +333,7 @@ export const DRILLS: readonly (readonly (readonly Drill[])[])[] = [
 /** The findings that no drill raises here, and why. The ordinary tests raise and end each of them. */
 export const WITHOUT_DRILL: Readonly<Record<string, string>> = {
   "index-uncompared": "It needs an index that is damaged after it was moved aside.",
+  "own-index-failed": "It needs a module of one's own that fails.",
   "certificate-ended": "CairnCertificateEnds has a drill with the same file.",
   "clock-wrong": "It needs a machine with a wrong clock.",
   "checkpoint-warning": "It lasts for four periods of approx-frequency after its cause has gone.",

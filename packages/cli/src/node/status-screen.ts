@@ -1,5 +1,5 @@
 import { styleText } from "node:util";
-import type { Finding, LogBackupStatus, NodeStatus } from "@cairn/client";
+import type { Finding, LogBackupStatus, NodeStatus, OwnIndexStatus } from "@cairn/client";
 import { exposedText, rangeText } from "../terminal/backup-text.ts";
 import { formatFields } from "../terminal/columns.ts";
 import {
@@ -17,7 +17,7 @@ type Field = readonly [name: string, value: string | null];
 
 /** Formats the body of GET /status for people. `now` is in milliseconds since 1970. */
 export function formatStatus(status: NodeStatus, { now, colors }: { now: number; colors: boolean }): string {
-  const { node, version, findings, failure, log, index, join } = status;
+  const { node, version, findings, failure, log, index, ownIndexes, join } = status;
   const fields: Field[] = [
     ["Node", `${node} (Cairn ${version})`],
     ["Phase", phaseText(status)],
@@ -28,6 +28,8 @@ export function formatStatus(status: NodeStatus, { now, colors }: { now: number;
     ["Read from", log.backup && readerText(log.backup, now)],
     ["Index", indexText(index, now)],
     ["Documents", documentsText(index)],
+    // Earlier versions have none.
+    ...(ownIndexes ?? []).map((own): Field => ["Own index", ownIndexText(own, now)]),
     ["Scrubbed", index.lastScrub && scrubText(index.lastScrub, now)],
     ["Joined", joinText(status)],
     // The checkpoints and indexes that the node could not use since its last start.
@@ -149,6 +151,17 @@ function indexText({ txId, txTime, lag }: NodeStatus["index"], now: number): str
 function documentsText({ documents, bytes }: NodeStatus["index"]): string {
   if (documents === null || bytes === null) return "unknown until the index is open";
   return `${formatCount(documents)} in ${formatBytes(bytes)}`;
+}
+
+/** The reason of a failure is a finding. */
+function ownIndexText(own: OwnIndexStatus, now: number): string {
+  const { name, version, state, txId, served, built, failure } = own;
+  const documents = built === null ? "" : `, ${formatNumberOf(built, "document")} so far`;
+  const place = txId === null ? "" : `, transaction ${formatCount(txId)}`;
+  const meanwhile = state !== "building" || served === null ? "" : `; version ${served} answers meanwhile`;
+  const next =
+    state !== "failed" || failure === null ? "" : `, next try ${formatRelative(failure.nextTryAt, now)}`;
+  return `${name} ${version}: ${state}${documents}${place}${meanwhile}${next}`;
 }
 
 function scrubText(

@@ -142,8 +142,34 @@ describe("the status screen", () => {
     expect(await line({ progress: null })).toBe(text);
     expect(await line({ attached: null })).toBeUndefined();
     // Nodes of 0.1.0 do not report it.
-    const { attached: _, ...earlier } = await new MemoryNode().status();
+    const { attached: _, ownIndexes: __, ...earlier } = await new MemoryNode().status();
     expect(formatStatus(earlier as NodeStatus, { now: NOW, colors: false })).not.toContain("Attached");
+  });
+
+  test("shows how far each index of one's own is, and which version answers meanwhile", async () => {
+    const own = { name: "orders", version: 3, txId: null, served: null, built: null, failure: null } as const;
+    const failure = {
+      code: "OWN_INDEX_FAILED",
+      message: "No.",
+      hint: null,
+      since: "2026-11-20T06:00:00.000Z",
+    };
+    const building = { ...own, state: "building", built: 350_000 } as const;
+    const text = await screen({
+      ownIndexes: [
+        { ...own, state: "live", txId: 1234, served: 3 },
+        building,
+        { ...building, served: 2 },
+        { ...own, state: "failed", failure: { ...failure, nextTryAt: "2026-11-20T07:05:00.000Z" } },
+      ],
+    });
+    expect(Array.from(text.matchAll(/^Own index +(.*)$/gm), ([, line]) => line)).toEqual([
+      "orders 3: live, transaction 1,234",
+      "orders 3: building, 350,000 documents so far",
+      "orders 3: building, 350,000 documents so far; version 2 answers meanwhile",
+      "orders 3: failed, next try in 5 min",
+    ]);
+    expect(text).toMatch(/^Attention +OWN_INDEX_FAILED: No\./m);
   });
 
   test("shows when the index was scrubbed", async () => {

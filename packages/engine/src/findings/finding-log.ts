@@ -8,6 +8,7 @@ const LOGGED_ELSEWHERE: ReadonlySet<string> = new Set<keyof typeof NODE_FINDINGS
   "node-interrupted",
   "log-unreachable",
   "histories-differ",
+  "own-index-failed",
   "file-unusable",
   "checkpoint-failing",
   "checkpoint-unverified",

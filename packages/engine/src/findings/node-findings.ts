@@ -49,6 +49,7 @@ export function withFindings(facts: NodeFacts, now: number, around: Surroundings
     ...lifeFindings(facts),
     ...logFindings(facts),
     ...indexFindings(facts, now),
+    ...ownIndexFindings(facts),
     ...clockFindings(around.storeAhead ?? 0),
     ...(around.sharesId === true ? [finding("same-node-id", sameId(node))] : []),
     ...checkpointFindings(facts, now),
@@ -148,6 +149,11 @@ function indexFindings({ index, resources: { diskFreeBytes: free } }: NodeFacts,
     );
   }
   return findings;
+}
+
+/** They last while the index is built anew, until it is live. */
+function ownIndexFindings({ ownIndexes }: NodeFacts): Finding[] {
+  return ownIndexes.flatMap(({ failure }) => failure ?? []).map((one) => finding("own-index-failed", one));
 }
 
 /** It ends with the next look at the store, which compares the clocks again. */

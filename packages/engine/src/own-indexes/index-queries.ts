@@ -1,6 +1,6 @@
 import type { ClientRows, Json, TxId } from "@cairn/client";
 import { LIMITS } from "@cairn/client/protocol";
-import { CairnError, Deadline, TimeSlice, unlessAborted } from "@cairn/kv";
+import { CairnError, Deadline, isCairnError, TimeSlice, unlessAborted } from "@cairn/kv";
 import { didYouMean, nearestName } from "@cairn/text";
 import type { IndexQuery, OwnIndexOptions, QueryLimits, ServedIndex } from "./own-index.ts";
 import type { QueryProcesses, QueryRows } from "./query-processes.ts";
@@ -9,6 +9,8 @@ import type { QueryProcesses, QueryRows } from "./query-processes.ts";
 export interface OwnIndexReads {
   /** Throws `NOT_READY` while the index is built for the first time, and `OWN_INDEX_FAILED`. */
   served(name: string): ServedIndex;
+  /** Leaves files that a query has found to be damaged, and returns what the query is told. */
+  damaged(name: string, served: ServedIndex, error: CairnError): CairnError;
   /** Waits until an index contains everything up to a transaction. Throws `TX_TIMEOUT`. */
   reached(name: string, txId: TxId, timeoutMs: number): Promise<void>;
 }
@@ -45,12 +47,18 @@ export async function queryIndex(
   // The query must not wait for an index that cannot answer.
   indexes().served(name);
   if (minTx !== undefined) await unlessAborted(indexes().reached(name, minTx, time.leftMs), signal);
-  return await processes.run(() => indexes().served(name), query, {
-    limits,
-    time,
-    admit: admit && (() => admit(limits.bytes, Math.min(limits.timeoutMs, time.leftMs))),
-    signal,
-  });
+  let served: ServedIndex | undefined;
+  try {
+    return await processes.run(() => (served = indexes().served(name)), query, {
+      limits,
+      time,
+      admit: admit && (() => admit(limits.bytes, Math.min(limits.timeoutMs, time.leftMs))),
+      signal,
+    });
+  } catch (error) {
+    if (!isCairnError(error, "INDEX_CORRUPT") || served === undefined) throw error;
+    throw indexes().damaged(name, served, error);
+  }
 }
 
 /** Returns the options of an index. Throws `NOT_FOUND`. */

@@ -27,6 +27,7 @@ export class IndexThread {
   readonly #worker: Worker;
   readonly #exited: Promise<unknown>;
   readonly #pending: Pending[] = [];
+  readonly #onNotice: (sentence: string) => void;
   /** Files that are being copied must not be purged. */
   readonly #alone = new Semaphore(1);
   #onCopied: (error: Error | undefined) => void = () => undefined;
@@ -37,7 +38,8 @@ export class IndexThread {
   /** The optional methods that it has. */
   can: ReadonlySet<OptionalOperation> = new Set();
 
-  private constructor(served: ServedIndex) {
+  private constructor(served: ServedIndex, onNotice: (sentence: string) => void) {
+    this.#onNotice = onNotice;
     const sent = new Inbox<ThreadMessage>();
     this.#worker = MODULE.start(served, sent);
     this.#exited = new Promise((resolve) => this.#worker.once("exit", resolve));
@@ -46,8 +48,8 @@ export class IndexThread {
   }
 
   /** Imports the module in a new thread. Throws what the module throws. */
-  static async start(served: ServedIndex): Promise<IndexThread> {
-    const thread = new IndexThread(served);
+  static async start(served: ServedIndex, onNotice: (sentence: string) => void): Promise<IndexThread> {
+    const thread = new IndexThread(served, onNotice);
     try {
       await thread.#answered();
       return thread;
@@ -137,6 +139,10 @@ export class IndexThread {
         const message = await sent.take();
         if ("failed" in message) throw receiveError(message.failed);
         const [first] = this.#pending;
+        if ("notice" in message) {
+          this.#onNotice(message.notice);
+          continue;
+        }
         if ("built" in message) first?.onBuilt?.(message.built);
         else if ("copied" in message) this.#onCopied(message.copied && receiveError(message.copied));
         else {

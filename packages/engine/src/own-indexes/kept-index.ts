@@ -5,10 +5,10 @@ import {
   type KvProvider,
   type KvReader,
   LEVEL_FORMAT,
+  type RepeatedWork,
   removeFolder,
   repeatEvery,
   resolvable,
-  Semaphore,
   systemClock,
   unlessFailed,
 } from "@cairn/kv";
@@ -20,13 +20,14 @@ import { IndexPosition } from "../index/index-position.ts";
 import { evictionsAfter } from "../index/rows/purge-row.ts";
 import { firstRow } from "../index/rows/row-cursor.ts";
 import { logFailure } from "../observe/failures.ts";
+import { applyBatches } from "./apply-batches.ts";
 import { folderForCapture } from "./checkpointed-files.ts";
-import { beingBuilt, differs, failed, notLevel } from "./index-errors.ts";
 import { type CompleteBuild, IndexFolders } from "./index-folders.ts";
 import { IndexThread } from "./index-thread.ts";
 import type { OwnIndexOptions, ServedIndex } from "./own-index.ts";
-import { type RestoredFiles, restoredDigests } from "./restored-digests.ts";
-import { type FedBatch, StateFeed } from "./state-feed.ts";
+import { beingBuilt, notLevel, ownIndexDiffers, ownIndexFailed } from "./own-index-errors.ts";
+import { type RestoredCheckpoint, restoredDigests } from "./restored-digests.ts";
+import { StateFeed } from "./state-feed.ts";
 
 export interface KeptIndexParts {
   readonly options: OwnIndexOptions;
@@ -41,23 +42,14 @@ export interface KeptIndexParts {
   readonly release: (dir: string) => Promise<void>;
 }
 
-/** A checkpoint that was restored, to be examined. */
-export interface RestoredCheckpoint extends RestoredFiles {
-  readonly name: string;
-  readonly txId: TxId;
-  /** The node that saved it. */
-  readonly node: string;
-  readonly isOfThisNode: boolean;
-}
-
-/** The number of batches that an index may have been sent and not applied. */
-const MAX_BATCHES = 4;
 /** How often a live index is asked whether it has to remove what was evicted (ms). */
 const PURGE_LOOK_MS = 10_000;
 /** How long a capture waits for an index to have what the node's index has (ms). */
 const CAPTURE_WAIT_MS = 10_000;
 /** Why an index is left that has to be built anew. */
 const REBUILD = new Error("the index is built anew");
+/** The pause after an attempt that failed is at least this multiple of the time that it took. */
+const ATTEMPT_SHARE = 4;
 const RETRY = { firstMs: 1_000, maxMs: 3_600_000 };
 
 /**
@@ -66,10 +58,10 @@ const RETRY = { firstMs: 1_000, maxMs: 3_600_000 };
  *    building ──▶ behind ◀──▶ live
  *        ▲           │          │
  *        │           ▼          ▼
- *        └──────── failed, until the next attempt, which builds it anew
+ *        └──────── failed, until the next attempt, which goes on where the files are
  *
- * A complete build answers queries until another one has taken its place, whatever its version. Nothing that happens
- * here concerns the node.
+ * A complete build answers queries until another one has taken its place, whatever its version, unless the index has
+ * failed. Nothing that happens here concerns the node.
  */
 export class KeptIndex {
   readonly name: string;
@@ -79,8 +71,13 @@ export class KeptIndex {
   readonly #feed: StateFeed;
   readonly #stop = new AbortController();
   #running: Promise<void> = Promise.resolve();
+  #purging: RepeatedWork | undefined;
+  /** Ends the present attempt. */
+  #broken = new AbortController();
   #thread: IndexThread | undefined;
-  #served: CompleteBuild | undefined;
+  #complete: CompleteBuild | undefined;
+  /** Whether the complete build is known to be of this history, and may answer queries. */
+  #isServed = false;
   #state: OwnIndexStatus["state"] = "building";
   #built = 0;
   /** Whether the next attempt builds it anew although there is a complete build. */
@@ -89,10 +86,14 @@ export class KeptIndex {
   #suspectUpTo: TxId | undefined;
   /** A failure that building it anew did not repair. */
   #lasting: CairnError | undefined;
-  /** Ends the following of the index with an error. */
-  #break: (error: Error) => void = () => undefined;
+  /** The number of attempts that have failed since it was last live. */
+  #failures = 0;
+  /** When the attempt began that is to make it live. */
+  #begunAt = 0;
   #failure: { readonly error: CairnError; readonly since: number; readonly nextTryAt: number } | undefined;
   readonly #settled = resolvable();
+
+  readonly #onNotice = (notice: string): void => this.#parts.logger.warn({ index: this.name }, notice);
 
   constructor(parts: KeptIndexParts) {
     const { options, dir, index } = parts;
@@ -114,8 +115,8 @@ export class KeptIndex {
       name,
       version,
       state: this.#state,
-      txId: this.#thread === undefined || this.#state === "building" ? null : this.position.txId,
-      served: this.#served?.version ?? null,
+      txId: this.#state === "behind" || this.#state === "live" ? this.position.txId : null,
+      served: this.#isServed && failure === undefined ? (this.#complete?.version ?? null) : null,
       built: this.#state === "building" ? this.#built : null,
       failure:
         failure === undefined
@@ -133,28 +134,46 @@ export class KeptIndex {
   /** Returns the build that answers queries. Throws `NOT_READY` or `OWN_INDEX_FAILED`. */
   served(): ServedIndex {
     if (this.#failure !== undefined) throw this.#failure.error;
-    if (this.#served === undefined) throw beingBuilt(this.name, this.#built);
-    return this.#open(this.#served);
+    if (!this.#isServed || this.#complete === undefined) throw beingBuilt(this.name, this.#built);
+    return this.#open(this.#complete);
+  }
+
+  /** Builds the index anew if the files that a query has found to be damaged still answer queries. */
+  damaged({ context }: ServedIndex, error: CairnError): CairnError {
+    if (this.#isServed && this.#complete?.dir === context.dir) {
+      logFailure(this.#parts.logger, "warn", error, `The index ${this.name} is built anew.`);
+      this.#isServed = false;
+      // It may be an earlier version, which nothing changes.
+      if (this.#state !== "building") this.#broken.abort(REBUILD);
+    }
+    return beingBuilt(this.name, 0, error);
   }
 
   start(): void {
-    this.#running = this.#run(this.#stop.signal);
+    const { signal } = this.#stop;
+    this.#running = this.#run(signal);
+    const purge = async (): Promise<void> => await this.#purge();
+    this.#purging = repeatEvery(systemClock, PURGE_LOOK_MS, purge, (error) => this.#broken.abort(error));
   }
 
   async stop(): Promise<void> {
     this.#stop.abort();
-    await Promise.all([this.#thread?.close(), this.#running]);
+    await Promise.all([this.#thread?.close(), this.#purging?.stop(), this.#running]);
   }
 
   async #run(signal: AbortSignal): Promise<void> {
-    for (let failures = 0; !signal.aborted;) {
+    while (!signal.aborted) {
+      this.#begunAt = performance.now();
+      this.#broken = new AbortController();
       try {
         await this.#keep(signal);
-        failures = 0;
       } catch (thrown) {
         if (signal.aborted) return;
-        failures += 1;
-        const pauseMs = thrown === this.#lasting ? RETRY.maxMs : backoffMs(failures - 1, RETRY);
+        // An attempt may take minutes of a processor.
+        const leastMs = Math.min(RETRY.maxMs, ATTEMPT_SHARE * (performance.now() - this.#begunAt));
+        const pauseMs =
+          thrown === this.#lasting ? RETRY.maxMs : Math.max(leastMs, backoffMs(this.#failures, RETRY));
+        this.#failures += 1;
         this.#fail(thrown, pauseMs);
         await systemClock.wait(pauseMs, signal);
       }
@@ -162,20 +181,11 @@ export class KeptIndex {
   }
 
   #fail(thrown: unknown, pauseMs: number): void {
-    const error = failed(this.name, thrown);
-    if (this.#served !== undefined) void this.#parts.release(this.#served.dir);
+    const error = ownIndexFailed(this.name, thrown);
     const now = systemClock.now();
     this.#failure = { error, since: this.#failure?.since ?? now, nextTryAt: now + pauseMs };
-    this.#served = undefined;
-    // Its files may be why it failed.
-    this.#isAnew = true;
     this.#become("failed");
-    logFailure(
-      this.#parts.logger,
-      "error",
-      error,
-      "The node itself goes on, and builds the index anew later.",
-    );
+    logFailure(this.#parts.logger, "error", error, "The node itself goes on, and tries again later.");
   }
 
   #become(state: OwnIndexStatus["state"]): void {
@@ -183,6 +193,8 @@ export class KeptIndex {
     this.#state = state;
     if (state === "live") {
       this.#failure = undefined;
+      this.#failures = 0;
+      this.#begunAt = Number.POSITIVE_INFINITY;
       const { version } = this.#parts.options;
       this.#parts.logger.info({ index: this.name, version, txId: this.position.txId }, "the index is live");
     }
@@ -191,9 +203,10 @@ export class KeptIndex {
 
   /** Returns when the signal is aborted, or the index has to be built anew. */
   async #keep(signal: AbortSignal): Promise<void> {
-    const complete = this.#isAnew ? undefined : await this.#folders.complete();
-    const resumed = complete === undefined ? undefined : await this.#resume(complete);
-    await this.#folders.removeOthers(this.#served?.dir);
+    this.#complete ??= await this.#folders.complete();
+    const resumed =
+      this.#isAnew || this.#complete === undefined ? undefined : await this.#resume(this.#complete);
+    await this.#folders.removeOthers(this.#complete?.dir);
     const thread = resumed ?? (await this.#build(signal));
     try {
       await this.#follow(thread, signal);
@@ -205,17 +218,23 @@ export class KeptIndex {
       this.#thread = undefined;
       await thread.close();
     }
+    if (!this.#isServed) await this.#leave();
   }
 
-  /** Serves a complete build unless it is of another history. Returns its thread if it can be continued. */
+  /** Serves a complete build if it is of this history, and otherwise removes it. Returns its thread to go on with. */
   async #resume(complete: CompleteBuild): Promise<IndexThread | undefined> {
-    const thread = await IndexThread.start(this.#open(complete));
-    const { position } = thread;
-    const standing = position === undefined ? "unknown" : await this.#feed.standing(position);
-    if (standing !== "unknown") this.#served = complete;
-    if (standing === "near" && complete.version === this.#parts.options.version) return thread;
-    await thread.close();
-    return undefined;
+    // Whatever happens here, the next attempt builds the index anew.
+    this.#isAnew = true;
+    const thread = await this.#start(complete);
+    try {
+      const standing = thread.position === undefined ? "unknown" : await this.#feed.standing(thread.position);
+      this.#isServed = standing !== "unknown";
+      this.#isAnew = standing !== "near" || complete.version !== this.#parts.options.version;
+    } finally {
+      if (this.#isAnew) await thread.close();
+    }
+    if (!this.#isServed) await this.#leave();
+    return this.#isAnew ? undefined : thread;
   }
 
   /** Reads the node's index. */
@@ -242,17 +261,19 @@ export class KeptIndex {
     let thread: IndexThread | undefined;
     try {
       await index.rows.capture(copy, { unchecked: true });
-      thread = await IndexThread.start(this.#open(build));
+      thread = await this.#start(build);
       this.#thread = thread;
       signal.throwIfAborted();
       const position = await thread.build(copy, options.buckets, (documents) => (this.#built = documents));
       thread.position = position;
-      const before = this.#served;
-      this.#served = { ...build, purged: parsePosition(position, "position").txId };
-      await this.#folders.publish(this.#served);
+      const before = this.#complete;
+      const complete = { ...build, purged: parsePosition(position, "position").txId };
+      await this.#folders.publish(complete);
+      this.#complete = complete;
+      this.#isServed = true;
+      this.#isAnew = false;
       if (before !== undefined) await release(before.dir);
       await this.#folders.removeOthers(build.dir);
-      this.#isAnew = false;
       return thread;
     } catch (error) {
       await thread?.close();
@@ -267,34 +288,13 @@ export class KeptIndex {
     if (begin === undefined) throw new Error("the index has no position after it was built");
     this.#thread = thread;
     this.position.set(parsePosition(begin, "position").txId);
-    const broken = new AbortController();
-    this.#break = (error) => broken.abort(error);
-    const slots = new Semaphore(MAX_BATCHES);
-    const either = AbortSignal.any([signal, broken.signal]);
-    const purging = repeatEvery(
-      systemClock,
-      PURGE_LOOK_MS,
-      async () => await this.#purge(thread, () => broken.abort(REBUILD)),
-      (error) => broken.abort(error),
-    );
-    try {
-      for await (const batch of this.#feed.after(begin, either, (isLive) =>
-        this.#become(isLive ? "live" : "behind"),
-      )) {
-        const done = await slots.acquire();
-        void this.#apply(thread, batch)
-          .catch((error: unknown) => broken.abort(error))
-          .finally(done);
-      }
-    } finally {
-      await purging.stop();
-    }
-    if (!signal.aborted) broken.signal.throwIfAborted();
-  }
-
-  async #apply(thread: IndexThread, batch: FedBatch): Promise<void> {
-    await thread.apply(batch);
-    if (batch.complete) this.position.set(batch.txId);
+    const either = AbortSignal.any([signal, this.#broken.signal]);
+    await applyBatches(thread, (onLive) => this.#feed.after(begin, either, onLive), {
+      onApplied: (txId) => this.position.set(txId),
+      onState: (isLive) => this.#become(isLive ? "live" : "behind"),
+      onError: (error) => this.#broken.abort(error),
+    });
+    if (!signal.aborted) this.#broken.signal.throwIfAborted();
   }
 
   /**
@@ -320,12 +320,10 @@ export class KeptIndex {
    * Compares the index in a checkpoint with one that is built anew. If they differ, the live one may be as wrong, so it
    * is built anew, too, and goes on answering meanwhile. If that did not help, it fails.
    */
-  async compare(
-    { name, txId, node, isOfThisNode, ...files }: RestoredCheckpoint,
-    signal: AbortSignal,
-  ): Promise<void> {
+  async compare(restored: RestoredCheckpoint, signal: AbortSignal): Promise<void> {
+    const { name, txId, node, isOfThisNode } = restored;
     const { options, index, logger } = this.#parts;
-    const digests = await restoredDigests(options, files, signal);
+    const digests = await restoredDigests(options, restored, { signal, onNotice: this.#onNotice });
     if (digests === undefined) return;
     if (digests.restored === digests.built) {
       logger.debug({ index: this.name, checkpoint: name }, "the index in the checkpoint is as it is built");
@@ -333,12 +331,13 @@ export class KeptIndex {
     }
     const found = { checkpoint: name, node, ...digests };
     if (this.#suspectUpTo !== undefined && isOfThisNode && txId > this.#suspectUpTo) {
-      this.#lasting = differs("Its module makes different content of the same documents.", found);
-      this.#break(this.#lasting);
+      this.#lasting = ownIndexDiffers("Its module makes different content of the same documents.", found);
+      this.#isAnew = true;
+      if (this.#state !== "building") this.#broken.abort(this.#lasting);
       return;
     }
     const isFirst = this.#suspectUpTo === undefined;
-    const error = differs(`The index ${this.name} is not as it is built.`, found);
+    const error = ownIndexDiffers(`The index ${this.name} is not as it is built.`, found);
     logFailure(
       logger,
       "error",
@@ -347,31 +346,47 @@ export class KeptIndex {
     );
     if (!isFirst) return;
     this.#suspectUpTo = index.state.txId;
-    this.#break(REBUILD);
+    if (this.#state !== "building") this.#broken.abort(REBUILD);
   }
 
-  /** Removes what was evicted from the files. An index that cannot do so is built again. */
-  async #purge(thread: IndexThread, rebuild: () => void): Promise<void> {
+  /**
+   * Removes what was evicted from the files of the complete build. If they cannot be changed, it is no longer served,
+   * and the index is built anew.
+   */
+  async #purge(): Promise<void> {
+    const thread = this.#thread;
     const { txId } = this.position;
-    if (this.#state !== "live" || !(await this.#evicted())) return;
-    if (!thread.can.has("purge")) {
-      rebuild();
-      return;
-    }
-    if (await thread.purge()) await this.#notePurged(txId);
+    if (this.#complete === undefined || !(await this.#evicted())) return;
+    if (this.#state === "live" && thread?.can.has("purge") === true) {
+      if (await thread.purge()) await this.#notePurged(txId);
+    } else if (this.#state === "live") this.#broken.abort(REBUILD);
+    else if (this.#state !== "behind") await this.#leave();
+  }
+
+  async #leave(): Promise<void> {
+    const { dir } = this.#complete ?? {};
+    this.#complete = undefined;
+    this.#isServed = false;
+    if (dir === undefined) return;
+    await this.#parts.release(dir);
+    await removeFolder(dir);
   }
 
   /** Returns whether the files may contain what was evicted. */
   async #evicted(): Promise<boolean> {
-    const purged = this.#served?.purged ?? 0;
+    const purged = this.#complete?.purged ?? 0;
     const first = await this.#read(async (rows) => await firstRow(rows, evictionsAfter(purged)));
     return first !== undefined;
   }
 
   async #notePurged(txId: TxId): Promise<void> {
-    if (this.#served === undefined) return;
-    this.#served = { ...this.#served, purged: txId };
-    await this.#folders.note(this.#served);
+    if (this.#complete === undefined) return;
+    this.#complete = { ...this.#complete, purged: txId };
+    await this.#folders.note(this.#complete);
+  }
+
+  async #start(build: CompleteBuild): Promise<IndexThread> {
+    return await IndexThread.start(this.#open(build), this.#onNotice);
   }
 
   #open(build: CompleteBuild): ServedIndex {

@@ -28,6 +28,7 @@ export type ThreadMessage =
   | { readonly built: number }
   /** The end of a copy that a capture began. */
   | { readonly copied: SentError | undefined }
+  | { readonly notice: string }
   | { readonly failed: SentError };
 
 const OPTIONAL = ["capture", "purge", "digest", "query"] as const satisfies (keyof OwnIndex)[];
@@ -52,7 +53,7 @@ function post(message: ThreadMessage): void {
 }
 
 try {
-  const own = await importIndex(workerData as ServedIndex, false);
+  const own = await importIndex(workerData as ServedIndex, false, (notice) => post({ notice }));
   const can = OPTIONAL.filter((name) => own[name] !== undefined);
   post({ opened: await own.position(), can });
   for (let request = await requests.take(); request.op !== "close"; request = await requests.take()) {

@@ -5,8 +5,9 @@ import path from "node:path";
 import type { IndexStore } from "../index/index-store.ts";
 import { asCairnError, logFailure } from "../observe/failures.ts";
 import { indexNamed, type OwnIndexReads } from "./index-queries.ts";
-import { KeptIndex, type RestoredCheckpoint } from "./kept-index.ts";
+import { KeptIndex } from "./kept-index.ts";
 import type { OwnIndexOptions, ServedIndex } from "./own-index.ts";
+import type { RestoredCheckpoint } from "./restored-digests.ts";
 
 export interface OwnIndexesParts {
   readonly indexes: readonly OwnIndexOptions[];
@@ -49,6 +50,10 @@ export class OwnIndexes implements OwnIndexReads {
   /** Returns the build that answers queries. Throws `NOT_FOUND`, `NOT_READY` or `OWN_INDEX_FAILED`. */
   served(name: string): ServedIndex {
     return this.#named(name).served();
+  }
+
+  damaged(name: string, served: ServedIndex, error: CairnError): CairnError {
+    return this.#named(name).damaged(served, error);
   }
 
   /** Waits until an index contains `txId`. Throws `TX_TIMEOUT`. */

@@ -1,9 +1,11 @@
 import { constants, setPriority } from "node:os";
 import { isMainThread, Worker, workerData } from "node:worker_threads";
 import { CairnError, sendError, type SentError } from "@cairn/kv/threads";
-import type { IndexQuery, OwnIndex, OwnIndexModule, QueryLimits, ServedIndex } from "./own-index.ts";
+import { importIndex } from "./import-index.ts";
+import type { IndexQuery, OwnIndex, QueryLimits, ServedIndex } from "./own-index.ts";
 
-// A process runs this module in two threads: one answers queries, and the other ends the process if its node has ended.
+// A process runs this module in two threads: one answers queries, and the other ends the process if its node has ended,
+// or if a query takes too much memory.
 
 /** The node sends the next order only once the previous one was answered. */
 export interface QueryOrder {
@@ -29,24 +31,20 @@ export type QueryMessage = QueryAnswered | { readonly notice: string } | { reado
 /** The node receives, parses or sends a part of this size in a few ms, and does other work in between. */
 const PART_BYTES = 256 * 1024;
 
-/** How often a process looks whether its node still runs (ms). */
-const LOOK_INTERVAL_MS = 500;
+/** How often a process looks whether its node still runs, and at its own memory (ms). */
+const LOOK_INTERVAL_MS = 100;
+/** The memory of the process. That of native code, such as SQLite's, is not part of the heap. */
+const MAX_BYTES = 768 * 1024 * 1024;
 
 let opened: { readonly dir: string; readonly index: OwnIndex } | undefined;
 
-async function open({ module, options, context }: ServedIndex): Promise<OwnIndex> {
-  if (opened?.dir === context.dir) return opened.index;
+async function open(served: ServedIndex): Promise<OwnIndex> {
+  const { dir } = served.context;
+  if (opened?.dir === dir) return opened.index;
   await close();
-  const exported = (await import(module.url)) as Readonly<Record<string, OwnIndexModule>>;
-  const create = exported[module.export];
-  if (create === undefined) throw new Error(`${module.url} exports no ${module.export}`);
-  const index = await create(options, { ...context, readOnly: true, onNotice: report });
-  opened = { dir: context.dir, index };
+  const index = await importIndex(served, true, (notice) => send({ notice }));
+  opened = { dir, index };
   return index;
-}
-
-function report(notice: string): void {
-  send({ notice });
 }
 
 async function close(): Promise<void> {
@@ -128,7 +126,7 @@ function serve(): void {
 
 function watchNode(node: number): void {
   setInterval(() => {
-    if (process.ppid !== node) process.kill(process.pid, "SIGKILL");
+    if (process.ppid !== node || process.memoryUsage.rss() > MAX_BYTES) process.kill(process.pid, "SIGKILL");
   }, LOOK_INTERVAL_MS);
 }
 

@@ -226,7 +226,7 @@ function rowsOf(name: string, answer: QueryAnswered, parts: readonly Buffer[]): 
   }
   const { failed, opening } = answer;
   const cause = receiveError(failed);
-  if (failed.cairn !== undefined) throw cause;
+  if (failed.cairn !== undefined && !opening) throw cause;
   const what = opening ? "cannot be opened for queries" : "could not answer";
   throw new CairnError("OWN_INDEX_FAILED", `The index ${name} ${what}: ${failed.message}.`, {
     hint: "Send the query again. If it fails again, correct the module of the index, or build the index anew by raising its version.",

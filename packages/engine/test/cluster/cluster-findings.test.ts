@@ -307,6 +307,38 @@ test("a disk with less free space than another index needs is reported until the
   expect(disk(null)).toEqual([]);
 });
 
+test("a failed index of one's own is reported from its first failure until it is live, also while it is built anew", () => {
+  const failure = {
+    code: "OWN_INDEX_FAILED",
+    message: "The index orders failed.",
+    hint: "Correct its module.",
+    since: ago(HOUR),
+    nextTryAt: ago(1),
+  };
+  const own = { name: "orders", version: 3, state: "building", txId: null, served: null, built: 7 } as const;
+  expect(
+    found([
+      peer("a", {
+        ownIndexes: [
+          { ...own, failure },
+          { ...own, failure: null },
+        ],
+      }),
+    ]),
+  ).toMatchObject([
+    {
+      code: "own-index-failed",
+      severity: "attention",
+      since: ago(HOUR),
+      error: "OWN_INDEX_FAILED",
+      message: "The index orders failed.",
+      hint: "Correct its module.",
+    },
+  ]);
+  const live = { ...own, state: "live", txId: 9, served: 2, built: null, failure: null } as const;
+  expect(found([peer("a", { ownIndexes: [live] })])).toEqual([]);
+});
+
 test("nodes of another log are not judged", () => {
   const failure = { code: "X", message: "No.", hint: null, ...RETRYING };
   expect(found([peer("a", { log: { ...STATUS.log, id: "two" }, failure })])).toEqual([]);

@@ -40,6 +40,10 @@ export function answeringIndex({ failsToOpen = false }, { dir, readOnly, onNotic
       const held = [];
       for (;;) held.push({ held: held.length });
     },
+    native: () => {
+      const held = [];
+      for (;;) held.push(Buffer.alloc(16 << 20, 1));
+    },
     fails: () => {
       throw new Error("the disk image is malformed");
     },

@@ -72,7 +72,11 @@ describe("an index of one's own", () => {
     await scene.put("bad");
     const { failure } = await scene.reached("failed");
     expect(failure).toMatchObject({ code: "OWN_INDEX_FAILED" });
+    expect(await scene.ownStatus()).toMatchObject({ txId: null, served: null });
     expect(failure?.message).toContain("it cannot index plain default/bad");
+    expect((await scene.node.status()).findings).toMatchObject([
+      { code: "own-index-failed", since: failure?.since },
+    ]);
     await scene.put("more");
     expect(scene.node.phase).toBe("ready");
     await scene.node.close();

@@ -166,6 +166,11 @@ function otherGauges({ nodeId, checkpointer }: MeasuredSystem): Record<string, D
           Number(status?.findings.some((one) => one.code === code)),
         ]),
     ],
+    cairn_own_index_tx: [
+      "The last transaction in an index of one's own; absent while it is being built, and after it failed.",
+      ["index"],
+      ({ status }) => (status?.ownIndexes ?? []).map(({ name, txId }) => [[name], txId]),
+    ],
     cairn_checkpoint_warning_timestamp_seconds: [
       "When the checkpointer's present warning began, by subject; absent if there is none.",
       ["about"],

@@ -10,6 +10,7 @@ import type { NodeStatus } from "@cairn/client";
 import { registerMetrics } from "../../src/metrics/node-metrics.ts";
 import { runNode } from "@cairn/node";
 import { openEmbeddedTxLog, type TxLog } from "@cairn/engine";
+import { MemoryNode } from "@cairn/test-support/nodes/memory-node";
 import { observedScene, put } from "@cairn/test-support/nodes/observed-node";
 import { parseSamples, valueOf } from "@cairn/test-support/nodes/samples";
 import { saveCheckpoint } from "@cairn/test-support/stores/save-checkpoint";
@@ -291,6 +292,22 @@ it("a scrape omits a source that fails or is late, and counts the failure", asyn
     expect(valueOf(second, "cairn_scrape_failures_total", { source })).toBe(2);
   }
   expect(errors.map(([source]) => source)).toEqual(expect.arrayContaining(["status", "queues"]));
+});
+
+it("a scrape reports how far each index of one's own is, unless it is being built or has failed", async () => {
+  const own = { version: 1, state: "live", served: 1, built: null, failure: null } as const;
+  const node = await new MemoryNode().status();
+  const metrics = registerMetrics({ nodeId: "a" }, () => undefined);
+  const scraped = async (...ownIndexes: NodeStatus["ownIndexes"]): Promise<string> =>
+    await metrics.text({
+      phase: "ready",
+      status: () => Promise.resolve({ ...node, ownIndexes }),
+      queues: () => Promise.resolve([]),
+    });
+  const text = await scraped({ ...own, name: "orders", txId: 7 }, { ...own, name: "pending", txId: null });
+  expect(valueOf(text, "cairn_own_index_tx", { index: "orders" })).toBe(7);
+  expect(text).not.toContain("pending");
+  expect(await scraped()).not.toContain("orders");
 });
 
 it("a node is queried once for concurrent scrapes, and again for the next one", async () => {

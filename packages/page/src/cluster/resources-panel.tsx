@@ -1,9 +1,9 @@
-import type { NodeStatus } from "@cairn/client";
+import type { NodeStatus, OwnIndexStatus } from "@cairn/client";
 import type { Polled } from "../data/polled.ts";
 import type { Rates } from "../data/rates.ts";
 import { Fact } from "../parts/marks.tsx";
 import { Panel } from "../parts/panel.tsx";
-import { amountOfBytes, count, span, UNKNOWN, words } from "../text/amounts.ts";
+import { amountOfBytes, count, counted, span, UNKNOWN, words } from "../text/amounts.ts";
 
 interface ResourcesProps {
   readonly status: Polled<NodeStatus>;
@@ -24,6 +24,11 @@ export function ResourcesPanel({ status, rates }: ResourcesProps) {
             <Fact name="Documents">
               {count(value?.index.documents)} in {amountOfBytes(value?.index.bytes)}
             </Fact>
+            {value?.ownIndexes?.map((own) => (
+              <Fact key={own.name} name="Own index">
+                {ownIndex(own)}
+              </Fact>
+            ))}
             <Fact name="Memory">{amountOfBytes(used?.memoryBytes)}</Fact>
             <Fact name="Processor">
               {busy === undefined ? UNKNOWN : `${(busy / 10).toFixed(1)} % of one core`}
@@ -36,4 +41,13 @@ export function ResourcesPanel({ status, rates }: ResourcesProps) {
       }}
     </Panel>
   );
+}
+
+/** Returns the state of an index of one's own, and how far it is. The reason of a failure is a finding. */
+function ownIndex({ name, version, state, txId, served, built }: OwnIndexStatus): string {
+  const documents = typeof built === "number" ? `, ${counted(built, "document")} so far` : "";
+  const place = typeof txId === "number" ? `, transaction ${count(txId)}` : "";
+  const meanwhile =
+    state === "building" && served !== null ? `; version ${count(served)} answers meanwhile` : "";
+  return `${words(name)} ${count(version)}: ${words(state)}${documents}${place}${meanwhile}`;
 }

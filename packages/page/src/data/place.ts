@@ -1,6 +1,6 @@
 import { useEffect, useState } from "preact/hooks";
 
-export const VIEWS = ["cluster", "browse", "queues", "watch"] as const;
+export const VIEWS = ["cluster", "browse", "queues", "watch", "sql"] as const;
 
 /** A view, and what it shows. The address contains both, so that a place can be shared and Back returns to it. */
 export interface PagePlace {

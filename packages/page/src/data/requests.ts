@@ -46,13 +46,21 @@ async function transport(path: string, init: RequestInit): Promise<Response> {
   return await fetch(new URL(path, NODE), { ...init, cache: "no-store" });
 }
 
-/** Sends GET to an address of the node. Throws `CairnClientError`, or the reason of `signal`. */
-export async function ask(path: string, signal: AbortSignal): Promise<JsonAnswer> {
+/**
+ * Sends GET to an address of the node, or POST if there is a body. Throws `CairnClientError`, or the reason of `signal`.
+ */
+export async function ask(
+  path: string,
+  signal: AbortSignal,
+  { body, answerMs = ANSWER_MS }: { readonly body?: string; readonly answerMs?: number } = {},
+): Promise<JsonAnswer> {
   const token = tabToken.value;
-  const limited = AbortSignal.any([signal, AbortSignal.timeout(ANSWER_MS)]);
+  const limited = AbortSignal.any([signal, AbortSignal.timeout(answerMs)]);
+  const method = body === undefined ? "GET" : "POST";
   const headers = { accept: "application/json" };
   try {
-    const answer = await sendRequest({ url: "", token, transport }, { path, headers, signal: limited });
+    const request = { method, path, headers, body, signal: limited } as const;
+    const answer = await sendRequest({ url: "", token, transport }, request);
     return await readJsonAnswer(answer);
   } catch (error) {
     signal.throwIfAborted();

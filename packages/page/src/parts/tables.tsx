@@ -14,8 +14,8 @@ export function Table({ caption, columns, children }: TableProps) {
         <caption>{caption}</caption>
         <thead>
           <tr>
-            {columns.map((column) => (
-              <th scope="col" key={column}>
+            {columns.map((column, at) => (
+              <th scope="col" key={at}>
                 {column}
               </th>
             ))}

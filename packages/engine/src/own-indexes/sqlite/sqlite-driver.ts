@@ -37,7 +37,7 @@ export function sqliteDriverProblem(
   const [major = 0, minor = 0] = nodeVersion.split(".").map(Number);
   const isRecent = major > FIRST_MAJOR || (major === FIRST_MAJOR && minor >= FIRST_MINOR);
   if ((driver ?? BUILT_IN) !== BUILT_IN || isRecent) return undefined;
-  return new CairnError("CONFIG_MODULE", `Node ${nodeVersion} has no SQLite that Cairn can use.`, REMEDY);
+  return new CairnError("CONFIG_INVALID", `Node ${nodeVersion} has no SQLite that Cairn can use.`, REMEDY);
 }
 
 export async function loadSqliteDriver(url: string | undefined): Promise<SqliteDriver> {

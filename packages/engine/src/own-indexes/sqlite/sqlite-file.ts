@@ -19,7 +19,9 @@ const WAIT_MS = 10_000;
  */
 const WRITING = `pragma busy_timeout = ${WAIT_MS}; pragma journal_mode = wal; pragma synchronous = normal;
   pragma secure_delete = on; pragma cache_size = -32768; pragma journal_size_limit = 67108864;`;
-const READING = `pragma busy_timeout = ${WAIT_MS}; pragma query_only = on; pragma trusted_schema = off;`;
+/** Nothing would limit temporary files. */
+const READING = `pragma busy_timeout = ${WAIT_MS}; pragma query_only = on; pragma trusted_schema = off;
+  pragma temp_store = memory;`;
 
 /** Opens the file in `dir`, or an empty one if it is damaged, or has tables of another definition. */
 export function openToWrite(

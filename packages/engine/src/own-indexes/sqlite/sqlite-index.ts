@@ -9,7 +9,12 @@ import type { StateChange } from "../../index/read/states.ts";
 import type { IndexBatch, IndexCapture, OwnIndex, OwnIndexContext } from "../own-index.ts";
 import { loadSqliteDriver, type SqliteDatabase, sqliteError, type SqliteStatement } from "./sqlite-driver.ts";
 import { openToWrite, readPosition, renewFile } from "./sqlite-file.ts";
-import type { SqliteIndexOptions, SqliteTable, SqliteTables } from "./sqlite-options.ts";
+import {
+  type SqliteIndexOptions,
+  type SqliteTable,
+  type SqliteTables,
+  WHOLE_DOCUMENT,
+} from "./sqlite-options.ts";
 import {
   rowsInOrder,
   definitionOf,
@@ -187,13 +192,12 @@ class SqliteIndex implements OwnIndex {
     return this.#database.prepare(sql).get();
   }
 
-  /** A failure undoes what belongs together. A damaged file is replaced with an empty one, so that it is built again. */
+  /** The index is closed after a failure, which undoes what belongs together. A damaged file is replaced with an empty one, so that it is built again. */
   #within<T>(failure: string, work: () => T): T {
     try {
       return work();
     } catch (cause) {
       const error = sqliteError(cause, `${this.#path}: ${failure}`);
-      this.#undo();
       if (error.code === "INDEX_CORRUPT") {
         this.#close();
         renewFile(dirname(this.#path));
@@ -224,7 +228,9 @@ class TableRows {
 
   constructor(database: SqliteDatabase, name: string, table: SqliteTable) {
     this.bucket = table.bucket;
-    this.#paths = Object.values(table.columns).map((path) => (path === "" ? [] : path.split(".")));
+    this.#paths = Object.values(table.columns).map((path) =>
+      path === WHOLE_DOCUMENT ? [] : path.split("."),
+    );
     this.#put = database.prepare(putRow(name, table));
     this.#delete = database.prepare(deleteRows(name, ["namespace", "name"]));
     this.#clearNamespace = database.prepare(deleteRows(name, ["namespace"]));

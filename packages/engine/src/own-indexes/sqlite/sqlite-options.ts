@@ -1,4 +1,5 @@
 import { ThreadModule } from "@cairn/kv/threads";
+import { didYouMean, nearestName } from "@cairn/text";
 
 /** The module of `cairn.sqlite/->index`. */
 export const SQLITE_INDEX_MODULE = {
@@ -17,7 +18,7 @@ export type SqliteTables = Readonly<Record<string, SqliteTable>>;
 
 export interface SqliteTable {
   readonly bucket: string;
-  /** The path of each column's value: names of members, separated by dots. The empty path is the whole document. */
+  /** The path of each column's value: names of members, separated by dots; or {@link WHOLE_DOCUMENT}. */
   readonly columns: Readonly<Record<string, string>>;
   /** The columns of each secondary index. */
   readonly indexes?: readonly (readonly string[])[];
@@ -29,7 +30,11 @@ export interface SqliteTable {
 export interface SqliteProblem {
   readonly path: readonly (string | number)[];
   readonly problem: string;
+  readonly hint: string;
 }
+
+/** The path of the whole document, as in the paths of SQLite. */
+export const WHOLE_DOCUMENT = "$";
 
 /** The columns that every table has, before those of the configuration. */
 export const KEY_COLUMNS = ["namespace", "name", "revision", "tx_time"] as const;
@@ -43,11 +48,11 @@ export const textTable = (table: string): string => `${table}_text`;
 /** Returns what SQLite could not do, or would do differently than the options say. Names ignore upper and lower case. */
 export function sqliteProblems({ tables }: SqliteIndexOptions): readonly SqliteProblem[] {
   const names = Object.keys(tables);
-  if (names.length === 0) return [{ path: ["tables"], problem: "there must be a table" }];
+  if (names.length === 0) return [at(["tables"], "there must be a table", "Add a table.")];
   return Object.entries(tables).flatMap(([name, table]) =>
-    [...nameProblems(name, tables), ...columnProblems(table)].map(({ path, problem }) => ({
+    [...nameProblems(name, tables), ...columnProblems(table)].map(({ path, ...rest }) => ({
       path: ["tables", name, ...path],
-      problem,
+      ...rest,
     })),
   );
 }
@@ -78,12 +83,14 @@ function columnProblems({ columns, indexes = [], text = [] }: SqliteTable): read
     ...names.flatMap((name) => columnProblem(name, columns)),
     ...[...lists, { path: ["text"], listed: text, known: names }].flatMap(({ path, listed, known }) => [
       ...listed.flatMap((name, n) =>
-        known.includes(name) ? [] : [at([...path, n], `there is no column ${name}`)],
+        known.includes(name) ? [] : [unknownColumn([...path, n], name, known)],
       ),
-      ...(new Set(listed).size < listed.length ? [at(path, "a column is listed twice")] : []),
+      ...(new Set(listed).size < listed.length
+        ? [at(path, "a column is listed twice", "Remove one of the two.")]
+        : []),
     ]),
     ...lists.flatMap(({ path, listed }) =>
-      listed.length > 0 ? [] : [at(path, "an index has at least one column")],
+      listed.length > 0 ? [] : [at(path, "an index has at least one column", "Remove the empty list.")],
     ),
   ];
 }
@@ -96,16 +103,28 @@ function columnProblem(name: string, columns: SqliteTable["columns"]): readonly 
   if (!IDENTIFIER.test(name)) return [at(path, NOT_IDENTIFIER)];
   if (OWN_COLUMNS.has(lower)) return [at(path, `the name ${lower} is reserved`)];
   if (hasName(others, lower)) return [at(path, "another column has the same name")];
-  if (members === "" || !members.split(".").includes("")) return [];
-  return [at(path, `the path ${members} contains an empty name`)];
+  if (!members.split(".").includes("")) return [];
+  return [
+    at(
+      path,
+      `the path ${members} contains an empty name`,
+      "Write member.member, or $ for the whole document.",
+    ),
+  ];
 }
 
 function hasName(others: readonly (readonly [string, unknown])[], lower: string): boolean {
   return others.some(([other]) => other.toLowerCase() === lower);
 }
 
-function at(path: SqliteProblem["path"], problem: string): SqliteProblem {
-  return { path, problem };
+function at(path: SqliteProblem["path"], problem: string, hint = "Choose another name."): SqliteProblem {
+  return { path, problem, hint };
+}
+
+function unknownColumn(path: SqliteProblem["path"], name: string, known: readonly string[]): SqliteProblem {
+  const near = nearestName(name, known);
+  const hint = near === undefined ? `Add ${name} to the columns of the table.` : didYouMean(near);
+  return at(path, `there is no column ${name}`, hint);
 }
 
 const NOT_IDENTIFIER = "a name consists of letters, digits and underscores, and does not begin with a digit";

@@ -1,8 +1,9 @@
+import { readFileSync } from "node:fs";
 import { mkdir, readdir, readFile, truncate, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { CLEAR, complete, incomplete, put, putText, remove } from "../../../testing/own-index-batches.ts";
-import { sqliteScene } from "./sqlite-scene.ts";
+import { ask, sqliteScene } from "./sqlite-scene.ts";
 
 describe("an index in SQLite", () => {
   const scene = sqliteScene();
@@ -113,6 +114,8 @@ describe("an index in SQLite", () => {
     );
     expect(await find("tea")).toEqual([["default", "c", "white tea"]]);
     expect(await find("coffee")).toEqual([["default", "a", "coffee"]]);
+    await index.apply(complete("3-a", put("orders/default/a", { title: "coffee", owner: "ann" })));
+    expect(await find("owner:ann")).toEqual([["default", "a", "coffee"]]);
     const joined = "select o.name, snippet(orders_text, 2, '[', ']', '', 9) from orders_text t";
     expect(
       await scene.query(`${joined} join orders o on o.rowid = t.rowid where orders_text match 'white'`),
@@ -192,6 +195,50 @@ describe("an index in SQLite", () => {
     expect(await (await scene.open({ dir })).position()).toBeUndefined();
   });
 
+  it("does not touch its file while it is copied", async () => {
+    const index = await scene.open();
+    await index.apply(complete("1-a", CLEAR, ...documents(0)));
+    const dir = join(scene.dir, "copy");
+    await mkdir(dir);
+    const { copied } = (await index.capture?.(dir)) ?? {};
+    const file = join(scene.dir, "index-1.sqlite");
+    const before = readFileSync(file);
+    // Nothing else runs in between, so the copy cannot be complete.
+    void index.apply(complete("2-a", ...manyPages()));
+    expect(readFileSync(file).equals(before)).toBe(true);
+    await copied;
+    expect(readFileSync(join(dir, "index-1.sqlite")).equals(before)).toBe(true);
+    await index.apply(complete("3-a", ...manyPages()));
+    expect(readFileSync(file).equals(before)).toBe(false);
+  });
+
+  it("is captured with what a query has kept in its log", async () => {
+    const index = await scene.open();
+    await index.apply(complete("1-a", CLEAR, ...documents(0)));
+    const { rows } = await ask(await scene.reader(), "select * from orders");
+    const reading = rows[Symbol.iterator]();
+    reading.next();
+    await index.apply(complete("2-a", ...documents(1)));
+    const expected = await index.digest?.();
+    const dir = join(scene.dir, "other");
+    await mkdir(dir);
+    await (
+      await index.capture?.(dir)
+    )?.copied;
+    const copy = await scene.open({ dir });
+    expect([await copy.position(), await copy.digest?.()]).toEqual(["2-a", expected]);
+    reading.return?.();
+  });
+
+  it("has a digest of which rows are in which table", async () => {
+    const columns = { n: "n" };
+    const index = await scene.open({ tables: { a: { bucket: "a", columns }, b: { bucket: "b", columns } } });
+    await index.apply(complete("1-a", CLEAR, put("a/default/x", 1)));
+    const digest = await index.digest?.();
+    await index.apply(complete("1-a", CLEAR, put("b/default/x", 1)));
+    expect(await index.digest?.()).not.toBe(digest);
+  });
+
   it("has equal digests for equal contents, and others for others", async () => {
     const index = await scene.open();
     await index.apply(complete("1-a", CLEAR, ...documents(0), put("orders/default/x", 1)));
@@ -203,6 +250,12 @@ describe("an index in SQLite", () => {
     expect(await index.digest?.()).toBe(changed);
   });
 });
+
+/** More changes than SQLite keeps in its log. */
+function manyPages() {
+  const owner = "x".repeat(4_000);
+  return Array.from({ length: 1_500 }, (_, n) => put(`orders/default/${n}`, { owner }));
+}
 
 function documents(revision: number) {
   return Array.from({ length: 500 }, (_, n) =>

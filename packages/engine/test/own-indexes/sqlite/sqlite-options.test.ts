@@ -67,8 +67,8 @@ describe("the options of an index in SQLite", () => {
 
 describe("the driver of an index in SQLite", () => {
   it.each([
-    ["20.20.2", undefined, "CONFIG_MODULE"],
-    ["22.15.1", "node:sqlite", "CONFIG_MODULE"],
+    ["20.20.2", undefined, "CONFIG_INVALID"],
+    ["22.15.1", "node:sqlite", "CONFIG_INVALID"],
     ["22.16.0", undefined, undefined],
     ["24.0.0", undefined, undefined],
     ["20.20.2", "file:///a.js", undefined],

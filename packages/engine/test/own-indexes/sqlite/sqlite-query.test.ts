@@ -1,4 +1,4 @@
-import { writeFile } from "node:fs/promises";
+import { mkdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { CLEAR, complete, put } from "../../../testing/own-index-batches.ts";
@@ -77,7 +77,7 @@ describe("a query of an index in SQLite", () => {
   it("names the tables and columns that there are, if the query names another", async () => {
     await withOrders();
     const hint =
-      "The tables are: orders (namespace, name, revision, tx_time, owner, total, title, document); orders_text (namespace, name, title).";
+      "The tables are: orders (namespace, name, revision, tx_time, owner, total, title, document); orders_text (namespace, name, title, owner).";
     for (const text of ["select * from customers", "select customer from orders"]) {
       await expect(scene.query(text)).rejects.toMatchObject({ code: "REQUEST_INVALID", hint });
     }
@@ -124,6 +124,9 @@ describe("a query of an index in SQLite", () => {
     const dir = join(scene.dir, "later");
     const reader = await scene.reader(dir);
     const count = () => ask(reader, "select count(*) from orders");
+    await expect(count()).rejects.toMatchObject({ code: "NOT_READY" });
+    await mkdir(dir);
+    await writeFile(join(dir, "index-1.sqlite"), "");
     await expect(count()).rejects.toMatchObject({ code: "NOT_READY" });
     const first = await scene.open({ dir });
     await expect(count()).rejects.toMatchObject({ code: "NOT_READY" });

@@ -19,9 +19,9 @@ export const SQLITE_DRIVER: { readonly driver?: string } =
 export const ORDERS: SqliteIndexOptions["tables"] = {
   orders: {
     bucket: "orders",
-    columns: { owner: "owner", total: "total.amount", title: "title", document: "" },
+    columns: { owner: "owner", total: "total.amount", title: "title", document: "$" },
     indexes: [["owner", "total"]],
-    text: ["title"],
+    text: ["title", "owner"],
   },
 };
 

@@ -6,7 +6,7 @@ import { ask, SQLITE_DRIVER } from "./sqlite-scene.ts";
 const tables = {
   items: {
     bucket: "items",
-    columns: { word: "word", n: "n", document: "" },
+    columns: { word: "word", n: "n", document: "$" },
     indexes: [["n"]],
     text: ["word"],
   },

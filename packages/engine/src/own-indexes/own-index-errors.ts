@@ -1,13 +1,17 @@
 import { CairnError, errorMessage, isCairnError } from "@cairn/kv";
 
-export function beingBuilt(name: string, documents: number): CairnError {
+export function beingBuilt(name: string, documents: number, cause?: CairnError): CairnError {
   return new CairnError(
     "NOT_READY",
-    `The index ${name} is being built: it has ${documents.toLocaleString("en")} documents so far.`,
-    "Try again later. cairn status shows how far it is. The node's documents can be read meanwhile.",
+    `The index ${name} is being opened or built: it has ${documents.toLocaleString("en")} documents so far.`,
+    {
+      hint: "Try again later. cairn status shows how far it is. The node's documents can be read meanwhile.",
+      cause,
+    },
   );
 }
 
+/** Indexes are built from copies of LevelDB. */
 export function notLevel(format: string): CairnError {
   return new CairnError(
     "CONFIG_INVALID",
@@ -16,16 +20,15 @@ export function notLevel(format: string): CairnError {
   );
 }
 
-export function failed(name: string, error: unknown): CairnError {
+export function ownIndexFailed(name: string, error: unknown): CairnError {
   const hint = isCairnError(error) && error.hint !== undefined ? `${error.hint} ` : "";
   return new CairnError("OWN_INDEX_FAILED", `The index ${name} failed: ${errorMessage(error)}`, {
-    hint: `${hint}Correct its module, its configuration or the document that the message names. The node builds it anew by itself, at most an hour later, or when it is started again.`,
+    hint: `${hint}Correct its module, its configuration or the document that the message names. The node tries again by itself, at most an hour later, and when it is started again. An earlier version of the index is kept until the new one is complete: its version in the configuration brings it back.`,
     cause: error,
   });
 }
 
-/** The digests of an index in a checkpoint, and of one that was built from the same documents. */
-export function differs(
+export function ownIndexDiffers(
   what: string,
   found: {
     readonly checkpoint: string;

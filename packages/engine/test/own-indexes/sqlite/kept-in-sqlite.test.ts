@@ -1,0 +1,116 @@
+import { open, readdir, rm } from "node:fs/promises";
+import path from "node:path";
+import type { AnyOperation } from "@cairn/client";
+import { makeTemporaryFolder } from "@cairn/kv";
+import { runNode } from "@cairn/node";
+import { quietSystem } from "@cairn/test-support/nodes/quiet-system";
+import { saveCheckpoint } from "@cairn/test-support/stores/save-checkpoint";
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { openEmbeddedTxLog } from "../../../src/log/embedded/embedded-tx-log.ts";
+import type { CairnNode } from "../../../src/node/node.ts";
+import type { OwnIndexOptions } from "../../../src/own-indexes/own-index.ts";
+import { SQLITE_INDEX_MODULE } from "../../../src/own-indexes/sqlite/sqlite-options.ts";
+import { ORDERS, SQLITE_DRIVER } from "./sqlite-scene.ts";
+
+let folder = "";
+let node: CairnNode;
+const opened: CairnNode[] = [];
+beforeEach(async () => {
+  folder = await makeTemporaryFolder("cairn-kept-in-sqlite-");
+});
+afterEach(async () => {
+  for (const one of opened.splice(0)) await one.close();
+  await rm(folder, { recursive: true, force: true });
+});
+
+async function start(given: Partial<OwnIndexOptions> = {}): Promise<void> {
+  const openTxLog = async () => await openEmbeddedTxLog({ path: path.join(folder, "node-1-log") });
+  const shop: OwnIndexOptions = {
+    name: "shop",
+    version: 1,
+    module: SQLITE_INDEX_MODULE,
+    options: { tables: ORDERS, ...SQLITE_DRIVER },
+    buckets: ["orders"],
+    ready: "waits",
+    checkpoint: true,
+    ...given,
+  };
+  node = await runNode({ ...quietSystem({ folder, nodeId: "node-1", openTxLog }), ownIndexes: [shop] });
+  opened.push(node);
+  await node.ready;
+}
+
+async function putOrders(count: number): Promise<number> {
+  const ops = Array.from({ length: count }, (_, n): AnyOperation => [
+    "put",
+    "orders",
+    `o${n}`,
+    { owner: `u${n % 10}`, total: { amount: n }, title: `green tea ${"leaves ".repeat(20)}${n}` },
+  ]);
+  const { txId } = await node.submit({ ops });
+  await node.await(txId);
+  return txId;
+}
+
+async function ask(sql: string, minTx?: number): Promise<unknown> {
+  const { rows } = await node.index("shop").query(sql, [], minTx === undefined ? {} : { minTx });
+  return rows;
+}
+
+async function sqliteFile(): Promise<string> {
+  const own = path.join(folder, "node-1-index", "own", "shop");
+  const build = (await readdir(own)).find((name) => name !== "served.json") ?? "";
+  const file = (await readdir(path.join(own, build))).find((name) => name.endsWith(".sqlite")) ?? "";
+  return path.join(own, build, file);
+}
+
+/** Overwrites a quarter of a file in its middle. */
+async function damage(file: string): Promise<void> {
+  const handle = await open(file, "r+");
+  try {
+    const { size } = await handle.stat();
+    await handle.write(Buffer.alloc(Math.floor(size / 4), 0x5a), 0, undefined, Math.floor(size / 2));
+  } finally {
+    await handle.close();
+  }
+}
+
+const COUNT = "select count(*), sum(total) from orders";
+const WORDS = "select count(*) from orders_text where orders_text match 'tea'";
+
+describe("an index in SQLite that a node keeps", () => {
+  it("answers queries, also of what was written just before", async () => {
+    await start();
+    const txId = await putOrders(300);
+    expect(await ask(COUNT, txId)).toEqual([[300, 44_850]]);
+    expect(await ask(WORDS)).toEqual([[300]]);
+    const deleted = await node.submit({ ops: [["delete", "orders", "o299"]] });
+    expect(await ask(COUNT, deleted.txId)).toEqual([[299, 44_551]]);
+  });
+
+  it("is restored with a checkpoint", async () => {
+    await start();
+    const txId = await putOrders(300);
+    await ask(COUNT, txId);
+    await saveCheckpoint(node);
+    await node.close();
+    await rm(path.join(folder, "node-1-index"), { recursive: true });
+    await start({ ready: "later" });
+    expect((await node.status()).ownIndexes).toMatchObject([{ built: 0 }]);
+    await expect.poll(async () => await ask(COUNT, txId).catch(() => undefined)).toEqual([[300, 44_850]]);
+    expect(await ask(WORDS)).toEqual([[300]]);
+    expect(await sqliteFile()).toContain("index-1.sqlite");
+  });
+
+  it("is built again if a query finds that its file is damaged", async () => {
+    await start();
+    const txId = await putOrders(2_000);
+    await ask(COUNT, txId);
+    await node.close();
+    await damage(await sqliteFile());
+    await start();
+    await expect(ask(COUNT)).rejects.toMatchObject({ code: "NOT_READY" });
+    await expect.poll(async () => await ask(COUNT).catch(() => undefined)).toEqual([[2_000, 1_999_000]]);
+    expect(await ask(WORDS)).toEqual([[2_000]]);
+  });
+});
