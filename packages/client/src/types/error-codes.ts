@@ -52,7 +52,6 @@ export type KnownCode =
   | "CONFLICT"
   | "WATCH_COMPACTED"
   | "OUTCOME_REMOVED"
-  | "OWN_INDEX_FAILED"
   | "UNAUTHORIZED"
   | "FORBIDDEN"
   | "EXPORT_DAMAGED"
