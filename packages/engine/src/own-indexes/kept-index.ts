@@ -26,8 +26,8 @@ import { type CompleteBuild, IndexFolders } from "./index-folders.ts";
 import { KeptBuild } from "./kept-build.ts";
 import { IndexThread } from "./index-thread.ts";
 import type { OwnIndexOptions, ServedIndex } from "./own-index.ts";
-import { beingBuilt, differs, notLevel, ownIndexFailed } from "./own-index-errors.ts";
-import { type RestoredFiles, restoredDigests } from "./restored-digests.ts";
+import { beingBuilt, notLevel, ownIndexDiffers, ownIndexFailed } from "./own-index-errors.ts";
+import { type RestoredCheckpoint, restoredDigests } from "./restored-digests.ts";
 import { StateFeed } from "./state-feed.ts";
 
 export interface KeptIndexParts {
@@ -41,15 +41,6 @@ export interface KeptIndexParts {
   readonly suspect: (error: unknown) => void;
   /** Ends the processes that have files in a folder open. */
   readonly release: (dir: string) => Promise<void>;
-}
-
-/** A checkpoint that was restored, to be examined. */
-export interface RestoredCheckpoint extends RestoredFiles {
-  readonly name: string;
-  readonly txId: TxId;
-  /** The node that saved it. */
-  readonly node: string;
-  readonly isOfThisNode: boolean;
 }
 
 /** How often a live index is asked whether it has to remove what was evicted (ms). */
@@ -89,16 +80,18 @@ export class KeptIndex {
   #built = 0;
   /** Whether the next attempt builds it anew although there is a complete build. */
   #isAnew = false;
-  /** The number of attempts that have failed since it was last live. */
-  #failures = 0;
-  /** When the attempt began that is to make it live. */
-  #begunAt = 0;
   /** The last transaction that it had when a checkpoint showed that it may be wrong, and it was built anew. */
   #suspectUpTo: TxId | undefined;
   /** A failure that building it anew did not repair. */
   #lasting: CairnError | undefined;
+  /** The number of attempts that have failed since it was last live. */
+  #failures = 0;
+  /** When the attempt began that is to make it live. */
+  #begunAt = 0;
   #failure: { readonly error: CairnError; readonly since: number; readonly nextTryAt: number } | undefined;
   readonly #settled = resolvable();
+
+  readonly #onNotice = (notice: string): void => this.#parts.logger.warn({ index: this.name }, notice);
 
   constructor(parts: KeptIndexParts) {
     const { options, dir, index } = parts;
@@ -296,34 +289,34 @@ export class KeptIndex {
   }
 
   /**
-   * Copies the files of a live index into a folder in `into`, once it has what the node's index has now. Does nothing if
-   * that takes too long, or if the index is not live or cannot be copied: then it is in no checkpoint.
+   * Copies the files of a live index into a folder in `into`, once it has what the node's index has now. Returns false,
+   * and does nothing, if that takes too long, or if the index is not live or cannot be copied.
    */
-  async capture(into: string): Promise<void> {
+  async capture(into: string): Promise<boolean> {
     const { index, options } = this.#parts;
     const { txId } = index.state;
-    if (!options.checkpoint || this.#state !== "live") return;
+    if (this.#state !== "live") return false;
     if ((await unlessFailed(this.position.reached(txId, CAPTURE_WAIT_MS), "TX_TIMEOUT", "late")) === "late")
-      return;
+      return false;
     const thread = this.#thread;
-    if (thread?.can.has("capture") !== true) return;
+    if (thread?.can.has("capture") !== true) return false;
     const evicted = await this.#evicted();
-    if (evicted && !thread.can.has("purge")) return;
+    if (evicted && !thread.can.has("purge")) return false;
     const dir = await folderForCapture(into, options);
-    if (!(await thread.capture(dir, evicted))) await removeFolder(dir);
+    const isCaptured = await thread.capture(dir, evicted);
+    if (!isCaptured) await removeFolder(dir);
     else if (evicted) await this.#build.notePurged(txId);
+    return isCaptured;
   }
 
   /**
    * Compares the index in a checkpoint with one that is built anew. If they differ, the live one may be as wrong, so it
    * is built anew, too, and goes on answering meanwhile. If that did not help, it fails.
    */
-  async compare(
-    { name, txId, node, isOfThisNode, ...files }: RestoredCheckpoint,
-    signal: AbortSignal,
-  ): Promise<void> {
+  async compare(restored: RestoredCheckpoint, signal: AbortSignal): Promise<void> {
+    const { name, txId, node, isOfThisNode } = restored;
     const { options, index, logger } = this.#parts;
-    const digests = await restoredDigests(options, files, signal);
+    const digests = await restoredDigests(options, restored, { signal, onNotice: this.#onNotice });
     if (digests === undefined) return;
     if (digests.restored === digests.built) {
       logger.debug({ index: this.name, checkpoint: name }, "the index in the checkpoint is as it is built");
@@ -331,12 +324,13 @@ export class KeptIndex {
     }
     const found = { checkpoint: name, node, ...digests };
     if (this.#suspectUpTo !== undefined && isOfThisNode && txId > this.#suspectUpTo) {
-      this.#lasting = differs("Its module makes different content of the same documents.", found);
-      this.#broken.abort(this.#lasting);
+      this.#lasting = ownIndexDiffers("Its module makes different content of the same documents.", found);
+      this.#isAnew = true;
+      if (this.#state !== "building") this.#broken.abort(this.#lasting);
       return;
     }
     const isFirst = this.#suspectUpTo === undefined;
-    const error = differs(`The index ${this.name} is not as it is built.`, found);
+    const error = ownIndexDiffers(`The index ${this.name} is not as it is built.`, found);
     logFailure(
       logger,
       "error",
@@ -345,7 +339,7 @@ export class KeptIndex {
     );
     if (!isFirst) return;
     this.#suspectUpTo = index.state.txId;
-    this.#broken.abort(REBUILD);
+    if (this.#state !== "building") this.#broken.abort(REBUILD);
   }
 
   /**
@@ -370,8 +364,7 @@ export class KeptIndex {
   }
 
   async #start(build: CompleteBuild): Promise<IndexThread> {
-    const { logger } = this.#parts;
-    return await IndexThread.start(this.#open(build), (notice) => logger.warn({ index: this.name }, notice));
+    return await IndexThread.start(this.#open(build), this.#onNotice);
   }
 
   #open(build: CompleteBuild): ServedIndex {

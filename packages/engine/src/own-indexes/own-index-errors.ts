@@ -30,8 +30,7 @@ export function ownIndexFailed(name: string, error: unknown): CairnError {
   });
 }
 
-/** The digests of an index in a checkpoint, and of one that was built from the same documents. */
-export function differs(
+export function ownIndexDiffers(
   what: string,
   found: {
     readonly checkpoint: string;

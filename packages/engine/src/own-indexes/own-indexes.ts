@@ -5,8 +5,9 @@ import path from "node:path";
 import type { IndexStore } from "../index/index-store.ts";
 import { asCairnError, logFailure } from "../observe/failures.ts";
 import { indexNamed, type OwnIndexReads } from "./index-queries.ts";
-import { KeptIndex, type RestoredCheckpoint } from "./kept-index.ts";
+import { KeptIndex } from "./kept-index.ts";
 import type { OwnIndexOptions, ServedIndex } from "./own-index.ts";
+import type { RestoredCheckpoint } from "./restored-digests.ts";
 
 export interface OwnIndexesParts {
   readonly indexes: readonly OwnIndexOptions[];
@@ -67,9 +68,14 @@ export class OwnIndexes implements OwnIndexReads {
    * index. What cannot be copied is left out: it is built again where the checkpoint is restored.
    */
   async capture(into: string): Promise<void> {
-    for (const kept of this.#kept) {
+    for (const [at, kept] of this.#kept.entries()) {
+      if (this.#options[at]?.checkpoint !== true) continue;
       try {
-        await kept.capture(into);
+        if (!(await kept.capture(into)))
+          this.#logger.info(
+            { index: kept.name },
+            "the checkpoint does not contain the index, which is not live, or cannot be copied",
+          );
       } catch (error) {
         const failure = asCairnError(error);
         logFailure(this.#logger, "warn", failure, `The checkpoint does not contain the index ${kept.name}.`);

@@ -1,4 +1,5 @@
 import { closing, levelProvider } from "@cairn/kv";
+import type { TxId } from "@cairn/client";
 import path from "node:path";
 import { IndexStore } from "../index/index-store.ts";
 import { openIndex } from "../index/local-index.ts";
@@ -8,11 +9,21 @@ import type { OwnIndexOptions } from "./own-index.ts";
 import { StateFeed } from "./state-feed.ts";
 
 /** A checkpoint that was restored, to be examined. */
-export interface RestoredFiles {
+export interface RestoredCheckpoint {
+  readonly name: string;
+  readonly txId: TxId;
+  /** The node that saved it. */
+  readonly node: string;
+  readonly isOfThisNode: boolean;
   /** The folder of the node's index. */
   readonly dir: string;
   /** The folder of the indexes of one's own that were restored with it. */
   readonly own: string;
+}
+
+interface Run {
+  readonly signal: AbortSignal;
+  readonly onNotice: (sentence: string) => void;
 }
 
 /**
@@ -22,18 +33,19 @@ export interface RestoredFiles {
  */
 export async function restoredDigests(
   options: OwnIndexOptions,
-  { dir, own }: RestoredFiles,
-  signal: AbortSignal,
+  { dir, own }: Pick<RestoredCheckpoint, "dir" | "own">,
+  run: Run,
 ): Promise<{ readonly restored: string; readonly built: string } | undefined> {
   const folders = new IndexFolders(path.join(own, options.name));
   const complete = await folders.complete();
   if (complete === undefined) return undefined;
-  const advance = async (thread: IndexThread): Promise<void> => await follow(thread, dir, options, signal);
-  const restored = await digestOf(options, complete.dir, advance, signal);
+  const advance = async (thread: IndexThread): Promise<void> =>
+    await follow(thread, dir, options, run.signal);
+  const restored = await digestOf(options, complete.dir, advance, run);
   const folder = await folders.begin(options.version);
   const build = async (thread: IndexThread): Promise<unknown> =>
     await thread.build(dir, options.buckets, () => undefined);
-  const built = restored && (await digestOf(options, folder, build, signal));
+  const built = restored && (await digestOf(options, folder, build, run));
   return built === undefined || restored === undefined ? undefined : { restored, built };
 }
 
@@ -41,10 +53,9 @@ async function digestOf(
   { module, name, version, options }: OwnIndexOptions,
   dir: string,
   fill: (thread: IndexThread) => Promise<unknown>,
-  signal: AbortSignal,
+  { signal, onNotice }: Run,
 ): Promise<string | undefined> {
-  const served = { module, options, context: { name, version, dir } };
-  const thread = await IndexThread.start(served, () => undefined);
+  const thread = await IndexThread.start({ module, options, context: { name, version, dir } }, onNotice);
   const end = (): void => void thread.close();
   signal.addEventListener("abort", end);
   try {

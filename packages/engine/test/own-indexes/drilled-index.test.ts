@@ -122,7 +122,7 @@ it("an own index in a checkpoint first gets what the node's index has beyond it"
   const expected = sorted(await documentsNow(scene.node, ["plain"]));
   await scene.node.close();
   await cp(path.join(scene.dbDir, "live"), dir, { recursive: true });
-  const { signal } = new AbortController();
+  const run = { signal: new AbortController().signal, onNotice: () => undefined };
   const options = {
     name: "json",
     version: 1,
@@ -132,9 +132,7 @@ it("an own index in a checkpoint first gets what the node's index has beyond it"
     checkpoint: true,
   } as const;
   const digest = JSON.stringify(expected);
-  expect(await restoredDigests(options, { dir, own }, signal)).toEqual({ restored: digest, built: digest });
-  expect(
-    await restoredDigests({ ...options, options: { isBare: true } }, { dir, own }, signal),
-  ).toBeUndefined();
-  expect(await restoredDigests({ ...options, name: "other" }, { dir, own }, signal)).toBeUndefined();
+  expect(await restoredDigests(options, { dir, own }, run)).toEqual({ restored: digest, built: digest });
+  expect(await restoredDigests({ ...options, options: { isBare: true } }, { dir, own }, run)).toBeUndefined();
+  expect(await restoredDigests({ ...options, name: "other" }, { dir, own }, run)).toBeUndefined();
 });
