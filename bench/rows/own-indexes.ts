@@ -96,6 +96,8 @@ export const ownBuild: Row = {
       targets: [
         ratioTarget("rows/s", BUILT.table, BARE.table, { atLeast: 0.35 }),
         ratioTarget("rows/s", BUILT.text, BARE.text, { atLeast: 0.6 }),
+        ratioTarget("rows/cpu s", BUILT.table, BARE.table),
+        ratioTarget("rows/cpu s", BUILT.text, BARE.text),
       ],
     };
   },

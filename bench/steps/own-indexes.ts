@@ -86,11 +86,13 @@ export async function buildOwnIndex(input: { readonly config: object }): Promise
   try {
     await caughtUp(node);
     const begin = performance.now();
+    const cpu = process.cpuUsage();
     await ownIndexLive(node);
     const seconds = (performance.now() - begin) / 1_000;
+    const cpuSeconds = secondsOf(process.cpuUsage(cpu));
     const { documents } = (await node.status()).index;
     if (documents === null) throw new Error("the node has no index");
-    return { "rows/s": documents / seconds, s: seconds };
+    return { "rows/s": documents / seconds, "rows/cpu s": documents / cpuSeconds, s: seconds };
   } finally {
     await node.close();
   }
@@ -112,6 +114,7 @@ export async function ownIndexLive(node: CairnNode): Promise<void> {
   }
 }
 
-function secondsOf({ user, system }: NodeJS.CpuUsage): number {
+/** Returns the processor time of all threads. */
+export function secondsOf({ user, system }: NodeJS.CpuUsage): number {
   return (user + system) / 1e6;
 }

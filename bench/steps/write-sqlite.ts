@@ -2,6 +2,7 @@ import { DatabaseSync } from "@photostructure/sqlite";
 import { OWN_TABLE, ownRow } from "../data/own-documents.ts";
 import { flush } from "../harness/command.ts";
 import type { Figures } from "../harness/figures.ts";
+import { secondsOf } from "./own-indexes.ts";
 
 const ROWS_PER_TRANSACTION = 1_000;
 
@@ -13,6 +14,7 @@ export async function writeSqlite(input: {
 }): Promise<Figures> {
   const rows = Array.from({ length: input.count }, (_, index) => ownRow(index));
   const begin = performance.now();
+  const cpu = process.cpuUsage();
   const database = new DatabaseSync(input.path);
   database.exec(`pragma journal_mode = wal; pragma synchronous = normal; pragma cache_size = -32768;
     ${OWN_TABLE.create}`);
@@ -26,5 +28,9 @@ export async function writeSqlite(input: {
   database.close();
   await flush(input.path);
   const seconds = (performance.now() - begin) / 1_000;
-  return { "rows/s": input.count / seconds, s: seconds };
+  return {
+    "rows/s": input.count / seconds,
+    "rows/cpu s": input.count / secondsOf(process.cpuUsage(cpu)),
+    s: seconds,
+  };
 }
