@@ -14,6 +14,7 @@ import { fields } from "./rows/fields.ts";
 import { join } from "./rows/join.ts";
 import { latest } from "./rows/latest.ts";
 import { logBackup, logBackupBytes, logBackupWriter } from "./rows/log-backup.ts";
+import { ownBuild, ownCapture, ownFollow, ownJoin, ownLoop, ownWriter, sql } from "./rows/own-indexes.ts";
 import { paced } from "./rows/paced.ts";
 import { queues } from "./rows/queues.ts";
 import { reads } from "./rows/reads.ts";
@@ -52,6 +53,13 @@ const ROWS: readonly Row[] = [
   logBackupBytes,
   logBackupWriter,
   queues,
+  ownFollow,
+  ownBuild,
+  ownJoin,
+  ownWriter,
+  ownCapture,
+  sql,
+  ownLoop,
 ];
 
 async function main(): Promise<void> {

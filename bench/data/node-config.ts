@@ -15,6 +15,10 @@ export interface NodeChoice {
   readonly dir: string;
   /** The node's log on NATS. Without it, the node has its own log. */
   readonly log?: FilledLog;
+  /** The folder of the node's own log. Defaults to one in `dir`. */
+  readonly ownLog?: string;
+  /** The node's own indexes, as `cairn/indexes` has them. */
+  readonly indexes?: object | undefined;
   /** The store of a log backup from which the node reads instead. */
   readonly fromBackup?: StorePlace;
   /** The approximate interval between backups of the log, in ISO 8601. It requires `checkpoints`. */
@@ -29,7 +33,7 @@ export interface NodeChoice {
 
 /** Configures a node (docs/configuration.md). All other parameters have Cairn's defaults. */
 export function nodeConfig(choice: NodeChoice): object {
-  const { dir, log, fromBackup, backUp, checkpoints, attach, port } = choice;
+  const { dir, log, ownLog, indexes, fromBackup, backUp, checkpoints, attach, port } = choice;
   const checkpointer = {
     "cairn/module": "cairn.checkpoint/->checkpointer",
     store: checkpoints === undefined ? undefined : storeConfig(checkpoints),
@@ -37,10 +41,11 @@ export function nodeConfig(choice: NodeChoice): object {
     ...(backUp === undefined ? {} : { "log-backup": { every: backUp } }),
   };
   const onNats = { "cairn/module": "cairn.nats/->tx-log", servers: [log?.url], stream: log?.stream };
+  const embedded = { "cairn/module": "cairn.embedded/->tx-log", path: ownLog };
   const txLog =
     fromBackup === undefined
       ? log === undefined
-        ? undefined
+        ? ownLog && embedded
         : onNats
       : { "cairn/module": "cairn.log-backup/->tx-log", store: storeConfig(fromBackup) };
   return {
@@ -54,6 +59,7 @@ export function nodeConfig(choice: NodeChoice): object {
         ...(attach === undefined ? {} : { attach }),
       },
     },
+    ...(indexes === undefined ? {} : { "cairn/indexes": indexes }),
     "cairn/http-server": port === undefined ? null : { host: "127.0.0.1", port },
   };
 }

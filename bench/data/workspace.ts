@@ -9,6 +9,7 @@ import { runStep } from "../harness/child-step.ts";
 import type { StepInput, StepName } from "../steps/steps.ts";
 import { fillBucket, fillLog, type LogContent, dropStream } from "./fill-streams.ts";
 import { type FilledLog, indexDir, nodeConfig } from "./node-config.ts";
+import { OwnNodes } from "./own-nodes.ts";
 import { Records } from "./records.ts";
 
 /** Options for {@link Workspace.open}. */
@@ -27,6 +28,8 @@ export interface WorkspaceOptions {
 export class Workspace {
   readonly dir: string;
   readonly records: Records;
+  /** The nodes that own indexes are measured with. */
+  readonly own = new OwnNodes(this);
   readonly #options: WorkspaceOptions;
   #server: Promise<NatsTestServer> | undefined;
   #log: Promise<FilledLog> | undefined;

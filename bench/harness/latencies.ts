@@ -1,3 +1,4 @@
+import { setTimeout as delay } from "node:timers/promises";
 import type { Figures } from "./figures.ts";
 
 const WARMUP_MS = 1_000;
@@ -26,6 +27,24 @@ export async function timeCalls(
   const at = percentiles(latencies);
   const figures = { "p50, ms": at(0.5), "p99, ms": at(0.99), "p99.9, ms": at(0.999) };
   return { [rate]: latencies.length / seconds, ...figures };
+}
+
+/** Calls `perSecond` times a second for some time, each call when it is due, and waits for all of them. */
+export async function callSteadily(
+  { perSecond, seconds }: { readonly perSecond: number; readonly seconds: number },
+  call: (n: number, due: number) => Promise<void>,
+): Promise<void> {
+  const waiting = new Set<Promise<void>>();
+  const begin = performance.now();
+  for (let sent = 0; sent < perSecond * seconds; sent += 1) {
+    const due = begin + (sent / perSecond) * 1_000;
+    // A timer takes a millisecond at least, so late calls do not wait for one.
+    const early = due - performance.now();
+    if (early > 0) await delay(early);
+    const one: Promise<void> = call(sent, due).finally(() => waiting.delete(one));
+    waiting.add(one);
+  }
+  await Promise.all(waiting);
 }
 
 /** Returns a function that returns the value below which the given share of the values lies. */

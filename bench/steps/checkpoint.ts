@@ -14,7 +14,13 @@ export async function takeCheckpointOnce({ config }: { readonly config: object }
     const { seconds, bytes } = await savedCheckpoint(node);
     const peak = peakMemory();
     const megabytes = bytes / 1_000_000;
-    return { s: seconds, "MB/s": megabytes / seconds, "peak MB": peak, "MB above idle": peak - idle };
+    return {
+      s: seconds,
+      MB: megabytes,
+      "MB/s": megabytes / seconds,
+      "peak MB": peak,
+      "MB above idle": peak - idle,
+    };
   } finally {
     await node.close();
   }

@@ -5,6 +5,7 @@ import { setTimeout as delay } from "node:timers/promises";
 import { startNode } from "@cairn/node";
 import { fastify } from "fastify";
 import { executionsConfig, execution } from "../data/executions.ts";
+import { OWN_BUCKET, OWN_INDEX, ownKey, rowQuery } from "../data/own-documents.ts";
 import type { Figures } from "../harness/figures.ts";
 import { openConnection, sendRequest } from "../harness/http-connection.ts";
 
@@ -13,6 +14,8 @@ import { openConnection, sendRequest } from "../harness/http-connection.ts";
  */
 export interface ServedReads {
   readonly dir?: string;
+  /** The node's configuration, unless it has the executions. */
+  readonly config?: object;
   /** The servers of the log, unless it is embedded. */
   readonly servers?: readonly string[];
   readonly port: number;
@@ -35,6 +38,8 @@ export interface AskedReads {
   /** Whether reads have `linearizable=true`. */
   readonly linearizable?: boolean;
   readonly access?: Access;
+  /** What is read of the documents that own indexes are measured with, instead of executions. */
+  readonly own?: "documents" | "rows";
 }
 
 const CONNECTIONS = 32;
@@ -49,7 +54,7 @@ function put(document: string, authorization: string): string {
 }
 
 /** Serves until the client writes the document marks/end. Returns the processor time since it wrote marks/begin. */
-export async function serveReads({ dir, servers, port, access = {} }: ServedReads): Promise<Figures> {
+export async function serveReads({ dir, config, servers, port, access = {} }: ServedReads): Promise<Figures> {
   const { tls, token } = access;
   const constant = JSON.stringify(execution(0).document);
   const https = tls && { cert: await readFile(tls.cert), key: await readFile(tls.key) };
@@ -68,15 +73,15 @@ export async function serveReads({ dir, servers, port, access = {} }: ServedRead
   app.get("/api/v1/executions/*", (_request, reply) =>
     reply.type("application/json; charset=utf-8").send(constant),
   );
-  if (dir === undefined) {
+  if (dir === undefined && config === undefined) {
     await app.listen({ host: "127.0.0.1", port });
     await ended;
     await app.close();
     return processorTime(measured);
   }
   const http = { host: "127.0.0.1", port, ...(tls && { tls }), ...(token && { "auth-token": token }) };
-  const config = { ...executionsConfig(dir, servers), "cairn/http-server": http };
-  const node = await startNode(config, { env: {} });
+  const served = config ?? executionsConfig(dir ?? "", servers);
+  const node = await startNode({ ...served, "cairn/http-server": http }, { env: {} });
   try {
     await node.ready;
     for await (const event of node.watch({ bucket: "marks" })) {
@@ -96,13 +101,21 @@ function processorTime({ user, system }: NodeJS.CpuUsage): Figures {
 
 /** Reads random documents over several connections, one after another on each. */
 export async function askReads(load: AskedReads): Promise<Figures> {
-  const { port, count, reads, linearizable = false, access = {} } = load;
+  const { port, count, reads, linearizable = false, access = {}, own } = load;
   const { tls, token } = access;
   const sockets = await Promise.all(
     Array.from({ length: CONNECTIONS }, async () => await openConnection(port, tls?.cert)),
   );
   const authorization = token === undefined ? "" : `Authorization: Bearer ${token}\r\n`;
   const query = linearizable ? "?linearizable=true" : "";
+  const requestOf = (index: number): string => {
+    if (own === "rows") {
+      const body = JSON.stringify(rowQuery(index));
+      return `POST /api/v1/sql/${OWN_INDEX} HTTP/1.1\r\nHost: localhost\r\n${authorization}Content-Type: application/json\r\nContent-Length: ${body.length}\r\n\r\n${body}`;
+    }
+    const key = own === undefined ? execution(index).key : ownKey(index);
+    return `GET /api/v1/${own === undefined ? "executions" : OWN_BUCKET}/${key}${query} HTTP/1.1\r\nHost: localhost\r\n${authorization}\r\n`;
+  };
   let state = 1;
   const many = async (total: number): Promise<void> => {
     let left = total;
@@ -110,18 +123,14 @@ export async function askReads(load: AskedReads): Promise<Figures> {
       while (left > 0) {
         left -= 1;
         state = (Math.imul(state, 1_664_525) + 1_013_904_223) >>> 0;
-        await sendRequest(
-          socket,
-          `GET /api/v1/executions/${execution(state % count).key}${query} HTTP/1.1\r\nHost: localhost\r\n${authorization}\r\n`,
-        );
+        await sendRequest(socket, requestOf(state % count));
       }
     };
     await Promise.all(sockets.map(caller));
   };
   const [first] = sockets;
   if (first === undefined) throw new Error("there are no connections");
-  const last = `GET /api/v1/executions/${execution(count - 1).key} HTTP/1.1\r\nHost: localhost\r\n${authorization}\r\n`;
-  await waitUntilReady(first, last);
+  await waitUntilReady(first, requestOf(count - 1));
   await many(Math.min(WARMUP_READS, reads));
   await sendRequest(first, put(BEGIN, authorization), /^HTTP\/1.1 20[01]/);
   const begin = performance.now();

@@ -3,7 +3,7 @@ import { levelProvider } from "@cairn/kv";
 import { type CairnNode, startNode } from "@cairn/node";
 import { BUCKET, recordKey, Records, scattered } from "../data/records.ts";
 import type { Figures } from "../harness/figures.ts";
-import { percentiles } from "../harness/latencies.ts";
+import { callSteadily, percentiles } from "../harness/latencies.ts";
 
 const POLL_MS = 50;
 const WINDOW = 1_000;
@@ -113,22 +113,14 @@ export async function submitSteadily(input: {
   try {
     await node.ready;
     const latencies: number[] = [];
-    const waiting = new Set<Promise<void>>();
     const records = new Records(100_000);
-    const begin = performance.now();
-    for (let sent = 0; sent < SUBMITTED_PER_SECOND * input.seconds; sent += 1) {
-      const due = begin + (sent / SUBMITTED_PER_SECOND) * 1_000;
-      await delay(Math.max(0, due - performance.now()));
-      const submit = async (): Promise<void> => {
-        await node.await(
-          await node.submit({ ops: [["put", BUCKET, recordKey(sent), JSON.parse(records.document(sent))]] }),
-        );
-        latencies.push(performance.now() - due);
-      };
-      const one: Promise<void> = submit().finally(() => waiting.delete(one));
-      waiting.add(one);
-    }
-    await Promise.all(waiting);
+    const load = { perSecond: SUBMITTED_PER_SECOND, seconds: input.seconds };
+    await callSteadily(load, async (sent, due) => {
+      await node.await(
+        await node.submit({ ops: [["put", BUCKET, recordKey(sent), JSON.parse(records.document(sent))]] }),
+      );
+      latencies.push(performance.now() - due);
+    });
     const at = percentiles(latencies);
     return { "p50, ms": at(0.5), "p99, ms": at(0.99) };
   } finally {
