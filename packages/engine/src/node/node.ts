@@ -328,7 +328,9 @@ class RunningNode implements Omit<CairnNode, keyof NodeReads | "submit"> {
   }
 
   indexBuckets(name: string): readonly string[] | undefined {
-    return indexNamed(this.#system.ownIndexes, name).buckets;
+    const configured = indexNamed(this.#system.ownIndexes, name).buckets;
+    const { ownIndexes } = this.#life;
+    return ownIndexes === undefined ? configured : ownIndexes.buckets(name);
   }
 
   readonly queryIndex: NodeApi["queryIndex"] = async (name, query, options = {}) => {

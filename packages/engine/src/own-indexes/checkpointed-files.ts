@@ -1,6 +1,6 @@
 import { rename } from "node:fs/promises";
 import path from "node:path";
-import { makeFolder, namesIn, removeFolder } from "@cairn/kv";
+import { makeFolder, namesIn, removeFolder, syncFile } from "@cairn/kv";
 import type { TxId } from "@cairn/client";
 import { IndexFolders } from "./index-folders.ts";
 import type { OwnIndexOptions } from "./own-index.ts";
@@ -51,10 +51,11 @@ export async function takeOwnFiles(
       build = await new IndexFolders(path.join(own, wanted.name)).begin(wanted.version);
       builds.set(wanted, build);
     }
+    await syncFile(from);
     await rename(from, path.join(build, file));
   }
-  for (const [{ name, version, options }, build] of builds)
-    await new IndexFolders(path.join(own, name)).publish({ dir: build, version, options, purged });
+  for (const [{ name, version, options, buckets }, build] of builds)
+    await new IndexFolders(path.join(own, name)).publish({ dir: build, version, options, buckets, purged });
 }
 
 /** Makes the folder for the capture of an index of one's own in `into`. */

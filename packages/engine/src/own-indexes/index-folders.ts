@@ -15,6 +15,7 @@ const ServedSchema = z.object({
   folder: z.string(),
   version: z.number(),
   options: z.record(z.string(), z.unknown()),
+  buckets: z.array(z.string()).optional(),
   purged: z.number(),
 });
 
@@ -23,6 +24,8 @@ export interface CompleteBuild {
   readonly dir: string;
   readonly version: number;
   readonly options: OwnIndexOptions["options"];
+  /** The buckets whose documents it has; all if undefined. */
+  readonly buckets: readonly string[] | undefined;
   /** The transaction up to which its files contain nothing that was evicted. */
   readonly purged: TxId;
 }
@@ -41,8 +44,8 @@ export class IndexFolders {
     const text = await unlessFailed(readFile(this.#at(SERVED), "utf8"), "ENOENT", undefined);
     const served = text === undefined ? undefined : ServedSchema.safeParse(parsed(text)).data;
     if (served === undefined || !(await namesIn(this.#dir)).includes(served.folder)) return undefined;
-    const { folder, ...build } = served;
-    return { dir: this.#at(folder), ...build };
+    const { folder, version, options, buckets, purged } = served;
+    return { dir: this.#at(folder), version, options, buckets, purged };
   }
 
   /** Returns a new empty folder for a build. */
@@ -58,9 +61,11 @@ export class IndexFolders {
     return this.#at("copy");
   }
 
-  /** Makes a build the complete one. Its files survive a power loss. */
+  /**
+   * Makes a build the complete one. Its module has made the files durable: to open and close files of SQLite beside it,
+   * even to flush them, would release its locks on them, which belong to the process.
+   */
   async publish(build: CompleteBuild): Promise<void> {
-    for (const name of await namesIn(build.dir)) await syncFile(path.join(build.dir, name));
     await syncFolder(build.dir);
     await this.note(build);
   }

@@ -1,3 +1,4 @@
+import { isDeepStrictEqual } from "node:util";
 import {
   backoffMs,
   CairnError,
@@ -148,6 +149,14 @@ export class KeptIndex {
     return beingBuilt(this.name, 0, error);
   }
 
+  /** The buckets whose documents queries may return; all if undefined. */
+  get buckets(): readonly string[] | undefined {
+    const { buckets } = this.#parts.options;
+    const { served } = this.#build;
+    if (served === undefined || this.#isCurrent(served)) return buckets;
+    return served.buckets && buckets && [...new Set([...served.buckets, ...buckets])];
+  }
+
   start(): void {
     const { signal } = this.#stop;
     this.#running = this.#run(signal);
@@ -226,7 +235,7 @@ export class KeptIndex {
     try {
       const standing = thread.position === undefined ? "unknown" : await this.#feed.standing(thread.position);
       this.#build.isServed = standing !== "unknown";
-      this.#isAnew = standing !== "near" || complete.version !== this.#parts.options.version;
+      this.#isAnew = standing !== "near" || !this.#isCurrent(complete);
     } finally {
       if (this.#isAnew) await thread.close();
     }
@@ -254,7 +263,7 @@ export class KeptIndex {
     logger.info({ index: name, version, documents: index.state.documents }, "building the index");
     const { copy } = this.#build.folders;
     const dir = await this.#build.folders.begin(version);
-    const build = { dir, version, options: options.options, purged: 0 };
+    const build = { dir, version, options: options.options, buckets: options.buckets, purged: 0 };
     let thread: IndexThread | undefined;
     try {
       await index.rows.capture(copy, { unchecked: true });
@@ -363,13 +372,19 @@ export class KeptIndex {
     return (await this.#read(async (rows) => await firstRow(rows, evictionsAfter(purged)))) !== undefined;
   }
 
+  /** Returns whether a build is of the configured version, and has the documents of the configured buckets. */
+  #isCurrent(build: CompleteBuild): boolean {
+    const { version, buckets } = this.#parts.options;
+    return build.version === version && isDeepStrictEqual(build.buckets?.toSorted(), buckets?.toSorted());
+  }
+
   async #start(build: CompleteBuild): Promise<IndexThread> {
     return await IndexThread.start(this.#open(build), this.#onNotice);
   }
 
   #open(build: CompleteBuild): ServedIndex {
-    const { module, version, options } = this.#parts.options;
+    const { module, options } = this.#parts.options;
     const context = { name: this.name, version: build.version, dir: build.dir };
-    return { module, options: build.version === version ? options : build.options, context };
+    return { module, options: this.#isCurrent(build) ? options : build.options, context };
   }
 }

@@ -54,6 +54,11 @@ export class OwnIndexes implements OwnIndexReads {
     return this.#named(name).served();
   }
 
+  /** The buckets whose documents an index may return; all if undefined. */
+  buckets(name: string): readonly string[] | undefined {
+    return this.#named(name).buckets;
+  }
+
   damaged(name: string, served: ServedIndex, error: CairnError): CairnError {
     return this.#named(name).damaged(served, error);
   }

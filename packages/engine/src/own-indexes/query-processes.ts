@@ -17,8 +17,11 @@ import type { Logger } from "pino";
 import type { IndexQuery, QueryLimits, ServedIndex } from "./own-index.ts";
 import type { QueryAnswered, QueryMessage, QueryOrder } from "./query-process-worker.ts";
 
-/** More would take processor time from the node itself. */
-const MAX_PROCESSES = 2;
+/** So many queries run at a time. More would take processor time from the node itself. */
+const MAX_SHORT = 2;
+/** So many more run beside them once they have run for {@link SHORT_MS}: others need not wait until they are ended. */
+const MAX_LONG = 2;
+const SHORT_MS = 500;
 /** An answer has at most 8 MiB of JSON, of which the values take a few times as much. */
 const HEAP_MIB = 256;
 /** How much of what a process wrote before it ended is logged (characters). */
@@ -56,7 +59,8 @@ export interface QueryRun {
  */
 export class QueryProcesses {
   readonly #logger: Pick<Logger, "warn">;
-  readonly #turns = new Semaphore(MAX_PROCESSES);
+  readonly #turns = new Semaphore(MAX_SHORT);
+  #long = 0;
   readonly #processes = new Set<QueryProcess>();
   readonly #queries = new Set<AbortController>();
   #closed: CairnError | undefined;
@@ -67,21 +71,28 @@ export class QueryProcesses {
 
   /**
    * Runs a query of the index that `served` returns when it is its turn. Throws `OVERLOADED` if that takes longer than
-   * the query may run, `QUERY_LIMIT`, errors with which modules refuse queries, and `OWN_INDEX_FAILED` for all others.
+   * the time limit, `QUERY_LIMIT`, errors with which modules refuse queries, and `OWN_INDEX_FAILED` for all others.
    */
   async run(served: () => ServedIndex, query: IndexQuery, run: QueryRun): Promise<QueryRows> {
     const { limits, time, signal, admit } = run;
     signal?.throwIfAborted();
     if (this.#closed !== undefined) throw this.#closed;
     const ending = new AbortController();
-    const waitMs = Math.min(limits.timeoutMs, time.leftMs);
+    const waitMs = time.leftMs;
     const onAbort = (): void => ending.abort(signal?.reason);
     const cancel = startTimer(waitMs, () => ending.abort(busy(waitMs)));
     signal?.addEventListener("abort", onAbort, { once: true });
     this.#queries.add(ending);
     try {
-      const release = await unlessAborted(this.#turns.acquire(), ending.signal, (late) => late());
+      const endTurn = await unlessAborted(this.#turns.acquire(), ending.signal, (late) => late());
       cancel();
+      let release = endTurn;
+      const cancelShort = startTimer(SHORT_MS, () => {
+        if (this.#long === MAX_LONG) return;
+        this.#long += 1;
+        release = () => (this.#long -= 1);
+        endTurn();
+      });
       try {
         await unlessAborted(admit?.() ?? Promise.resolve(), ending.signal);
         // From here on, `release` knows that the folder is in use.
@@ -90,6 +101,7 @@ export class QueryProcesses {
         const timeoutMs = Math.min(limits.timeoutMs, time.leftMs);
         return await process.answer({ served: index, query, limits }, timeoutMs, ending.signal);
       } finally {
+        cancelShort();
         release();
       }
     } finally {
@@ -120,7 +132,7 @@ export class QueryProcesses {
     const idle = [...this.#processes].filter((process) => process.isIdle);
     const same = idle.find((process) => process.dir === dir);
     if (same !== undefined) return same;
-    if (idle[0] !== undefined && this.#processes.size >= MAX_PROCESSES) return idle[0];
+    if (idle[0] !== undefined && this.#processes.size >= MAX_SHORT + MAX_LONG) return idle[0];
     const started = new QueryProcess(this.#logger);
     this.#processes.add(started);
     void started.ended.then(() => this.#processes.delete(started));
@@ -237,7 +249,7 @@ function rowsOf(name: string, answer: QueryAnswered, parts: readonly Buffer[]): 
 function busy(waitMs: number): CairnError {
   return new CairnError(
     "OVERLOADED",
-    `The node's ${MAX_PROCESSES} processes for queries were busy with others for ${waitMs} ms.`,
+    `The node's processes for queries were busy with others for ${waitMs} ms.`,
     "Send the query again, or to another node.",
   );
 }

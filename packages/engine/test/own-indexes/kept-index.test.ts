@@ -171,6 +171,22 @@ describe("an index of one's own", () => {
     expect(await scene.contents()).toEqual([]);
   });
 
+  it("may return what the earlier version has while that answers, and is built anew for other buckets", async () => {
+    await scene.start({ buckets: ["plain", "short"] });
+    await scene.put("a");
+    await scene.reached();
+    await scene.node.close();
+    const hold = path.join(scene.folder, "hold");
+    await writeFile(hold, "");
+    await scene.start({ buckets: ["short"], options: { hold } });
+    await expect.poll(scene.ownStatus).toMatchObject({ state: "building", served: 1 });
+    expect(scene.node.indexBuckets("json")).toEqual(["plain", "short"]);
+    await rm(hold);
+    await scene.reached();
+    expect(scene.node.indexBuckets("json")).toEqual(["short"]);
+    expect(await scene.contents()).toEqual([]);
+  });
+
   it("gets only the documents of its buckets", async () => {
     await scene.start({ buckets: ["short"] });
     await scene.put("a");

@@ -1,8 +1,7 @@
+import { execFile } from "node:child_process";
 import { createHash } from "node:crypto";
-import { createReadStream, createWriteStream } from "node:fs";
-import { constants, copyFile } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
-import { pipeline } from "node:stream/promises";
+import { promisify } from "node:util";
 import type { Json, Position } from "@cairn/client";
 import { CairnError } from "@cairn/kv/threads";
 import type { StateChange } from "../../index/read/states.ts";
@@ -24,12 +23,19 @@ import {
   putRow,
   secondaryIndexes,
 } from "./sqlite-schema.ts";
-import { columnValue, resultValue, sqliteText } from "./sqlite-values.ts";
+import { columnValue, isTiny, resultValue, sqliteText } from "./sqlite-values.ts";
 
 /** SQLite's default: the number of pages in the log from which a commit moves them to the file. */
 const CHECKPOINT_PAGES = 1_000;
 const LOG_HEADER_BYTES = 32;
 const FRAME_HEADER_BYTES = 24;
+
+const COPY = `
+const { copyFileSync, constants, createReadStream, createWriteStream } = require("node:fs");
+const [, from, to, logBytes] = process.argv;
+copyFileSync(from, to, constants.COPYFILE_FICLONE);
+if (logBytes > 0) createReadStream(from + "-wal", { end: logBytes - 1 }).pipe(createWriteStream(to + "-wal"));
+`;
 
 type Put = Extract<StateChange, { op: "put" }>;
 
@@ -86,6 +92,8 @@ class SqliteIndex implements OwnIndex {
       this.#database.exec("commit");
       this.#isWriting = false;
     }
+    // This flushes the file.
+    if (complete && this.#isBuilding) this.#get("pragma wal_checkpoint(truncate)");
     if (complete) this.#isBuilding = false;
   }
 
@@ -139,11 +147,13 @@ class SqliteIndex implements OwnIndex {
     });
   }
 
+  /**
+   * Another process copies the files: a process that closes a file loses all its locks on it, also those of SQLite, and
+   * other processes would then truncate what this one has mapped.
+   */
   async #copy(dir: string, logBytes: number): Promise<void> {
-    const [from, to] = [this.#path, join(dir, basename(this.#path))];
-    await copyFile(from, to, constants.COPYFILE_FICLONE);
-    if (logBytes === 0) return;
-    await pipeline(createReadStream(`${from}-wal`, { end: logBytes - 1 }), createWriteStream(`${to}-wal`));
+    const to = join(dir, basename(this.#path));
+    await promisify(execFile)(process.execPath, ["-e", COPY, this.#path, to, String(logBytes)], { env: {} });
   }
 
   #resume(): void {
@@ -222,6 +232,7 @@ class TableRows {
   readonly bucket: string;
   readonly #paths: readonly (readonly string[])[];
   readonly #put: SqliteStatement;
+  readonly #putNegated: (isNegated: readonly boolean[]) => SqliteStatement;
   readonly #delete: SqliteStatement;
   readonly #clearNamespace: SqliteStatement;
   readonly #clear: SqliteStatement;
@@ -232,6 +243,7 @@ class TableRows {
       path === WHOLE_DOCUMENT ? [] : path.split("."),
     );
     this.#put = database.prepare(putRow(name, table));
+    this.#putNegated = (isNegated) => database.prepare(putRow(name, table, isNegated));
     this.#delete = database.prepare(deleteRows(name, ["namespace", "name"]));
     this.#clearNamespace = database.prepare(deleteRows(name, ["namespace"]));
     this.#clear = database.prepare(deleteRows(name, []));
@@ -242,7 +254,9 @@ class TableRows {
     const values = this.#paths.map((path) =>
       path.length === 0 ? sqliteText(json) : columnValue(document, path),
     );
-    this.#put.run(namespace, name, BigInt(revision), txTime, ...values);
+    const isNegated = values.map(isTiny);
+    const put = isNegated.includes(true) ? this.#putNegated(isNegated) : this.#put;
+    put.run(namespace, name, BigInt(revision), txTime, ...values.map((one) => (isTiny(one) ? -one : one)));
   }
 
   delete(namespace: string, name: string): void {

@@ -12,7 +12,7 @@ import { openToRead, readPosition, sqlitePath } from "./sqlite-file.ts";
 import type { SqliteIndexOptions } from "./sqlite-options.ts";
 import { requireQuery } from "./sqlite-query.ts";
 import { describeTables } from "./sqlite-schema.ts";
-import { resultValue, sqliteValue } from "./sqlite-values.ts";
+import { isTiny, resultValue, sqliteValue } from "./sqlite-values.ts";
 
 export async function openSqliteReader(
   options: SqliteIndexOptions,
@@ -126,5 +126,12 @@ function positionIn(database: SqliteDatabase): Position | undefined {
 
 function parametersOf(args: IndexQuery["args"]): readonly unknown[] {
   const named = Object.entries<Json>(args).map(([name, value]) => [name, sqliteValue(value)] as const);
+  const tiny = named.find(([, value]) => isTiny(value));
+  if (tiny !== undefined)
+    throw new CairnError(
+      "REQUEST_INVALID",
+      `The parameter ${tiny[0]} is a number that not all drivers of SQLite pass on.`,
+      "Write the number in the statement.",
+    );
   return Array.isArray(args) ? named.map(([, value]) => value) : [Object.fromEntries(named)];
 }

@@ -73,9 +73,12 @@ export function mergedTexts(tables: SqliteTables): string {
   });
 }
 
-export function putRow(name: string, table: SqliteTable): string {
+/** Negates the values of columns for which `isNegated` is true. */
+export function putRow(name: string, table: SqliteTable, isNegated: readonly boolean[] = []): string {
   const columns = columnsOf(table);
-  const values = columns.map(() => "?").join(", ");
+  const values = columns
+    .map((_, at) => (isNegated[at - KEY_COLUMNS.length] === true ? "-?" : "?"))
+    .join(", ");
   const changed = columns.slice(2).map((column) => `${quoted(column)} = excluded.${quoted(column)}`);
   return `insert into ${quoted(name)} (${list(columns)}) values (${values}) on conflict (namespace, name) do update set ${changed.join(", ")}`;
 }

@@ -22,6 +22,11 @@ export function sqliteValue(value: Json): SqliteValue {
   return Number.isSafeInteger(value) ? BigInt(value) : value;
 }
 
+/** Returns whether some drivers bind a number as 0: @photostructure/sqlite does, but not its negative. */
+export function isTiny(value: SqliteValue): value is number {
+  return typeof value === "number" && value > 0 && value < Number.EPSILON;
+}
+
 /** The characters that SQLite's text cannot hold, or ends at, become the replacement character. */
 export function sqliteText(text: string): string {
   return text.isWellFormed() && !text.includes("\0") ? text : text.toWellFormed().replaceAll("\0", "\ufffd");

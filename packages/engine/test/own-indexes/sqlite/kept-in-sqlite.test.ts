@@ -1,4 +1,4 @@
-import { open, readdir, rm } from "node:fs/promises";
+import { open, readdir, readFile, rm, stat } from "node:fs/promises";
 import path from "node:path";
 import type { AnyOperation } from "@cairn/client";
 import { makeTemporaryFolder } from "@cairn/kv";
@@ -64,6 +64,19 @@ async function sqliteFile(): Promise<string> {
   return path.join(own, build, file);
 }
 
+/** Returns how many locks of this process a database and its index of the log have. */
+async function locksOn(database: string): Promise<number[]> {
+  const held = await readFile("/proc/locks", "utf8");
+  const counts: number[] = [];
+  for (const file of [database, `${database}-shm`]) {
+    const { ino } = await stat(file);
+    counts.push(
+      held.split("\n").filter((line) => new RegExp(` ${process.pid} \\S+:${ino} `).test(line)).length,
+    );
+  }
+  return counts;
+}
+
 /** Overwrites a quarter of a file in its middle. */
 async function damage(file: string): Promise<void> {
   const handle = await open(file, "r+");
@@ -101,6 +114,23 @@ describe("an index in SQLite that a node keeps", () => {
     expect(await ask(WORDS)).toEqual([[300]]);
     expect(await sqliteFile()).toContain("index-1.sqlite");
   });
+
+  // A process that closes a file loses all its locks on it, and with them SQLite's. Another process that opens the file
+  // then truncates what this one has mapped, which ends it.
+  it.runIf(process.platform === "linux")(
+    "keeps its locks while it is built, captured and purged",
+    async () => {
+      await start();
+      const txId = await putOrders(300);
+      await ask(COUNT, txId);
+      await node.await((await node.submit({ ops: [["evict", "orders", "o1"]] })).txId);
+      const files = await sqliteFile();
+      const before = await locksOn(files);
+      expect(before.every((count) => count > 0)).toBe(true);
+      await saveCheckpoint(node);
+      expect(await locksOn(files)).toEqual(before);
+    },
+  );
 
   it("is built again if a query finds that its file is damaged", async () => {
     await start();

@@ -47,6 +47,17 @@ describe("an index in SQLite", () => {
     ]);
   });
 
+  it("stores numbers that its driver would bind as 0", async () => {
+    const index = await scene.open();
+    const values = [1e-17, 5e-324, -1e-310, Number.EPSILON, Number.EPSILON / 2];
+    await index.apply(
+      complete("1-a", CLEAR, ...values.map((owner, n) => put(`orders/default/${n}`, { owner }))),
+    );
+    const stored = await scene.query("select owner, typeof(owner) from orders order by name");
+    expect(stored).toEqual(values.map((value) => [value, "real"]));
+    await expect(scene.query("select ?", [1e-17])).rejects.toMatchObject({ code: "REQUEST_INVALID" });
+  });
+
   it("finds no value where a document has no such members of its own", async () => {
     const index = await scene.open({
       tables: { t: { bucket: "t", columns: { a: "a.length", b: "constructor", c: "__proto__.x" } } },
