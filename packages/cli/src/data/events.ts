@@ -80,6 +80,10 @@ const WAITING: readonly (readonly [EvictionPlaces["files"]["waitsFor"], string])
     "reads",
     "Reads that began before the eviction still use files of the index, which are rewritten once the reads have ended.",
   ],
+  [
+    "own-index",
+    "An index of the node's own still has to remove the evicted bytes from its files, which it does within seconds once it is live.",
+  ],
   ["restart", "Restart the node: LevelDB's list of files still contains a value of an indexed field."],
   [
     "unknown",

@@ -1,6 +1,6 @@
 import type { Logger } from "pino";
 import { followHistory, type LogHistory } from "../backup/log-with-backup.ts";
-import { type CairnError, resolvable } from "@cairn/kv";
+import { type CairnError, resolvable, startTimer } from "@cairn/kv";
 import type { AppliedCounts, IndexStore } from "../index/index-store.ts";
 import { buildNewFields, keepFieldsBuilt } from "../index/keep-fields-built.ts";
 import { logOffset } from "../index/rows/index-state.ts";
@@ -174,11 +174,16 @@ export class Following {
     const { services, ownIndexes } = this;
     this.services = undefined;
     this.ownIndexes = undefined;
+    // The last checkpoint contains own indexes, but one that hangs must not keep the node from stopping.
+    const cancel = startTimer(OWN_INDEX_STOP_MS, () => void ownIndexes?.stop());
     await services?.stop(options);
+    cancel();
     await ownIndexes?.stop();
   }
 }
 
+/** How long a stopping node waits for a checkpoint before it ends own indexes (ms). It must stop within 10 s. */
+const OWN_INDEX_STOP_MS = 4_000;
 const MIN_INTERVAL_MS = 60_000;
 
 /** Logs how many messages were damaged or not written by a node for this log: at once, then at most once a minute. */

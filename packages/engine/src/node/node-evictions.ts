@@ -6,6 +6,8 @@ import { answerOf } from "./node-status.ts";
 import type { EvictionPage } from "../index/read/eviction-reads.ts";
 import type { IndexState } from "../index/rows/index-state.ts";
 import { LIMITS } from "@cairn/client/protocol";
+import { isoTime } from "@cairn/text";
+import type { OwnPurge } from "../own-indexes/index-folders.ts";
 import type { EvictionPlaces, EvictionsPage } from "../api/node-api.ts";
 import type { System } from "../api/system.ts";
 import { backupFolder, listBackup, listBackups, type SegmentFile } from "../backup/segments/segment-name.ts";
@@ -49,6 +51,20 @@ export async function evictionPlaces(
       ...inSegments(segments, { txId: eviction.txId, notBefore }, system.logBackup?.keep),
     })),
   };
+}
+
+/** Adds what the files of indexes of one's own may contain of evictions. */
+export function withOwnFiles(page: EvictionPage, purged: OwnPurge | undefined): EvictionPage {
+  if (purged === undefined) return page;
+  const evictions = page.evictions.map((eviction): EvictionPage["evictions"][number] => {
+    const { goneSince } = eviction.files;
+    if (goneSince === null) return eviction;
+    if (eviction.txId > purged.txId)
+      return { ...eviction, files: { goneSince: null, waitsFor: "own-index" } };
+    const at = Math.max(Date.parse(goneSince), purged.at);
+    return { ...eviction, files: { goneSince: isoTime(at), waitsFor: null } };
+  });
+  return { ...page, evictions };
 }
 
 /** The checkpoints that were saved after the eviction and are not known to be clean of the evicted bytes. */

@@ -18,7 +18,7 @@ import { messageChecksum, readFrame } from "../transactions/message-frame.ts";
 import { followStates } from "../watch/follow-session.ts";
 import type { WatchFeed } from "../watch/watch-feed.ts";
 import { watch } from "../watch/watch-session.ts";
-import { evictionPlaces } from "./node-evictions.ts";
+import { evictionPlaces, withOwnFiles } from "./node-evictions.ts";
 import type { ReadableLife } from "./readable-life.ts";
 import { ReadPlace } from "./read-place.ts";
 
@@ -253,7 +253,8 @@ export class NodeReads {
     const time = new Deadline(options.timeoutMs ?? LIMITS.waitMs);
     const limit = checkedLimit(options.limit);
     const index = await this.#readable({ ...options, items: LIMITS.pageItems });
-    const page = await this.#guarded(index, index.evictions(limit, options.cursor));
+    const found = await this.#guarded(index, index.evictions(limit, options.cursor));
+    const page = withOwnFiles(found, this.#life.ownIndexes?.purged);
     const places = await evictionPlaces(page, index.state, this.#life.log, this.#system, time);
     return withCommands(places, this.#system.commandLine);
   };

@@ -8,6 +8,7 @@ export interface ReadableLife extends Pick<
   NodeLife,
   "phase" | "agrees" | "failure" | "position" | "log" | "services" | "index"
 > {
+  readonly ownIndexes?: NodeLife["ownIndexes"];
   /** The oldest state that reads may be of. */
   readonly floor?: TxId;
   /** The error of a read that needs what comes after the index, if nothing ever will. */

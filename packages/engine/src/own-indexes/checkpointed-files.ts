@@ -1,6 +1,6 @@
 import { rename } from "node:fs/promises";
 import path from "node:path";
-import { makeFolder, namesIn, removeFolder, syncFile } from "@cairn/kv";
+import { makeFolder, namesIn, removeFolder, syncFile, systemClock } from "@cairn/kv";
 import type { TxId } from "@cairn/client";
 import { IndexFolders } from "./index-folders.ts";
 import type { OwnIndexOptions } from "./own-index.ts";
@@ -55,7 +55,13 @@ export async function takeOwnFiles(
     await rename(from, path.join(build, file));
   }
   for (const [{ name, version, options, buckets }, build] of builds)
-    await new IndexFolders(path.join(own, name)).publish({ dir: build, version, options, buckets, purged });
+    await new IndexFolders(path.join(own, name)).publish({
+      dir: build,
+      version,
+      options,
+      buckets,
+      purged: { txId: purged, at: systemClock.now() },
+    });
 }
 
 /** Makes the folder for the capture of an index of one's own in `into`. */

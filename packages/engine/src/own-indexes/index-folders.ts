@@ -16,8 +16,14 @@ const ServedSchema = z.object({
   version: z.number(),
   options: z.record(z.string(), z.unknown()),
   buckets: z.array(z.string()).optional(),
-  purged: z.number(),
+  purged: z.object({ txId: z.number(), at: z.number() }),
 });
+
+/** Since `at` (ms since 1970), files have contained nothing that was evicted by transactions up to `txId`. */
+export interface OwnPurge {
+  readonly txId: TxId;
+  readonly at: number;
+}
 
 /** A complete build, with the version and options of its configuration. */
 export interface CompleteBuild {
@@ -26,8 +32,7 @@ export interface CompleteBuild {
   readonly options: OwnIndexOptions["options"];
   /** The buckets whose documents it has; all if undefined. */
   readonly buckets: readonly string[] | undefined;
-  /** The transaction up to which its files contain nothing that was evicted. */
-  readonly purged: TxId;
+  readonly purged: OwnPurge;
 }
 
 const SERVED = "served.json";

@@ -1,6 +1,6 @@
 import type { ClientRows, Json, TxId } from "@cairn/client";
 import { LIMITS } from "@cairn/client/protocol";
-import { CairnError, Deadline, isCairnError, TimeSlice, unlessAborted } from "@cairn/kv";
+import { CairnError, Deadline, indexCorrupt, isCairnError, TimeSlice, unlessAborted } from "@cairn/kv";
 import { didYouMean, nearestName } from "@cairn/text";
 import type { IndexQuery, OwnIndexOptions, QueryLimits, ServedIndex } from "./own-index.ts";
 import type { QueryProcesses, QueryRows } from "./query-processes.ts";
@@ -49,12 +49,16 @@ export async function queryIndex(
   if (minTx !== undefined) await unlessAborted(indexes().reached(name, minTx, time.leftMs), signal);
   let served: ServedIndex | undefined;
   try {
-    return await processes.run(() => (served = indexes().served(name)), query, {
+    const found = await processes.run(() => (served = indexes().served(name)), query, {
       limits,
       time,
       admit: admit && (() => admit(limits.bytes, Math.min(limits.timeoutMs, time.leftMs))),
       signal,
     });
+    // The files were replaced with older ones.
+    if (minTx !== undefined && found.txId < minTx)
+      throw indexCorrupt(`The files of the index ${name} are as of ${found.txId}, before ${minTx}.`);
+    return found;
   } catch (error) {
     if (!isCairnError(error, "INDEX_CORRUPT") || served === undefined) throw error;
     throw indexes().damaged(name, served, error);

@@ -47,15 +47,24 @@ export class IndexThread {
     void this.#receive(sent);
   }
 
-  /** Imports the module in a new thread. Throws what the module throws. */
-  static async start(served: ServedIndex, onNotice: (sentence: string) => void): Promise<IndexThread> {
+  /** Imports the module in a new thread. Throws what the module throws, and once the signal is aborted. */
+  static async start(
+    served: ServedIndex,
+    onNotice: (sentence: string) => void,
+    signal: AbortSignal,
+  ): Promise<IndexThread> {
     const thread = new IndexThread(served, onNotice);
+    const end = (): void => void thread.close();
+    signal.addEventListener("abort", end);
     try {
+      signal.throwIfAborted();
       await thread.#answered();
       return thread;
     } catch (error) {
       await thread.close();
       throw error;
+    } finally {
+      signal.removeEventListener("abort", end);
     }
   }
 

@@ -1,6 +1,8 @@
-import { removeFolder } from "@cairn/kv";
+import { isDeepStrictEqual } from "node:util";
+import { removeFolder, systemClock } from "@cairn/kv";
 import type { TxId } from "@cairn/client";
-import type { CompleteBuild, IndexFolders } from "./index-folders.ts";
+import type { CompleteBuild, IndexFolders, OwnPurge } from "./index-folders.ts";
+import type { OwnIndexOptions } from "./own-index.ts";
 
 /** The complete build of an index of one's own, as long as the node uses it. */
 export class KeptBuild {
@@ -20,8 +22,8 @@ export class KeptBuild {
     return this.isServed ? this.#complete : undefined;
   }
 
-  /** The transaction up to which the files contain nothing that was evicted; undefined if there are none. */
-  get purged(): TxId | undefined {
+  /** Undefined if there are no files. */
+  get purged(): OwnPurge | undefined {
     return this.#complete?.purged;
   }
 
@@ -53,7 +55,12 @@ export class KeptBuild {
 
   async notePurged(txId: TxId): Promise<void> {
     if (this.#complete === undefined) return;
-    this.#complete = { ...this.#complete, purged: txId };
+    this.#complete = { ...this.#complete, purged: { txId, at: systemClock.now() } };
     await this.folders.note(this.#complete);
   }
+}
+
+/** Returns whether a build is of the configured version, and has the documents of the configured buckets. */
+export function isBuildOf({ version, buckets }: OwnIndexOptions, build: CompleteBuild): boolean {
+  return build.version === version && isDeepStrictEqual(build.buckets?.toSorted(), buckets?.toSorted());
 }

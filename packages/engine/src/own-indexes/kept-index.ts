@@ -1,4 +1,3 @@
-import { isDeepStrictEqual } from "node:util";
 import {
   backoffMs,
   CairnError,
@@ -23,8 +22,8 @@ import { firstRow } from "../index/rows/row-cursor.ts";
 import { logFailure } from "../observe/failures.ts";
 import { applyBatches } from "./apply-batches.ts";
 import { folderForCapture } from "./checkpointed-files.ts";
-import { type CompleteBuild, IndexFolders } from "./index-folders.ts";
-import { KeptBuild } from "./kept-build.ts";
+import { type CompleteBuild, IndexFolders, type OwnPurge } from "./index-folders.ts";
+import { isBuildOf, KeptBuild } from "./kept-build.ts";
 import { IndexThread } from "./index-thread.ts";
 import type { OwnIndexOptions, ServedIndex } from "./own-index.ts";
 import { beingBuilt, notLevel, ownIndexDiffers, ownIndexFailed } from "./own-index-errors.ts";
@@ -149,12 +148,23 @@ export class KeptIndex {
     return beingBuilt(this.name, 0, error);
   }
 
+  /** What was removed from the files of the complete build; undefined if there are none. */
+  get purged(): OwnPurge | undefined {
+    return this.#build.purged;
+  }
+
   /** The buckets whose documents queries may return; all if undefined. */
   get buckets(): readonly string[] | undefined {
     const { buckets } = this.#parts.options;
     const { served } = this.#build;
-    if (served === undefined || this.#isCurrent(served)) return buckets;
+    if (served === undefined || isBuildOf(this.#parts.options, served)) return buckets;
     return served.buckets && buckets && [...new Set([...served.buckets, ...buckets])];
+  }
+
+  /** Ends the present attempt with an error. */
+  fail(error: CairnError): void {
+    this.#broken.abort(error);
+    void this.#thread?.close();
   }
 
   start(): void {
@@ -235,7 +245,7 @@ export class KeptIndex {
     try {
       const standing = thread.position === undefined ? "unknown" : await this.#feed.standing(thread.position);
       this.#build.isServed = standing !== "unknown";
-      this.#isAnew = standing !== "near" || !this.#isCurrent(complete);
+      this.#isAnew = standing !== "near" || !isBuildOf(this.#parts.options, complete);
     } finally {
       if (this.#isAnew) await thread.close();
     }
@@ -263,16 +273,17 @@ export class KeptIndex {
     logger.info({ index: name, version, documents: index.state.documents }, "building the index");
     const { copy } = this.#build.folders;
     const dir = await this.#build.folders.begin(version);
-    const build = { dir, version, options: options.options, buckets: options.buckets, purged: 0 };
+    const build = { dir, version, options: options.options, buckets: options.buckets };
     let thread: IndexThread | undefined;
     try {
       await index.rows.capture(copy, { unchecked: true });
-      thread = await this.#start(build);
+      thread = await this.#start({ ...build, purged: { txId: 0, at: 0 } });
       this.#thread = thread;
       signal.throwIfAborted();
       const position = await thread.build(copy, options.buckets, (documents) => (this.#built = documents));
       thread.position = position;
-      await this.#build.replace({ ...build, purged: parsePosition(position, "position").txId });
+      const { txId } = parsePosition(position, "position");
+      await this.#build.replace({ ...build, purged: { txId, at: systemClock.now() } });
       this.#isAnew = false;
       return thread;
     } catch (error) {
@@ -369,22 +380,18 @@ export class KeptIndex {
   async #evicted(): Promise<boolean> {
     const { purged } = this.#build;
     if (purged === undefined) return false;
-    return (await this.#read(async (rows) => await firstRow(rows, evictionsAfter(purged)))) !== undefined;
-  }
-
-  /** Returns whether a build is of the configured version, and has the documents of the configured buckets. */
-  #isCurrent(build: CompleteBuild): boolean {
-    const { version, buckets } = this.#parts.options;
-    return build.version === version && isDeepStrictEqual(build.buckets?.toSorted(), buckets?.toSorted());
+    return (
+      (await this.#read(async (rows) => await firstRow(rows, evictionsAfter(purged.txId)))) !== undefined
+    );
   }
 
   async #start(build: CompleteBuild): Promise<IndexThread> {
-    return await IndexThread.start(this.#open(build), this.#onNotice);
+    return await IndexThread.start(this.#open(build), this.#onNotice, this.#stop.signal);
   }
 
   #open(build: CompleteBuild): ServedIndex {
     const { module, options } = this.#parts.options;
     const context = { name: this.name, version: build.version, dir: build.dir };
-    return { module, options: this.#isCurrent(build) ? options : build.options, context };
+    return { module, options: isBuildOf(this.#parts.options, build) ? options : build.options, context };
   }
 }

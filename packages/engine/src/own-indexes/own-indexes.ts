@@ -1,13 +1,25 @@
-import { CairnError, errorMessage, type KvProvider, namesIn, removeFolder } from "@cairn/kv";
+import {
+  CairnError,
+  errorMessage,
+  type KvProvider,
+  namesIn,
+  removeFolder,
+  TIMED_OUT,
+  withTimeout,
+} from "@cairn/kv";
 import type { OwnIndexStatus, TxId } from "@cairn/client";
 import type { Logger } from "pino";
 import path from "node:path";
 import type { IndexStore } from "../index/index-store.ts";
 import { asCairnError, logFailure } from "../observe/failures.ts";
+import type { OwnPurge } from "./index-folders.ts";
 import { indexNamed, type OwnIndexReads } from "./index-queries.ts";
 import { KeptIndex } from "./kept-index.ts";
 import type { OwnIndexOptions, ServedIndex } from "./own-index.ts";
 import type { RestoredCheckpoint } from "./restored-digests.ts";
+
+/** How long a checkpoint waits for the files of an index (ms): gigabytes are copied in less. */
+const CAPTURE_MS = 120_000;
 
 export interface OwnIndexesParts {
   readonly indexes: readonly OwnIndexOptions[];
@@ -54,6 +66,15 @@ export class OwnIndexes implements OwnIndexReads {
     return this.#named(name).served();
   }
 
+  /** What was removed from the files of all indexes. */
+  get purged(): OwnPurge {
+    const all = this.#kept.flatMap((kept) => kept.purged ?? []);
+    return {
+      txId: Math.min(...all.map(({ txId }) => txId)),
+      at: Math.max(0, ...all.map(({ at }) => at)),
+    };
+  }
+
   /** The buckets whose documents an index may return; all if undefined. */
   buckets(name: string): readonly string[] | undefined {
     return this.#named(name).buckets;
@@ -76,7 +97,12 @@ export class OwnIndexes implements OwnIndexReads {
     for (const [at, kept] of this.#kept.entries()) {
       if (this.#options[at]?.checkpoint !== true) continue;
       try {
-        if (!(await kept.capture(into)))
+        const isCaptured = await withTimeout(kept.capture(into), CAPTURE_MS);
+        if (isCaptured === TIMED_OUT) {
+          kept.fail(new CairnError("INTERNAL", `It was not captured within ${CAPTURE_MS / 1_000} s.`));
+          throw new CairnError("OWN_INDEX_FAILED", `The index ${kept.name} takes too long to be captured.`);
+        }
+        if (!isCaptured)
           this.#logger.info(
             { index: kept.name },
             "the checkpoint does not contain the index, which is not live, or cannot be copied",

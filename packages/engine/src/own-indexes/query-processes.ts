@@ -4,6 +4,7 @@ import type { TxId } from "@cairn/client";
 import {
   CairnError,
   type Deadline,
+  errorMessage,
   explainedError,
   Semaphore,
   startTimer,
@@ -234,7 +235,7 @@ function rowsOf(name: string, answer: QueryAnswered, parts: readonly Buffer[]): 
   if (!("failed" in answer)) {
     const { position, columns, rows: last, more } = answer;
     const rows = last.length === 0 ? parts : [...parts, last];
-    return { txId: parsePosition(position, "the position of the answer").txId, columns, rows, more };
+    return { txId: positionOf(name, position), columns, rows, more };
   }
   const { failed, opening } = answer;
   const cause = receiveError(failed);
@@ -244,6 +245,17 @@ function rowsOf(name: string, answer: QueryAnswered, parts: readonly Buffer[]): 
     hint: "Send the query again. If it fails again, correct the module of the index, or build the index anew by raising its version.",
     cause,
   });
+}
+
+function positionOf(name: string, position: string): TxId {
+  try {
+    return parsePosition(position, "The position of its answer").txId;
+  } catch (error) {
+    throw new CairnError("OWN_INDEX_FAILED", `The index ${name} could not answer: ${errorMessage(error)}`, {
+      hint: "Correct the module of the index: an answer has the position that the last complete batch had.",
+      cause: error,
+    });
+  }
 }
 
 function busy(waitMs: number): CairnError {

@@ -55,7 +55,11 @@ async function digestOf(
   fill: (thread: IndexThread) => Promise<unknown>,
   { signal, onNotice }: Run,
 ): Promise<string | undefined> {
-  const thread = await IndexThread.start({ module, options, context: { name, version, dir } }, onNotice);
+  const thread = await IndexThread.start(
+    { module, options, context: { name, version, dir } },
+    onNotice,
+    signal,
+  );
   const end = (): void => void thread.close();
   signal.addEventListener("abort", end);
   try {

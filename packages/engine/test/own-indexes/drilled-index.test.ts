@@ -110,7 +110,13 @@ it("a node that stops does not wait for the comparison of an own index, and leav
 it("an own index in a checkpoint first gets what the node's index has beyond it", async () => {
   const [own, dir] = [path.join(scene.folder, "restored"), path.join(scene.folder, "restored-index")];
   const folders = new IndexFolders(path.join(own, "json"));
-  const build = { dir: await folders.begin(1), version: 1, options: {}, buckets: undefined, purged: 0 };
+  const build = {
+    dir: await folders.begin(1),
+    version: 1,
+    options: {},
+    buckets: undefined,
+    purged: { txId: 0, at: 0 },
+  };
   await scene.start();
   await scene.put("a");
   await scene.put("b", "early");

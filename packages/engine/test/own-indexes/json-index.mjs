@@ -15,7 +15,8 @@ import path from "node:path";
  * purge, and when it is held; `isBare`, whether it can only do what it must; `isTorn`, whether its captures are incomplete;
  * `forgets`, the name of a document that it indexes only when it is built.
  */
-export function create({ failOn, hold, trace, isBare, isTorn, forgets }, { dir }) {
+export async function create({ failOn, hold, trace, isBare, isTorn, forgets, hangs }, { dir }) {
+  if (hangs === "open") await new Promise(() => {});
   const note = (what) => trace !== undefined && appendFileSync(trace, `${what}\n`);
   const file = path.join(dir, "index.json");
   const stored = existsSync(file) ? JSON.parse(readFileSync(file, "utf8")) : { documents: {} };
@@ -54,6 +55,7 @@ export function create({ failOn, hold, trace, isBare, isTorn, forgets }, { dir }
   return {
     ...needed,
     capture: (to) => {
+      if (hangs === "capture") return new Promise(() => {});
       copyFileSync(file, path.join(to, "index.json"));
       if (isTorn) truncateSync(path.join(to, "index.json"), 9);
       return { copied: Promise.resolve() };

@@ -187,6 +187,31 @@ describe("an index of one's own", () => {
     expect(await scene.contents()).toEqual([]);
   });
 
+  it("may still contain what was evicted until it is purged, and evictions say so", async () => {
+    const hold = path.join(scene.folder, "hold");
+    await scene.start({ options: { hold } });
+    await scene.put("a");
+    await scene.reached();
+    await writeFile(hold, "");
+    await scene.node.await(await scene.node.submit({ ops: [["evict", "plain", "a"]] }));
+    const files = async () => (await scene.node.evictions()).evictions[0]?.files;
+    await expect.poll(files).toEqual({ goneSince: null, waitsFor: "own-index" });
+    await rm(hold);
+    await expect.poll(files).toMatchObject({ waitsFor: null });
+  });
+
+  it.each(["open", "capture"])("that hangs in %s does not keep its node from stopping", async (hangs) => {
+    await scene.start({ options: { hangs } });
+    await scene.put("a");
+    if (hangs === "capture") {
+      await scene.reached();
+      const saving = scene.node.checkpoint();
+      await saving.begun;
+    }
+    await scene.node.close();
+    expect(scene.node.phase).toBe("stopping");
+  });
+
   it("gets only the documents of its buckets", async () => {
     await scene.start({ buckets: ["short"] });
     await scene.put("a");

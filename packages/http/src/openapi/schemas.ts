@@ -304,7 +304,7 @@ export const SCHEMAS = {
     name: TEXT,
     files: object({
       goneSince: nullable(TIME),
-      waitsFor: nullable(oneOf("compaction", "reads", "restart", "unknown")),
+      waitsFor: nullable(oneOf("compaction", "reads", "restart", "own-index", "unknown")),
     }),
     log: nullable(object({ firstTxId: TX_ID, lastTxId: TX_ID })),
     checkpoints: nullable(array(TEXT)),

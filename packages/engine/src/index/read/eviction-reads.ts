@@ -22,12 +22,15 @@ export interface Eviction extends DocumentKey {
 /**
  * `goneSince` is a time (ISO 8601) since which a node's index files have held no bytes of an eviction, or null while
  * they may. `waitsFor` is then what will remove the rest: a `compaction`, the end of `reads` that began earlier, a
- * `restart` (if only a value of an indexed field remains, in LevelDB's manifest), or `unknown` if the key-value store
- * does not report it.
+ * `restart` (if only a value of an indexed field remains, in LevelDB's manifest), an `own-index` that has yet to remove
+ * it, or `unknown` if the key-value store does not report it.
  */
 export type EvictedFiles =
   | { readonly goneSince: string; readonly waitsFor: null }
-  | { readonly goneSince: null; readonly waitsFor: "compaction" | "reads" | "restart" | "unknown" };
+  | {
+      readonly goneSince: null;
+      readonly waitsFor: "compaction" | "reads" | "restart" | "own-index" | "unknown";
+    };
 
 const WAITS_FOR = { unfinished: "compaction", read: "reads", unknown: "unknown" } as const;
 

@@ -99,8 +99,8 @@ class SqliteReader implements OwnIndex {
   }
 
   #notBuilt(): CairnError {
-    const hint = "Ask again once the status of the index says that it is built.";
-    return new CairnError("NOT_READY", `The index ${this.#context.name} is being built.`, hint);
+    const hint = "The index is built again from the node's documents.";
+    return new CairnError("INDEX_CORRUPT", `The index ${this.#context.name} has no complete content.`, hint);
   }
 
   apply(): never {

@@ -148,7 +148,7 @@ describe("an index in SQLite", () => {
     await index.close();
     const again = await scene.open();
     expect(await again.position()).toBeUndefined();
-    await expect(scene.query("select * from orders")).rejects.toMatchObject({ code: "NOT_READY" });
+    await expect(scene.query("select * from orders")).rejects.toMatchObject({ code: "INDEX_CORRUPT" });
     await again.apply(complete("9-a", CLEAR, put("orders/default/b", 1)));
     expect(await scene.query("select name from orders")).toEqual([["b"]]);
   });

@@ -124,12 +124,12 @@ describe("a query of an index in SQLite", () => {
     const dir = join(scene.dir, "later");
     const reader = await scene.reader(dir);
     const count = () => ask(reader, "select count(*) from orders");
-    await expect(count()).rejects.toMatchObject({ code: "NOT_READY" });
+    await expect(count()).rejects.toMatchObject({ code: "INDEX_CORRUPT" });
     await mkdir(dir);
     await writeFile(join(dir, "index-1.sqlite"), "");
-    await expect(count()).rejects.toMatchObject({ code: "NOT_READY" });
+    await expect(count()).rejects.toMatchObject({ code: "INDEX_CORRUPT" });
     const first = await scene.open({ dir });
-    await expect(count()).rejects.toMatchObject({ code: "NOT_READY" });
+    await expect(count()).rejects.toMatchObject({ code: "INDEX_CORRUPT" });
     await first.apply(complete("1-a", CLEAR, put("orders/default/a", 1)));
     expect((await count()).position).toBe("1-a");
     await first.close();
