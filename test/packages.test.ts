@@ -214,7 +214,12 @@ describe("the packages, when installed from their tarballs into an empty folder"
 
   it.each([
     ["the packages", "a thread's file", /^(?!@cairn\/)[^./]/, /\w+-worker\.js/],
-    ["the packages without threads", "the page", /^(?!@cairn\/(?!kv|checkpoint|engine))[^./]/, /page\/index\.html/],
+    [
+      "the packages without threads",
+      "the page",
+      /^(?!@cairn\/(?!kv|checkpoint|engine))[^./]/,
+      /page\/index\.html/,
+    ],
   ])(
     "refuse to start a node in a bundle that contains %s, but not %s",
     PACKAGING,
