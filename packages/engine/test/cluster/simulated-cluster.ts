@@ -182,6 +182,8 @@ export class SimulatedNode {
       },
       logger,
     );
+    // Among equals, the order of the instances decides which node rebuilds first.
+    Object.assign(this.#server.identity, { instance: random().toString(36) });
     this.#past = new OnePast({
       life: this.#life,
       check: { check: async (_log, txId) => await this.#check(txId) },
