@@ -1,6 +1,5 @@
 import { hasCode } from "./types/client-error.ts";
 import type { ClientReadOptions, HttpClientOptions, WaitOptions } from "./types/client-types.ts";
-import { LIMITS } from "./types/limits.ts";
 import type { AnyOperation, Transaction } from "./types/transaction.ts";
 import type { NodeAccess } from "./node-access.ts";
 import { NodePool, type PoolRequest } from "./node-pool.ts";
@@ -92,8 +91,6 @@ class HttpAccess implements NodeAccess {
   };
 
   readonly sql: NodeAccess["sql"] = async (index, sql, args, { minTx, limit, timeoutMs, signal }) => {
-    // A query may wait for a process for as long as it may run.
-    const waitMs = (minTx === undefined ? 0 : (timeoutMs ?? WAIT_MS)) + 2 * LIMITS.queryMs;
     return await this.#json({
       method: "POST",
       path: `/api/v1/sql/${encodeURIComponent(index)}`,
@@ -101,7 +98,8 @@ class HttpAccess implements NodeAccess {
       body: { sql, args, limit },
       signal,
       timeoutMs,
-      waitMs,
+      // All waits and the query itself end in this time.
+      waitMs: timeoutMs ?? WAIT_MS,
     });
   };
 

@@ -1,9 +1,8 @@
-import { readdir } from "node:fs/promises";
 import { join } from "node:path";
 import { type CairnNode, startNode } from "@cairn/node";
 import { cairn, CapturedTerminal, type CommandResult } from "@cairn/test-support/nodes/captured-terminal";
 import { saveCheckpoint } from "@cairn/test-support/stores/save-checkpoint";
-import { mkdtemp, rm } from "node:fs/promises";
+import { mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { expect, onTestFinished, test, vi } from "vitest";
 
@@ -14,14 +13,16 @@ interface Saved {
 }
 
 /** A node with a checkpoint of a thousand documents in the folder `store`. */
-async function saved(): Promise<Saved> {
+async function saved(checkpointer: object = {}): Promise<Saved> {
   const dir = await mkdtemp(join(tmpdir(), "cairn-cli-"));
   onTestFinished(() => rm(dir, { recursive: true, force: true }));
   const store = { "cairn/module": "cairn.checkpoint/->filesystem-checkpoint-store", path: "store" };
   const node = await startNode(
     {
       "cairn/node": { id: "a", dir },
-      "cairn/index-store": { "kv-store": { checkpointer: { store, "approx-frequency": "PT6H" } } },
+      "cairn/index-store": {
+        "kv-store": { checkpointer: { store, "approx-frequency": "PT6H", ...checkpointer } },
+      },
       "cairn/http-server": { port: 0 },
       "cairn/policies": { indexes: { pods: ["state"] } },
     },
@@ -111,6 +112,38 @@ test("the hint of an absent document lists the documents of the same checkpoint"
   expect(listed).toMatchObject({ code: 0 });
   expect(listed.stderr).toContain("as of transaction");
   expect(hint).toContain(dir);
+});
+
+test("the hint of a compressed checkpoint restores it, and reads what was restored", async () => {
+  const { run } = await saved({ compression: "gzip" });
+  const { stderr } = await run("get", "pods", "ns-0/pod-2", "--checkpoint", "store");
+  expect(stderr).toMatch(
+    /can only be read as a whole.*\n *hint: Restore it \(cairn checkpoint restore\), and/,
+  );
+  expect(stderr).toContain("read what was restored (cairn db get)");
+  expect(await run("checkpoint", "restore", "store", "-o", "restored")).toMatchObject({ code: 0 });
+  const { stdout } = await run("db", "get", "restored", "pods", "ns-0/pod-2");
+  expect(stdout).toBe((await run("get", "pods", "ns-0/pod-2")).stdout);
+});
+
+test("the hint of a damaged checkpoint marks it, and an older one is read then", async () => {
+  const { run, node, dir } = await saved();
+  const older = (await node.checkpoints())[0]?.name ?? "";
+  await node.client().put("pods", "ns-0/new", 1);
+  const newest = await saveCheckpoint(node);
+  const archive = join(dir, "store", `${newest}.tar`);
+  const bytes = await readFile(archive);
+  // Every part of every file, but not the headers' form.
+  for (let at = 1_000; at < bytes.length; at += 512) bytes[at] = (bytes[at] ?? 0) ^ 0x55;
+  await writeFile(archive, bytes);
+  const command = ["get", "pods", "ns-0/pod-2", "--checkpoint", "store"];
+  const { stderr } = await run(...command);
+  expect(stderr).toMatch(
+    /CHECKPOINT_CORRUPT.*\n *hint: Use an older one\. cairn checkpoint verify marks this one/,
+  );
+  expect((await run("checkpoint", "verify", "store")).code).not.toBe(0);
+  const found = await run(...command);
+  expect(found).toMatchObject({ code: 0, stderr: expect.stringContaining(older) as string });
 });
 
 test("options that say nothing about what is read are refused", async () => {

@@ -52,7 +52,7 @@ export function indexSource(
       try {
         await purge();
         await removeFolder(own);
-        // These come first, so that none is as of later than the index.
+        // These come first, so that none is newer than the index.
         await ownIndexes?.capture(own);
         await index.rows.capture(dir, { unchecked: true });
         await addOwnFiles(own, dir);

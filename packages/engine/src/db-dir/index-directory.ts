@@ -34,7 +34,6 @@ export function dbDirLayout(dbDir: string) {
     capture: at("capture"),
     /** An index is rebuilt here for comparison. It is not below `staging`, because every join sweeps that folder. */
     rebuild: at("rebuild"),
-    /** A copy of an index of an older version is upgraded here. */
     quarantine: at("quarantine"),
     /** The indexes of one's own, which were derived from the index in `live`. */
     own: at("own"),

@@ -16,7 +16,6 @@ export async function addOwnFiles(from: string, dir: string): Promise<void> {
   for (const index of await namesIn(from))
     for (const file of await namesIn(path.join(from, index)))
       await rename(path.join(from, index, file), path.join(dir, `own-${index}.${file}`));
-  await removeFolder(from);
 }
 
 /** The indexes of one's own of those who restore a checkpoint, if they have any. */

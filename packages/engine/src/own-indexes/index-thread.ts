@@ -32,6 +32,7 @@ export class IndexThread {
   readonly #alone = new Semaphore(1);
   #onCopied: (error: Error | undefined) => void = () => undefined;
   #failure: Error | undefined;
+  #closing: Promise<void> | undefined;
   #cancelStall: CancelTimer | undefined;
   /** What the files contained when the index was opened; undefined if they are new. */
   position: Position | undefined;
@@ -47,24 +48,23 @@ export class IndexThread {
     void this.#receive(sent);
   }
 
-  /** Imports the module in a new thread. Throws what the module throws, and once the signal is aborted. */
+  /** Imports the module in a new thread, which is closed once the signal is aborted. Throws what the module throws. */
   static async start(
     served: ServedIndex,
     onNotice: (sentence: string) => void,
     signal: AbortSignal,
   ): Promise<IndexThread> {
+    signal.throwIfAborted();
     const thread = new IndexThread(served, onNotice);
     const end = (): void => void thread.close();
     signal.addEventListener("abort", end);
+    void thread.#exited.then(() => signal.removeEventListener("abort", end));
     try {
-      signal.throwIfAborted();
       await thread.#answered();
       return thread;
     } catch (error) {
       await thread.close();
       throw error;
-    } finally {
-      signal.removeEventListener("abort", end);
     }
   }
 
@@ -111,8 +111,12 @@ export class IndexThread {
     return (await this.#request({ op: "digest" })) as string | undefined;
   }
 
-  /** Ends the thread, if need be in the middle of its work. */
+  /** Ends the thread, if need be in the middle of its work. May be called twice. */
   async close(): Promise<void> {
+    await (this.#closing ??= this.#close());
+  }
+
+  async #close(): Promise<void> {
     this.#worker.postMessage({ op: "close" } satisfies ThreadRequest, []);
     let cancel: CancelTimer | undefined;
     await Promise.race([
@@ -120,9 +124,9 @@ export class IndexThread {
       new Promise<void>((resolve) => (cancel = startTimer(CLOSE_MS, resolve))),
     ]);
     cancel?.();
-    this.#cancelStall?.();
-    // Native code may not be interruptible. It then ends with the process.
+    // Native code may not be interruptible. It then ends with the process, and nothing waits for it.
     void this.#worker.terminate();
+    this.#fail(new Error("the index was closed"));
   }
 
   async #request(

@@ -10,9 +10,11 @@ import {
   repeatEvery,
   resolvable,
   systemClock,
+  TIMED_OUT,
   unlessFailed,
+  withTimeout,
 } from "@cairn/kv";
-import type { OwnIndexStatus, TxId } from "@cairn/client";
+import type { OwnIndexStatus } from "@cairn/client";
 import { parsePosition } from "@cairn/text";
 import type { Logger } from "pino";
 import type { IndexStore } from "../index/index-store.ts";
@@ -21,13 +23,14 @@ import { evictionsAfter } from "../index/rows/purge-row.ts";
 import { firstRow } from "../index/rows/row-cursor.ts";
 import { logFailure } from "../observe/failures.ts";
 import { applyBatches } from "./apply-batches.ts";
+import { CheckpointComparison } from "./checkpoint-comparison.ts";
 import { folderForCapture } from "./checkpointed-files.ts";
 import { type CompleteBuild, IndexFolders, type OwnPurge } from "./index-folders.ts";
 import { isBuildOf, KeptBuild } from "./kept-build.ts";
 import { IndexThread } from "./index-thread.ts";
 import type { OwnIndexOptions, ServedIndex } from "./own-index.ts";
-import { beingBuilt, notLevel, ownIndexDiffers, ownIndexFailed } from "./own-index-errors.ts";
-import { type RestoredCheckpoint, restoredDigests } from "./restored-digests.ts";
+import { beingBuilt, notLevel, ownIndexFailed } from "./own-index-errors.ts";
+import type { RestoredCheckpoint } from "./restored-digests.ts";
 import { StateFeed } from "./state-feed.ts";
 
 export interface KeptIndexParts {
@@ -47,10 +50,13 @@ export interface KeptIndexParts {
 const PURGE_LOOK_MS = 10_000;
 /** How long a capture waits for an index to have what the node's index has (ms). */
 const CAPTURE_WAIT_MS = 10_000;
+/** How long a checkpoint waits for the files of an index (ms): gigabytes are copied in less. */
+const CAPTURE_MS = 120_000;
 /** Why an index is left that has to be built anew. */
 const REBUILD = new Error("the index is built anew");
 /** The pause after an attempt that failed is at least this multiple of the time that it took. */
 const ATTEMPT_SHARE = 4;
+const NOTHING: OwnPurge = { txId: 0, at: 0 };
 const RETRY = { firstMs: 1_000, maxMs: 3_600_000 };
 
 /**
@@ -70,6 +76,7 @@ export class KeptIndex {
   readonly #parts: KeptIndexParts;
   readonly #build: KeptBuild;
   readonly #feed: StateFeed;
+  readonly #comparison: CheckpointComparison;
   readonly #stop = new AbortController();
   #running: Promise<void> = Promise.resolve();
   #purging: RepeatedWork | undefined;
@@ -80,14 +87,10 @@ export class KeptIndex {
   #built = 0;
   /** Whether the next attempt builds it anew although there is a complete build. */
   #isAnew = false;
-  /** The last transaction that it had when a checkpoint showed that it may be wrong, and it was built anew. */
-  #suspectUpTo: TxId | undefined;
-  /** A failure that building it anew did not repair. */
-  #lasting: CairnError | undefined;
   /** The number of attempts that have failed since it was last live. */
   #failures = 0;
-  /** When the attempt began that is to make it live. */
-  #begunAt = 0;
+  /** When the attempt began that is to make it live; undefined once it has. */
+  #begunAt: number | undefined;
   #failure: { readonly error: CairnError; readonly since: number; readonly nextTryAt: number } | undefined;
   readonly #settled = resolvable();
 
@@ -99,6 +102,7 @@ export class KeptIndex {
     this.#parts = parts;
     this.#build = new KeptBuild(new IndexFolders(dir), parts.release);
     this.#feed = new StateFeed(index, options);
+    this.#comparison = new CheckpointComparison(parts);
   }
 
   /** Resolves when it is live or has failed for the first time. */
@@ -148,9 +152,9 @@ export class KeptIndex {
     return beingBuilt(this.name, 0, error);
   }
 
-  /** What was removed from the files of the complete build; undefined if there are none. */
+  /** What was removed from the files; undefined if there are none. The copy for a build may contain anything. */
   get purged(): OwnPurge | undefined {
-    return this.#build.purged;
+    return this.#state === "building" ? NOTHING : this.#build.purged;
   }
 
   /** The buckets whose documents queries may return; all if undefined. */
@@ -159,12 +163,6 @@ export class KeptIndex {
     const { served } = this.#build;
     if (served === undefined || isBuildOf(this.#parts.options, served)) return buckets;
     return served.buckets && buckets && [...new Set([...served.buckets, ...buckets])];
-  }
-
-  /** Ends the present attempt with an error. */
-  fail(error: CairnError): void {
-    this.#broken.abort(error);
-    void this.#thread?.close();
   }
 
   start(): void {
@@ -176,7 +174,7 @@ export class KeptIndex {
 
   async stop(): Promise<void> {
     this.#stop.abort();
-    await Promise.all([this.#thread?.close(), this.#purging?.stop(), this.#running]);
+    await Promise.all([this.#purging?.stop(), this.#running]);
   }
 
   async #run(signal: AbortSignal): Promise<void> {
@@ -188,9 +186,12 @@ export class KeptIndex {
       } catch (thrown) {
         if (signal.aborted) return;
         // An attempt may take minutes of a processor.
-        const leastMs = Math.min(RETRY.maxMs, ATTEMPT_SHARE * (performance.now() - this.#begunAt));
+        const tookMs = this.#begunAt === undefined ? 0 : performance.now() - this.#begunAt;
+        const leastMs = Math.min(RETRY.maxMs, ATTEMPT_SHARE * tookMs);
         const pauseMs =
-          thrown === this.#lasting ? RETRY.maxMs : Math.max(leastMs, backoffMs(this.#failures, RETRY));
+          thrown === this.#comparison.lasting
+            ? RETRY.maxMs
+            : Math.max(leastMs, backoffMs(this.#failures, RETRY));
         this.#failures += 1;
         this.#fail(thrown, pauseMs);
         await systemClock.wait(pauseMs, signal);
@@ -212,7 +213,7 @@ export class KeptIndex {
     if (state === "live") {
       this.#failure = undefined;
       this.#failures = 0;
-      this.#begunAt = Number.POSITIVE_INFINITY;
+      this.#begunAt = undefined;
       const { version } = this.#parts.options;
       this.#parts.logger.info({ index: this.name, version, txId: this.position.txId }, "the index is live");
     }
@@ -223,7 +224,7 @@ export class KeptIndex {
   async #keep(signal: AbortSignal): Promise<void> {
     const complete = await this.#build.find();
     const resumed = this.#isAnew || complete === undefined ? undefined : await this.#resume(complete);
-    const thread = resumed ?? (await this.#buildAnew(signal));
+    const thread = resumed ?? (await this.#buildAnew());
     try {
       await this.#follow(thread, signal);
     } catch (error) {
@@ -264,7 +265,7 @@ export class KeptIndex {
     }
   }
 
-  async #buildAnew(signal: AbortSignal): Promise<IndexThread> {
+  async #buildAnew(): Promise<IndexThread> {
     const { index, provider, options, logger } = this.#parts;
     const { name, version } = options;
     if (provider.format !== LEVEL_FORMAT) throw notLevel(provider.format);
@@ -277,9 +278,7 @@ export class KeptIndex {
     let thread: IndexThread | undefined;
     try {
       await index.rows.capture(copy, { unchecked: true });
-      thread = await this.#start({ ...build, purged: { txId: 0, at: 0 } });
-      this.#thread = thread;
-      signal.throwIfAborted();
+      thread = await this.#start({ ...build, purged: NOTHING });
       const position = await thread.build(copy, options.buckets, (documents) => (this.#built = documents));
       thread.position = position;
       const { txId } = parsePosition(position, "position");
@@ -288,6 +287,7 @@ export class KeptIndex {
       return thread;
     } catch (error) {
       await thread?.close();
+      await removeFolder(dir);
       throw error;
     } finally {
       await removeFolder(copy);
@@ -323,10 +323,17 @@ export class KeptIndex {
     const evicted = await this.#evicted();
     if (evicted && !thread.can.has("purge")) return false;
     const dir = await folderForCapture(into, options);
-    const isCaptured = await thread.capture(dir, evicted);
-    if (!isCaptured) await removeFolder(dir);
-    else if (evicted) await this.#build.notePurged(txId);
-    return isCaptured;
+    const isCaptured = await withTimeout(thread.capture(dir, evicted), CAPTURE_MS);
+    if (isCaptured === true) {
+      if (evicted) await this.#build.notePurged(txId);
+      return true;
+    }
+    if (isCaptured === TIMED_OUT) {
+      this.#broken.abort(new CairnError("INTERNAL", `It was not captured within ${CAPTURE_MS / 1_000} s.`));
+      await thread.close();
+    }
+    await removeFolder(dir);
+    return false;
   }
 
   /**
@@ -334,32 +341,10 @@ export class KeptIndex {
    * is built anew, too, and goes on answering meanwhile. If that did not help, it fails.
    */
   async compare(restored: RestoredCheckpoint, signal: AbortSignal): Promise<void> {
-    const { name, txId, node, isOfThisNode } = restored;
-    const { options, index, logger } = this.#parts;
-    const digests = await restoredDigests(options, restored, { signal, onNotice: this.#onNotice });
-    if (digests === undefined) return;
-    if (digests.restored === digests.built) {
-      logger.debug({ index: this.name, checkpoint: name }, "the index in the checkpoint is as it is built");
-      return;
-    }
-    const found = { checkpoint: name, node, ...digests };
-    if (this.#suspectUpTo !== undefined && isOfThisNode && txId > this.#suspectUpTo) {
-      this.#lasting = ownIndexDiffers("Its module makes different content of the same documents.", found);
-      this.#isAnew = true;
-      if (this.#state !== "building") this.#broken.abort(this.#lasting);
-      return;
-    }
-    const isFirst = this.#suspectUpTo === undefined;
-    const error = ownIndexDiffers(`The index ${this.name} is not as it is built.`, found);
-    logFailure(
-      logger,
-      "error",
-      error,
-      isFirst ? "The node builds it anew." : "The node has built it anew once.",
-    );
-    if (!isFirst) return;
-    this.#suspectUpTo = index.state.txId;
-    if (this.#state !== "building") this.#broken.abort(REBUILD);
+    const verdict = await this.#comparison.verdict(restored, { signal, onNotice: this.#onNotice });
+    if (verdict === undefined) return;
+    this.#isAnew = true;
+    if (this.#state !== "building") this.#broken.abort(verdict === "suspect" ? REBUILD : verdict);
   }
 
   /**

@@ -1,36 +1,18 @@
-import {
-  CairnError,
-  errorMessage,
-  type KvProvider,
-  namesIn,
-  removeFolder,
-  TIMED_OUT,
-  withTimeout,
-} from "@cairn/kv";
+import { CairnError, errorMessage, namesIn, removeFolder } from "@cairn/kv";
 import type { OwnIndexStatus, TxId } from "@cairn/client";
 import type { Logger } from "pino";
 import path from "node:path";
-import type { IndexStore } from "../index/index-store.ts";
 import { asCairnError, logFailure } from "../observe/failures.ts";
 import type { OwnPurge } from "./index-folders.ts";
 import { indexNamed, type OwnIndexReads } from "./index-queries.ts";
-import { KeptIndex } from "./kept-index.ts";
+import { KeptIndex, type KeptIndexParts } from "./kept-index.ts";
 import type { OwnIndexOptions, ServedIndex } from "./own-index.ts";
 import type { RestoredCheckpoint } from "./restored-digests.ts";
 
-/** How long a checkpoint waits for the files of an index (ms): gigabytes are copied in less. */
-const CAPTURE_MS = 120_000;
-
-export interface OwnIndexesParts {
+export interface OwnIndexesParts extends Omit<KeptIndexParts, "options" | "dir"> {
   readonly indexes: readonly OwnIndexOptions[];
   /** The folder of all indexes of one's own. */
   readonly dir: string;
-  readonly index: IndexStore;
-  readonly provider: KvProvider;
-  readonly logger: Logger;
-  readonly suspect: (error: unknown) => void;
-  /** Ends the processes that have files in a folder open. */
-  readonly release: (dir: string) => Promise<void>;
 }
 
 /** All indexes of one's own, as long as the node follows its log with one index. */
@@ -90,19 +72,14 @@ export class OwnIndexes implements OwnIndexReads {
   }
 
   /**
-   * Copies the files of all indexes that checkpoints contain into folders in `into`, none as of later than the node's
+   * Copies the files of all indexes that checkpoints contain into folders in `into`, none newer than the node's
    * index. What cannot be copied is left out: it is built again where the checkpoint is restored.
    */
   async capture(into: string): Promise<void> {
     for (const [at, kept] of this.#kept.entries()) {
       if (this.#options[at]?.checkpoint !== true) continue;
       try {
-        const isCaptured = await withTimeout(kept.capture(into), CAPTURE_MS);
-        if (isCaptured === TIMED_OUT) {
-          kept.fail(new CairnError("INTERNAL", `It was not captured within ${CAPTURE_MS / 1_000} s.`));
-          throw new CairnError("OWN_INDEX_FAILED", `The index ${kept.name} takes too long to be captured.`);
-        }
-        if (!isCaptured)
+        if (!(await kept.capture(into)))
           this.#logger.info(
             { index: kept.name },
             "the checkpoint does not contain the index, which is not live, or cannot be copied",

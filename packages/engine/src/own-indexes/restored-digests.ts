@@ -21,7 +21,7 @@ export interface RestoredCheckpoint {
   readonly own: string;
 }
 
-interface Run {
+export interface Run {
   readonly signal: AbortSignal;
   readonly onNotice: (sentence: string) => void;
 }
@@ -60,10 +60,7 @@ async function digestOf(
     onNotice,
     signal,
   );
-  const end = (): void => void thread.close();
-  signal.addEventListener("abort", end);
   try {
-    signal.throwIfAborted();
     if (!thread.can.has("digest")) return undefined;
     await fill(thread);
     return await thread.digest();
@@ -71,7 +68,6 @@ async function digestOf(
     signal.throwIfAborted();
     throw error;
   } finally {
-    signal.removeEventListener("abort", end);
     await thread.close();
   }
 }

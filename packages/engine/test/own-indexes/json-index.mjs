@@ -7,13 +7,15 @@ import {
   truncateSync,
   writeFileSync,
 } from "node:fs";
+import { spawnSync } from "node:child_process";
 import path from "node:path";
 
 /**
  * An index of one's own in one JSON file, for tests. Options: `failOn`, the name of a document that it cannot index;
  * `hold`, a file while which exists nothing is applied; `trace`, a file to which it adds a line for each build and
  * purge, and when it is held; `isBare`, whether it can only do what it must; `isTorn`, whether its captures are incomplete;
- * `forgets`, the name of a document that it indexes only when it is built.
+ * `forgets`, the name of a document that it indexes only when it is built; `hangs`, the call that never returns (`open`
+ * or `capture`), or `native` for a process that it waits for, whose id is in `trace`.
  */
 export async function create({ failOn, hold, trace, isBare, isTorn, forgets, hangs }, { dir }) {
   if (hangs === "open") await new Promise(() => {});
@@ -28,6 +30,7 @@ export async function create({ failOn, hold, trace, isBare, isTorn, forgets, han
     position: () => position,
     async apply(batch) {
       if (isHeld()) note("held");
+      if (hangs === "native") spawnSync("sh", ["-c", `echo $$ > ${trace}; exec sleep 600`]);
       while (isHeld()) await new Promise((resolve) => setTimeout(resolve, 5));
       for (const change of batch.changes) {
         const key = `${change.bucket} ${change.namespace}/${change.name}`;
@@ -39,14 +42,16 @@ export async function create({ failOn, hold, trace, isBare, isTorn, forgets, han
           note("build");
           isBuilding = true;
           documents.clear();
-        } else
-          for (const one of documents.keys())
-            if (one.startsWith(`${change.bucket} ${change.namespace}/`)) documents.delete(one);
+        } else {
+          const begin = `${change.bucket} ${change.namespace === undefined ? "" : `${change.namespace}/`}`;
+          for (const one of documents.keys()) if (one.startsWith(begin)) documents.delete(one);
+        }
       }
       if (!batch.complete) return;
       isBuilding = false;
       position = batch.position;
-      writeFileSync(`${file}.new`, JSON.stringify({ position, documents: Object.fromEntries(documents) }));
+      const content = JSON.stringify({ position, documents: Object.fromEntries(documents) });
+      writeFileSync(`${file}.new`, content, { flush: true });
       renameSync(`${file}.new`, file);
     },
     close: () => {},

@@ -65,6 +65,22 @@ describe("an index of one's own", () => {
     expect(await scene.contents()).toEqual(sorted(await documentsNow(scene.node, ["plain"])));
   });
 
+  it("of an earlier version is back with its version in the configuration if the new one fails", async () => {
+    const trace = path.join(scene.folder, "trace");
+    await scene.start({ options: { trace } });
+    await scene.put("a");
+    await scene.reached();
+    await scene.node.close();
+    await scene.start({ version: 2, options: { failOn: "a" } });
+    const { failure } = await scene.reached("failed");
+    expect(failure?.hint).toContain("its version in the configuration brings it back");
+    await scene.node.close();
+    await scene.start({ options: { trace } });
+    await scene.reached();
+    expect(await traced(trace)).toEqual(["build"]);
+    expect(await scene.contents()).toEqual(sorted(await documentsNow(scene.node, ["plain"])));
+  });
+
   it("that is no longer configured leaves no files", async () => {
     await scene.start();
     await scene.put("a");
@@ -198,6 +214,11 @@ describe("an index of one's own", () => {
     await expect.poll(files).toEqual({ goneSince: null, waitsFor: "own-index" });
     await rm(hold);
     await expect.poll(files).toMatchObject({ waitsFor: null });
+    await scene.node.close();
+    await writeFile(hold, "");
+    await scene.start({ version: 2, options: { hold } });
+    await expect.poll(scene.ownStatus).toMatchObject({ state: "building", served: 1 });
+    expect(await files()).toEqual({ goneSince: null, waitsFor: "own-index" });
   });
 
   it.each(["open", "capture"])("that hangs in %s does not keep its node from stopping", async (hangs) => {
@@ -210,6 +231,17 @@ describe("an index of one's own", () => {
     }
     await scene.node.close();
     expect(scene.node.phase).toBe("stopping");
+  });
+
+  it("whose thread cannot be ended does not keep its node from stopping", async () => {
+    const trace = path.join(scene.folder, "pid");
+    await scene.start({ options: { hangs: "native", trace } });
+    await expect.poll(async () => (await readFile(trace, "utf8").catch(() => "")).trim()).toMatch(/^\d+$/);
+    const pid = Number(await readFile(trace, "utf8"));
+    await scene.node.close();
+    // Otherwise, the node would have waited until it ended.
+    expect(process.kill(pid, 0)).toBe(true);
+    process.kill(pid);
   });
 
   it("gets only the documents of its buckets", async () => {

@@ -5,6 +5,7 @@ import { fileURLToPath } from "node:url";
 import { makeTemporaryFolder } from "@cairn/kv";
 import { commitSeed } from "@cairn/kv/testing";
 import { NodeProcess } from "@cairn/test-support/cairn-process";
+import { savingConfig } from "@cairn/test-support/stores/saving-config";
 import { seededPicks } from "@cairn/test-support/seeded-random";
 import { afterEach, beforeAll, afterAll, describe, expect, it } from "vitest";
 
@@ -38,20 +39,8 @@ async function makeScene(): Promise<string> {
   scenes += 1;
   const module = `${path.join(import.meta.dirname, "json-index.mjs")}#create`;
   const config = {
+    ...savingConfig(scene, "n", {}),
     "cairn/indexes": { json: { "cairn/module": module, "checkpoint?": true } },
-    "cairn/index-store": {
-      "kv-store": {
-        "cairn/module": "cairn.leveldb/->kv-store",
-        checkpointer: {
-          "cairn/module": "cairn.checkpoint/->checkpointer",
-          store: {
-            "cairn/module": "cairn.checkpoint/->filesystem-checkpoint-store",
-            path: path.join(scene, "checkpoints"),
-          },
-          "approx-frequency": "PT6H",
-        },
-      },
-    },
   };
   await writeFile(path.join(scene, "config.json"), JSON.stringify(config));
   return scene;

@@ -1,19 +1,26 @@
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { ownIndexSuite } from "../../testing/index.ts";
-import { createJsonIndex } from "./json-index.ts";
+import type { OwnIndexModule } from "../../src/own-indexes/own-index.ts";
 
-ownIndexSuite("a file of JSON", createJsonIndex, {
-  module: {
-    url: new URL("../../dist/test/own-indexes/json-index.js", import.meta.url).href,
-    export: "createJsonIndex",
-  },
+const url = new URL("json-index.mjs", import.meta.url).href;
+const { create } = (await import(url)) as { create: OwnIndexModule };
+
+ownIndexSuite("a file of JSON", create, {
+  module: { url, export: "create" },
   contents: async (_index, dir) => {
     const { documents } = JSON.parse(await readFile(join(dir, "index.json"), "utf8")) as {
-      documents: Readonly<Record<string, readonly [number, string]>>;
+      documents: Readonly<Record<string, string>>;
     };
-    return new Map(Object.entries(documents).map(([key, [, json]]) => [key, JSON.parse(json) as unknown]));
+    // Each is `bucket namespace/name`, with `revision document`.
+    return new Map(
+      Object.entries(documents).map(([key, value]) => [after(key), JSON.parse(after(value)) as unknown]),
+    );
   },
 });
 
-ownIndexSuite("a file of JSON that is known by its digest alone", createJsonIndex);
+ownIndexSuite("a file of JSON that is known by its digest alone", create);
+
+function after(text: string): string {
+  return text.slice(text.indexOf(" ") + 1);
+}

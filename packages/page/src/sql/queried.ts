@@ -5,8 +5,8 @@ import { bodyOf } from "../data/polled.ts";
 import { ask } from "../data/requests.ts";
 
 const MAX_ROWS = 500;
-/** Longer than a query may wait for a process and then run. */
-const ANSWER_MS = 3 * LIMITS.queryMs;
+/** Longer than a query may wait for a process and run. */
+const ANSWER_MS = LIMITS.waitMs + LIMITS.queryMs;
 
 export type Queried = ClientRows | CairnClientError | "running" | "cancelled";
 

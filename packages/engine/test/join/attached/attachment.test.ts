@@ -245,15 +245,20 @@ it("a store that fails, or does not answer, while a node is attached costs no mo
   expect(await node.status()).toMatchObject({ join: { skipped: [] }, attached: null });
 });
 
+/** Lets no later read of a range end. */
+function hangReads({ faults }: Awaited<ReturnType<typeof held>>): void {
+  const { before } = faults;
+  faults.before = async (call) => {
+    await before?.(call);
+    if (call.method === "readRange") await new Promise(() => {});
+  };
+}
+
 it("a read that waits for a store that does not answer ends in its time", async () => {
   const scene = await held();
   const node = await scene.start("b");
   await attached(node);
-  const { before } = scene.faults;
-  scene.faults.before = async (call) => {
-    await before?.(call);
-    if (call.method === "readRange") await new Promise(() => {});
-  };
+  hangReads(scene);
   const options = { stale: true, timeoutMs: 50 };
   const refused = { code: "NOT_READY", cause: { code: "STORE_UNREACHABLE" } };
   await expect(node.get(key(300), options)).rejects.toMatchObject(refused);
@@ -265,11 +270,7 @@ it("a node that is attached to a store that does not answer stops at once", asyn
   const scene = await held();
   const node = await scene.start("b");
   await attached(node);
-  const { before } = scene.faults;
-  scene.faults.before = async (call) => {
-    await before?.(call);
-    if (call.method === "readRange") await new Promise(() => {});
-  };
+  hangReads(scene);
   const reads = Promise.allSettled([1, 200, 599].map(async (at) => await node.get(key(at), { stale: true })));
   await node.close();
   for (const read of await reads)
