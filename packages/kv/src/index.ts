@@ -35,6 +35,7 @@ export { findTableDamage } from "./tables/table-damage.ts";
 
 /** Waits, clocks and limits of work. */
 export { closing } from "./concurrency/closing.ts";
+export { readAhead } from "./concurrency/read-ahead.ts";
 export * from "./concurrency/repeated-work.ts";
 export * from "./concurrency/running-work.ts";
 export * from "./concurrency/semaphore.ts";

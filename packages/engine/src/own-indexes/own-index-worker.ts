@@ -1,10 +1,11 @@
-import { levelProvider } from "@cairn/kv";
+import { type KvReader, levelProvider, readAhead } from "@cairn/kv";
 import { Inbox, sendError, type SentError } from "@cairn/kv/threads";
 import type { Position } from "@cairn/client";
 import { formatPosition } from "@cairn/text";
 import { parentPort, workerData } from "node:worker_threads";
+import type { IndexState } from "../index/rows/index-state.ts";
 import { openIndex } from "../index/local-index.ts";
-import { scanStates, type StateChange, type StatesFilter } from "../index/read/states.ts";
+import { type ScannedStates, scanStates, type StateChange, type StatesFilter } from "../index/read/states.ts";
 import { importIndex } from "./import-index.ts";
 import type { OwnIndex, ServedIndex } from "./own-index.ts";
 import { unpackStates } from "./packed-rows.ts";
@@ -119,19 +120,29 @@ async function build(
     let documents = 0;
     await own.apply({ position, complete: false, changes: [CLEAR] });
     for (const filter of filters) {
-      let after: Uint8Array | undefined;
-      do {
-        const page = await scanStates(kv, state, filter, after);
+      for await (const changes of readAhead(statePages(kv, state, filter))) {
         if (isClosing) return undefined;
-        await own.apply({ position, complete: false, changes: page.changes });
-        documents += page.changes.length;
+        await own.apply({ position, complete: false, changes });
+        documents += changes.length;
         post({ built: documents });
-        after = page.after;
-      } while (after !== undefined);
+      }
     }
     await own.apply({ position, complete: true, changes: [] });
     return position;
   } finally {
     await kv.close();
   }
+}
+
+async function* statePages(
+  kv: KvReader,
+  state: IndexState,
+  filter: StatesFilter,
+): AsyncGenerator<readonly StateChange[], void, void> {
+  let after: Uint8Array | undefined;
+  do {
+    const page: ScannedStates = await scanStates(kv, state, filter, after);
+    yield page.changes;
+    ({ after } = page);
+  } while (after !== undefined);
 }

@@ -1,5 +1,5 @@
 import { setImmediate } from "node:timers/promises";
-import { type KvOperation, type KvReader, type KvRow, type KvStore, resolvable } from "@cairn/kv";
+import { type KvOperation, type KvReader, type KvRow, type KvStore, readAhead, resolvable } from "@cairn/kv";
 import { type FieldIndex, activePolicies, type ActivePolicies } from "../policies/active-policies.ts";
 import type { IndexState } from "../rows/index-state.ts";
 import { FieldChanges } from "./field-changes.ts";
@@ -186,25 +186,6 @@ async function remove(kv: KvStore, removals: readonly number[]): Promise<readonl
   }
   await kv.batch(rows);
   return removals.slice(at);
-}
-
-/** Yields pages, and requests the next one while the consumer works on one. */
-export async function* readAhead(pages: AsyncIterable<readonly KvRow[]>): AsyncGenerator<readonly KvRow[]> {
-  const iterator: AsyncIterator<readonly KvRow[], unknown> = pages[Symbol.asyncIterator]();
-  let next = iterator.next();
-  try {
-    for (;;) {
-      const page = await next;
-      if (page.done === true) return;
-      next = iterator.next();
-      // The consumer receives the error when it awaits the page.
-      next.catch(() => {});
-      yield page.value;
-    }
-  } finally {
-    await Promise.allSettled([next]);
-    await iterator.return?.();
-  }
 }
 
 /** Except for {@link workArrives}, only the current writer of the store may use it. */

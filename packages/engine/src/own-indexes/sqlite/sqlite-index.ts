@@ -55,7 +55,8 @@ class SqliteIndex implements OwnIndex {
   readonly #database: SqliteDatabase;
   readonly #tables: SqliteTables;
   readonly #path: string;
-  #rows: readonly TableRows[] = [];
+  /** The tables by their buckets; empty until there are tables. */
+  #rows: ReadonlyMap<string, readonly TableRows[]> = new Map();
   #isBuilding = false;
   #isWriting = false;
   #isOpen = true;
@@ -81,9 +82,9 @@ class SqliteIndex implements OwnIndex {
   #apply({ changes, position, complete }: IndexBatch): void {
     if (!this.#isWriting) this.#database.exec("begin immediate");
     this.#isWriting = true;
-    if (this.#rows.length === 0 && readPosition(this.#database) !== undefined) this.#rows = this.#prepare();
+    if (this.#rows.size === 0 && readPosition(this.#database) !== undefined) this.#rows = this.#prepare();
     for (const change of changes) this.#change(change);
-    if (this.#rows.length === 0) throw new CairnError("INTERNAL", "The index has to be built first.");
+    if (this.#rows.size === 0) throw new CairnError("INTERNAL", "The index has to be built first.");
     if (complete) {
       if (this.#isBuilding) this.#database.exec(secondaryIndexes(this.#tables));
       this.#database.prepare("update cairn_position set position = ?").run(position);
@@ -104,8 +105,8 @@ class SqliteIndex implements OwnIndex {
       this.#isBuilding = true;
       return;
     }
-    const rows = this.#rows.filter(({ bucket }) => bucket === change.bucket);
-    if (rows.length === 0) return;
+    const rows = this.#rows.get(change.bucket ?? "");
+    if (rows === undefined) return;
     if (change.op === "clear") {
       for (const table of rows) table.clear(change.namespace);
       return;
@@ -122,8 +123,13 @@ class SqliteIndex implements OwnIndex {
     }
   }
 
-  #prepare(): readonly TableRows[] {
-    return Object.entries(this.#tables).map(([name, table]) => new TableRows(this.#database, name, table));
+  #prepare(): ReadonlyMap<string, readonly TableRows[]> {
+    const rows = new Map<string, TableRows[]>();
+    for (const [name, table] of Object.entries(this.#tables)) {
+      const ofBucket = rows.get(table.bucket) ?? [];
+      rows.set(table.bucket, [...ofBucket, new TableRows(this.#database, name, table)]);
+    }
+    return rows;
   }
 
   async capture(dir: string): Promise<IndexCapture> {
@@ -229,7 +235,6 @@ class SqliteIndex implements OwnIndex {
 
 /** The statements that change the rows of a table. */
 class TableRows {
-  readonly bucket: string;
   readonly #paths: readonly (readonly string[])[];
   readonly #put: SqliteStatement;
   readonly #putNegated: (isNegated: readonly boolean[]) => SqliteStatement;
@@ -238,7 +243,6 @@ class TableRows {
   readonly #clear: SqliteStatement;
 
   constructor(database: SqliteDatabase, name: string, table: SqliteTable) {
-    this.bucket = table.bucket;
     this.#paths = Object.values(table.columns).map((path) =>
       path === WHOLE_DOCUMENT ? [] : path.split("."),
     );

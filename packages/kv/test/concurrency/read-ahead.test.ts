@@ -1,7 +1,7 @@
 import { setImmediate } from "node:timers/promises";
-import { CairnError } from "@cairn/kv";
+import { CairnError } from "../../src/errors/errors.ts";
 import { expect, it } from "vitest";
-import { readAhead } from "../../../src/index/fields/field-builds.ts";
+import { readAhead } from "../../src/concurrency/read-ahead.ts";
 
 async function* pages(onEnd: () => void): AsyncGenerator<[Uint8Array, Uint8Array][]> {
   try {
