@@ -1,4 +1,4 @@
-import type { KvReader } from "@cairn/kv";
+import { type KvReader, TimeSlice } from "@cairn/kv";
 import type { DocumentKey, Revision, TxId } from "@cairn/client";
 import type { IndexState } from "../rows/index-state.ts";
 import {
@@ -111,7 +111,9 @@ export async function changedStates(
   const keys = new Map<string, Buffer>();
   const clears: StateChange[] = [];
   let end: ReadTransaction | undefined;
+  const slice = new TimeSlice();
   for await (const { operations, retired, ...read } of wantedTransactions(reader, query)) {
+    await slice.yieldIfOver();
     for (const { bucket, key } of operations) keys.set(`${bucket} ${key}`, documentRowKey(bucket, key));
     for (const { bucket, namespace } of retired) {
       clears.push({ op: "clear", bucket, namespace });
@@ -136,7 +138,9 @@ export async function keyStates(
   const changes: StateChange[] = [];
   let bytes = 0;
   let at = 0;
+  const slice = new TimeSlice();
   for (; at < rowKeys.length && changes.length < pageKeys && bytes < pageBytes; at += perRead) {
+    await slice.yieldIfOver();
     const some = rowKeys.slice(at, at + perRead);
     const values = await reader.getMany(some);
     for (const [index, rowKey] of some.entries()) {
