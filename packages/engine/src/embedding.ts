@@ -21,7 +21,7 @@ export type { CairnNode, QueryableIndex } from "./node/node.ts";
 export { openCheckpoint, type OpenCheckpointOptions, type OpenedCheckpoint } from "./node/open-checkpoint.ts";
 export type * from "./observe/node-event.ts";
 export type { IndexQueryOptions } from "./own-indexes/index-queries.ts";
-export type { QueryRows } from "./own-indexes/query-processes.ts";
+export type { QueryRows } from "./own-indexes/asked-query.ts";
 export type {
   IndexBatch,
   IndexCapture,

@@ -27,7 +27,7 @@ import type { FieldQuery } from "../index/read/field-query.ts";
 import type { FoundEntry, OpenEntriesFound } from "../index/read/queue-reads.ts";
 import type { IndexQueryOptions } from "../own-indexes/index-queries.ts";
 import type { IndexQuery } from "../own-indexes/own-index.ts";
-import type { QueryRows } from "../own-indexes/query-processes.ts";
+import type { QueryRows } from "../own-indexes/asked-query.ts";
 
 /** What a read must include, and how long it waits for that. */
 export interface ReadOptions {

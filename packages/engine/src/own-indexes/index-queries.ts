@@ -3,7 +3,8 @@ import { LIMITS } from "@cairn/client/protocol";
 import { CairnError, Deadline, indexCorrupt, isCairnError, TimeSlice, unlessAborted } from "@cairn/kv";
 import { didYouMean, nearestName } from "@cairn/text";
 import type { IndexQuery, OwnIndexOptions, QueryLimits, ServedIndex } from "./own-index.ts";
-import type { QueryProcesses, QueryRows } from "./query-processes.ts";
+import type { QueryRows } from "./asked-query.ts";
+import type { QueryProcesses } from "./query-processes.ts";
 
 /** The own indexes of a node, as queries need them. */
 export interface OwnIndexReads {

@@ -1,4 +1,3 @@
-import { isDeepStrictEqual } from "node:util";
 import { removeFolder, systemClock } from "@cairn/kv";
 import type { TxId } from "@cairn/client";
 import type { CompleteBuild, IndexFolders, OwnPurge } from "./index-folders.ts";
@@ -62,5 +61,9 @@ export class KeptBuild {
 
 /** Returns whether a build is of the configured version, and has the documents of the configured buckets. */
 export function isBuildOf({ version, buckets }: OwnIndexOptions, build: CompleteBuild): boolean {
-  return build.version === version && isDeepStrictEqual(build.buckets?.toSorted(), buckets?.toSorted());
+  return build.version === version && sortedJson(build.buckets) === sortedJson(buckets);
+}
+
+function sortedJson(names: readonly string[] | undefined): string | undefined {
+  return names && JSON.stringify(names.toSorted());
 }

@@ -1,15 +1,18 @@
 import { constants, setPriority } from "node:os";
+import { setImmediate } from "node:timers/promises";
 import { isMainThread, Worker, workerData } from "node:worker_threads";
-import { CairnError, sendError, type SentError } from "@cairn/kv/threads";
+import { CairnError, Inbox, sendError, type SentError } from "@cairn/kv/threads";
+import { PART_BYTES, SLOW_MS } from "./asked-query.ts";
 import { importIndex } from "./import-index.ts";
 import type { IndexQuery, OwnIndex, QueryLimits, ServedIndex } from "./own-index.ts";
 
 // A process runs this module in two threads: one answers queries, and the other ends the process if its node has ended,
 // or if a query takes too much memory.
 
-/** The node sends the next order only once the previous one was answered. */
+/** Orders are carried out one after the other, and answered in this order. */
 export interface QueryOrder {
-  readonly served: ServedIndex;
+  /** Undefined if it is that of the order before. */
+  readonly served: ServedIndex | undefined;
   readonly query: IndexQuery;
   readonly limits: Pick<QueryLimits, "rows" | "bytes">;
 }
@@ -25,17 +28,29 @@ export type QueryAnswered =
       readonly more: boolean;
     };
 
-/** The parts of an answer come before it. Each is whole rows as JSON, separated by commas. */
-export type QueryMessage = QueryAnswered | { readonly notice: string } | { readonly part: Buffer };
+/** The order came while a slow one was carried out. */
+export interface QuerySkipped {
+  readonly skipped: true;
+}
 
-/** The node receives, parses or sends a part of this size in a few ms, and does other work in between. */
-const PART_BYTES = 256 * 1024;
+/** The node has memory for what comes after the first part of an answer. */
+export interface QueryAdmission {
+  readonly admitted: true;
+}
+
+/** The parts of an answer come before it. Each is whole rows as JSON, separated by commas. */
+export type QueryMessage =
+  | QueryAnswered
+  | QuerySkipped
+  | { readonly notice: string }
+  | { readonly part: Buffer };
 
 /** How often a process looks whether its node still runs, and at its own memory (ms). */
 const LOOK_INTERVAL_MS = 100;
 /** The memory of the process. That of native code, such as SQLite's, is not part of the heap. */
 const MAX_BYTES = 768 * 1024 * 1024;
 
+let asked: ServedIndex | undefined;
 let opened: { readonly dir: string; readonly index: OwnIndex } | undefined;
 
 async function open(served: ServedIndex): Promise<OwnIndex> {
@@ -56,12 +71,14 @@ async function close(): Promise<void> {
 async function answer({ served, query, limits }: QueryOrder): Promise<QueryAnswered> {
   let opening = true;
   try {
-    const index = await open(served);
+    asked = served ?? asked;
+    if (asked === undefined) throw new Error("the first order names no index");
+    const index = await open(asked);
     opening = false;
     if (index.query === undefined)
       throw new CairnError(
         "REQUEST_INVALID",
-        `The index ${served.context.name} answers no queries.`,
+        `The index ${asked.context.name} answers no queries.`,
         "Its module has no query. Query another index, or add query to the module.",
       );
     const { position, columns, rows } = await index.query(query);
@@ -88,6 +105,7 @@ async function readRows(
     if (count === limits.rows) return { rows: Buffer.from(part.join(",")), more: true };
     if (partBytes >= PART_BYTES) {
       send({ part: Buffer.from(part.join(",")) });
+      if (bytes === before + partBytes) await admission.take();
       part = [];
       partBytes = 0;
     }
@@ -108,6 +126,27 @@ async function readRows(
   return { rows: Buffer.from(part.join(",")), more: false };
 }
 
+const orders: QueryOrder[] = [];
+const admission = new Inbox<QueryAdmission>();
+let isAnswering = false;
+
+async function answerAll(): Promise<void> {
+  if (isAnswering) return;
+  isAnswering = true;
+  for (let order = orders.shift(); order !== undefined; order = orders.shift()) {
+    const begunAt = performance.now();
+    send(await answer(order));
+    if (performance.now() - begunAt < SLOW_MS) continue;
+    // Orders that have come meanwhile are received, and skipped.
+    await setImmediate();
+    for (const skipped of orders.splice(0)) {
+      asked = skipped.served ?? asked;
+      send({ skipped: true });
+    }
+  }
+  isAnswering = false;
+}
+
 function send(message: QueryMessage): void {
   // The node may have ended; then this process does, too.
   process.send?.(message, undefined, undefined, () => undefined);
@@ -119,7 +158,14 @@ function serve(): void {
   // Terminals and service managers also send these to a node's processes. The node ends them when it stops.
   for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) process.on(signal, () => undefined);
   process.on("disconnect", () => process.exit());
-  process.on("message", (order: QueryOrder) => void answer(order).then(send));
+  process.on("message", (message: QueryOrder | QueryAdmission) => {
+    if ("admitted" in message) {
+      admission.put(message);
+      return;
+    }
+    orders.push(message);
+    void answerAll();
+  });
   // This thread may be in a query that never ends, and would not notice that the node was killed.
   new Worker(new URL(import.meta.url), { workerData: Number(process.argv[2]) }).unref();
 }

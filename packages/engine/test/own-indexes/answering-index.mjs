@@ -1,4 +1,4 @@
-import { readFileSync } from "node:fs";
+import { appendFileSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 
 /** An own index whose files are one JSON file, and whose queries are what can go wrong. */
@@ -31,6 +31,15 @@ export function answeringIndex({ failsToOpen = false }, { dir, readOnly, onNotic
     },
     loop: () => {
       for (let turns = 0; ; turns += 1) if (turns < 0) return answer([]);
+    },
+    busy: ([ms]) => {
+      const until = performance.now() + ms;
+      while (performance.now() < until);
+      return answer([]);
+    },
+    note: ([file]) => {
+      appendFileSync(file, "n");
+      return answer([]);
     },
     abort: () => {
       process.stderr.write("these are the last words\n");

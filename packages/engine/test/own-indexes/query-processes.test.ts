@@ -1,8 +1,9 @@
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import path from "node:path";
+import { setTimeout as delay } from "node:timers/promises";
 import type { Json } from "@cairn/client";
 import { CairnError, Deadline } from "@cairn/kv";
 import {
@@ -12,7 +13,8 @@ import {
   parseRows,
 } from "@cairn/engine/src/own-indexes/index-queries";
 import type { ServedIndex, QueryLimits } from "@cairn/engine/src/own-indexes/own-index";
-import { QueryProcesses, type QueryRun } from "@cairn/engine/src/own-indexes/query-processes";
+import type { QueryRun } from "@cairn/engine/src/own-indexes/asked-query";
+import { QueryProcesses } from "@cairn/engine/src/own-indexes/query-processes";
 import { pino } from "pino";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 
@@ -62,6 +64,11 @@ interface Asked extends Partial<Omit<QueryRun, "limits">> {
   readonly args?: readonly Json[];
   readonly index?: ServedIndex;
   readonly limits?: Partial<QueryLimits>;
+}
+
+/** Has processes answer quickly: such processes get several queries at once. */
+async function becomeQuick(): Promise<void> {
+  for (let round = 0; round < 2; round += 1) await Promise.all([ask("rows"), ask("rows")]);
 }
 
 async function pidOf(): Promise<number> {
@@ -193,9 +200,56 @@ describe("a query of an own index", () => {
     await expect(ask("rows")).rejects.toMatchObject({ code: "NOT_READY" });
   });
 
-  it("does not begin before it is admitted", async () => {
+  it("is answered by another process if the one that it was sent to turns out to be slow, or ends", async () => {
+    const limits = { timeoutMs: 60_000 };
+    await becomeQuick();
+    const runaway = ask("loop", { limits }).catch((error: unknown) => error);
+    const aborted = ask("abort").catch((error: unknown) => error);
+    const all = await Promise.all(Array.from({ length: 50 }, () => ask("rows")));
+    expect(all.map(({ rows }) => rows)).toEqual(Array.from({ length: 50 }, () => [["a", 1]]));
+    expect(await aborted).toMatchObject({ code: "QUERY_LIMIT" });
+    await processes.close(CLOSED);
+    expect(await runaway).toMatchObject({ code: "NOT_READY" });
+  });
+
+  it("runs once, although it was sent to a slow process before another one answered it", async () => {
+    const begun = path.join(root, "begun");
+    await becomeQuick();
+    const busy = [ask("busy", { args: [300] }), ask("busy", { args: [300] })];
+    const others = Array.from({ length: 6 }, () => ask("note", { args: [begun] }));
+    await Promise.all([...busy, ...others]);
+    // Whatever the processes have still received is done by then.
+    await Promise.all([ask("rows"), ask("rows"), ask("rows")]);
+    expect(await readFile(begun, "utf8")).toBe("n".repeat(6));
+  });
+
+  it("is answered although one before it was aborted", async () => {
+    await becomeQuick();
+    const aborting = new AbortController();
+    const asked = Array.from({ length: 8 }, () => ask("later", { signal: aborting.signal }));
+    const other = ask("rows");
+    aborting.abort(new Error("the client has left"));
+    for (const one of asked) await expect(one).rejects.toThrow("the client has left");
+    expect((await other).rows).toEqual([["a", 1]]);
+  });
+
+  it("waits for memory after the first part of a large answer", async () => {
+    const limits = { bytes: 10_000_000 };
     const refused = new Error("no memory");
-    await expect(ask("abort", { admit: () => Promise.reject(refused) })).rejects.toBe(refused);
+    const admit = vi.fn<() => Promise<void>>(() => Promise.reject(refused));
+    expect((await ask("wide", { args: [2, 1_000], admit })).rows).toHaveLength(2);
+    expect(admit).not.toHaveBeenCalled();
+    await expect(ask("wide", { args: [3, 500_000], limits, admit })).rejects.toBe(refused);
+    let waited = false;
+    const slowly = async (): Promise<void> => {
+      // Its own time is over by then.
+      await delay(700);
+      waited = true;
+    };
+    await ask("rows");
+    const large = { args: [3, 500_000], limits: { ...limits, timeoutMs: 600 } };
+    expect((await ask("wide", { ...large, admit: slowly })).rows).toHaveLength(3);
+    expect(waited).toBe(true);
   });
 });
 

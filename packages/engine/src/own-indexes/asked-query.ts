@@ -1,0 +1,68 @@
+import type { TxId } from "@cairn/client";
+import type { Deadline } from "@cairn/kv";
+import type { IndexQuery, QueryLimits, ServedIndex } from "./own-index.ts";
+
+/** Each part of an answer but the last has at least this size. The node can receive, parse or send it in a few ms. */
+export const PART_BYTES = 256 * 1024;
+
+/** If a query takes longer, other processes answer those that were sent after it (ms). */
+export const SLOW_MS = 50;
+
+/** Rows as they came from the index, of which no value has been parsed. */
+export interface QueryRows {
+  readonly txId: TxId;
+  readonly columns: readonly string[];
+  /** Rows as JSON, separated by commas. Each part has whole rows. */
+  readonly rows: readonly Buffer[];
+  readonly more: boolean;
+}
+
+export interface QueryRun {
+  readonly limits: QueryLimits;
+  /** The time limit for waiting and running. */
+  readonly time: Deadline;
+  readonly signal?: AbortSignal | undefined;
+  /** Called if the answer is larger than one part. The rest is read when the returned promise resolves. */
+  readonly admit?: (() => Promise<void> | undefined) | undefined;
+}
+
+/** A query from when it is asked until it has an answer, of whatever kind. */
+export class AskedQuery {
+  readonly answer: Promise<QueryRows>;
+  readonly query: IndexQuery;
+  readonly run: QueryRun;
+  /** Returns the index that answers it. Throws if none may. */
+  readonly served: () => ServedIndex;
+  /** The name of the index, once it was sent to a process. */
+  name = "";
+  /** Whether a process has begun it, so that its time limit is that of the process. */
+  isRunning = false;
+  #isSettled = false;
+  #resolve: (rows: QueryRows) => void = () => undefined;
+  #reject: (reason: unknown) => void = () => undefined;
+
+  constructor(served: () => ServedIndex, query: IndexQuery, run: QueryRun) {
+    this.served = served;
+    this.query = query;
+    this.run = run;
+    this.answer = new Promise((resolve, reject) => {
+      this.#resolve = resolve;
+      this.#reject = reject;
+    });
+  }
+
+  /** Whether nobody waits for its answer any more. */
+  get isSettled(): boolean {
+    return this.#isSettled;
+  }
+
+  resolve(rows: QueryRows): void {
+    this.#isSettled = true;
+    this.#resolve(rows);
+  }
+
+  reject(reason: unknown): void {
+    this.#isSettled = true;
+    this.#reject(reason);
+  }
+}

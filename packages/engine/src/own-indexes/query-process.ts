@@ -1,0 +1,278 @@
+import { type ChildProcess, fork } from "node:child_process";
+import { once } from "node:events";
+import type { TxId } from "@cairn/client";
+import { type CancelTimer, CairnError, errorMessage, explainedError, startTimer } from "@cairn/kv";
+import { receiveError, ThreadModule } from "@cairn/kv/threads";
+import { parsePosition } from "@cairn/text";
+import type { Logger } from "pino";
+import { type AskedQuery, type QueryRows, SLOW_MS } from "./asked-query.ts";
+import type { ServedIndex } from "./own-index.ts";
+import type {
+  QueryAdmission,
+  QueryAnswered,
+  QueryMessage,
+  QueryOrder,
+  QuerySkipped,
+} from "./query-process-worker.ts";
+
+/** From then on, others need not wait until it has ended (ms). */
+const LONG_MS = 500;
+/** So many queries are sent to a process that answers each of them in less than {@link QUICK_MS}. */
+const MAX_SENT = 8;
+const QUICK_MS = 5;
+/** An answer has at most 8 MiB of JSON, of which the values take a few times as much. */
+const HEAP_MIB = 256;
+/** How much of what a process wrote before it ended is logged (characters). */
+const LAST_WORDS = 4_096;
+
+/** What modules may need. Tokens, and the keys of stores, are in the environments of nodes as well. */
+const ENVIRONMENT = ["PATH", "HOME", "TMPDIR", "TEMP", "TMP", "SystemRoot", "LANG", "LC_ALL", "TZ"];
+
+const ANSWERING = new ThreadModule(import.meta.url, "query-process-worker");
+
+/**
+ * A process that answers queries of one index at a time, in the order in which they are sent. It is killed if a query
+ * exceeds its time, or runs although nobody waits for it.
+ */
+export class QueryProcess {
+  /** The folder of the index that it has open, or opens. */
+  dir: string | undefined;
+  readonly ended: Promise<void>;
+  readonly #logger: Pick<Logger, "warn">;
+  readonly #child: ChildProcess;
+  /** Called with queries that another process has to answer, and when this one can take more. */
+  readonly #onFree: (others: readonly AskedQuery[]) => void;
+  /** The first is running. Those that another process has to answer are undefined. */
+  #sent: (AskedQuery | undefined)[] = [];
+  #state: "open" | "retiring" | "killed" = "open";
+  #begunAt = 0;
+  #limitMs = Infinity;
+  #cancel: CancelTimer = () => undefined;
+  /** Whether the last query took little time. */
+  #isQuick = false;
+  #lastWords = "";
+  #parts: Buffer[] = [];
+
+  constructor(logger: Pick<Logger, "warn">, onFree: (others: readonly AskedQuery[]) => void) {
+    this.#logger = logger;
+    this.#onFree = onFree;
+    const { env } = process;
+    const known = ENVIRONMENT.flatMap((name) => (env[name] === undefined ? [] : [[name, env[name]]]));
+    this.#child = fork(ANSWERING.path, [String(process.pid)], {
+      env: Object.fromEntries(known) as NodeJS.ProcessEnv,
+      execArgv: [`--max-old-space-size=${HEAP_MIB}`],
+      serialization: "advanced",
+      stdio: ["ignore", "ignore", "pipe", "ipc"],
+    });
+    this.#child.stderr?.on("data", (text: Buffer) => {
+      this.#lastWords = `${this.#lastWords}${text.toString()}`.slice(-LAST_WORDS);
+    });
+    this.#child.on("message", (message: QueryMessage) => {
+      if ("notice" in message) logger.warn({ dir: this.dir }, message.notice);
+      else if ("part" in message) this.#receivePart(message.part);
+      else this.#answered(message);
+    });
+    this.ended = this.#end();
+  }
+
+  get isKilled(): boolean {
+    return this.#state === "killed";
+  }
+
+  get isIdle(): boolean {
+    return this.#state === "open" && this.#sent.length === 0;
+  }
+
+  /** Whether its query has run for so long that others need not wait for it. */
+  get isLong(): boolean {
+    return this.#sent.length > 0 && this.#runningMs >= LONG_MS;
+  }
+
+  /** How many queries it has to answer; infinite if it must not get more. */
+  get load(): number {
+    const isFull = this.#state !== "open" || !this.#isQuick || this.#sent.length >= MAX_SENT;
+    return isFull || this.#runningMs >= SLOW_MS ? Infinity : this.#sent.length;
+  }
+
+  send(asked: AskedQuery, served: ServedIndex): void {
+    const { query, run } = asked;
+    const { dir, name } = served.context;
+    asked.name = name;
+    const order: QueryOrder = { served: this.dir === dir ? undefined : served, query, limits: run.limits };
+    this.dir = dir;
+    this.#sent.push(asked);
+    if (this.#sent.length === 1) this.#begin(asked);
+    // If nothing can be sent, the process has ended.
+    if (this.#child.connected) this.#child.send(order, () => undefined);
+  }
+
+  /** Ends the process once it has answered. */
+  async retire(): Promise<void> {
+    if (this.#sent.length === 0) this.kill();
+    else if (this.#state === "open") this.#state = "retiring";
+    await this.ended;
+  }
+
+  /** Ends the process if nobody waits for its query any more, unless that will soon have an answer. */
+  killIfVain(): void {
+    const [asked] = this.#sent;
+    if (this.#sent.length > 0 && asked?.isSettled !== false && this.#runningMs >= SLOW_MS) this.kill();
+  }
+
+  kill(): void {
+    this.#state = "killed";
+    this.#cancel();
+    this.#child.kill("SIGKILL");
+  }
+
+  #begin(asked: AskedQuery | undefined): void {
+    this.#parts = [];
+    this.#begunAt = performance.now();
+    const { limits, time } = asked?.run ?? {};
+    this.#limitMs = Math.min(limits?.timeoutMs ?? Infinity, time?.leftMs ?? Infinity);
+    if (asked !== undefined) asked.isRunning = true;
+    this.#watch();
+  }
+
+  #watch(): void {
+    const forMs = this.#runningMs;
+    if (forMs >= this.#limitMs) {
+      this.#sent[0]?.reject(tooLong(this.#limitMs));
+      this.kill();
+      return;
+    }
+    if (forMs >= SLOW_MS) {
+      this.killIfVain();
+      this.#onFree(this.#takeBack());
+      if (this.isKilled) return;
+    }
+    const nextMs = Math.min(this.#limitMs, [SLOW_MS, LONG_MS].find((at) => at > forMs) ?? Infinity);
+    this.#cancel = startTimer(nextMs - forMs, () => this.#watch());
+  }
+
+  get #runningMs(): number {
+    return performance.now() - this.#begunAt;
+  }
+
+  /** Returns the queries that have not begun, which others will answer. */
+  #takeBack(): readonly AskedQuery[] {
+    const [running, ...others] = this.#sent;
+    this.#sent = [running, ...others.map(() => undefined)];
+    return others.filter((other) => other !== undefined);
+  }
+
+  #receivePart(part: Buffer): void {
+    this.#parts.push(part);
+    if (this.#parts.length === 1) void this.#admit(this.#sent[0]);
+  }
+
+  /** Has the process go on with an answer once there is memory for it. */
+  async #admit(asked: AskedQuery | undefined): Promise<void> {
+    try {
+      const admission = asked?.run.admit?.();
+      if (admission !== undefined) {
+        // Its time is that of the process, which waits.
+        const ranMs = this.#runningMs;
+        this.#cancel();
+        this.#onFree(this.#takeBack());
+        await admission;
+        if (this.isKilled) return;
+        this.#begunAt = performance.now() - ranMs;
+        this.#watch();
+      }
+      const admitted: QueryAdmission = { admitted: true };
+      if (this.#child.connected) this.#child.send(admitted, () => undefined);
+    } catch (error) {
+      asked?.reject(error);
+      this.kill();
+    }
+  }
+
+  #answered(answer: QueryAnswered | QuerySkipped): void {
+    this.#cancel();
+    const asked = this.#sent.shift();
+    this.#isQuick = this.#runningMs < QUICK_MS;
+    const isSkipped = "skipped" in answer;
+    if (asked !== undefined && !isSkipped) settle(asked, answer, this.#parts);
+    if (asked !== undefined) asked.isRunning = false;
+    if (this.#sent.length > 0) this.#begin(this.#sent[0]);
+    else if (this.#state !== "open") this.kill();
+    this.#onFree(isSkipped && asked !== undefined ? [asked] : []);
+  }
+
+  async #end(): Promise<void> {
+    // After its end, nothing else listens for errors.
+    this.#child.on("error", () => undefined);
+    let failure: CairnError;
+    try {
+      const [code, signal] = (await once(this.#child, "close")) as [number | null, string | null];
+      const how = signal ?? `exit code ${code}`;
+      if (this.#state !== "killed")
+        this.#logger.warn(
+          { dir: this.dir, how, stderr: this.#lastWords },
+          "A process for queries ended by itself.",
+        );
+      failure = endedEarly(how);
+    } catch (error) {
+      failure = explainedError(error, "A process for queries", "A process for queries failed");
+    }
+    this.#state = "killed";
+    this.#cancel();
+    this.#sent[0]?.reject(failure);
+    const others = this.#takeBack();
+    this.#sent = [];
+    // This one is no longer counted by then.
+    void Promise.resolve().then(() => this.#onFree(others));
+  }
+}
+
+function settle(asked: AskedQuery, answer: QueryAnswered, parts: readonly Buffer[]): void {
+  try {
+    asked.resolve(rowsOf(asked.name, answer, parts));
+  } catch (error) {
+    asked.reject(error);
+  }
+}
+
+function rowsOf(name: string, answer: QueryAnswered, parts: readonly Buffer[]): QueryRows {
+  if (!("failed" in answer)) {
+    const { position, columns, rows: last, more } = answer;
+    const rows = last.length === 0 ? parts : [...parts, last];
+    return { txId: positionOf(name, position), columns, rows, more };
+  }
+  const { failed, opening } = answer;
+  const cause = receiveError(failed);
+  if (failed.cairn !== undefined && !opening) throw cause;
+  const what = opening ? "cannot be opened for queries" : "could not answer";
+  throw new CairnError("OWN_INDEX_FAILED", `The index ${name} ${what}: ${failed.message}.`, {
+    hint: "Send the query again. If it fails again, correct the module of the index, or build the index anew by raising its version.",
+    cause,
+  });
+}
+
+function positionOf(name: string, position: string): TxId {
+  try {
+    return parsePosition(position, "The position of its answer").txId;
+  } catch (error) {
+    throw new CairnError("OWN_INDEX_FAILED", `The index ${name} could not answer: ${errorMessage(error)}`, {
+      hint: "Correct the module of the index: an answer has the position that the last complete batch had.",
+      cause: error,
+    });
+  }
+}
+
+function tooLong(timeoutMs: number): CairnError {
+  return new CairnError(
+    "QUERY_LIMIT",
+    `The query did not end within ${timeoutMs} ms, and was stopped.`,
+    "Make it cheaper: with a condition on an indexed column, or fewer joined rows (explain query plan shows how SQLite carries out a statement).",
+  );
+}
+
+function endedEarly(how: string): CairnError {
+  return new CairnError(
+    "QUERY_LIMIT",
+    `The process of the query ended (${how}), as it does if a query needs more memory than it may have.`,
+    "Select fewer columns, or fewer rows. If a small query ends like this, too, the module of the index is faulty: the node's log contains what the process wrote before it ended.",
+  );
+}
