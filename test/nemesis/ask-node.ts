@@ -30,7 +30,17 @@ export class NodeResponse {
     return this.#headers.has("link");
   }
 
-  /** The transaction whose state a list shows. */
+  /** The path of a list's next page; undefined after the last one. */
+  get nextPage(): string | undefined {
+    return /<(.*)>/.exec(this.#headers.get("link") ?? "")?.[1];
+  }
+
+  /** The position after a list, from which a watch continues it; empty in other responses. */
+  get position(): string {
+    return this.#headers.get("cairn-position") ?? "";
+  }
+
+  /** The transaction whose state a list or a stale read shows. */
   get txId(): number | undefined {
     const text = this.#headers.get("cairn-tx");
     return text === null ? undefined : Number(text);

@@ -25,7 +25,8 @@ export interface TortureWatcherOptions extends WatchFilter {
   readonly urls: () => readonly string[];
 }
 
-interface SentEvent {
+/** An event of a watch, as a node sends it. */
+export interface SentEvent {
   readonly event: string;
   readonly data: {
     readonly txId: number;
@@ -93,17 +94,11 @@ export class TortureWatcher {
     }
   }
 
-  /** Opens a watch. Returns undefined if the node does not respond. */
   async #open(url: string): Promise<IncomingMessage | undefined> {
     const query = new URLSearchParams({ ...this.filter, heartbeat: "PT0.2S" });
     const segment = this.#segment();
     if (segment !== undefined) query.set("from", segment.position);
-    return await new Promise((resolve) => {
-      const { signal } = this.#stop;
-      request(`${url}/api/v1/watch?${query.toString()}`, { agent: false, signal }, resolve)
-        .once("error", () => resolve(undefined))
-        .end();
-    });
+    return await openWatch(url, query, this.#stop.signal);
   }
 
   #begin(begin: Position): WatchedSegment {
@@ -138,7 +133,7 @@ export class TortureWatcher {
     const { random } = this.#options;
     const maxEvents = this.#calm ? Infinity : Math.floor(random() * 400);
     let received = 0;
-    for await (const event of events(response)) {
+    for await (const event of watchEvents(response)) {
       if (event.event === "cutoff") {
         this.#cutOff(event.data);
         return;
@@ -183,8 +178,21 @@ function txIdOf(position: Position): number {
   return parsePosition(position, "position").txId;
 }
 
-/** Yields the events of a stream until it ends or breaks. An incomplete event is dropped. */
-async function* events(response: IncomingMessage): AsyncGenerator<SentEvent, void> {
+/** Opens a watch. Returns undefined if the node does not respond. */
+export async function openWatch(
+  url: string,
+  query: URLSearchParams,
+  signal: AbortSignal,
+): Promise<IncomingMessage | undefined> {
+  return await new Promise((resolve) => {
+    request(`${url}/api/v1/watch?${query.toString()}`, { agent: false, signal }, resolve)
+      .once("error", () => resolve(undefined))
+      .end();
+  });
+}
+
+/** Yields the events of a watch until it ends or breaks. An incomplete event is dropped. */
+export async function* watchEvents(response: IncomingMessage): AsyncGenerator<SentEvent, void> {
   let rest = "";
   response.setEncoding("utf8");
   const parts = (response as AsyncIterable<string>)[Symbol.asyncIterator]();
@@ -200,7 +208,8 @@ async function* events(response: IncomingMessage): AsyncGenerator<SentEvent, voi
   }
 }
 
-async function readText(response: IncomingMessage): Promise<string | undefined> {
+/** Returns the body of a response that refuses a watch; undefined if it breaks. */
+export async function readText(response: IncomingMessage): Promise<string | undefined> {
   let text = "";
   response.setEncoding("utf8");
   try {

@@ -26,6 +26,11 @@ export class Cluster {
     return `http://${this.#network.outer(machine)}:3000`;
   }
 
+  /** Returns the address of a machine's nats-server. */
+  natsUrl(machine: number): string {
+    return `nats://${this.#network.inner(machine)}:4222`;
+  }
+
   async start(): Promise<void> {
     for (let machine = 0; machine < MACHINES; machine += 1) await this.run(machine, "nats");
     for (let machine = 0; machine < MACHINES; machine += 1) await this.run(machine, "node");
@@ -108,7 +113,7 @@ export class Cluster {
       "cairn/node": { id: `node-${machine}`, dir: folder },
       "cairn/tx-log": {
         "cairn/module": "cairn.nats/->tx-log",
-        servers: machines.map((n) => `nats://${this.#network.inner(n)}:4222`),
+        servers: machines.map((n) => this.natsUrl(n)),
         replicas: MACHINES,
       },
       "cairn/index-store": { "kv-store": { "cairn/module": "cairn.leveldb/->kv-store" } },

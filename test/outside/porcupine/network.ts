@@ -5,7 +5,7 @@ export const MACHINES = 3;
 
 /**
  * Machines with two networks, as network namespaces: clients use the outer one, and the machines reach each other over
- * the inner one, which can be cut. Requires root and `ip`.
+ * the inner one, which can be cut. This process is in both. Requires root and `ip`.
  */
 export class Network {
   readonly #tag = process.pid.toString(36);
@@ -17,6 +17,7 @@ export class Network {
       ip(`link set ${this.#bridge(side)} up`);
     }
     ip(`addr add 10.231.0.254/24 dev ${this.#bridge("a")}`);
+    ip(`addr add 10.232.0.254/24 dev ${this.#bridge("b")}`);
     for (let machine = 0; machine < MACHINES; machine += 1) {
       const space = this.namespace(machine);
       ip(`netns add ${space}`);
