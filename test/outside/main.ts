@@ -19,6 +19,7 @@ const JUDGES: Readonly<Record<string, string>> = {
   nats: "test/dist/outside/nats/main.js",
   promtool: "test/dist/outside/promtool/main.js",
   proxies: "test/dist/outside/proxies/main.js",
+  robustness: "test/dist/outside/robustness/main.js",
   schemathesis: "test/dist/outside/schemathesis/main.js",
   xtdb: "test/dist/outside/xtdb/main.js",
 };
