@@ -74,6 +74,14 @@ export function kvRangeSuite(bench: KvStoreBench): void {
     expect([...seen]).toEqual(["old"]);
   });
 
+  it("end again if they are read after their end", async () => {
+    const store = await bench.open("store");
+    await store.batch([put("a", "1")]);
+    const rows = store.range({})[Symbol.asyncIterator]();
+    expect((await rows.next()).done).toBe(false);
+    for (const _ of [1, 2]) expect(await rows.next()).toEqual({ done: true, value: undefined });
+  });
+
   it("can be abandoned early without delaying the close of the store", async () => {
     const store = await bench.open("store");
     await store.batch(Array.from({ length: 3000 }, (_, index) => put(numbered(index), "x")));

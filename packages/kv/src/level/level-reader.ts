@@ -102,6 +102,7 @@ class RowPages implements AsyncIterableIterator<readonly KvRow[]> {
   readonly #iterator: LevelIterator;
   readonly #place: string;
   readonly #closed: (() => void) | undefined;
+  #isAtEnd = false;
 
   constructor(iterator: LevelIterator, place: string, closed: (() => void) | undefined) {
     this.#iterator = iterator;
@@ -110,6 +111,7 @@ class RowPages implements AsyncIterableIterator<readonly KvRow[]> {
   }
 
   async next(): Promise<IteratorResult<readonly KvRow[], undefined>> {
+    if (this.#isAtEnd) return { done: true, value: undefined };
     try {
       const rows = await this.#iterator.nextv(PAGE_ROWS);
       if (rows.length > 0) return { done: false, value: rows };
@@ -117,6 +119,7 @@ class RowPages implements AsyncIterableIterator<readonly KvRow[]> {
       await this.#close();
       throw explainOperation(error, this.#place);
     }
+    this.#isAtEnd = true;
     return this.return();
   }
 
