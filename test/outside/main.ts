@@ -9,6 +9,7 @@ import { ROOT } from "@cairn/test-support/cairn-process";
  * machine lacks.
  */
 const JUDGES: Readonly<Record<string, string>> = {
+  "abstract-level": "packages/kv/dist/test/outside/abstract-level/main.js",
   alerts: "test/dist/outside/alerts/main.js",
   clients: "test/dist/outside/clients/main.js",
   deploy: "test/dist/outside/deploy/main.js",
