@@ -3,7 +3,7 @@ import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { describe, expect, test } from "vitest";
+import { describe, expect, onTestFinished, test } from "vitest";
 import { CHECKPOINT } from "@cairn/test-support/nodes/memory-node";
 import { serve, type ServedNode } from "@cairn/test-support/nodes/served-node";
 import { cairn, CapturedTerminal, type CommandResult } from "@cairn/test-support/nodes/captured-terminal";
@@ -48,6 +48,26 @@ describe("documents", () => {
     ).toEqual([3, 2]);
     expect((await run(served, ["tx", "delete", "pods", key])).stdout).toBe("deleted as transaction 4\n");
     expect((await run(served, ["history", "pods", key])).stdout).toContain("(deleted)");
+  });
+
+  test.each([
+    ["tx put pods a @FILE", '{"name":"J\xfcrgen"}', "FILE is not text in UTF-8."],
+    ["tx submit FILE", '{"ops":[["put","pods","a","J\xfcrgen"]]}', "FILE is not text in UTF-8."],
+    ["tx put pods a @FILE", "\xff\xfe{\0}\0", "FILE is not text in UTF-8: it is UTF-16"],
+  ])("are refused by %s if they are not UTF-8: %j", async (command, latin1, message) => {
+    await using served = await serve();
+    const folder = await mkdtemp(join(tmpdir(), "cairn-encodings-"));
+    onTestFinished(() => rm(folder, { recursive: true }));
+    const file = join(folder, "a.json");
+    await writeFile(file, latin1, "latin1");
+    const { code, stderr } = await run(served, command.replace("FILE", file).split(" "));
+    expect([code, stderr]).toEqual([2, expect.stringContaining(message.replace("FILE", file))]);
+    expect((await served.fetch("/api/v1/pods/a")).status).toBe(404);
+  });
+
+  test("may begin with the mark that some editors write before UTF-8", async () => {
+    await using served = await serve();
+    expect((await run(served, ["tx", "put", "pods", "a", "-"], '\ufeff{"x":1}')).stdout).toContain("created");
   });
 
   test("fit on a narrow terminal: a long key leaves room for its revision and its document", async () => {

@@ -1,9 +1,11 @@
+import { isUtf8 } from "node:buffer";
 import { createReadStream } from "node:fs";
 import { stat } from "node:fs/promises";
 import { resolve } from "node:path";
 import type { Readable } from "node:stream";
-import { text } from "node:stream/consumers";
+import { buffer } from "node:stream/consumers";
 import { systemErrorCode } from "@cairn/kv";
+import { foreignText } from "@cairn/text";
 import { UsageError } from "./report-error.ts";
 import type { Terminal } from "./terminal.ts";
 
@@ -34,10 +36,18 @@ export async function readJsonInput(path: string, terminal: Terminal): Promise<s
   const { stream } = await openInput(path, terminal);
   const name = path === "-" ? "Standard input" : path;
   try {
-    return checkJson(await text(stream), name);
+    return checkJson(textOf(await buffer(stream), name), name);
   } catch (error) {
     throw unreadable(path, error);
   }
+}
+
+/** Refuses bytes that are not UTF-8: decoding would replace them, and the node could not tell. Drops a byte order mark. */
+function textOf(bytes: Uint8Array, what: string): string {
+  if (isUtf8(bytes)) return new TextDecoder().decode(bytes);
+  const foreign = foreignText(bytes);
+  const reason = foreign === undefined ? "" : `: ${foreign.what}`;
+  throw new UsageError(`${what} is not text in UTF-8${reason}.`, foreign?.hint ?? "Save it as UTF-8.");
 }
 
 /** Returns `json` unchanged: serializing the parsed value would round numbers, which the node could then not refuse. */
