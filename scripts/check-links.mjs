@@ -1,8 +1,8 @@
 // Checks that every relative link of the Markdown pages leads to a file, and to a heading if it names one; that every
 // page of docs/ that a file names exists, as does every heading that a source names ("docs/http.md#lists", or
 // `log-format.md, "The chains"`); that every source that CONTRIBUTING.md, the architecture's page or a package's README names exists; that docs/README.md lists
-// every page of docs/; that a constant has the value that a page gives it; that the tests that the page on testing names
-// are in the first tier; and that each change in changelog/unreleased begins with a sentence. Prints each problem, and
+// every page of docs/; that a constant has the value that a page gives it; that the tests that the pages on testing and on
+// XTDB's tests name are in the first tier; and that each change in changelog/unreleased begins with a sentence. Prints each problem, and
 // exits with 1 if there are any.
 import { execFileSync } from "node:child_process";
 import { existsSync, readFileSync } from "node:fs";
@@ -13,7 +13,8 @@ import { headingAnchor } from "./heading-anchor.mjs";
 
 const ARCHITECTURE = "docs/internals/architecture.md";
 const RULES = "docs/internals/rules.md";
-const TESTING = "docs/internals/testing.md";
+/** The pages that name tests as evidence. */
+const EVIDENCE = ["docs/internals/testing.md", "docs/internals/xtdb-tests.md"];
 
 process.chdir(fileURLToPath(new URL("..", import.meta.url)));
 
@@ -83,11 +84,13 @@ for (const [, file, name] of pages.get(RULES).prose.matchAll(/`([\w./-]+\.(?:ts|
     problems.push(`${RULES} names ${name} of ${file}, which does not contain it.`);
 }
 
-for (const [, file, title] of pages.get(TESTING).prose.matchAll(/`([\w./-]+\.test\.ts)`: "([^"]+)"/g)) {
-  const [, after] = files.includes(file) ? readFileSync(file, "utf8").split(title) : [];
-  if (after === undefined) problems.push(`${TESTING} names a test of ${file} that does not exist: ${title}`);
-  else if (/^[^\n]*\n?[^\n]*rest\//.test(after))
-    problems.push(`${TESTING} names a test of the second tier as one of the first: ${title}`);
+for (const page of EVIDENCE) {
+  for (const [, file, title] of pages.get(page).prose.matchAll(/`([\w./-]+\.ts)`: "([^"]+)"/g)) {
+    const [before, after] = files.includes(file) ? readFileSync(file, "utf8").split(title) : [];
+    if (after === undefined) problems.push(`${page} names a test of ${file} that does not exist: ${title}`);
+    else if (/^[^\n]*\n?[^\n]*rest\//.test(after) || before.includes("@module-tag rest/"))
+      problems.push(`${page} names a test of the second tier as one of the first: ${title}`);
+  }
 }
 
 /** The values of the constants that are written as a number, a product or a text, by name. */
