@@ -1,5 +1,5 @@
 import { type KvReader, levelProvider, readAhead } from "@cairn/kv";
-import { Inbox, sendError, type SentError } from "@cairn/kv/threads";
+import { Inbox, lowerThreadPriority, sendError, type SentError } from "@cairn/kv/threads";
 import type { Position } from "@cairn/client";
 import { formatPosition } from "@cairn/text";
 import { parentPort, workerData } from "node:worker_threads";
@@ -54,6 +54,8 @@ function post(message: ThreadMessage): void {
 }
 
 try {
+  // Writes and other reads come first.
+  lowerThreadPriority();
   const own = await importIndex(workerData as ServedIndex, false, (notice) => post({ notice }));
   const can = OPTIONAL.filter((name) => own[name] !== undefined);
   post({ opened: await own.position(), can });

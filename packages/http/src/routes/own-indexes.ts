@@ -29,7 +29,7 @@ export const ownIndexRoutes: readonly Route[] = [
     async handle({ api, params: { index = "" }, query, body, response, admit }) {
       const { limit, ...asked } = indexQuery(body);
       const gone = new AbortController();
-      response.once("close", () => gone.abort(DISCONNECTED));
+      response.once("close", () => response.writableFinished || gone.abort(DISCONNECTED));
       const limits = limit === undefined ? {} : { rows: limit };
       return rowsAnswer(await api.queryIndex(index, asked, { ...query, limits, admit, signal: gone.signal }));
     },
