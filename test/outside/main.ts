@@ -17,6 +17,7 @@ const JUDGES: Readonly<Record<string, string>> = {
   edn: "packages/config/dist/test/outside/edn/main.js",
   formats: "test/dist/outside/formats/main.js",
   json: "test/dist/outside/json/main.js",
+  kubernetes: "test/dist/outside/kubernetes/main.js",
   porcupine: "test/dist/outside/porcupine/main.js",
   nats: "test/dist/outside/nats/main.js",
   promtool: "test/dist/outside/promtool/main.js",
