@@ -62,6 +62,25 @@ describe("GET /api/v1/follow", () => {
       data: { complete: true, changes: [{ op: "clear" }, { op: "put", name: "a", document: 2 }] },
     });
   });
+
+  it("sends the documents with a position from which a watch sends each later transaction", async () => {
+    await submit(node, ["put", "pods", "a", 1]);
+    await submit(node, ["put", "pods", "b", 1]);
+    await using follow = await EventSource.open(`${node.url}/api/v1/follow?bucket=pods`);
+    await follow.next();
+    const states = await follow.next();
+    expect(states?.data).toMatchObject({
+      complete: true,
+      changes: [{ op: "clear" }, { name: "a" }, { name: "b" }],
+    });
+    const later = [
+      await submit(node, ["put", "pods", "a", 2]),
+      await submit(node, ["put", "pods", "a", 3]),
+      await submit(node, ["delete", "pods", "b"]),
+    ];
+    await using watch = await EventSource.open(`${url}?bucket=pods&from=${states?.id}`);
+    expect(await watch.transactions(3)).toEqual(later);
+  });
 });
 
 describe("GET /api/v1/watch", () => {
