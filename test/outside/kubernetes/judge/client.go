@@ -72,20 +72,19 @@ func (c *client) OptimisticDelete(
 	return kubernetes.DeleteResponse{KV: found, Revision: revision}, err
 }
 
-// rangeReader reads the keys with which a watch begins.
+// rangeReader reads the keys with which a watch begins. It returns all of them at once.
 type rangeReader struct {
 	clientv3.KV
 	client *client
 }
 
 func (r rangeReader) Get(ctx context.Context, key string, opts ...clientv3.OpOption) (*clientv3.GetResponse, error) {
-	from, to, op := rangeOf(key, opts)
-	listed, err := r.client.list(ctx, from, to, op.Rev(), op.Limit())
+	from, to, _ := rangeOf(key, opts)
+	initial, err := r.client.follow(ctx, from, to)
 	return &clientv3.GetResponse{
-		Header: &pb.ResponseHeader{Revision: listed.revision},
-		Kvs:    listed.found,
-		Count:  listed.count,
-		More:   int64(len(listed.found)) < listed.count,
+		Header: &pb.ResponseHeader{Revision: initial.revision},
+		Kvs:    initial.found,
+		Count:  initial.count,
 	}, err
 }
 

@@ -4,8 +4,10 @@ import (
 	"bufio"
 	"context"
 	"encoding/json"
+	"maps"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
@@ -29,12 +31,13 @@ func (watcher) Close() error { return nil }
 // heartbeat is the time between notifications of progress.
 const heartbeat = "PT0.1S"
 
-// event is an event of a watch of Cairn.
+// event is an event of GET /api/v1/watch or /api/v1/follow.
 type event struct {
-	kind    string
-	TxID    int64    `json:"txId"`
-	Ahead   bool     `json:"ahead"`
-	Changes []change `json:"changes"`
+	kind     string
+	TxID     int64    `json:"txId"`
+	Ahead    bool     `json:"ahead"`
+	Complete bool     `json:"complete"`
+	Changes  []change `json:"changes"`
 }
 
 type change struct {
@@ -111,6 +114,43 @@ func (w watcher) beginning(ctx context.Context, key string, revision int64) (str
 		return now.position, err
 	}
 	return w.client.position(ctx, revision-1)
+}
+
+// follow returns the documents with which GET /api/v1/follow begins, once they are exactly those of a revision.
+func (b bucket) follow(ctx context.Context, from, to string) (keys, error) {
+	query := url.Values{"bucket": {b.name}, "namespace": {namespace}}
+	response, err := b.send(ctx, http.MethodGet, "/api/v1/follow?"+query.Encode(), nil, nil)
+	if err != nil {
+		return keys{}, err
+	}
+	defer response.Body.Close()
+	stream := bufio.NewReader(response.Body)
+	found := map[string]*mvccpb.KeyValue{}
+	for {
+		next, err := readEvent(stream)
+		if err != nil {
+			return keys{}, err
+		}
+		for _, change := range next.Changes {
+			key := "/" + change.Name
+			switch {
+			case change.Op == "clear":
+				clear(found)
+			case change.Op == "delete":
+				delete(found, key)
+			case key >= from && key < to:
+				found[key] = change.keyValue()
+			}
+		}
+		if !next.Complete {
+			continue
+		}
+		initial := keys{revision: next.TxID, count: int64(len(found))}
+		for _, key := range slices.Sorted(maps.Keys(found)) {
+			initial.found = append(initial.found, found[key])
+		}
+		return initial, nil
+	}
 }
 
 // readEvent reads a server-sent event.
