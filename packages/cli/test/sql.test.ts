@@ -12,7 +12,7 @@ it("sql prints the rows of a query, and says if there are more", async () => {
     Promise.resolve({
       txId: 7,
       columns: ["owner", "total", "more"],
-      rows: [Buffer.from('["anna",350,null],["ben",1.5,{"a":[1]}]')],
+      rows: ['["anna",350,null],["ben",1.5,{"a":[1]}]'],
       more: true,
     });
   expect(await run(served, "pods", "select")).toMatchObject({

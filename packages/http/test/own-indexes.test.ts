@@ -55,7 +55,7 @@ it.each([
 it("an answer in several parts is one document", async () => {
   await using served = await serve();
   const wide = "é".repeat(100_000);
-  const part = (from: number) => Buffer.from(`[${from},"${wide}"],[${from + 1},"${wide}"]`);
+  const part = (from: number) => `[${from},"${wide}"],[${from + 1},"${wide}"]`;
   served.node.queryIndex = () =>
     Promise.resolve({ txId: 3, columns: ["n", "wide"], rows: [1, 3, 5].map(part), more: true });
   const answer = (await (await served.post(AT, { sql: "" })).json()) as { rows: unknown[][]; more: boolean };

@@ -60,7 +60,7 @@ export class MemoryNode implements NodeApi {
   /** By default, the row that answers a query is the query. */
   queryIndex: NodeApi["queryIndex"] = async (name, { text, args }) => {
     this.indexBuckets(name);
-    const row = Buffer.from(JSON.stringify([name, text, args]));
+    const row = JSON.stringify([name, text, args]);
     return { txId: this.#txId, columns: ["name", "text", "args"], rows: [row], more: false };
   };
   /** The recorded writers of the transactions. */

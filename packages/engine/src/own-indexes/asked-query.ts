@@ -13,7 +13,7 @@ export interface QueryRows {
   readonly txId: TxId;
   readonly columns: readonly string[];
   /** Rows as JSON, separated by commas. Each part has whole rows. */
-  readonly rows: readonly Buffer[];
+  readonly rows: readonly string[];
   readonly more: boolean;
 }
 

@@ -87,7 +87,7 @@ export async function parseRows({ rows: parts, ...answer }: QueryRows): Promise<
   const rows: (readonly Json[])[] = [];
   for (const part of parts) {
     await slice.yieldIfOver();
-    for (const row of JSON.parse(`[${part.toString()}]`) as (readonly Json[])[]) rows.push(row);
+    for (const row of JSON.parse(`[${part}]`) as (readonly Json[])[]) rows.push(row);
   }
   return { ...answer, rows };
 }

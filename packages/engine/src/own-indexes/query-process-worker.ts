@@ -24,7 +24,7 @@ export type QueryAnswered =
       readonly position: string;
       readonly columns: readonly string[];
       /** The last part of the rows. */
-      readonly rows: Buffer;
+      readonly rows: string;
       readonly more: boolean;
     };
 
@@ -43,7 +43,7 @@ export type QueryMessage =
   | QueryAnswered
   | QuerySkipped
   | { readonly notice: string }
-  | { readonly part: Buffer };
+  | { readonly part: string };
 
 /** How often a process looks whether its node still runs, and at its own memory (ms). */
 const LOOK_INTERVAL_MS = 100;
@@ -96,15 +96,15 @@ async function readRows(
   rows: AsyncIterable<unknown> | Iterable<unknown>,
   limits: QueryOrder["limits"],
   before: number,
-): Promise<{ rows: Buffer; more: boolean }> {
+): Promise<{ rows: string; more: boolean }> {
   let part: string[] = [];
   let partBytes = 0;
   let bytes = before;
   let count = 0;
   for await (const row of rows) {
-    if (count === limits.rows) return { rows: Buffer.from(part.join(",")), more: true };
+    if (count === limits.rows) return { rows: part.join(","), more: true };
     if (partBytes >= PART_BYTES) {
-      send({ part: Buffer.from(part.join(",")) });
+      send({ part: part.join(",") });
       if (bytes === before + partBytes) await admission.take();
       part = [];
       partBytes = 0;
@@ -123,7 +123,7 @@ async function readRows(
       );
     }
   }
-  return { rows: Buffer.from(part.join(",")), more: false };
+  return { rows: part.join(","), more: false };
 }
 
 const orders: QueryOrder[] = [];

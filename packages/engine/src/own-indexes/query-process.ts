@@ -51,7 +51,7 @@ export class QueryProcess {
   /** Whether the last query took little time. */
   #isQuick = false;
   #lastWords = "";
-  #parts: Buffer[] = [];
+  #parts: string[] = [];
 
   constructor(logger: Pick<Logger, "warn">, onFree: (others: readonly AskedQuery[]) => void) {
     this.#logger = logger;
@@ -61,7 +61,6 @@ export class QueryProcess {
     this.#child = fork(ANSWERING.path, [String(process.pid)], {
       env: Object.fromEntries(known) as NodeJS.ProcessEnv,
       execArgv: [`--max-old-space-size=${HEAP_MIB}`],
-      serialization: "advanced",
       stdio: ["ignore", "ignore", "pipe", "ipc"],
     });
     this.#child.stderr?.on("data", (text: Buffer) => {
@@ -161,7 +160,7 @@ export class QueryProcess {
     return others.filter((other) => other !== undefined);
   }
 
-  #receivePart(part: Buffer): void {
+  #receivePart(part: string): void {
     this.#parts.push(part);
     if (this.#parts.length === 1) void this.#admit(this.#sent[0]);
   }
@@ -226,7 +225,7 @@ export class QueryProcess {
   }
 }
 
-function settle(asked: AskedQuery, answer: QueryAnswered, parts: readonly Buffer[]): void {
+function settle(asked: AskedQuery, answer: QueryAnswered, parts: readonly string[]): void {
   try {
     asked.resolve(rowsOf(asked.name, answer, parts));
   } catch (error) {
@@ -234,10 +233,10 @@ function settle(asked: AskedQuery, answer: QueryAnswered, parts: readonly Buffer
   }
 }
 
-function rowsOf(name: string, answer: QueryAnswered, parts: readonly Buffer[]): QueryRows {
+function rowsOf(name: string, answer: QueryAnswered, parts: readonly string[]): QueryRows {
   if (!("failed" in answer)) {
     const { position, columns, rows: last, more } = answer;
-    const rows = last.length === 0 ? parts : [...parts, last];
+    const rows = last === "" ? parts : [...parts, last];
     return { txId: positionOf(name, position), columns, rows, more };
   }
   const { failed, opening } = answer;

@@ -305,7 +305,7 @@ function script(): string {
     const order = (text) => ({
       served: ${JSON.stringify(served())}, query: { text, args: [] }, limits: { rows: 1, bytes: 1000 },
     });
-    const children = [0, 1].map(() => fork(${JSON.stringify(worker)}, [String(process.pid)], { serialization: "advanced", execArgv: [] }));
+    const children = [0, 1].map(() => fork(${JSON.stringify(worker)}, [String(process.pid)], { execArgv: [] }));
     await Promise.all(children.map((child) => new Promise((resolve) => {
       child.once("message", resolve);
       child.send(order("rows"));

@@ -60,7 +60,7 @@ function rowsAnswer({ txId, columns, rows, more }: QueryRows): HttpAnswer {
   const begin = `{"txId":${txId},"columns":${JSON.stringify(columns)},"rows":[`;
   const end = `],"more":${more}}`;
   const [first = "", ...others] = rows;
-  if (others.length === 0) return { headers, body: jsonLine(`${begin}${first.toString()}${end}`) };
+  if (others.length === 0) return { headers, body: jsonLine(`${begin}${first}${end}`) };
   // All parts as one string would be copied several times at once.
   const parts = [begin, first, ...others.flatMap((part) => [",", part]), jsonLine(end)];
   return {
