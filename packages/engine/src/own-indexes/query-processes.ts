@@ -108,7 +108,9 @@ export class QueryProcesses {
       const same = idle.find((process) => process.dir === dir);
       return same ?? (open.length < MAX_SHORT + MAX_LONG ? this.#start() : idle[0]);
     }
-    const [least] = open.filter((process) => process.dir === dir).toSorted((a, b) => a.load - b.load);
+    const [least] = open
+      .filter((process) => process.dir === dir && !process.isIdle)
+      .toSorted((a, b) => a.load - b.load);
     return least !== undefined && least.load < Infinity ? least : undefined;
   }
 
