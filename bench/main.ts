@@ -22,6 +22,8 @@ import { replay } from "./rows/replay.ts";
 import { restart } from "./rows/restart.ts";
 import { restore } from "./rows/restore.ts";
 import { s3, s3Link } from "./rows/s3.ts";
+import { t4 } from "./rows/t4.ts";
+import { t4Faults } from "./rows/t4-faults.ts";
 import { watch } from "./rows/watch.ts";
 import { workloadsRow } from "./rows/workloads.ts";
 import { writer } from "./rows/writer.ts";
@@ -60,6 +62,8 @@ const ROWS: readonly Row[] = [
   ownCapture,
   sql,
   ownLoop,
+  t4,
+  t4Faults,
 ];
 
 async function main(): Promise<void> {

@@ -9,6 +9,10 @@ export const GIGABIT_PER_SECOND = 125_000_000;
 export interface LimitedLink {
   /** The port on 127.0.0.1. */
   readonly port: number;
+  /** Returns the number of bytes that clients have sent so far, with the heads of their requests. */
+  sentBytes(): number;
+  /** Breaks all connections, and every new one, until `cut(false)`. */
+  cut(isCut: boolean): void;
   close(): Promise<void>;
 }
 
@@ -30,7 +34,12 @@ export async function limitedLink(
   const sending = new Direction(bytesPerSecond, 0);
   const receiving = new Direction(bytesPerSecond, delayMs);
   const open = new Set<Socket>();
+  let isCut = false;
   const server = createServer((client) => {
+    if (isCut) {
+      client.destroy();
+      return;
+    }
     const upstream = connect(to);
     for (const socket of [client, upstream]) {
       socket.setNoDelay();
@@ -44,6 +53,11 @@ export async function limitedLink(
   await once(server, "listening");
   return {
     port: (server.address() as AddressInfo).port,
+    sentBytes: () => sending.carriedBytes,
+    cut(cut) {
+      isCut = cut;
+      if (cut) for (const socket of open) socket.destroy();
+    },
     async close() {
       const closed = once(server, "close");
       server.close();
@@ -56,6 +70,7 @@ export async function limitedLink(
 /** One direction of a link. */
 class Direction {
   readonly delayMs: number;
+  carriedBytes = 0;
   readonly #bytesPerMs: number;
   #freeAt = 0;
 
@@ -66,6 +81,7 @@ class Direction {
 
   /** Resolves once `bytes` have been transmitted. */
   async carry(bytes: number): Promise<void> {
+    this.carriedBytes += bytes;
     const now = performance.now();
     this.#freeAt = Math.max(this.#freeAt, now) + bytes / this.#bytesPerMs;
     const wait = this.#freeAt - now;

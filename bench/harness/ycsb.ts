@@ -17,6 +17,8 @@ export interface YcsbServer {
 /** What the clients measured. The percentiles are those of writes (ms). */
 export interface YcsbFigures {
   readonly operations: number;
+  /** The number of operations that failed and were tolerated. */
+  readonly failed: number;
   readonly seconds: number;
   readonly scans: number;
   /** The number of documents that scans returned. */

@@ -1,5 +1,5 @@
-// ycsb runs the workloads of the Yahoo! Cloud Serving Benchmark on Cairn (HTTP), etcd (gRPC) or Redis: workers read,
-// overwrite, insert and scan documents, each one after another, and the figures are printed as JSON.
+// ycsb runs the workloads of the Yahoo! Cloud Serving Benchmark on Cairn (HTTP), etcd or what has its API (gRPC), or
+// Redis: workers read, overwrite, insert and scan documents, each one after another, and the figures are printed as JSON.
 package main
 
 import (
@@ -23,13 +23,17 @@ import (
 
 	"github.com/redis/go-redis/v9"
 	clientv3 "go.etcd.io/etcd/client/v3"
+	"go.uber.org/zap"
 )
 
 var (
 	server     = flag.String("server", "cairn", "cairn, etcd or redis")
 	at         = flag.String("at", "", "HOST:PORT of the server")
-	workload   = flag.String("workload", "", "A, B, C, E, F, W (overwrites only), or load")
+	workload   = flag.String("workload", "", "A, B, C, E, F, W (overwrites only), load, or check (reads each record once)")
 	records    = flag.Uint64("records", 100_000, "the records that are loaded")
+	from       = flag.Uint64("from", 0, "the number of the first record that is loaded or checked")
+	batch      = flag.Uint64("batch", 100, "the records that are loaded in a transaction")
+	tolerate   = flag.Duration("tolerate", 0, "count operations that fail, or take longer than this, and go on")
 	fields     = flag.Int("fields", 10, "the fields of a document")
 	characters = flag.Int("characters", 100, "the characters of a field")
 	uniform    = flag.Bool("uniform", false, "choose records uniformly instead of zipfian")
@@ -40,9 +44,18 @@ var (
 )
 
 const (
-	batch   = 100
 	longest = 100
+	// A worker waits after an operation that failed.
+	pause = 10 * time.Millisecond
 )
+
+// Returns the time that an operation may take, as a context.
+func limited() (context.Context, context.CancelFunc) {
+	if *tolerate > 0 {
+		return context.WithTimeout(context.Background(), *tolerate)
+	}
+	return context.WithCancel(context.Background())
+}
 
 // The shares of operations in a workload. What remains are overwrites.
 type mix struct{ reads, scans, inserts, modifications float64 }
@@ -70,7 +83,9 @@ type cairn struct {
 }
 
 func (c cairn) do(method, path string, body []byte) ([]byte, error) {
-	request, err := http.NewRequest(method, c.base+path, bytes.NewReader(body))
+	limit, end := limited()
+	defer end()
+	request, err := http.NewRequestWithContext(limit, method, c.base+path, bytes.NewReader(body))
 	if err != nil {
 		return nil, err
 	}
@@ -118,17 +133,24 @@ func (c cairn) scan(from uint64, limit int) (int, error) {
 type etcd struct{ client *clientv3.Client }
 
 func (c etcd) get(key string) error {
-	response, err := c.client.Get(context.Background(), key)
+	limit, end := limited()
+	defer end()
+	response, err := c.client.Get(limit, key)
 	if err == nil && len(response.Kvs) == 0 {
 		err = fmt.Errorf("there is no %s", key)
 	}
 	return err
 }
 func (c etcd) put(key string, document []byte) error {
-	_, err := c.client.Put(context.Background(), key, string(document))
+	limit, end := limited()
+	defer end()
+	_, err := c.client.Put(limit, key, string(document))
 	return err
 }
 func (c etcd) insert(keys []string, documents [][]byte) error {
+	if len(keys) == 1 {
+		return c.put(keys[0], documents[0])
+	}
 	puts := make([]clientv3.Op, len(keys))
 	for i := range keys {
 		puts[i] = clientv3.OpPut(keys[i], string(documents[i]))
@@ -183,7 +205,7 @@ func (c overRedis) scan(from uint64, limit int) (int, error) {
 func connect() target {
 	switch *server {
 	case "etcd":
-		client, err := clientv3.New(clientv3.Config{Endpoints: []string{*at}, DialTimeout: 5 * time.Second})
+		client, err := clientv3.New(clientv3.Config{Endpoints: []string{*at}, DialTimeout: 5 * time.Second, Logger: zap.NewNop()})
 		if err != nil {
 			log.Fatal(err)
 		}
@@ -221,35 +243,63 @@ func document(source *mr.Rand) []byte {
 }
 
 type figures struct {
-	Operations    int     `json:"operations"`
-	Seconds       float64 `json:"seconds"`
-	Scans         int     `json:"scans"`
-	Scanned       int     `json:"scanned"`
-	Writes        int     `json:"writes"`
-	WrittenBytes  int     `json:"writtenBytes"`
-	P50           float64 `json:"p50"`
-	P99           float64 `json:"p99"`
-	milliseconds  []float64
-	begun, loaded atomic.Int64
-	lock          sync.Mutex
+	Operations   int     `json:"operations"`
+	Failed       int     `json:"failed"`
+	Seconds      float64 `json:"seconds"`
+	Scans        int     `json:"scans"`
+	Scanned      int     `json:"scanned"`
+	Writes       int     `json:"writes"`
+	WrittenBytes int     `json:"writtenBytes"`
+	P50          float64 `json:"p50"`
+	P99          float64 `json:"p99"`
+	milliseconds []float64
+	begun        atomic.Int64
+	lock         sync.Mutex
 }
 
-// Writes batches of records until all are there.
-func (f *figures) load(to target, source *mr.Rand) error {
-	for {
-		first := uint64(f.loaded.Add(batch) - batch)
-		if first >= *records {
-			return nil
+// Writes batches of records, or reads each record, until all are done or the time is over.
+func (f *figures) loadOrCheck(to target, source *mr.Rand, until time.Time) error {
+	isCheck, size := *workload == "check", *batch
+	if isCheck {
+		size = 1
+	}
+	end := *from + *records
+	var milliseconds []float64
+	count, failed := 0, 0
+	for time.Now().Before(until) {
+		first := *from + uint64(f.begun.Add(int64(size))) - size
+		if first >= end {
+			break
 		}
 		var keys []string
 		var documents [][]byte
-		for record := first; record < min(first+batch, *records); record++ {
-			keys, documents = append(keys, key(place(record))), append(documents, document(source))
+		for record := first; record < min(first+size, end); record++ {
+			keys = append(keys, key(place(record)))
+			if !isCheck {
+				documents = append(documents, document(source))
+			}
 		}
-		if err := to.insert(keys, documents); err != nil {
+		begin := time.Now()
+		var err error
+		if isCheck {
+			err = to.get(keys[0])
+		} else {
+			err = to.insert(keys, documents)
+			milliseconds = append(milliseconds, float64(time.Since(begin).Microseconds())/1000)
+		}
+		if err == nil {
+			count += len(keys)
+		} else if failed += len(keys); *tolerate == 0 {
 			return err
+		} else {
+			time.Sleep(pause)
 		}
 	}
+	f.lock.Lock()
+	defer f.lock.Unlock()
+	f.Operations, f.Failed = f.Operations+count, f.Failed+failed
+	f.milliseconds = append(f.milliseconds, milliseconds...)
+	return nil
 }
 
 // Executes operations until the time or the number is over.
@@ -307,7 +357,7 @@ func (f *figures) work(to target, source *mr.Rand, shares mix, until time.Time) 
 func main() {
 	flag.Parse()
 	shares, known := mixes[*workload]
-	if !known && *workload != "load" {
+	if !known && *workload != "load" && *workload != "check" {
 		log.Fatalf("there is no workload %q", *workload)
 	}
 	var result figures
@@ -323,7 +373,7 @@ func main() {
 			if known {
 				err = result.work(to, source, shares, until)
 			} else {
-				err = result.load(to, source)
+				err = result.loadOrCheck(to, source, until)
 			}
 			if err != nil {
 				log.Fatal(err)
