@@ -30,6 +30,8 @@ export interface Subject {
   newestObject(place: BucketPlace): Promise<string>;
 }
 
+const BY_NUMBER = new Intl.Collator("en", { numeric: true });
+
 /** Returns a new cluster of Cairn, whose log is on NATS. */
 export async function newCairn({ workspace, server }: BesideT4): Promise<Subject> {
   const { url } = await workspace.natsServer();
@@ -53,7 +55,8 @@ export async function newCairn({ workspace, server }: BesideT4): Promise<Subject
     },
     newestObject: async (place) => {
       const archives = [...(await server.objects(place)).keys()].filter((name) => name.endsWith(".tar"));
-      return archives.toSorted().at(-1) ?? "";
+      // The names begin with the numbers of transactions, which have no leading zeros.
+      return archives.toSorted((one, other) => BY_NUMBER.compare(one, other)).at(-1) ?? "";
     },
   };
 }

@@ -94,6 +94,8 @@ interface ServerPlace {
   readonly port: number;
   readonly path: string;
   readonly firstRead?: string;
+  /** Environment variables beside those of this process. */
+  readonly env?: NodeJS.ProcessEnv;
 }
 
 /**
@@ -103,14 +105,14 @@ interface ServerPlace {
 export async function startServer(
   program: string,
   args: readonly string[],
-  { dir, port, path, firstRead }: ServerPlace,
+  { dir, port, path, firstRead, env }: ServerPlace,
 ): Promise<ServerProcess> {
   const logPath = join(dir, "output.log");
   const output = await open(logPath, "w");
   const begin = performance.now();
   const child = spawn(program, args, {
     stdio: ["ignore", output.fd, output.fd],
-    env: cleanEnvironment(),
+    env: { ...cleanEnvironment(), ...env },
     cwd: dir,
   });
   const exited = once(child, "exit");

@@ -66,11 +66,9 @@ export async function startT4(program: string, { dir, place, flags = [] }: T4Cho
           "--s3-secret-access-key": place.credentials.secretAccessKey,
         }),
   }).flat();
-  const server = await startServer(program, ["run", ...args, ...flags], {
-    dir,
-    port: metricsPort,
-    path: "/readyz",
-  });
+  // What T4 copies for a checkpoint is in the temporary folder, where it stays if the process is killed.
+  const metrics = { dir, port: metricsPort, path: "/readyz", env: { TMPDIR: dir } };
+  const server = await startServer(program, ["run", ...args, ...flags], metrics);
   return {
     ...server,
     client: { kind: "etcd", port, pid: server.pid },

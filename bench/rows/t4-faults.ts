@@ -22,6 +22,7 @@ const POLL_MS = 10;
 const IN_UPLOADS = "killed in an upload";
 const DAMAGED = "newest checkpoint damaged";
 const AWAY = "S3 away";
+const PROBLEMS = "problems reported at the start";
 
 /** Faults of S3, of what is stored there, and of a node that uploads. */
 interface Scene extends BesideT4 {
@@ -59,6 +60,7 @@ export const t4Faults: Row = {
 };
 
 const TARGETS: readonly Target[] = [
+  { of: { contestant: `${DAMAGED}: cairn`, metric: PROBLEMS }, atLeast: 1 },
   none(DAMAGED, "unreadable records"),
   none(AWAY, "unreadable of 100"),
   none(AWAY, "failed puts"),
@@ -122,7 +124,7 @@ async function damageCheckpoint(scene: Scene): Promise<Figures> {
   content[at] = (content[at] ?? 0) ^ 0x55;
   await server.write(place, name, content);
   return await running(scene, { dir: await folder() }, async (node) => ({
-    "problems reported at the start": await node.problems(),
+    [PROBLEMS]: await node.problems(),
     "unreadable records": await countUnreadable(scene, node.client, { records }),
   }));
 }

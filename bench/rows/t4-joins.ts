@@ -1,5 +1,6 @@
 import { randomUUID } from "node:crypto";
 import { mkdir, rm } from "node:fs/promises";
+import { setTimeout as delay } from "node:timers/promises";
 import {
   BACKUP_EVERY,
   backedUp,
@@ -21,6 +22,8 @@ import { LATE_UPLOAD, NO_CHECKPOINTS, startT4, type T4Choice } from "../harness/
 
 /** The number of transactions after the checkpoint: what one client of T4 puts in half a minute. */
 const TAIL = 15_066;
+
+const POLL_MS = 100;
 
 export const JOIN_CAIRN = `join, ${TAIL} puts after the checkpoint: cairn`;
 export const JOIN_T4 = `join, ${TAIL} puts after the checkpoint: T4`;
@@ -117,6 +120,10 @@ async function fillCairn(
   return { log, before, after };
 }
 
+async function segments({ server }: BesideT4, place: BucketPlace): Promise<number> {
+  return [...(await server.objects(place)).keys()].filter((name) => name.startsWith("wal/")).length;
+}
+
 /**
  * Fills places in S3 with T4's `log` alone, with a `checkpoint` of it, whose log was removed, and with that checkpoint and
  * a `tail` of the log, of which each put was uploaded before it was acknowledged (T4's default).
@@ -149,6 +156,7 @@ async function fillT4(
     await t4.checkpoints(1);
     await putEach(beside, t4.client, { records: 1, workers: 1 });
     await t4.checkpoints(2);
+    while ((await segments(beside, checkpoint)) > 1) await delay(POLL_MS);
   });
   await server.copy(checkpoint, tail);
   await running(tail, [NO_CHECKPOINTS], (t4) =>
