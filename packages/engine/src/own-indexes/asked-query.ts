@@ -1,5 +1,6 @@
 import type { TxId } from "@cairn/client";
 import type { Deadline } from "@cairn/kv";
+import { CairnError } from "@cairn/kv/threads";
 import type { IndexQuery, QueryLimits, ServedIndex } from "./own-index.ts";
 
 /** Each part of an answer but the last has at least this size. The node can receive, parse or send it in a few ms. */
@@ -61,8 +62,31 @@ export class AskedQuery {
     this.#resolve(rows);
   }
 
+  /** Rejects it after it has run for `ranMs`: it may have waited for longer, which is no fault of its own. */
+  outOfTime(ranMs: number): void {
+    const { limits, time } = this.run;
+    const isOwn = ranMs >= limits.timeoutMs || ranMs > time.limitMs / 2;
+    this.reject(isOwn ? tooLong(ranMs) : busy(time.limitMs - ranMs));
+  }
+
   reject(reason: unknown): void {
     this.#isSettled = true;
     this.#reject(reason);
   }
+}
+
+function busy(waitMs: number): CairnError {
+  return new CairnError(
+    "OVERLOADED",
+    `The node's processes for queries were busy with others for ${waitMs} ms.`,
+    "Send the query again, or to another node.",
+  );
+}
+
+function tooLong(timeoutMs: number): CairnError {
+  return new CairnError(
+    "QUERY_LIMIT",
+    `The query did not end within ${timeoutMs} ms, and was stopped.`,
+    "Make it cheaper: with a condition on an indexed column, or fewer joined rows (explain query plan shows how SQLite carries out a statement).",
+  );
 }

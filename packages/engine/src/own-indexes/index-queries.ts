@@ -1,6 +1,6 @@
 import type { ClientRows, Json, TxId } from "@cairn/client";
 import { LIMITS } from "@cairn/client/protocol";
-import { CairnError, Deadline, indexCorrupt, isCairnError, TimeSlice, unlessAborted } from "@cairn/kv";
+import { CairnError, Deadline, isCairnError, TimeSlice, unlessAborted } from "@cairn/kv";
 import { didYouMean, nearestName } from "@cairn/text";
 import type { IndexQuery, OwnIndexOptions, QueryLimits, ServedIndex } from "./own-index.ts";
 import type { QueryRows } from "./asked-query.ts";
@@ -58,7 +58,11 @@ export async function queryIndex(
     });
     // The files were replaced with older ones.
     if (minTx !== undefined && found.txId < minTx)
-      throw indexCorrupt(`The files of the index ${name} are as of ${found.txId}, before ${minTx}.`);
+      throw new CairnError(
+        "INDEX_CORRUPT",
+        `The files of the index ${name} are as of ${found.txId}, before ${minTx}.`,
+        "The index is built again from the node's documents.",
+      );
     return found;
   } catch (error) {
     if (!isCairnError(error, "INDEX_CORRUPT") || served === undefined) throw error;

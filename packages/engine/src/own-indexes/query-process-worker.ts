@@ -11,7 +11,7 @@ import type { IndexQuery, OwnIndex, QueryLimits, ServedIndex } from "./own-index
 
 /** Orders are carried out one after the other, and answered in this order. */
 export interface QueryOrder {
-  /** Undefined if it is that of the order before. */
+  /** All orders are for one index, and the first one names it. */
   readonly served: ServedIndex | undefined;
   readonly query: IndexQuery;
   readonly limits: Pick<QueryLimits, "rows" | "bytes">;
@@ -42,6 +42,7 @@ export interface QueryAdmission {
 export type QueryMessage =
   | QueryAnswered
   | QuerySkipped
+  | { readonly started: true }
   | { readonly notice: string }
   | { readonly part: string };
 
@@ -51,19 +52,10 @@ const LOOK_INTERVAL_MS = 100;
 const MAX_BYTES = 768 * 1024 * 1024;
 
 let asked: ServedIndex | undefined;
-let opened: { readonly dir: string; readonly index: OwnIndex } | undefined;
-
-async function open(served: ServedIndex): Promise<OwnIndex> {
-  const { dir } = served.context;
-  if (opened?.dir === dir) return opened.index;
-  await close();
-  const index = await importIndex(served, true, (notice) => send({ notice }));
-  opened = { dir, index };
-  return index;
-}
+let opened: OwnIndex | undefined;
 
 async function close(): Promise<void> {
-  const { index } = opened ?? {};
+  const index = opened;
   opened = undefined;
   await index?.close();
 }
@@ -73,7 +65,8 @@ async function answer({ served, query, limits }: QueryOrder): Promise<QueryAnswe
   try {
     asked = served ?? asked;
     if (asked === undefined) throw new Error("the first order names no index");
-    const index = await open(asked);
+    opened ??= await importIndex(asked, true, (notice) => send({ notice }));
+    const index = opened;
     opening = false;
     if (index.query === undefined)
       throw new CairnError(
@@ -147,9 +140,11 @@ async function answerAll(): Promise<void> {
   isAnswering = false;
 }
 
+const sendToNode = process.send?.bind(process);
+
 function send(message: QueryMessage): void {
   // The node may have ended; then this process does, too.
-  process.send?.(message, undefined, undefined, () => undefined);
+  sendToNode?.(message, undefined, undefined, () => undefined);
 }
 
 function serve(): void {
@@ -158,6 +153,8 @@ function serve(): void {
   // Terminals and service managers also send these to a node's processes. The node ends them when it stops.
   for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) process.on(signal, () => undefined);
   process.on("disconnect", () => process.exit());
+  // Modules that tell a service manager that they are ready would send that to the node.
+  delete process.send;
   process.on("message", (message: QueryOrder | QueryAdmission) => {
     if ("admitted" in message) {
       admission.put(message);
@@ -168,6 +165,7 @@ function serve(): void {
   });
   // This thread may be in a query that never ends, and would not notice that the node was killed.
   new Worker(new URL(import.meta.url), { workerData: Number(process.argv[2]) }).unref();
+  send({ started: true });
 }
 
 function watchNode(node: number): void {

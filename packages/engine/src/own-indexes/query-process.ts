@@ -15,6 +15,8 @@ import type {
   QuerySkipped,
 } from "./query-process-worker.ts";
 
+/** A process starts in a fifth of a second, unless something is wrong with the machine. */
+const START_MS = 30_000;
 /** From then on, others need not wait until it has ended (ms). */
 const LONG_MS = 500;
 /** So many queries are sent to a process that answers each of them in less than {@link QUICK_MS}. */
@@ -31,12 +33,12 @@ const ENVIRONMENT = ["PATH", "HOME", "TMPDIR", "TEMP", "TMP", "SystemRoot", "LAN
 const ANSWERING = new ThreadModule(import.meta.url, "query-process-worker");
 
 /**
- * A process that answers queries of one index at a time, in the order in which they are sent. It is killed if a query
- * exceeds its time, or runs although nobody waits for it.
+ * A process that answers queries of one index, whose module may have spoilt it for others, in the order in which they are
+ * sent. It is killed if it takes long for a query for which nobody waits any more, also because its time is over.
  */
 export class QueryProcess {
-  /** The folder of the index that it has open, or opens. */
-  dir: string | undefined;
+  /** The folder of the index. */
+  readonly dir: string;
   readonly ended: Promise<void>;
   readonly #logger: Pick<Logger, "warn">;
   readonly #child: ChildProcess;
@@ -45,6 +47,9 @@ export class QueryProcess {
   /** The first is running. Those that another process has to answer are undefined. */
   #sent: (AskedQuery | undefined)[] = [];
   #state: "open" | "retiring" | "killed" = "open";
+  /** The time of a query does not include the start of the process. */
+  #isStarted = false;
+  #isSentIndex = false;
   #begunAt = 0;
   #limitMs = Infinity;
   #cancel: CancelTimer = () => undefined;
@@ -53,7 +58,8 @@ export class QueryProcess {
   #lastWords = "";
   #parts: string[] = [];
 
-  constructor(logger: Pick<Logger, "warn">, onFree: (others: readonly AskedQuery[]) => void) {
+  constructor(dir: string, logger: Pick<Logger, "warn">, onFree: (others: readonly AskedQuery[]) => void) {
+    this.dir = dir;
     this.#logger = logger;
     this.#onFree = onFree;
     const { env } = process;
@@ -67,10 +73,12 @@ export class QueryProcess {
       this.#lastWords = `${this.#lastWords}${text.toString()}`.slice(-LAST_WORDS);
     });
     this.#child.on("message", (message: QueryMessage) => {
-      if ("notice" in message) logger.warn({ dir: this.dir }, message.notice);
+      if ("started" in message) this.#start();
+      else if ("notice" in message) logger.warn({ dir }, message.notice);
       else if ("part" in message) this.#receivePart(message.part);
       else this.#answered(message);
     });
+    this.#cancel = startTimer(START_MS, () => this.kill(), { background: true });
     this.ended = this.#end();
   }
 
@@ -95,10 +103,9 @@ export class QueryProcess {
 
   send(asked: AskedQuery, served: ServedIndex): void {
     const { query, run } = asked;
-    const { dir, name } = served.context;
-    asked.name = name;
-    const order: QueryOrder = { served: this.dir === dir ? undefined : served, query, limits: run.limits };
-    this.dir = dir;
+    asked.name = served.context.name;
+    const order: QueryOrder = { served: this.#isSentIndex ? undefined : served, query, limits: run.limits };
+    this.#isSentIndex = true;
     this.#sent.push(asked);
     if (this.#sent.length === 1) this.#begin(asked);
     // If nothing can be sent, the process has ended.
@@ -124,9 +131,16 @@ export class QueryProcess {
     this.#child.kill("SIGKILL");
   }
 
+  #start(): void {
+    this.#cancel();
+    this.#isStarted = true;
+    if (this.#sent.length > 0) this.#begin(this.#sent[0]);
+  }
+
   #begin(asked: AskedQuery | undefined): void {
     this.#parts = [];
     this.#begunAt = performance.now();
+    if (!this.#isStarted) return;
     const { limits, time } = asked?.run ?? {};
     this.#limitMs = Math.min(limits?.timeoutMs ?? Infinity, time?.leftMs ?? Infinity);
     if (asked !== undefined) asked.isRunning = true;
@@ -135,22 +149,18 @@ export class QueryProcess {
 
   #watch(): void {
     const forMs = this.#runningMs;
-    if (forMs >= this.#limitMs) {
-      this.#sent[0]?.reject(tooLong(this.#limitMs));
-      this.kill();
-      return;
-    }
+    if (forMs >= this.#limitMs) this.#sent[0]?.outOfTime(this.#limitMs);
     if (forMs >= SLOW_MS) {
       this.killIfVain();
       this.#onFree(this.#takeBack());
       if (this.isKilled) return;
     }
-    const nextMs = Math.min(this.#limitMs, [SLOW_MS, LONG_MS].find((at) => at > forMs) ?? Infinity);
+    const nextMs = Math.min(...[SLOW_MS, LONG_MS, this.#limitMs].filter((at) => at > forMs));
     this.#cancel = startTimer(nextMs - forMs, () => this.#watch());
   }
 
   get #runningMs(): number {
-    return performance.now() - this.#begunAt;
+    return this.#isStarted ? performance.now() - this.#begunAt : 0;
   }
 
   /** Returns the queries that have not begun, which others will answer. */
@@ -258,14 +268,6 @@ function positionOf(name: string, position: string): TxId {
       cause: error,
     });
   }
-}
-
-function tooLong(timeoutMs: number): CairnError {
-  return new CairnError(
-    "QUERY_LIMIT",
-    `The query did not end within ${timeoutMs} ms, and was stopped.`,
-    "Make it cheaper: with a condition on an indexed column, or fewer joined rows (explain query plan shows how SQLite carries out a statement).",
-  );
 }
 
 function endedEarly(how: string): CairnError {

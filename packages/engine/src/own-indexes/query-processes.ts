@@ -1,4 +1,4 @@
-import { CairnError, startTimer, withTimeout } from "@cairn/kv";
+import { type CairnError, startTimer, withTimeout } from "@cairn/kv";
 import type { Logger } from "pino";
 import { AskedQuery, type QueryRows, type QueryRun } from "./asked-query.ts";
 import type { IndexQuery, ServedIndex } from "./own-index.ts";
@@ -8,6 +8,8 @@ import { QueryProcess } from "./query-process.ts";
 const MAX_SHORT = 2;
 /** So many more run beside them whose queries take long: others need not wait until they are ended. */
 const MAX_LONG = 2;
+/** So many processes are kept, which are idle until queries of their index come. */
+const MAX_OPEN = 8;
 /** The system ends a killed process at once, unless it waits for a disk. */
 const END_MS = 2_000;
 
@@ -37,9 +39,8 @@ export class QueryProcesses {
     signal?.throwIfAborted();
     if (this.#closed !== undefined) throw this.#closed;
     const asked = new AskedQuery(served, query, run);
-    const waitMs = time.leftMs;
-    const cancel = startTimer(waitMs, () => {
-      if (!asked.isRunning) asked.reject(busy(waitMs));
+    const cancel = startTimer(time.leftMs, () => {
+      if (!asked.isRunning) asked.outOfTime(0);
     });
     const onAbort = (): void => {
       asked.reject(signal?.reason);
@@ -106,7 +107,9 @@ export class QueryProcesses {
     const long = open.filter((process) => process.isLong).length;
     if (running < MAX_SHORT + Math.min(long, MAX_LONG)) {
       const same = idle.find((process) => process.dir === dir);
-      return same ?? (open.length < MAX_SHORT + MAX_LONG ? this.#start() : idle[0]);
+      if (same !== undefined) return same;
+      if (open.length >= MAX_OPEN) idle[0]?.kill();
+      return this.#start(dir);
     }
     const [least] = open
       .filter((process) => process.dir === dir && !process.isIdle)
@@ -114,8 +117,8 @@ export class QueryProcesses {
     return least !== undefined && least.load < Infinity ? least : undefined;
   }
 
-  #start(): QueryProcess {
-    const started = new QueryProcess(this.#logger, (others) => {
+  #start(dir: string): QueryProcess {
+    const started = new QueryProcess(dir, this.#logger, (others) => {
       this.#waiting.unshift(...others);
       this.#sendNext();
     });
@@ -123,12 +126,4 @@ export class QueryProcesses {
     void started.ended.then(() => this.#processes.delete(started));
     return started;
   }
-}
-
-function busy(waitMs: number): CairnError {
-  return new CairnError(
-    "OVERLOADED",
-    `The node's processes for queries were busy with others for ${waitMs} ms.`,
-    "Send the query again, or to another node.",
-  );
 }

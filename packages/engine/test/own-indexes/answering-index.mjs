@@ -32,6 +32,10 @@ export function answeringIndex({ failsToOpen = false }, { dir, readOnly, onNotic
     loop: () => {
       for (let turns = 0; ; turns += 1) if (turns < 0) return answer([]);
     },
+    ready: () => {
+      process.send?.("ready");
+      return answer([[process.send !== undefined]]);
+    },
     busy: ([ms]) => {
       const until = performance.now() + ms;
       while (performance.now() < until);

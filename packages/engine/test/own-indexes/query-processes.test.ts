@@ -1,6 +1,6 @@
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { copyFile, mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
@@ -245,6 +245,34 @@ describe("a query of an own index", () => {
     aborting.abort(new Error("the client has left"));
     for (const one of asked) await expect(one).rejects.toThrow("the client has left");
     expect((await other).rows).toEqual([["a", 1]]);
+  });
+
+  it("is answered although its module tells a service manager that it is ready", async () => {
+    for (let n = 0; n < 3; n += 1) expect((await ask("ready")).rows).toEqual([[false]]);
+  });
+
+  it("is refused as overload, not as too slow, if it has waited for nearly all of its time", async () => {
+    await becomeQuick();
+    const before = [ask("busy", { args: [450] }), ask("busy", { args: [450] })];
+    const late = [1, 2].map(() => ask("busy", { args: [400], time: new Deadline(600) }));
+    for (const one of await Promise.allSettled(late))
+      expect(one).toMatchObject({ reason: { code: "OVERLOADED" } });
+    await Promise.all(before);
+    const alone = ask("busy", { args: [400], time: new Deadline(200) });
+    await expect(alone).rejects.toMatchObject({ code: "QUERY_LIMIT" });
+  });
+
+  it("has a process in which the module of no other index has run", async () => {
+    const other = {
+      ...served(),
+      context: { ...served().context, name: "others", dir: path.join(root, "others") },
+    };
+    await mkdir(other.context.dir);
+    await copyFile(path.join(root, "rows.json"), path.join(other.context.dir, "rows.json"));
+    const pids: Json[] = [];
+    for (const index of [served(), other, served(), other])
+      pids.push((await ask("about", { index })).rows[0]?.[0] ?? null);
+    expect([pids[0] === pids[2], pids[1] === pids[3], pids[0] === pids[1]]).toEqual([true, true, false]);
   });
 
   it("waits for memory after the first part of a large answer", async () => {
