@@ -111,8 +111,11 @@ export class ReadPlace {
 
 /** Names the total waiting time and, if known, the log's last transaction. It has the hint of `cause`. */
 function late(txId: TxId, ms: number, at: TxId, end: TxId | undefined, cause: CairnError): CairnError {
-  const has = end !== undefined && end >= txId ? "the log contains it and ends at" : "the log ends at";
-  const ends = end === undefined ? "" : `, ${has} ${end}`;
+  const isLater = end !== undefined && end < txId;
+  const ends = end === undefined ? "" : `, the log ${isLater ? "ends" : "contains it and ends"} at ${end}`;
   const message = `Transaction ${txId} was not indexed within ${ms} ms; this node has indexed up to ${at}${ends}.`;
-  return new CairnError("TX_TIMEOUT", message, { hint: cause.hint, cause });
+  if (!isLater) return new CairnError("TX_TIMEOUT", message, { hint: cause.hint, cause });
+  const hint =
+    "Wait for a transaction that exists. If the log acknowledged this one, it has lost its end since (cairn status, GET /status): read again without waiting for it.";
+  return new CairnError("TX_TIMEOUT", message, { hint, details: { lastTxId: end }, cause });
 }

@@ -114,7 +114,7 @@ export function errorAnswer(
   if (status === 503) headers["retry-after"] = "1";
   const { code, message, hint: given } = known ?? INTERNAL;
   const hint = given === undefined ? null : completed(given);
-  const details = known instanceof RequestError ? known.details : {};
+  const details = known?.details ?? {};
   return { status, headers, body: jsonText({ error: { code, message, hint }, ...details }) };
 }
 
