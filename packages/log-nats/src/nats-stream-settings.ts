@@ -1,5 +1,5 @@
 import { CairnError } from "@cairn/kv";
-import { Duration } from "luxon";
+import { isoDurationText } from "@cairn/text";
 import { DiscardPolicy, nanos, RetentionPolicy, StorageType, type StreamConfig } from "nats";
 import { MESSAGE_ID_WINDOW_MS } from "@cairn/engine";
 
@@ -128,8 +128,7 @@ export const FLAWS: readonly Flaw[] = [
     setting: "max_age",
     isSet: ({ max_age }) => max_age > 0,
     does: ({ max_age }) => {
-      const age = Duration.fromMillis(Math.round(max_age / 1e6)).rescale();
-      return `removes messages that are older than ${age.toISO()}`;
+      return `removes messages that are older than ${isoDurationText(Math.round(max_age / 1e6))}`;
     },
     cure: edit("--max-age=0s", ", and let nodes trim the log instead"),
   },

@@ -1,4 +1,5 @@
 import { isoDuration } from "@cairn/client/protocol";
+import { Duration } from "luxon";
 
 /** A number of milliseconds, or the reason why a value is not a duration. */
 export type DurationResult = { readonly ms: number } | { readonly fault: string; readonly hint?: string };
@@ -42,6 +43,11 @@ export function parseDuration(text: string, options: { readonly bare?: boolean }
     return { fault: `${JSON.stringify(text)} counts years or months.`, hint };
   }
   return wholeMilliseconds(ms, JSON.stringify(text));
+}
+
+/** Formats a duration as it can be configured: without months and years, whose length is not fixed. */
+export function isoDurationText(ms: number): string {
+  return Duration.fromMillis(ms).shiftTo("days", "hours", "minutes", "seconds").toISO() ?? `${ms} ms`;
 }
 
 /** A Duration of any copy of luxon, whose types a program that installs this package does not have. */

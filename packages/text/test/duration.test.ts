@@ -4,7 +4,7 @@ import { Duration } from "luxon";
 import { expect, test } from "vitest";
 import { policyMilliseconds } from "@cairn/engine/src/policies/policy-problems";
 import { policyProblems } from "@cairn/engine";
-import { luxonDuration, parseDuration } from "../src/duration.ts";
+import { luxonDuration, parseDuration, isoDurationText } from "../src/duration.ts";
 
 test.each<[string, number]>([
   ["PT6H", 21_600_000],
@@ -110,3 +110,11 @@ test("a luxon Duration is accepted, unless it is invalid or contains months", ()
   });
   expect(luxonDuration(Duration.fromISO("nonsense"))).toMatchObject({ fault: "This Duration is invalid." });
 });
+
+test.each(["P28D", "P30D", "P400D", "P9999D", "P1DT1H1M1.001S", "PT0.5S", "PT6H"])(
+  "a duration is printed as it can be configured again: %s",
+  (text) => {
+    const parsed = parseDuration(text);
+    expect("ms" in parsed && isoDurationText(parsed.ms)).toBe(text);
+  },
+);

@@ -204,7 +204,7 @@ export async function theLog(
       "CHECKPOINT_NOT_FOUND",
       `${store.location} has no checkpoint of the log ${asked}.`,
       known === ""
-        ? "Choose another store: this one has no usable checkpoint of any log."
+        ? "This store has no usable checkpoint of any log. Let a node save one (cairn checkpoint create), or choose another store."
         : `Choose a log of which it has checkpoints: ${known}.`,
     );
   }

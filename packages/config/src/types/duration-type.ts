@@ -2,6 +2,7 @@ import { Duration } from "luxon";
 import type { CallNode, ConfigNode } from "../source/config-tree.ts";
 import {
   DURATION_CALLS,
+  isoDurationText,
   luxonDuration,
   parseDuration,
   wholeMilliseconds,
@@ -29,7 +30,7 @@ export function duration(): ValueType<number> {
       if ("fault" in result) return value.refuse(result.fault, { hint: result.hint });
       return result.ms > 0 ? result.ms : value.expected('a duration above zero, such as "PT6H"');
     },
-    show: (value) => Duration.fromMillis(value).rescale().toISO() ?? value,
+    show: isoDurationText,
   };
 }
 

@@ -140,11 +140,11 @@ function removedByOthers(
   isTrimmed: boolean,
 ): CairnError {
   const gone = first - 1 === upTo ? `Message ${upTo} was` : `Messages ${upTo} to ${first - 1} were`;
-  const message = `${gone} removed from the log "${name}", but not by Cairn: something purged the stream, or its servers lost data.`;
+  const message = `${gone} removed from the log "${name}", but not by Cairn, as far as the checkpoint store shows: something purged the stream, its servers lost data, or the store lost its records.`;
   const accept = isTrimmed
     ? "cairn log trim"
     : `cairn log trim --keep ${UNTRIMMED_KEEP}, which removes nothing younger`;
-  const hint = `Save and verify a checkpoint, because nodes can no longer join from those that end earlier: cairn checkpoint create, then cairn checkpoint verify. Find out what removed the messages (the limits of the stream, other programs, nodes with another checkpoint store, the logs of its servers). Then accept that the log begins with message ${first}: ${accept}.`;
+  const hint = `Save and verify a checkpoint, because nodes can no longer join from those that end earlier: cairn checkpoint create, then cairn checkpoint verify. Find out what removed the messages (the limits of the stream, other programs, nodes with another checkpoint store, the logs of its servers) or files from the store. Then accept that the log begins with message ${first}: ${accept}.`;
   return new CairnError("LOG_TRIMMED", message, hint);
 }
 

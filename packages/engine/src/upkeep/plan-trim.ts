@@ -1,6 +1,6 @@
 import type { CheckpointStore } from "@cairn/checkpoint";
 import { systemClock, CairnError } from "@cairn/kv";
-import { Duration } from "luxon";
+import { isoDurationText } from "@cairn/text";
 import { SegmentReads } from "../backup/write/segment-reads.ts";
 import { type LogIdentity, readLogIdentity } from "../log/log-identity.ts";
 import type { LogBounds, TxLog } from "../log/tx-log.ts";
@@ -142,7 +142,7 @@ function planFor(
 ): TrimPlan {
   // A checkpoint may end directly before the log's first message.
   const upTo = Math.max(bounds.first, Math.min(position, young));
-  const age = Duration.fromMillis(keep).rescale().toISO();
+  const age = isoDurationText(keep);
   const holder =
     "checkpoint" in by ? { ...by, backup: null } : { checkpoint: null, backup: { store: by.backup.store } };
   const limit =

@@ -74,7 +74,7 @@ export async function captureLevelDb(
     const code = systemErrorCode(error);
     if (code !== "ENOSPC" && code !== "EDQUOT") throw error;
     throw new CairnError("DISK_FULL", `There is no space left to capture the index into ${target}.`, {
-      hint: "Free some space, or capture into a directory on the file system of the index, where a capture needs almost no space.",
+      hint: "Free some space. A capture needs almost none if checkpoint-dir is on the file system of the index.",
       cause: error,
     });
   }
