@@ -17,7 +17,7 @@ import type { ClientCalls, DocumentChange } from "./types/client-calls.ts";
 import type { Faithful } from "./types/faithful.ts";
 import type { Schema } from "./types/schema.ts";
 import { Bucket } from "./bucket.ts";
-import { type CallName, checkedOptions, checkedRemoval } from "./call-options.ts";
+import { checkedOptions, checkedRemoval } from "./call-options.ts";
 import { httpAccess } from "./http-access.ts";
 import { deleteDocuments, loadDocuments } from "./bulk-writes.ts";
 import type { NodeAccess } from "./node-access.ts";
@@ -25,6 +25,7 @@ import { type Director, directQueue } from "./queues/director.ts";
 import type { DirectorOptions } from "./queues/director-options.ts";
 import { queueAccess, queueHint } from "./queues/queue-access.ts";
 import { requireJson, withId } from "./request-parts.ts";
+import { SeenTransactions } from "./seen-transactions.ts";
 import { updateDocument } from "./update-document.ts";
 import type {
   CallOptions,
@@ -68,17 +69,16 @@ export type ClientOptions = (HttpClientOptions | { readonly access: NodeAccess }
  */
 export class CairnClient implements ClientCalls {
   readonly #access: NodeAccess;
-  readonly #readsItsWrites: boolean;
-  #lastTx: TxId = 0;
+  readonly #seen: SeenTransactions;
 
   constructor(options: ClientOptions) {
-    this.#readsItsWrites = options.readYourWrites ?? true;
+    this.#seen = new SeenTransactions(options.readYourWrites ?? true);
     this.#access = "access" in options ? options.access : httpAccess(options);
   }
 
   /** The last transaction that this client wrote or saw. With it as `minTx`, other clients see at least that state. */
   get lastTx(): TxId {
-    return this.#lastTx;
+    return this.#seen.last;
   }
 
   /** Returns the documents of a bucket as `T`. With a schema, they are validated when they are written and read. */
@@ -92,8 +92,8 @@ export class CairnClient implements ClientCalls {
     key: string,
     options: ClientReadOptions & { readonly asOf?: PointInTime } = {},
   ): Promise<ClientDocument<T> | undefined> {
-    const found = await this.#access.get(bucket, key, this.#reading("get", options));
-    if (found !== undefined) this.#saw(found.revision);
+    const found = await this.#seen.read("get", options, (reading) => this.#access.get(bucket, key, reading));
+    if (found !== undefined) this.#seen.saw(found.revision);
     return found as ClientDocument<T> | undefined;
   }
 
@@ -112,8 +112,10 @@ export class CairnClient implements ClientCalls {
 
   /** Returns one page of a list; `cursor` is the `next` of the previous page. */
   async page<T = Json>(bucket: string, query: ClientListQuery = {}, cursor?: string): Promise<ClientPage<T>> {
-    const page = await this.#access.page(bucket, this.#reading("page", query), cursor);
-    this.#saw(page.txId);
+    const page = await this.#seen.read("page", query, (reading) =>
+      this.#access.page(bucket, reading, cursor),
+    );
+    this.#seen.saw(page.txId);
     return page as ClientPage<T>;
   }
 
@@ -125,8 +127,10 @@ export class CairnClient implements ClientCalls {
   ): AsyncGenerator<ClientVersion<T>, void, void> {
     let cursor: string | undefined;
     do {
-      const query = { ...this.#reading("history", options), limit: pageSize, cursor };
-      const page = await this.#access.versions(bucket, key, query);
+      const after = cursor;
+      const page = await this.#seen.read("history", options, (reading) =>
+        this.#access.versions(bucket, key, { ...reading, limit: pageSize, cursor: after }),
+      );
       cursor = page.next;
       yield* page.versions as readonly ClientVersion<T>[];
     } while (cursor !== undefined);
@@ -184,7 +188,8 @@ export class CairnClient implements ClientCalls {
     options: WaitOptions = {},
   ): Promise<TxOutcome> {
     requireJson(transaction);
-    return await this.#transact(transaction, checkedOptions("transact", options));
+    const outcome = await this.#transact(transaction, checkedOptions("transact", options));
+    return await this.#first(outcome, options);
   }
 
   /** Submits a transaction and returns its id once it is in the log. */
@@ -193,19 +198,21 @@ export class CairnClient implements ClientCalls {
     options: CallOptions = {},
   ): Promise<{ readonly txId: TxId }> {
     requireJson(transaction);
-    return this.#seen(await this.#access.submit(withId(transaction), checkedOptions("submit", options)));
+    return this.#seen.noted(
+      await this.#access.submit(withId(transaction), checkedOptions("submit", options)),
+    );
   }
 
   /** Waits until the transaction is indexed. Throws `TX_TIMEOUT` after `timeoutMs` (default 30,000). */
   async await(txId: TxId, options: WaitOptions = {}): Promise<TxOutcome> {
-    return this.#seen(await this.#access.await(txId, checkedOptions("await", options)));
+    return this.#seen.noted(await this.#access.await(txId, checkedOptions("await", options)));
   }
 
   /** Yields every transaction that changes watched documents, once and in order, across nodes and connections. */
   async *watch<T = Json>(query: ClientWatchQuery = {}): AsyncGenerator<ClientTransaction<T>, void, void> {
     for await (const transaction of this.#access.watch(checkedOptions("watch", query))) {
       // Later reads include what was yielded, from whichever node they come.
-      this.#saw(transaction.txId);
+      this.#seen.saw(transaction.txId);
       yield transaction as ClientTransaction<T>;
     }
   }
@@ -216,19 +223,21 @@ export class CairnClient implements ClientCalls {
    */
   async *follow<T = Json>(query: ClientFollowQuery = {}): AsyncGenerator<ClientStates<T>, void, void> {
     for await (const states of this.#access.follow(checkedOptions("follow", query))) {
-      this.#saw(states.txId);
+      this.#seen.saw(states.txId);
       yield states as ClientStates<T>;
     }
   }
 
   /** Returns the buckets with their numbers of documents, and of each value of their indexed fields. */
   async buckets(options: ClientReadOptions = {}): Promise<ClientBuckets> {
-    return this.#seen(await this.#access.buckets(this.#reading("buckets", options)));
+    return this.#seen.noted(
+      await this.#seen.read("buckets", options, (reading) => this.#access.buckets(reading)),
+    );
   }
 
   /** Returns the policies in force (docs/policies.md). */
   async policies(options: ClientReadOptions = {}): Promise<PolicyState> {
-    return await this.#access.policies(this.#reading("policies", options));
+    return await this.#seen.read("policies", options, (reading) => this.#access.policies(reading));
   }
 
   /** Sets the policies. If `ifRevision` is given, throws `CONFLICT` unless they are at that revision. */
@@ -241,12 +250,12 @@ export class CairnClient implements ClientCalls {
 
   /** Returns the queues with their shards, ordered by name (docs/queues.md). */
   async queues(options: ClientReadOptions = {}): Promise<readonly QueueStatus[]> {
-    return await this.#access.queues(this.#reading("queues", options));
+    return await this.#seen.read("queues", options, (reading) => this.#access.queues(reading));
   }
 
   /** Returns a queue with its shards. Throws `NOT_FOUND` if the bucket is not a queue. */
   async queue(name: string, options: ClientReadOptions = {}): Promise<QueueStatus> {
-    return await this.#access.queue(name, this.#reading("queue", options));
+    return await this.#seen.read("queue", options, (reading) => this.#access.queue(name, reading));
   }
 
   /** `cursor` is the `next` of the previous page. Each page is as of its own transaction. */
@@ -255,8 +264,10 @@ export class CairnClient implements ClientCalls {
     shard: number,
     options: ClientReadOptions & PageOptions = {},
   ): Promise<OpenEntriesPage<T>> {
-    const page = await this.#access.openEntries(queue, shard, this.#reading("openEntries", options));
-    this.#saw(page.txId);
+    const page = await this.#seen.read("openEntries", options, (reading) =>
+      this.#access.openEntries(queue, shard, reading),
+    );
+    this.#seen.saw(page.txId);
     return page as OpenEntriesPage<T>;
   }
 
@@ -266,7 +277,9 @@ export class CairnClient implements ClientCalls {
     name: string,
     options: ClientReadOptions = {},
   ): Promise<PlacedEntry<T> | undefined> {
-    const found = await this.#access.entry(queue, name, this.#reading("entry", options));
+    const found = await this.#seen.read("entry", options, (reading) =>
+      this.#access.entry(queue, name, reading),
+    );
     return found as PlacedEntry<T> | undefined;
   }
 
@@ -301,7 +314,9 @@ export class CairnClient implements ClientCalls {
     options: ClientQueryOptions = {},
   ): Promise<ClientRows> {
     requireJson(args);
-    return this.#seen(await this.#access.sql(index, text, args, this.#reading("sql", options)));
+    return this.#seen.noted(
+      await this.#seen.read("sql", options, (reading) => this.#access.sql(index, text, args, reading)),
+    );
   }
 
   async recordEvent(event: EventRecord, options: Omit<WriteOptions, "ifRevision"> = {}): Promise<Written> {
@@ -310,7 +325,7 @@ export class CairnClient implements ClientCalls {
 
   /** Returns the newest recorded events, newest first; with `before` (an event's id), only older ones. */
   async events(query: ClientEventQuery = {}): Promise<readonly ClientEvent[]> {
-    return await this.#access.events(this.#reading("events", query));
+    return await this.#seen.read("events", query, (reading) => this.#access.events(reading));
   }
 
   async status(options: CallOptions = {}): Promise<NodeStatus> {
@@ -377,22 +392,6 @@ export class CairnClient implements ClientCalls {
 
   /** Submits a transaction whose parts were checked. */
   async #transact(transaction: Transaction<AnyOperation>, options: WaitOptions): Promise<TxOutcome> {
-    return this.#seen(await this.#access.transact(withId(transaction), options));
-  }
-
-  /** Has a read wait for what this client wrote or saw before. */
-  #reading<Options extends ClientReadOptions>(call: CallName, options: Options): Options {
-    checkedOptions(call, options);
-    if (options.minTx !== undefined || !this.#readsItsWrites || this.#lastTx === 0) return options;
-    return { ...options, minTx: this.#lastTx };
-  }
-
-  #saw(txId: TxId): void {
-    if (txId > this.#lastTx) this.#lastTx = txId;
-  }
-
-  #seen<T extends { readonly txId: TxId }>(found: T): T {
-    this.#saw(found.txId);
-    return found;
+    return this.#seen.noted(await this.#access.transact(withId(transaction), options));
   }
 }

@@ -87,8 +87,24 @@ export function checkedOptions<Options extends object>(call: CallName, options: 
         `${call} has no option ${JSON.stringify(name)}.`,
         `Nothing was sent. The options of ${call} are ${Object.keys(OPTIONS[call]).join(", ")}.`,
       );
+  for (const [name, value] of Object.entries(options))
+    if (value !== undefined && !(NUMBERS[name]?.(value as number) ?? true))
+      throw invalid(
+        `${call} was given a ${name} of ${String(value)}.`,
+        `Nothing was sent. ${name} is a number that is not negative.`,
+      );
   return options;
 }
+
+const isWhole = (value: number): boolean => Number.isInteger(value) && value >= 0;
+
+/** What is checked here because it would end no wait, or be ignored. */
+const NUMBERS: Readonly<Record<string, (value: number) => boolean>> = {
+  timeoutMs: (value) => typeof value === "number" && value >= 0,
+  minTx: isWhole,
+  limit: isWhole,
+  pageSize: isWhole,
+};
 
 /** Also throws for a filter without a value, which would delete everything. */
 export function checkedRemoval(query: RemoveQuery): RemoveQuery {

@@ -1,6 +1,7 @@
 import { hasCode } from "./types/client-error.ts";
 import type { ClientReadOptions, HttpClientOptions, WaitOptions } from "./types/client-types.ts";
 import type { AnyOperation, Transaction } from "./types/transaction.ts";
+import { escaped } from "./escaped.ts";
 import type { NodeAccess } from "./node-access.ts";
 import { NodePool, type PoolRequest } from "./node-pool.ts";
 import { type JsonAnswer, readJsonAnswer } from "./node-request.ts";
@@ -47,7 +48,8 @@ class HttpAccess implements NodeAccess {
 
   readonly versions: NodeAccess["versions"] = async (bucket, key, { limit, cursor, ...options }) => {
     const query = { key: qualified(key), history: true, limit, cursor };
-    const answer = await this.#read(bucketPath(bucket), query, options);
+    const answer = await unlessNotFound(this.#read(bucketPath(bucket), query, options));
+    if (answer === undefined) return { versions: [], next: undefined };
     return { versions: answer.body as never, next: nextCursor(answer) };
   };
 
@@ -93,7 +95,7 @@ class HttpAccess implements NodeAccess {
   readonly sql: NodeAccess["sql"] = async (index, sql, args, { minTx, limit, timeoutMs, signal }) => {
     return await this.#json({
       method: "POST",
-      path: `/api/v1/sql/${encodeURIComponent(index)}`,
+      path: `/api/v1/sql/${escaped(index)}`,
       query: { "min-tx": minTx, timeout: timeoutMs },
       body: { sql, args, limit },
       signal,

@@ -1,3 +1,4 @@
+import { escaped } from "./escaped.ts";
 import { CairnClientError } from "./types/client-error.ts";
 
 export interface NodeRequest {
@@ -95,7 +96,7 @@ function queryText(query: NonNullable<NodeRequest["query"]>): string {
   const pairs = Object.entries(query).flatMap(([name, value]) =>
     value === undefined
       ? []
-      : [value].flat().map((one: string | number | boolean) => `${name}=${encodeURIComponent(one)}`),
+      : [value].flat().map((one: string | number | boolean) => `${name}=${escaped(one)}`),
   );
   return pairs.length === 0 ? "" : `?${pairs.join("&")}`;
 }

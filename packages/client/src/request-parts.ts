@@ -1,6 +1,7 @@
 import type { AnyOperation, Transaction } from "./types/transaction.ts";
 import { CairnClientError } from "./types/client-error.ts";
 import type { ClientPage, PointInTime } from "./types/client-types.ts";
+import { escaped } from "./escaped.ts";
 import { jsonProblem } from "./types/json-problem.ts";
 import type { AnswerHeaders } from "./node-request.ts";
 
@@ -29,11 +30,11 @@ export function withId(transaction: Transaction<AnyOperation>): Transaction<AnyO
 }
 
 export function bucketPath(bucket: string): string {
-  return `/api/v1/${encodeURIComponent(bucket)}`;
+  return `/api/v1/${escaped(bucket)}`;
 }
 
 export function queuePath(queue: string): string {
-  return `/api/v1/queues/${encodeURIComponent(queue)}`;
+  return `/api/v1/queues/${escaped(queue)}`;
 }
 
 /** Splits `namespace/name` at the first `/`. A name alone is in the namespace `default`. Neither part is checked. */

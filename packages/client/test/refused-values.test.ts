@@ -113,3 +113,45 @@ describe("hasCode", () => {
     expect(hasCode(compacted, "WATCH_COMPACTED") && compacted.details.reason).toBe("regressed");
   });
 });
+
+describe.each(ACCESSES)("a call, %s,", (_access, client) => {
+  it.each([
+    { timeoutMs: Number.NaN },
+    { timeoutMs: -1 },
+    { timeoutMs: "PT5S" },
+    { minTx: 1.5 },
+    { minTx: -1 },
+  ])("is refused at once with %j", async (options) => {
+    const error = await failure(client().get("odd", "k", options as { timeoutMs: number }));
+    expect(error).toMatchObject({ code: "REQUEST_INVALID" });
+  });
+
+  it("is refused at once if half a surrogate pair is in a name", async () => {
+    expect(await failure(client().get("odd", "\ud800"))).toMatchObject({ code: "REQUEST_INVALID" });
+    expect(await failure(client().get("\ud800", "k"))).toMatchObject({ code: "REQUEST_INVALID" });
+  });
+
+  it("yields no version of a key that was never written", async () => {
+    for await (const version of client().history("odd", "never")) expect(version).toBeUndefined();
+  });
+});
+
+/** Answers writes with ids that the log does not reach, as one that has lost its end since. */
+const inflated: typeof fetch = async (input, init) => {
+  const response = await fetch(input, init);
+  if (init?.method !== "POST") return response;
+  const outcome = (await response.json()) as { readonly txId: number };
+  return Response.json({ ...outcome, txId: outcome.txId + 100 }, { status: response.status });
+};
+
+it("reads fail once, and not again, after the log has lost what a client saw", async () => {
+  const client = new CairnClient({ urls: started().url ?? "", fetch: inflated });
+  const { txId } = await client.put("odd", "lost", 1);
+  expect(await failure(client.get("odd", "lost", { timeoutMs: 100 }))).toMatchObject({
+    code: "TX_TIMEOUT",
+    details: { lastTxId: txId - 100 },
+    hint: expect.stringContaining("lost its end"),
+  });
+  expect(await client.get("odd", "lost", { timeoutMs: 5_000 })).toMatchObject({ document: 1 });
+  expect(client.lastTx).toBe(txId - 100);
+});

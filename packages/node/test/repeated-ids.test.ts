@@ -80,11 +80,13 @@ it("a client that repeats a write that is stored again gets the id and the time 
   const { node, forget } = await forgetfulNode();
   const cairn = new CairnClient({ urls: node.url ?? "" });
   const event = { object: "default/z", reason: "Written", message: "once" };
-  const writes = [
+  const writes: (() => Promise<Written>)[] = [
     () => cairn.put("orders", "z", 1, { id: "put" }),
     () => cairn.delete("orders", "z", { id: "delete" }),
     () => cairn.recordEvent(event, { id: "event" }),
   ];
+  const ops = [["put", "orders", "default/y", 1]] as const;
+  writes.push(() => cairn.transact({ id: "transaction", ops }));
   const firsts: Written[] = [];
   for (const write of writes) firsts.push(await write());
   await forget();

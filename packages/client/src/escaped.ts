@@ -1,0 +1,12 @@
+import { CairnClientError } from "./types/client-error.ts";
+
+/** Escapes a part of an address. Throws `REQUEST_INVALID` for half a surrogate pair. */
+export function escaped(part: string | number | boolean): string {
+  try {
+    return encodeURIComponent(part);
+  } catch (cause) {
+    const message = `${JSON.stringify(part)} is not valid Unicode.`;
+    const hint = "Nothing was sent. Names, keys and parameters must not contain half a surrogate pair.";
+    throw new CairnClientError("REQUEST_INVALID", message, { hint, cause });
+  }
+}
