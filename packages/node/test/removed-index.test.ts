@@ -5,7 +5,7 @@ import { Writable } from "node:stream";
 import { pino } from "pino";
 import { expect, it, onTestFinished, vi } from "vitest";
 import { formatStatus } from "@cairn/cli/src/node/status-screen";
-import { type CairnNode, openEmbeddedTxLog } from "@cairn/engine";
+import { type CairnNode, openEmbeddedTxLog, type TxLog } from "@cairn/engine";
 import { runNode } from "../src/start-node.ts";
 import { quietSystem } from "@cairn/test-support/nodes/quiet-system";
 
@@ -15,7 +15,14 @@ interface Line {
   readonly msg: string;
 }
 
-async function start(): Promise<{ node: CairnNode; live: string; lines: Line[] }> {
+interface Started {
+  readonly node: CairnNode;
+  readonly live: string;
+  readonly lines: Line[];
+  readonly log: () => TxLog | undefined;
+}
+
+async function start(): Promise<Started> {
   const folder = await mkdtemp(path.join(tmpdir(), "cairn-gone-"));
   onTestFinished(() => rm(folder, { recursive: true, force: true }));
   const lines: Line[] = [];
@@ -25,13 +32,14 @@ async function start(): Promise<{ node: CairnNode; live: string; lines: Line[] }
       done();
     },
   });
-  const openTxLog = () => openEmbeddedTxLog({ path: path.join(folder, "log") });
+  let log: TxLog | undefined;
+  const openTxLog = async () => (log = await openEmbeddedTxLog({ path: path.join(folder, "log") }));
   const system = quietSystem({ folder, nodeId: "n", openTxLog });
   const node = await runNode(system, { logger: pino(stream), stall: { afterMs: 50 } });
   onTestFinished(() => node.close());
   await node.ready;
   await node.await((await node.submit({ ops: [["put", "pods", "default/a", 1]] })).txId);
-  return { node, live: path.join(system.dbDir, "live"), lines };
+  return { node, live: path.join(system.dbDir, "live"), lines, log: () => log };
 }
 
 const KEY = { bucket: "pods", namespace: "default", name: "a" };
@@ -65,6 +73,18 @@ it("a node does not save an index with removed files, but rebuilds the index and
   expect(await node.checkpoints()).toEqual([]);
   await healed(node);
   expect(await node.checkpoint().done).toMatchObject({ checkpoint: { txId: 2 } });
+});
+
+it("a node keeps its open index if its files, the beginning of the log and all checkpoints are gone", async () => {
+  const { node, live, lines, log } = await start();
+  await log()?.trim?.(2);
+  await rm(live, { recursive: true });
+  await expect(node.checkpoint().done).rejects.toMatchObject({ code: "INDEX_CORRUPT" });
+  await vi.waitFor(() =>
+    expect(lines).toContainEqual(expect.objectContaining({ msg: expect.stringContaining("keeps its open") })),
+  );
+  expect(node.phase).toBe("ready");
+  expect(await node.get(KEY)).toMatchObject({ json: "1" });
 });
 
 it("a node does not save another index that replaced its own", async () => {

@@ -30,6 +30,7 @@ import { type FeedEnd, WatchFeed } from "../watch/watch-feed.ts";
 import { indexChanges } from "../watch/watch-source.ts";
 import type { OwnIndexes } from "../own-indexes/own-indexes.ts";
 import type { NodeObservation } from "./node-observation.ts";
+import { suspectUnlessOnly } from "../upkeep/only-copy.ts";
 
 export interface ServiceParts extends JoinedIndex {
   readonly system: System;
@@ -105,10 +106,11 @@ export class ReadyServices {
 }
 
 function startCheckpointing(parts: ServiceParts, purge: () => Promise<void>): Checkpointer | undefined {
-  const { system, log, index, logger, observation, doubts, comparePast, suspect, ownIndexes } = parts;
+  const { system, log, index, logger, observation, doubts, comparePast, ownIndexes } = parts;
   const { checkpointer: options, nodeId, kvProvider } = system;
   if (options === undefined) return undefined;
-  const of = { node: nodeId, provider: kvProvider, index, log, purge, ownIndexes, onError: suspect };
+  const onError = (error: unknown): void => void suspectUnlessOnly(parts, error);
+  const of = { node: nodeId, provider: kvProvider, index, log, purge, ownIndexes, onError };
   const ofIndex = indexSource(of);
   const source = {
     ...ofIndex,
