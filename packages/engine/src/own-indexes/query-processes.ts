@@ -1,3 +1,4 @@
+import { setMaxListeners } from "node:events";
 import { type CairnError, startTimer, withTimeout } from "@cairn/kv";
 import type { Logger } from "pino";
 import { AskedQuery, type QueryRows, type QueryRun } from "./asked-query.ts";
@@ -46,6 +47,8 @@ export class QueryProcesses {
       asked.reject(signal?.reason);
       for (const process of this.#processes) process.killIfVain();
     };
+    // Many queries may have the same signal, about which Node would warn.
+    if (signal !== undefined) setMaxListeners(0, signal);
     signal?.addEventListener("abort", onAbort, { once: true });
     this.#unanswered.add(asked);
     this.#waiting.push(asked);

@@ -258,6 +258,7 @@ describe("a query of an own index", () => {
     for (const one of await Promise.allSettled(late))
       expect(one).toMatchObject({ reason: { code: "OVERLOADED" } });
     await Promise.all(before);
+    await becomeQuick();
     const alone = ask("busy", { args: [400], time: new Deadline(200) });
     await expect(alone).rejects.toMatchObject({ code: "QUERY_LIMIT" });
   });
