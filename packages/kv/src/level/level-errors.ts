@@ -89,6 +89,6 @@ export function filesGone(dir: string): CairnError {
   return indexCorrupt(
     `The files of the index in ${dir} were removed or replaced while it was open. It is still served from open files.`,
     undefined,
-    "Make sure that a checkpoint can be used (cairn checkpoint verify) or the log begins with its first transaction (cairn log status); otherwise, this node has the only copy, which cairn export prints. Then stop the node and start it again: it rebuilds its index from what is left. Find out what removed the files.",
+    "If there is no checkpoint and the log was trimmed (cairn checkpoint list, cairn log status), this node has the only copy: first print its documents (cairn export > FILE). Stop the node and start it again. It then rebuilds its index from a checkpoint and the log. Then find out what removed the files.",
   );
 }
