@@ -1,5 +1,5 @@
 import { listCheckpoints } from "@cairn/checkpoint";
-import { isCairnError } from "@cairn/kv";
+import { isCairnError, unlessFailed } from "@cairn/kv";
 import type { Logger } from "pino";
 import type { System } from "../api/system.ts";
 import type { LogHistory } from "../backup/log-with-backup.ts";
@@ -20,15 +20,20 @@ interface OpenIndex extends JoinedIndex {
 }
 
 /**
- * Reports an error in capturing an index, unless its files are gone and nothing is known from which it could be built
- * anew: what the node has open may be the only copy.
+ * Reports an error in capturing an index, unless its files are gone and the node knows of nothing from which it could build
+ * the index anew: what it has open may be the only copy.
  */
 export async function suspectUnlessOnly(parts: OpenIndex, error: unknown): Promise<void> {
   const { index, logger, suspect } = parts;
-  const isGone = isCairnError(error, "INDEX_CORRUPT") && (await index.rows.stats()).missing !== undefined;
-  if (isGone && !(await canBeBuilt(parts).catch(() => false))) {
+  // An index that is closed by now is not looked at: the node is leaving it already.
+  const stats = isCairnError(error, "INDEX_CORRUPT")
+    ? await unlessFailed(index.rows.stats(), "any", undefined)
+    : undefined;
+  const isGone = stats?.missing !== undefined;
+  // What cannot be reached now may not be there.
+  if (isGone && !(await unlessFailed(canBeBuilt(parts), "any", false))) {
     logger.error(
-      "The node keeps its open index, because nothing is known from which it could be built anew.",
+      "The node keeps its open index, because it knows of nothing from which it could build the index anew.",
     );
     return;
   }
