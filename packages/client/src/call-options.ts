@@ -91,7 +91,7 @@ export function checkedOptions<Options extends object>(call: CallName, options: 
     if (value !== undefined && !(NUMBERS[name]?.(value as number) ?? true))
       throw invalid(
         `${call} was given a ${name} of ${String(value)}.`,
-        `Nothing was sent. ${name} is a number that is not negative.`,
+        `Nothing was sent. ${name} is a ${name === "timeoutMs" ? "number of milliseconds" : "whole number"}, and not negative.`,
       );
   return options;
 }
