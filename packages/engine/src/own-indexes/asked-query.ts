@@ -34,8 +34,6 @@ export class AskedQuery {
   readonly run: QueryRun;
   /** Returns the index that answers it. Throws if none may. */
   readonly served: () => ServedIndex;
-  /** The name of the index, once it was sent to a process. */
-  name = "";
   /** Whether a process has begun it, so that its time limit is that of the process. */
   isRunning = false;
   #isSettled = false;

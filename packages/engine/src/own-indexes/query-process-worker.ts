@@ -9,10 +9,13 @@ import type { IndexQuery, OwnIndex, QueryLimits, ServedIndex } from "./own-index
 // A process runs this module in two threads: one answers queries, and the other ends the process if its node has ended,
 // or if a query takes too much memory.
 
+/** Comes first: all orders are for this index. */
+export interface QueryIndex {
+  readonly index: ServedIndex;
+}
+
 /** Orders are carried out one after the other, and answered in this order. */
 export interface QueryOrder {
-  /** All orders are for one index, and the first one names it. */
-  readonly served: ServedIndex | undefined;
   readonly query: IndexQuery;
   readonly limits: Pick<QueryLimits, "rows" | "bytes">;
 }
@@ -51,7 +54,7 @@ const LOOK_INTERVAL_MS = 100;
 /** The memory of the process. That of native code, such as SQLite's, is not part of the heap. */
 const MAX_BYTES = 768 * 1024 * 1024;
 
-let asked: ServedIndex | undefined;
+let served: ServedIndex | undefined;
 let opened: OwnIndex | undefined;
 
 async function close(): Promise<void> {
@@ -60,18 +63,17 @@ async function close(): Promise<void> {
   await index?.close();
 }
 
-async function answer({ served, query, limits }: QueryOrder): Promise<QueryAnswered> {
+async function answer({ query, limits }: QueryOrder): Promise<QueryAnswered> {
   let opening = true;
   try {
-    asked = served ?? asked;
-    if (asked === undefined) throw new Error("the first order names no index");
-    opened ??= await importIndex(asked, true, (notice) => send({ notice }));
+    if (served === undefined) throw new Error("no index came before the first order");
+    opened ??= await importIndex(served, true, (notice) => send({ notice }));
     const index = opened;
     opening = false;
     if (index.query === undefined)
       throw new CairnError(
         "REQUEST_INVALID",
-        `The index ${asked.context.name} answers no queries.`,
+        `The index ${served.context.name} answers no queries.`,
         "Its module has no query. Query another index, or add query to the module.",
       );
     const { position, columns, rows } = await index.query(query);
@@ -132,10 +134,7 @@ async function answerAll(): Promise<void> {
     if (performance.now() - begunAt < SLOW_MS) continue;
     // Orders that have come meanwhile are received, and skipped.
     await setImmediate();
-    for (const skipped of orders.splice(0)) {
-      asked = skipped.served ?? asked;
-      send({ skipped: true });
-    }
+    for (const _ of orders.splice(0)) send({ skipped: true });
   }
   isAnswering = false;
 }
@@ -155,13 +154,13 @@ function serve(): void {
   process.on("disconnect", () => process.exit());
   // Modules that tell a service manager that they are ready would send that to the node.
   delete process.send;
-  process.on("message", (message: QueryOrder | QueryAdmission) => {
-    if ("admitted" in message) {
-      admission.put(message);
-      return;
+  process.on("message", (message: QueryIndex | QueryOrder | QueryAdmission) => {
+    if ("index" in message) served = message.index;
+    else if ("admitted" in message) admission.put(message);
+    else {
+      orders.push(message);
+      void answerAll();
     }
-    orders.push(message);
-    void answerAll();
   });
   // This thread may be in a query that never ends, and would not notice that the node was killed.
   new Worker(new URL(import.meta.url), { workerData: Number(process.argv[2]) }).unref();

@@ -10,6 +10,7 @@ import type { ServedIndex } from "./own-index.ts";
 import type {
   QueryAdmission,
   QueryAnswered,
+  QueryIndex,
   QueryMessage,
   QueryOrder,
   QuerySkipped,
@@ -37,8 +38,7 @@ const ANSWERING = new ThreadModule(import.meta.url, "query-process-worker");
  * sent. It is killed if it takes long for a query for which nobody waits any more, also because its time is over.
  */
 export class QueryProcess {
-  /** The folder of the index. */
-  readonly dir: string;
+  readonly #index: ServedIndex["context"];
   readonly ended: Promise<void>;
   readonly #logger: Pick<Logger, "warn">;
   readonly #child: ChildProcess;
@@ -49,7 +49,6 @@ export class QueryProcess {
   #state: "open" | "retiring" | "killed" = "open";
   /** The time of a query does not include the start of the process. */
   #isStarted = false;
-  #isSentIndex = false;
   #begunAt = 0;
   #limitMs = Infinity;
   #cancel: CancelTimer = () => undefined;
@@ -58,8 +57,12 @@ export class QueryProcess {
   #lastWords = "";
   #parts: string[] = [];
 
-  constructor(dir: string, logger: Pick<Logger, "warn">, onFree: (others: readonly AskedQuery[]) => void) {
-    this.dir = dir;
+  constructor(
+    served: ServedIndex,
+    logger: Pick<Logger, "warn">,
+    onFree: (others: readonly AskedQuery[]) => void,
+  ) {
+    this.#index = served.context;
     this.#logger = logger;
     this.#onFree = onFree;
     const { env } = process;
@@ -74,12 +77,18 @@ export class QueryProcess {
     });
     this.#child.on("message", (message: QueryMessage) => {
       if ("started" in message) this.#start();
-      else if ("notice" in message) logger.warn({ dir }, message.notice);
+      else if ("notice" in message) logger.warn({ dir: this.dir }, message.notice);
       else if ("part" in message) this.#receivePart(message.part);
       else this.#answered(message);
     });
+    this.#send({ index: served });
     this.#cancel = startTimer(START_MS, () => this.kill(), { background: true });
     this.ended = this.#end();
+  }
+
+  /** The folder of the index. */
+  get dir(): string {
+    return this.#index.dir;
   }
 
   get isKilled(): boolean {
@@ -101,15 +110,16 @@ export class QueryProcess {
     return isFull || this.#runningMs >= SLOW_MS ? Infinity : this.#sent.length;
   }
 
-  send(asked: AskedQuery, served: ServedIndex): void {
+  send(asked: AskedQuery): void {
     const { query, run } = asked;
-    asked.name = served.context.name;
-    const order: QueryOrder = { served: this.#isSentIndex ? undefined : served, query, limits: run.limits };
-    this.#isSentIndex = true;
     this.#sent.push(asked);
     if (this.#sent.length === 1) this.#begin(asked);
-    // If nothing can be sent, the process has ended.
-    if (this.#child.connected) this.#child.send(order, () => undefined);
+    this.#send({ query, limits: run.limits });
+  }
+
+  /** If nothing can be sent, the process has ended. */
+  #send(message: QueryIndex | QueryOrder | QueryAdmission): void {
+    if (this.#child.connected) this.#child.send(message, () => undefined);
   }
 
   /** Ends the process once it has answered. */
@@ -120,7 +130,7 @@ export class QueryProcess {
   }
 
   /** Ends the process if nobody waits for its query any more, unless that will soon have an answer. */
-  killIfVain(): void {
+  killIfAbandoned(): void {
     const [asked] = this.#sent;
     if (this.#sent.length > 0 && asked?.isSettled !== false && this.#runningMs >= SLOW_MS) this.kill();
   }
@@ -151,7 +161,7 @@ export class QueryProcess {
     const forMs = this.#runningMs;
     if (forMs >= this.#limitMs) this.#sent[0]?.outOfTime(this.#limitMs);
     if (forMs >= SLOW_MS) {
-      this.killIfVain();
+      this.killIfAbandoned();
       this.#onFree(this.#takeBack());
       if (this.isKilled) return;
     }
@@ -189,8 +199,7 @@ export class QueryProcess {
         this.#begunAt = performance.now() - ranMs;
         this.#watch();
       }
-      const admitted: QueryAdmission = { admitted: true };
-      if (this.#child.connected) this.#child.send(admitted, () => undefined);
+      this.#send({ admitted: true });
     } catch (error) {
       asked?.reject(error);
       this.kill();
@@ -202,7 +211,7 @@ export class QueryProcess {
     const asked = this.#sent.shift();
     this.#isQuick = this.#runningMs < QUICK_MS;
     const isSkipped = "skipped" in answer;
-    if (asked !== undefined && !isSkipped) settle(asked, answer, this.#parts);
+    if (asked !== undefined && !isSkipped) settle(asked, this.#index.name, answer, this.#parts);
     if (asked !== undefined) asked.isRunning = false;
     if (this.#sent.length > 0) this.#begin(this.#sent[0]);
     else if (this.#state !== "open") this.kill();
@@ -235,9 +244,9 @@ export class QueryProcess {
   }
 }
 
-function settle(asked: AskedQuery, answer: QueryAnswered, parts: readonly string[]): void {
+function settle(asked: AskedQuery, name: string, answer: QueryAnswered, parts: readonly string[]): void {
   try {
-    asked.resolve(rowsOf(asked.name, answer, parts));
+    asked.resolve(rowsOf(name, answer, parts));
   } catch (error) {
     asked.reject(error);
   }

@@ -45,7 +45,7 @@ export class QueryProcesses {
     });
     const onAbort = (): void => {
       asked.reject(signal?.reason);
-      for (const process of this.#processes) process.killIfVain();
+      for (const process of this.#processes) process.killIfAbandoned();
     };
     // Many queries may have the same signal, about which Node would warn.
     if (signal !== undefined) setMaxListeners(0, signal);
@@ -94,8 +94,8 @@ export class QueryProcesses {
   #send(asked: AskedQuery): boolean {
     try {
       const served = asked.served();
-      const process = this.#processFor(served.context.dir);
-      process?.send(asked, served);
+      const process = this.#processFor(served);
+      process?.send(asked);
       return process !== undefined;
     } catch (error) {
       asked.reject(error);
@@ -103,7 +103,8 @@ export class QueryProcesses {
     }
   }
 
-  #processFor(dir: string): QueryProcess | undefined {
+  #processFor(served: ServedIndex): QueryProcess | undefined {
+    const { dir } = served.context;
     const open = [...this.#processes].filter((process) => !process.isKilled);
     const idle = open.filter((process) => process.isIdle);
     const running = open.length - idle.length;
@@ -112,7 +113,7 @@ export class QueryProcesses {
       const same = idle.find((process) => process.dir === dir);
       if (same !== undefined) return same;
       if (open.length >= MAX_OPEN) idle[0]?.kill();
-      return this.#start(dir);
+      return this.#start(served);
     }
     const [least] = open
       .filter((process) => process.dir === dir && !process.isIdle)
@@ -120,8 +121,8 @@ export class QueryProcesses {
     return least !== undefined && least.load < Infinity ? least : undefined;
   }
 
-  #start(dir: string): QueryProcess {
-    const started = new QueryProcess(dir, this.#logger, (others) => {
+  #start(served: ServedIndex): QueryProcess {
+    const started = new QueryProcess(served, this.#logger, (others) => {
       this.#waiting.unshift(...others);
       this.#sendNext();
     });

@@ -346,11 +346,12 @@ function script(): string {
   return `
     import { fork } from "node:child_process";
     const order = (text) => ({
-      served: ${JSON.stringify(served())}, query: { text, args: [] }, limits: { rows: 1, bytes: 1000 },
+      query: { text, args: [] }, limits: { rows: 1, bytes: 1000 },
     });
     const children = [0, 1].map(() => fork(${JSON.stringify(worker)}, [String(process.pid)], { execArgv: [] }));
     await Promise.all(children.map((child) => new Promise((resolve) => {
       child.once("message", resolve);
+      child.send({ index: ${JSON.stringify(served())} });
       child.send(order("rows"));
     })));
     children[0].send(order("loop"));
