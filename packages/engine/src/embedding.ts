@@ -20,8 +20,8 @@ export type * from "./log/peer-channel.ts";
 export type { CairnNode, QueryableIndex } from "./node/node.ts";
 export { openCheckpoint, type OpenCheckpointOptions, type OpenedCheckpoint } from "./node/open-checkpoint.ts";
 export type * from "./observe/node-event.ts";
-export type { IndexQueryOptions } from "./own-indexes/index-queries.ts";
-export type { QueryRows } from "./own-indexes/asked-query.ts";
+export type { IndexQueryOptions } from "./own-indexes/queries/index-queries.ts";
+export type { QueryRows } from "./own-indexes/queries/asked-query.ts";
 export type {
   IndexBatch,
   IndexCapture,

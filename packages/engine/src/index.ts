@@ -52,7 +52,7 @@ export { runEngine } from "./node/node.ts";
 export { openCheckpointAccess } from "./node/open-checkpoint.ts";
 export type { NodeMetrics } from "./node/node-observation.ts";
 export { takeOwnFiles } from "./own-indexes/checkpointed-files.ts";
-export { parseRows } from "./own-indexes/index-queries.ts";
+export { parseRows } from "./own-indexes/queries/index-queries.ts";
 export type { OwnIndexOptions, ServedIndex } from "./own-indexes/own-index.ts";
 export { sqliteDriverProblem } from "./own-indexes/sqlite/sqlite-driver.ts";
 export {

@@ -25,9 +25,9 @@ import type { CommitResult } from "../index/apply/recent-outcomes.ts";
 import type { Eviction } from "../index/read/eviction-reads.ts";
 import type { FieldQuery } from "../index/read/field-query.ts";
 import type { FoundEntry, OpenEntriesFound } from "../index/read/queue-reads.ts";
-import type { IndexQueryOptions } from "../own-indexes/index-queries.ts";
+import type { IndexQueryOptions } from "../own-indexes/queries/index-queries.ts";
 import type { IndexQuery } from "../own-indexes/own-index.ts";
-import type { QueryRows } from "../own-indexes/asked-query.ts";
+import type { QueryRows } from "../own-indexes/queries/asked-query.ts";
 
 /** What a read must include, and how long it waits for that. */
 export interface ReadOptions {

@@ -23,7 +23,7 @@ import { nodeClosed } from "../api/not-ready.ts";
 import type { AsOf, DocumentVersion, StoredDocument } from "../index/read/documents.ts";
 import { type FieldQuery, parseFieldQuery } from "../index/read/field-query.ts";
 import type { StateChange } from "../index/read/states.ts";
-import { parseRows } from "../own-indexes/index-queries.ts";
+import { parseRows } from "../own-indexes/queries/index-queries.ts";
 import type { WatchChange } from "../index/read/transaction-event.ts";
 
 /** How long a call is repeated while the node is not ready, as over HTTP (ms). */

@@ -31,15 +31,10 @@ import { proposePolicies } from "./propose-policies.ts";
 import { nodeClosed, notReady } from "../api/not-ready.ts";
 import { nodeStatus } from "./node-status.ts";
 import type { HttpOptions, System } from "../api/system.ts";
-import {
-  type IndexQueryOptions,
-  indexNamed,
-  type OwnIndexReads,
-  parseRows,
-  queryIndex,
-} from "../own-indexes/index-queries.ts";
+import { type IndexQueryOptions, parseRows, queryIndex } from "../own-indexes/queries/index-queries.ts";
 import type { IndexQuery } from "../own-indexes/own-index.ts";
-import { QueryProcesses } from "../own-indexes/query-processes.ts";
+import { indexNamed, type OwnIndexReads } from "../own-indexes/own-indexes.ts";
+import { QueryProcesses } from "../own-indexes/queries/query-processes.ts";
 import { allStores, closeStores, requireStore } from "../checkpoints/checkpoint-stores.ts";
 import { checkpointResult, listedCheckpoint } from "../checkpoints/checkpoint-summary.ts";
 

@@ -1,12 +1,15 @@
-import { type KvReader, levelProvider, readAhead } from "@cairn/kv";
-import { Inbox, lowerThreadPriority, sendError, type SentError } from "@cairn/kv/threads";
+import {
+  Inbox,
+  lowerThreadPriority,
+  receiveError,
+  sendError,
+  type SentError,
+  ThreadModule,
+} from "@cairn/kv/threads";
 import type { Position } from "@cairn/client";
-import { formatPosition } from "@cairn/text";
 import { parentPort, workerData } from "node:worker_threads";
-import type { IndexState } from "../index/rows/index-state.ts";
-import { openIndex } from "../index/local-index.ts";
-import { type ScannedStates, scanStates, type StateChange, type StatesFilter } from "../index/read/states.ts";
 import { importIndex } from "./import-index.ts";
+import type { ReaderMessage, ReaderOrder } from "./index-reader-worker.ts";
 import type { OwnIndex, ServedIndex } from "./own-index.ts";
 import { unpackStates } from "./packed-rows.ts";
 import type { FedBatch } from "./state-feed.ts";
@@ -36,7 +39,7 @@ const OPTIONAL = ["capture", "purge", "digest", "query"] as const satisfies (key
 export type OptionalOperation = (typeof OPTIONAL)[number];
 
 const BETWEEN_SEQUENCES: ReadonlySet<ThreadRequest["op"]> = new Set(["capture", "purge", "digest"]);
-const CLEAR: StateChange = { op: "clear" };
+const READER = new ThreadModule(import.meta.url, "index-reader-worker");
 
 if (parentPort === null) throw new Error("This module runs in a thread.");
 const port = parentPort;
@@ -114,37 +117,23 @@ async function build(
   dir: string,
   buckets: readonly string[] | undefined,
 ): Promise<Position | undefined> {
-  const { kv, state } = await openIndex(levelProvider(), dir);
+  const sent = new Inbox<ReaderMessage>();
+  const reader = READER.start({ dir, buckets } satisfies ReaderOrder, sent);
+  reader.once("exit", () => sent.fail(READER.failure()));
   try {
-    if (state === undefined) throw new Error(`the copy of the index in ${dir} is empty`);
-    const position = formatPosition(state);
-    const filters: StatesFilter[] = buckets?.toSorted().map((bucket) => ({ bucket })) ?? [{}];
     let documents = 0;
-    await own.apply({ position, complete: false, changes: [CLEAR] });
-    for (const filter of filters) {
-      for await (const changes of readAhead(statePages(kv, state, filter))) {
-        if (isClosing) return undefined;
-        await own.apply({ position, complete: false, changes });
-        documents += changes.length;
-        post({ built: documents });
-      }
+    for (;;) {
+      const message = await sent.take();
+      if (isClosing) return undefined;
+      if ("failed" in message) throw receiveError(message.failed);
+      const { batch } = message;
+      await own.apply(batch);
+      if (batch.complete) return batch.position;
+      reader.postMessage(undefined, []);
+      documents += batch.changes.filter(({ op }) => op === "put").length;
+      post({ built: documents });
     }
-    await own.apply({ position, complete: true, changes: [] });
-    return position;
   } finally {
-    await kv.close();
+    await reader.terminate();
   }
-}
-
-async function* statePages(
-  kv: KvReader,
-  state: IndexState,
-  filter: StatesFilter,
-): AsyncGenerator<readonly StateChange[], void, void> {
-  let after: Uint8Array | undefined;
-  do {
-    const page: ScannedStates = await scanStates(kv, state, filter, after);
-    yield page.changes;
-    ({ after } = page);
-  } while (after !== undefined);
 }

@@ -1,10 +1,10 @@
 import { CairnError, errorMessage, namesIn, removeFolder } from "@cairn/kv";
 import type { OwnIndexStatus, TxId } from "@cairn/client";
+import { didYouMean, nearestName } from "@cairn/text";
 import type { Logger } from "pino";
 import path from "node:path";
 import { asCairnError, logFailure } from "../observe/failures.ts";
 import type { OwnPurge } from "./index-folders.ts";
-import { indexNamed, type OwnIndexReads } from "./index-queries.ts";
 import { KeptIndex, type KeptIndexParts } from "./kept-index.ts";
 import type { OwnIndexOptions, ServedIndex } from "./own-index.ts";
 import type { RestoredCheckpoint } from "./restored-digests.ts";
@@ -13,6 +13,16 @@ export interface OwnIndexesParts extends Omit<KeptIndexParts, "options" | "dir">
   readonly indexes: readonly OwnIndexOptions[];
   /** The folder of all indexes of one's own. */
   readonly dir: string;
+}
+
+/** The own indexes of a node, as queries need them. */
+export interface OwnIndexReads {
+  /** Throws `NOT_READY` while the index is built for the first time, and `OWN_INDEX_FAILED`. */
+  served(name: string): ServedIndex;
+  /** Leaves files that a query has found to be damaged, and returns what the query is told. */
+  damaged(name: string, served: ServedIndex, error: CairnError): CairnError;
+  /** Waits until an index contains everything up to a transaction. Throws `TX_TIMEOUT`. */
+  reached(name: string, txId: TxId, timeoutMs: number): Promise<void>;
 }
 
 /** All indexes of one's own, as long as the node follows its log with one index. */
@@ -136,4 +146,19 @@ export class OwnIndexes implements OwnIndexReads {
     const { name: known } = indexNamed(this.#options, name);
     return this.#kept.find((kept) => kept.name === known) as KeptIndex;
   }
+}
+
+/** Returns the options of an index. Throws `NOT_FOUND`. */
+export function indexNamed(indexes: readonly OwnIndexOptions[] = [], name: string): OwnIndexOptions {
+  const found = indexes.find((index) => index.name === name);
+  if (found !== undefined) return found;
+  const names = indexes.map((index) => index.name);
+  const near = nearestName(name, names);
+  const hint =
+    names.length === 0
+      ? "This node has none. Add it to cairn/indexes of the node's configuration, and restart the node."
+      : near === undefined
+        ? `The node has ${names.join(", ")}.`
+        : didYouMean(near);
+  throw new CairnError("NOT_FOUND", `There is no index ${JSON.stringify(name)} of this node's own.`, hint);
 }

@@ -6,15 +6,11 @@ import path from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import type { Json } from "@cairn/client";
 import { CairnError, Deadline } from "@cairn/kv";
-import {
-  indexNamed,
-  queryIndex,
-  type OwnIndexReads,
-  parseRows,
-} from "@cairn/engine/src/own-indexes/index-queries";
+import { parseRows, queryIndex } from "@cairn/engine/src/own-indexes/queries/index-queries";
+import { indexNamed, type OwnIndexReads } from "@cairn/engine/src/own-indexes/own-indexes";
 import type { ServedIndex, QueryLimits } from "@cairn/engine/src/own-indexes/own-index";
-import type { QueryRun } from "@cairn/engine/src/own-indexes/asked-query";
-import { QueryProcesses } from "@cairn/engine/src/own-indexes/query-processes";
+import type { QueryRun } from "@cairn/engine/src/own-indexes/queries/asked-query";
+import { QueryProcesses } from "@cairn/engine/src/own-indexes/queries/query-processes";
 import { pino } from "pino";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 

@@ -1,7 +1,7 @@
 import type { TxId } from "@cairn/client";
 import type { Deadline } from "@cairn/kv";
 import { CairnError } from "@cairn/kv/threads";
-import type { IndexQuery, QueryLimits, ServedIndex } from "./own-index.ts";
+import type { IndexQuery, QueryLimits, ServedIndex } from "../own-index.ts";
 
 /** Each part of an answer but the last has at least this size. The node can receive, parse or send it in a few ms. */
 export const PART_BYTES = 256 * 1024;

@@ -3,8 +3,8 @@ import { setImmediate } from "node:timers/promises";
 import { isMainThread, Worker, workerData } from "node:worker_threads";
 import { CairnError, Inbox, sendError, type SentError } from "@cairn/kv/threads";
 import { PART_BYTES, SLOW_MS } from "./asked-query.ts";
-import { importIndex } from "./import-index.ts";
-import type { IndexQuery, OwnIndex, QueryLimits, ServedIndex } from "./own-index.ts";
+import { importIndex } from "../import-index.ts";
+import type { IndexQuery, OwnIndex, QueryLimits, ServedIndex } from "../own-index.ts";
 
 // A process runs this module in two threads: one answers queries, and the other ends the process if its node has ended,
 // or if a query takes too much memory.

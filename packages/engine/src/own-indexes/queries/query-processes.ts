@@ -2,7 +2,7 @@ import { setMaxListeners } from "node:events";
 import { type CairnError, startTimer, withTimeout } from "@cairn/kv";
 import type { Logger } from "pino";
 import { AskedQuery, type QueryRows, type QueryRun } from "./asked-query.ts";
-import type { IndexQuery, ServedIndex } from "./own-index.ts";
+import type { IndexQuery, ServedIndex } from "../own-index.ts";
 import { QueryProcess } from "./query-process.ts";
 
 /** So many processes run queries at a time. More would take processor time from the node itself. */

@@ -1,20 +1,10 @@
 import type { ClientRows, Json, TxId } from "@cairn/client";
 import { LIMITS } from "@cairn/client/protocol";
 import { CairnError, Deadline, isCairnError, TimeSlice, unlessAborted } from "@cairn/kv";
-import { didYouMean, nearestName } from "@cairn/text";
-import type { IndexQuery, OwnIndexOptions, QueryLimits, ServedIndex } from "./own-index.ts";
+import type { IndexQuery, QueryLimits, ServedIndex } from "../own-index.ts";
+import type { OwnIndexReads } from "../own-indexes.ts";
 import type { QueryRows } from "./asked-query.ts";
 import type { QueryProcesses } from "./query-processes.ts";
-
-/** The own indexes of a node, as queries need them. */
-export interface OwnIndexReads {
-  /** Throws `NOT_READY` while the index is built for the first time, and `OWN_INDEX_FAILED`. */
-  served(name: string): ServedIndex;
-  /** Leaves files that a query has found to be damaged, and returns what the query is told. */
-  damaged(name: string, served: ServedIndex, error: CairnError): CairnError;
-  /** Waits until an index contains everything up to a transaction. Throws `TX_TIMEOUT`. */
-  reached(name: string, txId: TxId, timeoutMs: number): Promise<void>;
-}
 
 export interface IndexQueryOptions {
   /** The query waits until the index contains this transaction. By default, it does not wait. */
@@ -68,21 +58,6 @@ export async function queryIndex(
     if (!isCairnError(error, "INDEX_CORRUPT") || served === undefined) throw error;
     throw indexes().damaged(name, served, error);
   }
-}
-
-/** Returns the options of an index. Throws `NOT_FOUND`. */
-export function indexNamed(indexes: readonly OwnIndexOptions[] = [], name: string): OwnIndexOptions {
-  const found = indexes.find((index) => index.name === name);
-  if (found !== undefined) return found;
-  const names = indexes.map((index) => index.name);
-  const near = nearestName(name, names);
-  const hint =
-    names.length === 0
-      ? "This node has none. Add it to cairn/indexes of the node's configuration, and restart the node."
-      : near === undefined
-        ? `The node has ${names.join(", ")}.`
-        : didYouMean(near);
-  throw new CairnError("NOT_FOUND", `There is no index ${JSON.stringify(name)} of this node's own.`, hint);
 }
 
 /** Parses rows, part by part: all parts together would occupy the thread for long. */

@@ -6,7 +6,7 @@ import { receiveError, ThreadModule } from "@cairn/kv/threads";
 import { parsePosition } from "@cairn/text";
 import type { Logger } from "pino";
 import { type AskedQuery, type QueryRows, SLOW_MS } from "./asked-query.ts";
-import type { ServedIndex } from "./own-index.ts";
+import type { ServedIndex } from "../own-index.ts";
 import type {
   QueryAdmission,
   QueryAnswered,
