@@ -81,6 +81,8 @@ export async function captureOwnIndex(input: WriterInput): Promise<Figures> {
   const lag = new OwnLag(input.dir);
   try {
     await node.ready;
+    // A log without a checkpoint gets one soon, which might be running when the measured one is to begin.
+    await node.checkpoint().done;
     const write = writer(node, input.documents);
     const load = { perSecond: CAPTURE_LOAD, seconds: input.seconds };
     const run = async (): Promise<(share: number) => number> => {
