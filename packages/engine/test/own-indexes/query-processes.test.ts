@@ -126,6 +126,14 @@ describe("a query of an own index", () => {
     expect(await pidOf()).toBe(pid);
   });
 
+  it.each([{ a: 1 }, null, "text"])("fails if a row is %j instead of a list", async (row) => {
+    await write([row]);
+    await expect(ask("rows")).rejects.toMatchObject({
+      code: "OWN_INDEX_FAILED",
+      hint: expect.stringContaining("each row is a list") as unknown,
+    });
+  });
+
   it("is ended at its time limit, and the next one is answered", async () => {
     const pid = await pidOf();
     const begun = performance.now();

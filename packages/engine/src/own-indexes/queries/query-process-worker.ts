@@ -104,6 +104,13 @@ async function readRows(
       part = [];
       partBytes = 0;
     }
+    if (!Array.isArray(row)) {
+      throw new CairnError(
+        "OWN_INDEX_FAILED",
+        `The index ${served?.context.name} answers with a row that is no list: ${typeof row}.`,
+        "Correct the module of the index: each row is a list with a value for each column.",
+      );
+    }
     const json = JSON.stringify(row);
     const size = Buffer.byteLength(json) + 1;
     part.push(json);
