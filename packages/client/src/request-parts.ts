@@ -39,6 +39,10 @@ export function queuePath(queue: string): string {
 
 /** Splits `namespace/name` at the first `/`. A name alone is in the namespace `default`. Neither part is checked. */
 export function splitKey(key: string): { namespace: string; name: string } {
+  if (typeof key !== "string")
+    throw new CairnClientError("REQUEST_INVALID", `A key is text, not ${String(key)}.`, {
+      hint: "Use a key of the form namespace/name.",
+    });
   const slash = key.indexOf("/");
   return slash < 0
     ? { namespace: "default", name: key }

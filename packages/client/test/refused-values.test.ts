@@ -126,6 +126,14 @@ describe.each(ACCESSES)("a call, %s,", (_access, client) => {
     expect(error).toMatchObject({ code: "REQUEST_INVALID" });
   });
 
+  it.each([undefined, null, 5, {}])("is refused at once with the key %j", async (key) => {
+    expect(await failure(client().get("odd", key as string))).toMatchObject({ code: "REQUEST_INVALID" });
+  });
+
+  it.each([undefined, null, "x", -1, 1.5])("is refused at once with the transaction %j", async (txId) => {
+    expect(await failure(client().await(txId as number))).toMatchObject({ code: "REQUEST_INVALID" });
+  });
+
   it("is refused at once if half a surrogate pair is in a name", async () => {
     expect(await failure(client().get("odd", "\ud800"))).toMatchObject({ code: "REQUEST_INVALID" });
     expect(await failure(client().get("\ud800", "k"))).toMatchObject({ code: "REQUEST_INVALID" });

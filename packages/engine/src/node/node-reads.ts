@@ -22,6 +22,17 @@ import { evictionPlaces, withOwnFiles } from "./node-evictions.ts";
 import type { ReadableLife } from "./readable-life.ts";
 import { ReadPlace } from "./read-place.ts";
 
+/** A program without types could otherwise wait for what never comes. */
+function checkedTxId(transaction: SubmittedTransaction | TxId): TxId {
+  const txId = typeof transaction === "object" ? transaction?.txId : transaction;
+  if (Number.isSafeInteger(txId) && txId >= 0) return txId;
+  throw new CairnError(
+    "REQUEST_INVALID",
+    `${String(txId)} is not the id of a transaction.`,
+    "Give what submit returned, or its txId, which is a whole number.",
+  );
+}
+
 /** Checks the limit of a page. With an invalid limit, the page would end early, as if there were no more items. */
 function checkedLimit(limit: number = LIMITS.defaultPageItems): number {
   if (Number.isInteger(limit) && limit >= 1 && limit <= LIMITS.pageItems) return limit;
@@ -80,7 +91,7 @@ export class NodeReads {
     transaction,
     { timeoutMs = LIMITS.waitMs } = {},
   ) => {
-    const txId = typeof transaction === "number" ? transaction : transaction.txId;
+    const txId = checkedTxId(transaction);
     await this.#life.position.reached(txId, timeoutMs);
     const index = await this.#agreeing();
     if (typeof transaction !== "number") await this.#requireSame(transaction, index);
@@ -115,8 +126,9 @@ export class NodeReads {
   readonly prepareRead: NodeApi["prepareRead"] = async (options) => await this.#place.reached(options);
 
   readonly outcome: NodeApi["outcome"] = async (txId) => {
+    const checked = checkedTxId(txId);
     const index = await this.#agreeing();
-    return await this.#guarded(index, index.outcome(txId));
+    return await this.#guarded(index, index.outcome(checked));
   };
 
   readonly writerOf: NodeApi["writerOf"] = async (txId) => {

@@ -153,7 +153,7 @@ export function indexNamed(indexes: readonly OwnIndexOptions[] = [], name: strin
   const found = indexes.find((index) => index.name === name);
   if (found !== undefined) return found;
   const names = indexes.map((index) => index.name);
-  const near = nearestName(name, names);
+  const near = nearestName(String(name), names);
   const hint =
     names.length === 0
       ? "This node has none. Add it to cairn/indexes of the node's configuration, and restart the node."
