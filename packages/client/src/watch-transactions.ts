@@ -56,7 +56,10 @@ function watchedNodes(
     onEnd: async (reason, failures) => {
       const isEnded = reason instanceof WatchEndedError;
       if (isEnded && reason.regressed)
-        throw new CairnClientError("WATCH_COMPACTED", reason.message, { hint: LIST_FIRST });
+        throw new CairnClientError("WATCH_COMPACTED", reason.message, {
+          hint: LIST_FIRST,
+          details: { reason: "regressed" },
+        });
       const error = isEnded ? new CairnClientError("NOT_READY", reason.message) : reason;
       // If no node has ever responded, the addresses are probably wrong.
       if (!answered || !(error instanceof CairnClientError)) throw error;

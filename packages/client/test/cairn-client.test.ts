@@ -333,15 +333,9 @@ describe("a watch", () => {
     await client().put("watched", "begin", 0);
     const { position: from } = await client().page("watched");
     await client().put("watched", "k", "after");
-    const stopping = createServer((_, response) => {
-      response.writeHead(200, { "content-type": "text/event-stream" });
-      response.end('event: cutoff\ndata: {"txId":1,"reason":"stopping","message":"The node stops."}\n\n');
-    });
-    await new Promise<void>((resolve) => stopping.listen(0, "127.0.0.1", resolve));
-    onTestFinished(() => void stopping.close());
-    const { port } = stopping.address() as AddressInfo;
+    const stopping = await cuttingOff('{"txId":1,"reason":"stopping","message":"The node stops."}');
     const left: string[] = [];
-    const watch = client([`http://127.0.0.1:${port}`, url]).watch({
+    const watch = client([stopping, url]).watch({
       bucket: "watched",
       from,
       onReconnect: ({ message }) => left.push(message),
@@ -349,6 +343,15 @@ describe("a watch", () => {
     expect((await watch.next()).value).toMatchObject({ changes: [{ document: "after" }] });
     await watch.return();
     expect(left).toEqual(["The node stops."]);
+  });
+
+  it("ends with the reason if a node cuts it off because the log lost its end", async () => {
+    const lost = await cuttingOff('{"txId":1,"reason":"regressed","message":"The log lost its end."}');
+    expect(await failure(client([lost, url]).watch({ from: "0" }).next())).toMatchObject({
+      code: "WATCH_COMPACTED",
+      message: "The log lost its end.",
+      details: { reason: "regressed" },
+    });
   });
 
   it("ends with the error if the history is pruned or the token is wrong", async () => {
@@ -369,6 +372,17 @@ describe("a watch", () => {
     expect(await next).toEqual({ done: true, value: undefined });
   });
 });
+
+/** Starts a node that answers each watch with a cutoff, and returns its address. */
+async function cuttingOff(data: string): Promise<string> {
+  const server = createServer((_, response) => {
+    response.writeHead(200, { "content-type": "text/event-stream" });
+    response.end(`event: cutoff\ndata: ${data}\n\n`);
+  });
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  onTestFinished(() => void server.close());
+  return `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+}
 
 const refused = (option: string): object => ({
   code: "REQUEST_INVALID",
