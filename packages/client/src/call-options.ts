@@ -81,6 +81,7 @@ export type CallName = keyof typeof OPTIONS;
  * `ifRevision` would write unconditionally, and a misspelt `prefix` would delete everything.
  */
 export function checkedOptions<Options extends object>(call: CallName, options: Options): Options {
+  requirePlain(call, options);
   for (const name of Object.keys(options))
     if (!Object.hasOwn(OPTIONS[call], name))
       throw invalid(
@@ -108,6 +109,7 @@ const NUMBERS: Readonly<Record<string, (value: number) => boolean>> = {
 
 /** Also throws for a filter without a value, which would delete everything. */
 export function checkedRemoval(query: RemoveQuery): RemoveQuery {
+  requirePlain("deleteAll", query);
   for (const [name, value] of Object.entries(query))
     if (Object.hasOwn(SELECTION, name) && (value ?? "") === "")
       throw invalid(
@@ -115,6 +117,18 @@ export function checkedRemoval(query: RemoveQuery): RemoveQuery {
         `Nothing was deleted. To delete all documents of a bucket, omit ${name}.`,
       );
   return checkedOptions("deleteAll", query);
+}
+
+/** What an object inherits would be ignored: without its `prefix`, everything would be deleted. */
+function requirePlain(call: CallName, options: unknown): void {
+  const isObject = typeof options === "object" && options !== null;
+  const parent: unknown = isObject ? Object.getPrototypeOf(options) : undefined;
+  // Another context of the program has an Object of its own.
+  if (parent === null || (isObject && Object.getPrototypeOf(parent) === null)) return;
+  throw invalid(
+    `The options of ${call} are not a plain object.`,
+    "Nothing was sent. Pass them as {name: value}.",
+  );
 }
 
 function invalid(message: string, hint: string): CairnClientError {

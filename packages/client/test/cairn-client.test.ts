@@ -436,6 +436,27 @@ describe("options of calls", () => {
   );
 });
 
+it("a client refuses options of which it would ignore a part", async () => {
+  class Query {
+    get prefix(): string {
+      return "zzz";
+    }
+  }
+  await client().put("inherited", "k", 1);
+  for (const query of [new Query(), Object.create({ prefix: "zzz" }), new Map(), 5, true, null]) {
+    const error = { code: "REQUEST_INVALID", message: expect.stringContaining("plain object") as unknown };
+    expect(await failure(client().deleteAll("inherited", query as object))).toMatchObject(error);
+    expect(
+      await failure(
+        client()
+          .list("inherited", query as object)
+          .next(),
+      ),
+    ).toMatchObject(error);
+  }
+  expect(await client().deleteAll("inherited")).toEqual({ documents: 1 });
+});
+
 it("a client refuses invalid addresses", () => {
   expect(() => new CairnClient({ urls: "localhost:3000" })).toThrow("is not the address of a node");
   expect(() => new CairnClient({ urls: [] })).toThrow("at least one node");
