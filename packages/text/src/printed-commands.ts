@@ -50,6 +50,9 @@ const PRINTED = new RegExp(
   "g",
 );
 
+/** With the operand that follows. */
+const PIPED = new RegExp(`\\| cairn (${WORDS})((?: -)?)(?![\\w-])`, "g");
+
 /** Returns the parts of a command that begins with its words; undefined if it is no such command. */
 export function namedCommand(command: string): NamedCommand | undefined {
   const [, words, rest = ""] = NAMED.exec(command) ?? [];
@@ -59,7 +62,13 @@ export function namedCommand(command: string): NamedCommand | undefined {
 
 /** Returns a text with each of its commands as `commandLine` prints it. */
 export function completeCommands(text: string, commandLine: (command: string) => string): string {
-  const completed = text.replaceAll(PRINTED, (_, words: string) => commandLine(words));
+  const completed = text
+    .replaceAll(PIPED, (_, words: string, operand: string) => {
+      const whole = `${commandLine(words)}${operand}`;
+      // What is piped into `cd` would be lost.
+      return `| ${whole.startsWith("cd ") ? `(${whole})` : whole}`;
+    })
+    .replaceAll(PRINTED, (_, words: string) => commandLine(words));
   return completed === text || !completed.includes(INLINE) ? completed : `${completed} ${INLINE_MEANING}`;
 }
 

@@ -11,6 +11,10 @@ it.each([
     "cairn status, or cairn checkpoint create --url URL (that of a node)",
     "cd /d && A=1 cairn status -f c.json, or cairn checkpoint create --url URL (that of a node)",
   ],
+  [
+    "release it: echo '{}' | cairn tx submit -",
+    "release it: echo '{}' | (cd /d && A=1 cairn tx submit -f c.json -)",
+  ],
 ])("the commands in %j are completed", (text, completed) => {
   expect(complete(text)).toBe(completed);
 });
@@ -23,7 +27,7 @@ it.each([
   expect(complete(text)).toBe(text);
 });
 
-it.each(["Run cairn log recover --yes, then cairn status."])(
+it.each(["Run cairn log recover --yes, then cairn status.", "echo 1 | cairn tx submit -"])(
   "a text that was completed stays as it is",
   (text) => {
     expect(complete(complete(text))).toBe(complete(text));
