@@ -1,4 +1,4 @@
-import { completeCommands, namedCommand, VERSION, withCommands } from "@cairn/text";
+import { completeCommands, isoTime, namedCommand, VERSION, withCommands } from "@cairn/text";
 import { listRetained } from "@cairn/checkpoint";
 import { systemClock, CairnError, hintToStart, isCairnError, startTimer, wait } from "@cairn/kv";
 import { requireThreadFiles } from "@cairn/kv/threads";
@@ -30,6 +30,7 @@ import { ReadyLag } from "./ready-lag.ts";
 import { proposePolicies } from "./propose-policies.ts";
 import { nodeClosed, notReady } from "../api/not-ready.ts";
 import { nodeStatus } from "./node-status.ts";
+import { findingTimes } from "../findings/finding-times.ts";
 import type { HttpOptions, System } from "../api/system.ts";
 import { type IndexQueryOptions, parseRows, queryIndex } from "../own-indexes/queries/index-queries.ts";
 import type { IndexQuery } from "../own-indexes/own-index.ts";
@@ -154,6 +155,7 @@ class RunningNode implements Omit<CairnNode, keyof NodeReads | "submit"> {
   readonly #appends: NodeAppends;
   readonly #reads: NodeReads;
   readonly #reporting: NodeReporting;
+  readonly #dated = findingTimes();
   readonly #lag: ReadyLag;
   readonly #queries: QueryProcesses;
   #http: NodeServer | undefined;
@@ -268,7 +270,8 @@ class RunningNode implements Omit<CairnNode, keyof NodeReads | "submit"> {
   async status(): Promise<NodeStatus> {
     const resources = await this.#resources.current();
     const status = await nodeStatus(this.id, this.#life, this.#reporting.state, this.#system, resources);
-    return withCommands(status, this.#system.commandLine);
+    const findings = this.#dated(status.findings, isoTime(systemClock.now()));
+    return withCommands({ ...status, findings }, this.#system.commandLine);
   }
 
   readonly cluster: NodeApi["cluster"] = ({ timeoutMs = LIMITS.defaultClusterWaitMs } = {}) =>
