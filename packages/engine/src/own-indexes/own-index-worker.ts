@@ -10,7 +10,7 @@ import type { Position } from "@cairn/client";
 import { parentPort, workerData } from "node:worker_threads";
 import { importIndex } from "./import-index.ts";
 import type { ReaderMessage, ReaderOrder } from "./index-reader-worker.ts";
-import type { OwnIndex, ServedIndex } from "./own-index.ts";
+import type { IndexCapture, OwnIndex, ServedIndex } from "./own-index.ts";
 import { unpackStates } from "./packed-rows.ts";
 import type { FedBatch } from "./state-feed.ts";
 
@@ -84,8 +84,12 @@ async function answer(own: OwnIndex, request: ThreadRequest): Promise<string | u
       return undefined;
     case "capture": {
       if (request.purge) await own.purge?.();
-      const capture = await own.capture?.(request.dir);
-      capture?.copied.then(
+      const capture: Partial<IndexCapture> | undefined = await own.capture?.(request.dir);
+      if (typeof capture?.copied?.then !== "function")
+        throw new Error(
+          "its method capture did not return {copied}, with a promise that settles with the copy",
+        );
+      capture.copied.then(
         () => post({ copied: undefined }),
         (error: unknown) => post({ copied: sendError(error) }),
       );

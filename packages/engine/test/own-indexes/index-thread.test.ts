@@ -1,4 +1,4 @@
-import { mkdir, rm } from "node:fs/promises";
+import { mkdir, rm, writeFile } from "node:fs/promises";
 import path from "node:path";
 import { makeTemporaryFolder } from "@cairn/kv";
 import { afterEach, beforeEach, expect, it } from "vitest";
@@ -11,16 +11,31 @@ beforeEach(async () => {
 });
 afterEach(async () => await rm(folder, { recursive: true, force: true }));
 
-it("says why a copy of the node's index cannot be read", async () => {
-  const [dir, copy] = [path.join(folder, "own"), path.join(folder, "copy")];
+async function withThread(options: object, work: (thread: IndexThread) => Promise<void>): Promise<void> {
+  const dir = path.join(folder, "own");
   await mkdir(dir);
-  const served = { module: JSON_INDEX, options: {}, context: { name: "json", version: 1, dir } };
+  await writeFile(path.join(dir, "index.json"), '{"documents": {}}');
+  const served = { module: JSON_INDEX, options: { ...options }, context: { name: "json", version: 1, dir } };
   const thread = await IndexThread.start(served, () => undefined, new AbortController().signal);
   try {
-    await expect(thread.build(copy, undefined, () => undefined)).rejects.toThrow(
-      `the copy of the index in ${copy} is empty`,
-    );
+    await work(thread);
   } finally {
     await thread.close();
   }
+}
+
+it("says why a copy of the node's index cannot be read", async () => {
+  const copy = path.join(folder, "copy");
+  await withThread({}, async (thread) => {
+    const building = thread.build(copy, undefined, () => undefined);
+    await expect(building).rejects.toThrow(`the copy of the index in ${copy} is empty`);
+  });
+});
+
+it("says at once that a module does not report the end of its capture", async () => {
+  const into = path.join(folder, "captured");
+  await mkdir(into);
+  await withThread({ isMute: true }, async (thread) => {
+    await expect(thread.capture(into, false)).rejects.toThrow("capture did not return {copied}");
+  });
 });

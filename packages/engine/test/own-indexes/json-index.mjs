@@ -14,10 +14,11 @@ import path from "node:path";
  * An index of one's own in one JSON file, for tests. Options: `failOn`, the name of a document that it cannot index;
  * `hold`, a file while which exists nothing is applied; `trace`, a file to which it adds a line for each build and
  * purge, and when it is held; `isBare`, whether it can only do what it must; `isTorn`, whether its captures are incomplete;
- * `forgets`, the name of a document that it indexes only when it is built; `hangs`, the call that never returns (`open`
+ * `isMute`, whether it does not
+ * say when its captures are complete; `forgets`, the name of a document that it indexes only when it is built; `hangs`, the call that never returns (`open`
  * or `capture`), or `native` for a process that it waits for, whose id is in `trace`.
  */
-export async function create({ failOn, hold, trace, isBare, isTorn, forgets, hangs }, { dir }) {
+export async function create({ failOn, hold, trace, isBare, isTorn, isMute, forgets, hangs }, { dir }) {
   if (hangs === "open") await new Promise(() => {});
   const note = (what) => trace !== undefined && appendFileSync(trace, `${what}\n`);
   const file = path.join(dir, "index.json");
@@ -63,7 +64,7 @@ export async function create({ failOn, hold, trace, isBare, isTorn, forgets, han
       if (hangs === "capture") return new Promise(() => {});
       copyFileSync(file, path.join(to, "index.json"));
       if (isTorn) truncateSync(path.join(to, "index.json"), 9);
-      return { copied: Promise.resolve() };
+      return isMute ? undefined : { copied: Promise.resolve() };
     },
     digest: () => JSON.stringify([...documents].toSorted(([a], [b]) => (a < b ? -1 : 1))),
     purge: () => note("purge"),
