@@ -60,7 +60,7 @@ export const addStatus = command({
       return await writeCluster(run, await silentOr(viewCluster(run, cluster, timeoutMs)), expect);
     if (isCluster)
       run.notice(
-        "An embedded log has a single node and connects no others, so only the node at --url is shown.",
+        "An embedded log has a single node, so only the node at --url is shown. If its log is on NATS, name its configuration with -f, or set NATS_URL.",
       );
     const status = await silentOr(readStatus(await openNode(run), run.options.wait));
     const { stdout, env } = run.terminal;
