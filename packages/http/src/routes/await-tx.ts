@@ -59,6 +59,6 @@ export async function storeInTime<T>(answer: Promise<T>, limit: Deadline): Promi
   throw new CairnError(
     "STORE_UNREACHABLE",
     `The checkpoint store did not respond within ${limit.limitMs} ms.`,
-    "Check whether the store can be reached, and try again, or wait longer with timeout=.",
+    "Check whether the store can be reached, and try again, or wait longer, for example with timeout=PT30S.",
   );
 }
