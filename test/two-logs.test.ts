@@ -99,7 +99,7 @@ it(
     const astray = await start("astray", "shared");
     const { stdout } = await runCairnOrThrow(["status", "--url", await astray.url()]);
     const warned =
-      /^Attention +LOG_DIFFERENT: (This node started with its own log, .*)\n +Meanwhile, .*\n +(.*)$/m.exec(
+      /^Attention +LOG_DIFFERENT: (This node started with its own log, .*\.) \(since .*\)\n +Meanwhile, .*\n +(.*)$/m.exec(
         stdout,
       );
     const [, message = "", hint = ""] = warned ?? [];

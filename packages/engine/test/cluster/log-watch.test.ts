@@ -58,7 +58,9 @@ describe("a change of the log by others while a node runs", () => {
       ]),
     );
     const screen = formatStatus(await node.status(), { now: Date.now(), colors: false });
-    expect(screen).toMatch(/^Attention +LOG_UNSAFE: The stream "cairn" holds at most 1000 messages\.$/m);
+    expect(screen).toMatch(
+      /^Attention +LOG_UNSAFE: The stream "cairn" holds at most 1000 messages\. \(since /m,
+    );
     await operator(async (nats) => await nats.edit({ discard: "new" }));
     await vi.waitFor(async () => expect((await node.status()).log.warnings).toEqual([]));
     expect(told("LOG_UNSAFE")).toMatchObject([
