@@ -116,16 +116,29 @@ async function printFromBackups(
   const dir = await workFolder(run, system.dir, "orphans");
   const planning = { stores: restoreStores(system), kvFormat: system.kvProvider.format, signal };
   const building = { system: { ...system, nodeId: run.node }, dir, signal };
+  const gaps: CairnError[] = [];
   for (const { logId, store, shared, listed, last } of backups) {
     const plan: Parameters<typeof buildPlanned>[0] = async (found) =>
       await planPast({ ...planning, logId, at: { txId: last }, found });
-    const { live } = (await buildPlanned(plan, building, () => undefined)).past;
+    const { live, txId } = (await buildPlanned(plan, building, () => undefined)).past;
     const folder = `the backup of the log ${logId} in ${store.location}`;
+    if (txId < last) gaps.push(notPrinted(folder, Math.max(txId, listed), last));
+    if (txId <= listed) continue;
     const held = { shared, comparedWith: identity.id };
     // The log's own backup says nothing about what it has in common with the log.
     const log = logId === identity.id ? opened : printing.log;
     await printOrphans({ folder, live, holdsLost: true, held }, { ...printing, log }, listed);
   }
+  // It is thrown last, so that everything readable is printed.
+  if (gaps[0] !== undefined) throw gaps[0];
+}
+
+function notPrinted(backup: string, printed: TxId, last: TxId): CairnError {
+  return new CairnError(
+    "LOG_GAP",
+    `Transactions ${rangeText({ first: printed + 1, last })} of ${backup} were not printed: the backup lacks some of them, and no checkpoint after these leads to the rest.`,
+    "Keep the files of the backup until the missing ones are back: cairn log backup verify names what is missing.",
+  );
 }
 
 interface Printing {

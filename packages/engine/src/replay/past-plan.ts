@@ -190,15 +190,21 @@ async function planReading(
 ): Promise<Omit<PastPlan, "known" | "others"> | undefined> {
   const found = await pointIn(readable, checkpoints, options);
   if (found === undefined) return undefined;
-  const upTo = await endedWith(readable, found.txId, options);
-  const basis = await basisOf(upTo, checkpoints, found.txId, options);
-  if (basis === undefined) return undefined;
-  const { history, source, backup, covered, identity } = upTo;
-  const { checkpoint } = basis;
-  const segments =
-    backup === undefined ? NONE : await segmentsRead(upTo, checkpoint?.txId ?? 0, found.txId, options);
-  const backupIn = backup?.store.location;
-  return { logId: identity.id, ...found, checkpoint, history, source, backupIn, segments, covered };
+  // What follows a hole can be reached only from a checkpoint that ends after it.
+  const ends = readable.covered.map(({ last }) => last).filter((last) => last < found.txId);
+  for (const txId of [found.txId, ...ends.toReversed()]) {
+    const upTo = await endedWith(readable, txId, options);
+    const basis = await basisOf(upTo, checkpoints, txId, options);
+    if (basis === undefined) continue;
+    const { history, source, backup, covered, identity } = upTo;
+    const { checkpoint } = basis;
+    const segments =
+      backup === undefined ? NONE : await segmentsRead(upTo, checkpoint?.txId ?? 0, txId, options);
+    const exact = found.exact && txId === found.txId;
+    const backupIn = backup?.store.location;
+    return { logId: identity.id, txId, exact, checkpoint, history, source, backupIn, segments, covered };
+  }
+  return undefined;
 }
 
 /** Returns the log or its backup, whichever reaches further; undefined if neither can be read. */

@@ -1,5 +1,5 @@
 // @module-tag nats
-import { rename, rm, writeFile } from "node:fs/promises";
+import { readdir, rename, rm, writeFile } from "node:fs/promises";
 import path from "node:path";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import type { CairnNode } from "../../src/node/node.ts";
@@ -95,6 +95,44 @@ describe("a log with a backup, once the log's end is lost or abandoned,", () => 
     expect(await loadFromBackup(b)).toHaveLength(8);
     for (const name of ["k0", "k7"]) expect(await b.get(key(name))).toMatchObject({ json: '"lost"' });
     expect(await b.get(key("k8"))).toMatchObject({ json: '"new"' });
+  });
+
+  it("loses none of the backup beyond a hole, which is named, and recovers up to the hole", async () => {
+    const a = await scene.ready("a", { parts: BACKED_UP });
+    await put(a, 0, 5, "kept");
+    await scene.stop(a);
+    await scene.copyLog();
+    const again = await scene.ready("a", { parts: BACKED_UP });
+    const ends: number[] = [];
+    for (const from of [0, 3, 6]) {
+      const end = await put(again, from, from + 3, "lost");
+      await backedUp(again, end);
+      ends.push(end);
+    }
+    const [before = 0, hole = 0, last = 0] = ends;
+    await scene.stop(again);
+    await scene.rollBackLog();
+    const store = path.join(scene.folder, "checkpoints");
+    const files = await readdir(store, { recursive: true });
+    const missing = files.find((name) => name.includes(`${before + 1}-`) && name.endsWith(".segment"));
+    await rename(path.join(store, missing ?? ""), path.join(scene.folder, "missing"));
+
+    const printed = await run(scene, "log", "orphans", "--from-backup");
+    expect(printed.stdout.match(/"lost"/g)).toHaveLength(3);
+    expect(printed).toMatchObject({
+      code: 3,
+      stderr: expect.stringMatching(`LOG_GAP: Transactions ${before + 1} to ${last} of .* were not printed`),
+    });
+    const refused = await run(scene, "log", "backup", "prune", "--lost");
+    expect(refused.stderr).toMatch(`lacks transactions ${before + 1} to ${hole}, so`);
+    // What the hint says.
+    const [, names = ""] = /run the command again: (.*)\.$/m.exec(refused.stderr) ?? [];
+    const kept = names.split(", ");
+    expect(kept).toHaveLength(1);
+    for (const name of kept)
+      await rename(path.join(store, name), path.join(scene.folder, path.basename(name)));
+    await done(scene, "log", "backup", "prune", "--lost");
+    expect(await done(scene, "log", "backup", "verify")).toContain("is intact: transactions 1 to 6");
   });
 
   it.each([

@@ -120,7 +120,24 @@ export async function planLost(target: BackupTarget): Promise<BackupPrune> {
     const hint = `Nothing was removed. If this is not the right log, correct its address or name: cairn log status shows what it holds. If it is, it has lost everything that is in the backup${except}: print that with cairn log orphans --from-backup > FILE, then move the folder ${backupFolder(of.id)} out of the store. The next look of a node begins a new backup, and cairn load FILE submits the transactions again.`;
     throw new CairnError("CONFLICT", message, hint);
   }
+  requireNoHole(lost, shared, store.location);
   return { segments: lost, txId: shared };
+}
+
+/** Throws `CONFLICT` if some of the lost transactions could not be printed before they are removed. */
+function requireNoHole(lost: readonly SegmentFile[], shared: TxId, location: string): void {
+  const [run, beyond] = coveredRanges(lost);
+  const hole =
+    run !== undefined && run.first > shared + 1
+      ? { after: shared, next: run.first }
+      : run && beyond && { after: run.last, next: beyond.first };
+  if (hole === undefined) return;
+  const names = lost.filter(({ first }) => first >= hole.next).map(({ name }) => name);
+  throw new CairnError(
+    "CONFLICT",
+    `The backup in ${location} lacks transactions ${hole.after + 1} to ${hole.next - 1}, so those after them can be printed only with a checkpoint that ends later.`,
+    `Nothing was removed. Print what can be printed with cairn log orphans --from-backup > FILE, move the files from transaction ${hole.next} on out of the store, keep them, and run the command again: ${names.join(", ")}.`,
+  );
 }
 
 /**
