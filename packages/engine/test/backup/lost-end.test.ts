@@ -97,25 +97,34 @@ describe("a log with a backup, once the log's end is lost or abandoned,", () => 
     expect(await b.get(key("k8"))).toMatchObject({ json: '"new"' });
   });
 
-  it("loses none of the backup beyond a hole, which is named, and recovers up to the hole", async () => {
+  /** Writes nine transactions in three segments, and moves the second one away. */
+  async function makeHole(
+    node: CairnNode,
+  ): Promise<{ before: number; hole: number; last: number; file: string }> {
+    const ends: number[] = [];
+    for (const from of [0, 3, 6]) {
+      const end = await put(node, from, from + 3, "lost");
+      await backedUp(node, end);
+      ends.push(end);
+    }
+    await scene.stop(node);
+    const [before = 0, hole = 0, last = 0] = ends;
+    const names = await readdir(path.join(scene.folder, "checkpoints"), { recursive: true });
+    const file = names.find((name) => name.includes(`${before + 1}-`) && name.endsWith(".segment")) ?? "";
+    await moveAway(file);
+    return { before, hole, last, file };
+  }
+
+  const moveAway = async (file: string): Promise<void> =>
+    await rename(path.join(scene.folder, "checkpoints", file), path.join(scene.folder, path.basename(file)));
+
+  it("loses none of the backup beyond a hole, which is named", async () => {
     const a = await scene.ready("a", { parts: BACKED_UP });
     await put(a, 0, 5, "kept");
     await scene.stop(a);
     await scene.copyLog();
-    const again = await scene.ready("a", { parts: BACKED_UP });
-    const ends: number[] = [];
-    for (const from of [0, 3, 6]) {
-      const end = await put(again, from, from + 3, "lost");
-      await backedUp(again, end);
-      ends.push(end);
-    }
-    const [before = 0, hole = 0, last = 0] = ends;
-    await scene.stop(again);
+    const { before, hole, last, file } = await makeHole(await scene.ready("a", { parts: BACKED_UP }));
     await scene.rollBackLog();
-    const store = path.join(scene.folder, "checkpoints");
-    const files = await readdir(store, { recursive: true });
-    const missing = files.find((name) => name.includes(`${before + 1}-`) && name.endsWith(".segment"));
-    await rename(path.join(store, missing ?? ""), path.join(scene.folder, "missing"));
 
     const printed = await run(scene, "log", "orphans", "--from-backup");
     expect(printed.stdout.match(/"lost"/g)).toHaveLength(3);
@@ -123,16 +132,34 @@ describe("a log with a backup, once the log's end is lost or abandoned,", () => 
       code: 3,
       stderr: expect.stringMatching(`LOG_GAP: Transactions ${before + 1} to ${last} of .* were not printed`),
     });
+    // What the hint says.
+    const gap = `Transactions ${before + 1} to ${hole} are missing`;
+    expect((await run(scene, "log", "backup", "verify")).stdout).toContain(gap);
+    await rename(path.join(scene.folder, path.basename(file)), path.join(scene.folder, "checkpoints", file));
+    expect((await done(scene, "log", "orphans", "--from-backup")).match(/"lost"/g)).toHaveLength(9);
+    await moveAway(file);
+
     const refused = await run(scene, "log", "backup", "prune", "--lost");
     expect(refused.stderr).toMatch(`lacks transactions ${before + 1} to ${hole}, so`);
     // What the hint says.
     const [, names = ""] = /run the command again: (.*)\.$/m.exec(refused.stderr) ?? [];
     const kept = names.split(", ");
     expect(kept).toHaveLength(1);
-    for (const name of kept)
-      await rename(path.join(store, name), path.join(scene.folder, path.basename(name)));
+    for (const name of kept) await moveAway(name);
     await done(scene, "log", "backup", "prune", "--lost");
     expect(await done(scene, "log", "backup", "verify")).toContain("is intact: transactions 1 to 6");
+  });
+
+  it("is recovered up to a hole in its backup, and not only up to a checkpoint", async () => {
+    const a = await scene.ready("a", { parts: BACKED_UP });
+    await put(a, 0, 5, "kept");
+    await saveCheckpoint(a);
+    const { before } = await makeHole(a);
+    await rm(scene.dbDir("a"), { recursive: true });
+    await NatsOperator.at(scene.nats.url, async (nats) => await nats.deleteStream());
+    expect(await done(scene, "log", "recover", "--yes")).toContain(
+      `continues after transaction ${before} of `,
+    );
   });
 
   it.each([
