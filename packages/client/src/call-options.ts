@@ -109,22 +109,23 @@ const NUMBERS: Readonly<Record<string, (value: number) => boolean>> = {
 
 /** Also throws for a filter without a value, which would delete everything. */
 export function checkedRemoval(query: RemoveQuery): RemoveQuery {
-  requirePlain("deleteAll", query);
+  checkedOptions("deleteAll", query);
   for (const [name, value] of Object.entries(query))
     if (Object.hasOwn(SELECTION, name) && (value ?? "") === "")
       throw invalid(
         `deleteAll was given a ${name} without a value.`,
         `Nothing was deleted. To delete all documents of a bucket, omit ${name}.`,
       );
-  return checkedOptions("deleteAll", query);
+  return query;
 }
 
-/** What an object inherits would be ignored: without its `prefix`, everything would be deleted. */
+/** Inherited members would be ignored: without its `prefix`, a call of `deleteAll` would delete everything. */
 function requirePlain(call: CallName, options: unknown): void {
-  const isObject = typeof options === "object" && options !== null;
-  const parent: unknown = isObject ? Object.getPrototypeOf(options) : undefined;
-  // Another context of the program has an Object of its own.
-  if (parent === null || (isObject && Object.getPrototypeOf(parent) === null)) return;
+  if (typeof options === "object" && options !== null) {
+    const prototype: unknown = Object.getPrototypeOf(options);
+    // Each realm has an Object of its own.
+    if (prototype === null || Object.getPrototypeOf(prototype) === null) return;
+  }
   throw invalid(
     `The options of ${call} are not a plain object.`,
     "Nothing was sent. Pass them as {name: value}.",

@@ -57,7 +57,7 @@ export function qualified(key: string): string {
 
 export function pointText(point: PointInTime | undefined): string | number | undefined {
   if (point instanceof Date && Number.isNaN(point.getTime()))
-    throw new CairnClientError("REQUEST_INVALID", "The time of the read is not a time.", {
+    throw new CairnClientError("REQUEST_INVALID", "The time of the read is an invalid Date.", {
       hint: "Nothing was sent. Pass a valid Date, a time in ISO 8601, or the id of a transaction.",
     });
   return point instanceof Date ? point.toISOString() : point;

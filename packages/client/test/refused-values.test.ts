@@ -126,6 +126,11 @@ describe.each(ACCESSES)("a call, %s,", (_access, client) => {
     expect(error).toMatchObject({ code: "REQUEST_INVALID" });
   });
 
+  it("is refused at once with an invalid Date", async () => {
+    const asOf = new Date(Number.NaN);
+    expect(await failure(client().get("odd", "k", { asOf }))).toMatchObject({ code: "REQUEST_INVALID" });
+  });
+
   it.each([undefined, null, 5, {}])("is refused at once with the key %j", async (key) => {
     expect(await failure(client().get("odd", key as string))).toMatchObject({ code: "REQUEST_INVALID" });
   });

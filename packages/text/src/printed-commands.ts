@@ -50,7 +50,7 @@ const PRINTED = new RegExp(
   "g",
 );
 
-/** With the operand that follows. */
+/** A command that reads what is piped into it, with its operand `-`. */
 const PIPED = new RegExp(`\\| cairn (${WORDS})((?: -)?)(?![\\w-])`, "g");
 
 /** Returns the parts of a command that begins with its words; undefined if it is no such command. */

@@ -126,9 +126,8 @@ export class NodeReads {
   readonly prepareRead: NodeApi["prepareRead"] = async (options) => await this.#place.reached(options);
 
   readonly outcome: NodeApi["outcome"] = async (txId) => {
-    const checked = checkedTxId(txId);
     const index = await this.#agreeing();
-    return await this.#guarded(index, index.outcome(checked));
+    return await this.#guarded(index, index.outcome(checkedTxId(txId)));
   };
 
   readonly writerOf: NodeApi["writerOf"] = async (txId) => {
