@@ -167,14 +167,8 @@ export class HintScene {
   /** Runs a command (without `cairn`) that must succeed, as a step of the repair. */
   async runStep(command: string, options: { on?: string; input?: string } = {}): Promise<CommandResult> {
     this.steps.push(`cairn ${command}`);
-    // A node may be saving by itself. The hint of that refusal is followed as well: the command is run when it has ended.
-    const result = await this.#until(async () => {
-      const isPrinted = namedCommand(command)?.asksNode === false && !command.includes(" -f ");
-      const answer = isPrinted
-        ? await this.runPrinted(command, options.on)
-        : await this.run(command, options);
-      return answer.stderr.startsWith("CHECKPOINT_RUNNING") ? { missing: answer.stderr } : { found: answer };
-    });
+    const isPrinted = namedCommand(command)?.asksNode === false && !command.includes(" -f ");
+    const result = isPrinted ? await this.runPrinted(command, options.on) : await this.run(command, options);
     if (result.code !== 0) throw new Error(`cairn ${command}: ${result.stderr}`);
     return result;
   }
@@ -216,7 +210,11 @@ export class HintScene {
     const env = { ...this.env(on), ...url };
     this.lastCommand = `${command}${input === "" ? "" : ` < ${JSON.stringify(input)}`} (at node ${on})`;
     const args = command.match(/'[^']*'|\S+/g)?.map((word) => word.replaceAll("'", "")) ?? [];
-    const result = await runCairn(args, { env, cwd: this.folder, input: onlyText(input) });
+    // A node may be saving by itself. The hint of that refusal is followed as well: the command is run when it has ended.
+    const result = await this.#until(async () => {
+      const answer = await runCairn(args, { env, cwd: this.folder, input: onlyText(input) });
+      return answer.stderr.startsWith("CHECKPOINT_RUNNING") ? { missing: answer.stderr } : { found: answer };
+    });
     this.record(`${result.stdout}${result.stderr}`);
     return result;
   }
