@@ -267,8 +267,11 @@ export class BackupLog implements TxLog {
       for (const file of segmentsWith(await this.#segments(by), txId)) {
         try {
           const segment = await this.#readUsable(file, signal, buffers);
-          isGone ||= segment === undefined;
-          if (segment === undefined) continue;
+          if (segment === undefined) {
+            isGone = true;
+            if (by === "list") damage = corruptSegment(file.name, "the store lists it, but does not have it");
+            continue;
+          }
           if (damage !== undefined) this.#options.onDamage?.(damage);
           return segment;
         } catch (error) {

@@ -4,7 +4,7 @@ import path from "node:path";
 import { type CheckpointStore, filesystemStore } from "@cairn/checkpoint";
 import { faultyStore } from "@cairn/checkpoint/testing";
 import { systemClock, CairnError } from "@cairn/kv";
-import { expect, it } from "vitest";
+import { expect, it, onTestFinished } from "vitest";
 import { BackupLog } from "../../src/backup/backup-log.ts";
 import { lookAtBackup } from "../../src/backup/write/backup-look.ts";
 import { logWithBackup } from "../../src/backup/log-with-backup.ts";
@@ -154,4 +154,29 @@ it("a reader follows a backup that grows without listing it each time", async ()
   } finally {
     await scene.close();
   }
+});
+
+it("a segment that the store lists, but does not have, is damaged", async () => {
+  const scene = await BackupScene.open();
+  onTestFinished(() => scene.close());
+  for (const message of ["one", "two", "three"]) {
+    await scene.append(message);
+    await scene.look();
+  }
+  const missing = (await scene.segments())[1]?.name ?? "";
+  const store = faultyStore(scene.store, {
+    fail: ({ method, name }) =>
+      method === "open" && name === missing ? new CairnError("NOT_FOUND", "It is not there.") : undefined,
+  });
+  const log = new BackupLog({ store, logId: scene.logId });
+  const read: (string | undefined)[] = [];
+  const reading = (async () => {
+    for await (const messages of log.read(1, { signal: new AbortController().signal }))
+      read.push(...messages.map(text));
+  })();
+  await expect(reading).rejects.toMatchObject({
+    code: "SEGMENT_CORRUPT",
+    message: expect.stringContaining(`${missing} is damaged: the store lists it, but does not have it`),
+  });
+  expect(read.slice(1)).toEqual(["one"]);
 });
