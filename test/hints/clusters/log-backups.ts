@@ -32,17 +32,17 @@ function reading(scene: HintScene): NodeStart {
 }
 
 /**
- * Stops node a and damages the segment that ends with transaction 3. Removes the checkpoint that the node may have saved
- * by then, from which another node would join without the segment.
+ * Stops node a, and damages or removes the segment that ends with transaction 3. Removes the checkpoint that the node may
+ * have saved by then, from which another node would join without the segment.
  */
-async function damageSegment(scene: HintScene): Promise<void> {
+async function damageSegment(scene: HintScene, damage = changeBytes): Promise<void> {
   await scene.stop("a");
   const checkpoints = (await readdir(scene.path("checkpoints"))).filter((name) =>
     name.startsWith("checkpoint-"),
   );
   for (const name of checkpoints) await rm(scene.path("checkpoints", name));
   const [file = ""] = await filesBelow(scene, "checkpoints", /-0*3-[0-9a-f]+\.segment$/);
-  await changeBytes(file);
+  await damage(file);
 }
 
 /** Clusters whose log backup is broken, or used for an unsupported purpose. */
@@ -75,6 +75,25 @@ export const LOG_BACKUPS: readonly BrokenCluster[] = [
       for (const name of [file, pointer])
         await scene.step(`rm ${name}`, async () => await rm(scene.path("checkpoints", name)));
       await scene.ready("a", BACKS_UP);
+    },
+  },
+  {
+    name: "backup-hole",
+    failure: "the log backup lacks a segment, and a node reads it",
+    codes: [],
+    async break(scene) {
+      await backedUp(scene);
+      await damageSegment(scene, rm);
+      scene.start("r", reading(scene));
+      return { status: "r" };
+    },
+    hint: /lacks transactions before message 4[^]*save a checkpoint on a ready node of this log: cairn (checkpoint create)[^]*cairn (log backup verify)/,
+    async follow(scene, [, create = "", verify = ""]) {
+      scene.steps.push(`cairn ${verify}`);
+      const { stdout } = await scene.runPrinted(verify, "r");
+      if (!stdout.includes("Transaction 3 is missing in the log backup")) throw new Error(stdout);
+      await scene.ready("a", BACKS_UP);
+      await scene.runStep(create, { on: "a" });
     },
   },
   {

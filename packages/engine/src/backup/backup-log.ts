@@ -60,7 +60,9 @@ export class BackupLog implements TxLog {
   readonly #damaged = new Map<string, CairnError>();
   readonly view: BackupView;
   readonly #clock: Clock;
-  #seen: { readonly segments: readonly SegmentFile[]; readonly at: number } | undefined;
+  #seen:
+    | { readonly segments: readonly SegmentFile[]; readonly at: number; readonly isHint: boolean }
+    | undefined;
   #log: SegmentHeader["log"] | undefined;
   #fetched: Segment | undefined;
   /**
@@ -105,7 +107,10 @@ export class BackupLog implements TxLog {
   }
 
   async bounds(): Promise<LogBounds> {
-    const segments = await this.#segments();
+    let segments = await this.#segments();
+    // A pointer may not name a segment that fills a hole.
+    if (this.#seen?.isHint === true && coveredRanges(segments).length > 1)
+      segments = await this.#segments("list");
     const { endsWith = Infinity } = this.#options;
     const run = coveredRanges(segments).findLast(({ first }) => first <= endsWith);
     if (run === undefined) throw this.#unreachable("It has no segments yet.");
@@ -334,9 +339,11 @@ export class BackupLog implements TxLog {
     const isListed = every === undefined || by === "list";
     // A damaged segment is replaced once somebody has removed it, which no pointer shows.
     const mustList = this.#damaged.size > 0;
-    const asked = isListed ? this.view.list() : this.view.look(mustList).then(({ listing }) => listing);
-    const { segments } = await inLogTerms(asked);
-    this.#seen = { segments, at };
+    const { listing, isHint } = await inLogTerms(
+      isListed ? this.view.list().then((one) => ({ listing: one, isHint: false })) : this.view.look(mustList),
+    );
+    const { segments } = listing;
+    this.#seen = { segments, at, isHint };
     const names = new Set(segments.map(({ name }) => name));
     // A removed segment must not be compared with the remaining ones.
     const tip = this.#tip;

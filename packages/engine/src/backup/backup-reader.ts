@@ -79,8 +79,12 @@ export class BackupReader implements TxLog {
     return await this.#ask((log) => log.bounds());
   }
 
+  /** To the reader, the backup begins after its last hole: an index cannot be continued across one. */
   async fetch(position: number): Promise<LogMessage | undefined> {
-    return await this.#ask((log) => log.fetch(position));
+    return await this.#ask(async (log) => {
+      const { first } = await log.bounds();
+      return position < first ? undefined : await log.fetch(position);
+    });
   }
 
   async contents(): Promise<string> {

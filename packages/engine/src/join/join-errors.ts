@@ -5,7 +5,7 @@ import { CairnError } from "@cairn/kv";
 import type { NodeStatus, TxId } from "@cairn/client";
 import type { IndexState } from "../index/rows/index-state.ts";
 import type { LogIdentity } from "../log/log-identity.ts";
-import type { TxLog } from "../log/tx-log.ts";
+import type { LogBackupSource, TxLog } from "../log/tx-log.ts";
 import type { System } from "../api/system.ts";
 import { restoreStores } from "../checkpoints/checkpoint-stores.ts";
 
@@ -49,11 +49,13 @@ export function indexBehind({ name }: LogIdentity, { log, txId }: IndexState, la
 
 /** Returns the error if neither the log, a checkpoint nor a log backup has the beginning of an index. */
 export function noBeginning(
+  { backup }: Pick<TxLog, "backup">,
   identity: LogIdentity,
   join: Pick<Join, "skipped" | "movedAside">,
   stores: readonly CheckpointStore[],
 ): CairnError {
   const continues = identity.birth?.continues;
+  if (backup !== undefined) return backupAlone(backup, identity, stores);
   if (continues === undefined) return nothingToRestore(identity, join, stores);
   const { log, anchor } = continues;
   const skipped = join.skipped.length;
@@ -63,6 +65,19 @@ export function noBeginning(
     skipped > 0
       ? `Run cairn status, which shows why the ${skipped} checkpoints that were found cannot be used (in /status: join.skipped).`
       : "Configure the checkpoint store (restore-from) that holds the checkpoint or the log backup from which `cairn log recover` began it.",
+  );
+}
+
+/** A node that reads a backup cannot know whether the log still holds what is missing there. */
+function backupAlone(
+  { location }: LogBackupSource,
+  { bounds }: LogIdentity,
+  stores: readonly CheckpointStore[],
+): CairnError {
+  return new CairnError(
+    "LOG_TRIMMED",
+    `The log backup in ${location} lacks transactions before message ${bounds.first}, and no usable checkpoint holds them.`,
+    `${placesLookedAt(stores)}save a checkpoint on a ready node of this log: cairn checkpoint create --url URL (the address of that node). This node keeps searching, and continues by itself. cairn log backup verify shows what the backup lacks, and whether a node writes it again.`,
   );
 }
 

@@ -185,7 +185,8 @@ async function keepLocal(
   if (problem.code !== "LOG_TRIMMED") return void (await leave(problem));
   // The index is outdated but not wrong, so it serves stale reads until a newer one is restored.
   const newer = await restoreNewest(context, identity, { leave: (other) => leave(problem, other) });
-  if (newer === undefined) throw noBeginning(identity, context.report, restoreStores(context.system));
+  if (newer === undefined)
+    throw noBeginning(context.log, identity, context.report, restoreStores(context.system));
   return newer;
 }
 
@@ -299,7 +300,7 @@ async function joinWithoutLocal(context: JoinContext, identity: LogIdentity): Pr
   const { birth } = identity;
   const empty = birth && (await beginningOf(log, identity));
   if (birth === undefined || (birth.continues !== undefined && empty === undefined))
-    throw noBeginning(identity, context.report, restoreStores(system));
+    throw noBeginning(context.log, identity, context.report, restoreStores(system));
   await requireNoLostLog(context, identity);
   const { live, staging } = directory.layout;
   const kv = await system.kvProvider.open(
