@@ -112,9 +112,10 @@ test("a changed, truncated, swapped or renamed segment is damaged", async () => 
   expect(await codeOf(readSegment(store, { ...first, name: second.name }))).toBe("SEGMENT_CORRUPT");
 });
 
-test("a node without the key writes nothing next to encrypted segments", async () => {
+test("a node without the key says so even if it has nothing to write, and writes nothing next to encrypted segments", async () => {
   await scene.append("one");
   await scene.look({ store });
+  expect(await codeOf(scene.look({ memory: noMemory() }))).toBe("KEY_MISSING");
   await scene.append("two");
   expect(await codeOf(scene.look({ memory: noMemory() }))).toBe("KEY_MISSING");
   expect(await scene.segments()).toHaveLength(1);

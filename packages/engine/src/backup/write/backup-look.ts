@@ -95,6 +95,7 @@ export async function lookAtBackup(options: BackupLookOptions): Promise<BackupLo
   const view = (memory.view ??= new BackupView({ store, logId: of.id, every, clock }));
   // A damaged segment is written again once somebody has removed it, which no pointer shows.
   const { listing: seen, isHint } = await view.look(options.isDamaged === true || memory.damaged.size > 0);
+  await requireKey(options, seen.segments);
   let state = isHint ? await unlessFailed(assess(options, target, seen), ERROR_CODES, undefined) : undefined;
   const isAnotherWriting = state?.next === "work" && (await isNewlyLeased(options));
   // Whatever a hint requires to do, or to refuse, the backup itself must show.
@@ -172,6 +173,21 @@ async function assess(
   };
 }
 
+/**
+ * Throws `KEY_MISSING` if no identity fits the newest segment: the node would write plain segments next to encrypted
+ * ones, and could not read the backup when it is needed. Neither damage nor a plain segment says anything about keys.
+ */
+async function requireKey(
+  { store, memory, signal }: BackupLookOptions,
+  segments: readonly SegmentFile[],
+): Promise<void> {
+  const newest = lastSegment(segments);
+  if (memory.keyFits === true || newest === undefined) return;
+  const reading = readSegment(store, newest, signal);
+  await unlessFailed(reading, ["SEGMENT_CORRUPT", "PLAIN_REFUSED"], undefined);
+  memory.keyFits = true;
+}
+
 /** Does what an assessment requires. The caller holds the lease. */
 async function work(
   options: BackupLookOptions,
@@ -183,19 +199,12 @@ async function work(
   options.onBegun?.();
   if (!(await hasLogId(log, of.id))) throw vanished(log.name);
   let next = nextGap(done.segments, range);
-  const newest = lastSegment(listing.segments);
-  if (next !== undefined && memory.keyFits !== true) {
-    // Throws `KEY_MISSING` if no identity fits: the node would write plain segments next to encrypted ones. Neither
-    // damage nor a plain segment says anything about keys.
-    const reading = newest && readSegment(store, newest, signal);
-    if (reading) await unlessFailed(reading, ["SEGMENT_CORRUPT", "PLAIN_REFUSED"], undefined);
-    memory.keyFits = true;
-  }
   if (next !== undefined && isFirst && range.first > of.offset + 1)
     done.begins = [await recordBeginning(target, range.first)];
   while (next !== undefined && !signal.aborted) {
     const before = done.written.length;
     await writeSegments(target, next, (segment) => done.add("written", segment), trimmed);
+    memory.keyFits = true;
     // Stop if no segment was written. Otherwise a log that ended early would be read forever.
     if (done.written.length === before) break;
     next = nextGap(done.segments, range);
