@@ -1,5 +1,5 @@
 import { type CheckpointStore, firstLookDelay, nextLookDelay, retryDelay } from "@cairn/checkpoint";
-import { type Clock, systemClock, systemRandom, CairnError, isCairnError } from "@cairn/kv";
+import { type Clock, systemClock, systemRandom, type CairnError, isCairnError } from "@cairn/kv";
 import type { LogBackupStatus, TxId } from "@cairn/client";
 import type { TxLog } from "../../log/tx-log.ts";
 import { type BackupLook, lookAtBackup } from "./backup-look.ts";
@@ -38,7 +38,7 @@ export interface LogBackupParts {
   readonly birth?: BirthRecord | undefined;
   /** The segments that this node has read. Defaults to those that this backup reads. */
   readonly reads?: SegmentReads;
-  /** Called for each damaged segment that {@link LogBackup.readAll} finds, and each operation that the store denies. */
+  /** Called for each damaged segment that {@link LogBackup.readAll} finds, and each hole that the log cannot fill. */
   readonly onFinding?: (error: CairnError) => void;
   readonly onLook?: (look: BackupLook) => void;
   /** Called with the error of each failed look. */
@@ -253,18 +253,8 @@ export class LogBackup {
   }
 
   #findings(): CairnError[] {
-    const { store, options } = this.#parts;
-    const found = new Map(
-      [...this.#memory.damaged.values(), ...this.#reads.damage, ...this.#lost()].map((one) => [
-        one.message,
-        one,
-      ]),
-    );
-    if (options.keep === "all" || store.describe?.()?.canDelete !== false) return [...found.values()];
-    const message = `Old segments of the log backup in ${store.location} are not removed, because the store does not allow it.`;
-    const hint =
-      'Allow this node to remove files there, or keep the segments by setting "keep": "all" in log-backup.';
-    return [...found.values(), new CairnError("STORE_DENIED", message, hint)];
+    const found = [...this.#memory.damaged.values(), ...this.#reads.damage, ...this.#lost()];
+    return [...new Map(found.map((one) => [one.message, one])).values()];
   }
 
   /** The holes that the log cannot fill. */
