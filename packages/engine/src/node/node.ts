@@ -279,6 +279,7 @@ class RunningNode implements Omit<CairnNode, keyof NodeReads | "submit"> {
   readonly log: NodeApi["log"] = async () => await this.#overview(this.#life.log, (await this.status()).log);
 
   async checkpoints(): Promise<readonly ListedCheckpoint[]> {
+    if (this.#closing !== undefined) throw nodeClosed();
     const { checkpointer, kvProvider } = this.#system;
     const logId = this.#life.identity?.id;
     const { storeAhead } = this.#life.services?.checkpointer?.status() ?? {};

@@ -74,6 +74,11 @@ describe("a node that is closed", () => {
     await expect(client.get("flags", "a")).rejects.toMatchObject(CLOSED);
     await expect(client.put("flags", "c", 1)).rejects.toMatchObject(CLOSED);
     await expect(client.page("flags", {})).rejects.toMatchObject(CLOSED);
+    await expect(node.checkpoints()).rejects.toMatchObject(CLOSED);
+    await expect(node.verifyCheckpoint()).rejects.toMatchObject(CLOSED);
+    expect(() => node.checkpoint()).toThrow("The node was closed.");
+    await expect(node.digest()).rejects.toMatchObject(CLOSED);
+    await expect(node.submit({ ops: [["put", "flags", "d", 1]] })).rejects.toMatchObject(CLOSED);
     await using next = await start();
     await next.client().put("flags", "b", 1);
     expect((await next.client().get("flags", "b"))?.document).toBe(1);
