@@ -264,9 +264,9 @@ export const REQUESTS: readonly BrokenCluster[] = [
       const { stdout } = await scene.run("export");
       return { output: await scene.runRefused("load -", { input: stdout.slice(0, stdout.length / 2) }) };
     },
-    hint: /Run cairn (export) again, and use its whole output/,
-    async follow(scene, [, command = ""]) {
-      const { stdout } = await scene.runStep(command);
+    hint: /Repeat the export, and use its whole output/,
+    async follow(scene) {
+      const { stdout } = await scene.runStep("export");
       await scene.runStep("load -", { input: stdout });
     },
   },

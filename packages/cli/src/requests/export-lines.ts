@@ -144,7 +144,7 @@ function compareSummary(line: string, lines: number, hash: Hash): void {
 }
 
 function damaged(message: string): CairnError {
-  return new CairnError("EXPORT_DAMAGED", message, "Run cairn export again, and use its whole output.");
+  return new CairnError("EXPORT_DAMAGED", message, "Repeat the export, and use its whole output.");
 }
 
 function digestOf(hash: Hash): string {
