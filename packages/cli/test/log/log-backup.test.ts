@@ -212,6 +212,21 @@ describe("cairn log backup", () => {
     });
   });
 
+  it("verify takes it for no damage that nothing leads to the only checkpoint but itself", async () => {
+    const { scene, id, store, run, older, newer } = await backupCommands(21, 32);
+    await scene.store.create(beginFile(id, 21), "{}");
+    for (const { name } of await scene.store.list(older)) await rm(path.join(store, name));
+    expect(await run("verify", store)).toMatchObject({ code: 0 });
+    expect(await run("verify", store, "--rebuild")).toMatchObject({
+      code: 1,
+      stderr: expect.stringMatching(
+        new RegExp(
+          `^CHECKPOINT_NOT_FOUND: No index can be built to compare with ${newer}: .*\n.*Save a later checkpoint`,
+        ),
+      ),
+    });
+  });
+
   it("verify names damaged, renamed, foreign and missing files, and ends with 1", async () => {
     const { scene, id, store, run, withTarget } = await backupCommands(1, 6, 11, 16, 21, 32);
     const damaged = await withTarget(async (target) => await damageSegment(scene, target, 6));

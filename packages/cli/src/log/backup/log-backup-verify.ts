@@ -120,6 +120,13 @@ async function rebuild(
     return { checkpoint: name, txId, digest: built.digest, basis: built.basis };
   } catch (error) {
     if (!isCairnError(error) || error.code.startsWith("STORE_")) throw error;
+    // The checkpoint is at the beginning of the backup, which is no fault.
+    if (error.code === "LOG_TRIMMED") {
+      const message = `No index can be built to compare with ${name}: nothing before it leads into the log backup in ${store.location}.`;
+      const hint =
+        "Save a later checkpoint with cairn checkpoint create, and run the command again, or omit --rebuild.";
+      throw new CairnError("CHECKPOINT_NOT_FOUND", message, { hint, cause: error });
+    }
     await onProblem({ file: null, error });
     return null;
   }
