@@ -170,7 +170,7 @@ describe("a log of two checkpoints, the newest of which is damaged, was lost", (
         /^notice: checkpoint-7-\S+ cannot be used, and is passed over: CHECKPOINT_CORRUPT: /,
       );
       expect(refused.stderr.replaceAll(/\s+/g, " ")).toMatch(
-        /CONFLICT: .* would lack 3 transactions .*: the store holds transactions up to 7; the index of node a \(failed\) holds transactions up to 7\..*add --yes/,
+        /CONFLICT: .* would lack 3 transactions .*: the store shows transactions up to 7; the index of node a \(failed\) holds transactions up to 7\..*add --yes/,
       );
       const names = await readdir(path.join(folder, "work", "checkpoints"));
       expect(names).toContainEqual(expect.stringMatching(/^checkpoint-7-.*\.damaged\.json$/));

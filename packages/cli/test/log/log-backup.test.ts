@@ -86,13 +86,15 @@ describe("cairn log backup", () => {
   });
 
   it("status shows holes, and how they can be filled", async () => {
-    const { scene, store, configured, run } = await backupCommands(1, 6, 11, 32);
+    const { scene, store, configured, run, withTarget } = await backupCommands(1, 6, 11, 32);
     const { segments } = await listBackup(scene.store, (await listedLog(scene)) ?? "");
     await rm(path.join(store, segments[1]?.name ?? ""));
     expect((await run("status", store)).stdout).toMatch(
-      /Hole +LOG_GAP: The backup lacks 6 to 10\. If the log still holds/,
+      /Hole +LOG_GAP: Transactions 6 to 10 are missing .* Do nothing if the log still holds them/,
     );
     expect((await configured("status")).stdout).toContain("The log still holds them");
+    await withTarget(async ({ log }) => await log.trim?.(11));
+    expect((await configured("status")).stdout).toMatch(/Hole +LOG_GAP: .* put their files back/);
   });
 
   it("restores no point within a hole, and names the last one before it", async () => {

@@ -43,7 +43,7 @@ it("a folder means everything in it, and a point before its end says what it lea
 
   const folder = path.join(scene.folder, "checkpoints");
   const one = path.join(folder, early);
-  const left = `would lack ${last - 6} transactions that are known: the store holds transactions up to ${last}.`;
+  const left = `would lack ${last - 6} transactions that are known: the store shows transactions up to ${last}.`;
   expect(await recover(scene, "cli", ["--from", one], "other")).toMatchObject({
     code: 1,
     stderr: expect.stringContaining(left),

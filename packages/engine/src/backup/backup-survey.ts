@@ -5,16 +5,17 @@ import { asFailure } from "../observe/failures.ts";
 import { readLogIdentity } from "../log/log-identity.ts";
 import type { TxLog } from "../log/tx-log.ts";
 import { BackupLog } from "./backup-log.ts";
+import { lastNamed } from "./segments/backup-view.ts";
 import {
   type BackupListing,
   beginOfBackup,
   coveredRanges,
+  holesOf,
   listBackup,
   missingIn,
   newestOf,
   type TxRange,
 } from "./segments/segment-name.ts";
-import { holesOf } from "./write/verify-backup.ts";
 import { requireSameHistory } from "./write/write-segments.ts";
 
 interface BackupSurvey extends Pick<BackupListing, "segments" | "foreign"> {
@@ -25,9 +26,8 @@ interface BackupSurvey extends Pick<BackupListing, "segments" | "foreign"> {
   readonly compared: ComparedLog | undefined;
 }
 
-/** `first` is the first transaction of the log, `begin` that of a complete backup. `failure` is the reason why the backup is not continued. */
-interface ComparedLog {
-  readonly first: TxId;
+/** The log holds `first` to `last`; a complete backup begins with `begin`. `failure` is the reason why the backup is not continued. */
+interface ComparedLog extends TxRange {
   readonly begin: TxId;
   readonly exposed: LogBackupStatus["exposed"];
   readonly failure: Failure | null;
@@ -39,16 +39,18 @@ export async function surveyBackup(
   logId: string,
   log?: TxLog,
 ): Promise<BackupSurvey> {
+  const named = await lastNamed(store, logId);
   const listing = await listBackup(store, logId);
   const { segments, foreign } = listing;
   const covered = coveredRanges(segments);
   const newest = newestOf(segments);
   const compared = log && (await compareWithLog(log, store, logId, listing));
   // The names alone do not show where the log begins.
-  const unknown = { begin: beginOfBackup(listing, (covered[0]?.first ?? 1) - 1, covered.at(-1)?.last ?? 0) };
+  const last = Math.max(covered.at(-1)?.last ?? 0, named);
+  const unknown = { begin: beginOfBackup(listing, (covered[0]?.first ?? 1) - 1, last) };
   return {
     covered,
-    holes: holesOf(covered, (compared ?? unknown).begin),
+    holes: holesOf(covered, (compared ?? unknown).begin, named),
     segments,
     newestAt: newest === undefined ? null : new Date(newest).toISOString(),
     foreign,
@@ -73,11 +75,11 @@ async function compareWithLog(
     await requireSameHistory({ log, store, of: { id: logId, offset } }, segments, last);
   } catch (error) {
     if (!isCairnError(error, "LOG_REGRESSED") && !isCairnError(error, "LOG_TRIMMED")) throw error;
-    return { first, begin, exposed: { transactions: null, since: null }, failure: asFailure(error) };
+    return { first, last, begin, exposed: { transactions: null, since: null }, failure: asFailure(error) };
   }
   const range = { first: Math.max(first, begin), last };
   const missing = missingIn(coveredRanges(segments), range);
   const oldest = missing.first === undefined ? undefined : await log.fetch(missing.first - offset);
   const since = oldest === undefined ? null : new Date(oldest.time).toISOString();
-  return { first, begin, exposed: { transactions: missing.count, since }, failure: null };
+  return { first, last, begin, exposed: { transactions: missing.count, since }, failure: null };
 }

@@ -187,7 +187,7 @@ async function addStores(comparison: Comparison, continuation: Continuation): Pr
   const { log, existing, system, stores, plan, signal } = continuation;
   const { txId } = comparison.past.state;
   if (plan.known > txId) {
-    const holds = `the store holds transactions up to ${plan.known}`;
+    const holds = `the store shows transactions up to ${plan.known}`;
     comparison.add(holds, plan.known, { txId, isProven: true });
   }
   /** Whether a holder of what is known to follow the plan differs from it before that, or holds something else. */

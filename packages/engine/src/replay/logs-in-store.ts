@@ -2,6 +2,7 @@ import { type CheckpointStore, listCheckpoints, parseCheckpointName } from "@cai
 import type { TxId } from "@cairn/client";
 import { unlessFailed } from "@cairn/kv";
 import { lineOf, newestLogs, readLineage } from "../backup/backup-lineage.ts";
+import { lastNamed } from "../backup/segments/backup-view.ts";
 import { listBackup, listBackups } from "../backup/segments/segment-name.ts";
 import { listCandidates } from "../checkpoints/candidates.ts";
 
@@ -45,10 +46,13 @@ export async function lastStored(
   return ends.reduce((max, end) => Math.max(max, end), await lastBackedUp(stores, logId));
 }
 
-/** Returns the last transaction that a log's backup in one of the stores holds; 0 if there is none. */
+/** Returns the last transaction that a log's backup in one of the stores holds, or has held; 0 if there is none. */
 export async function lastBackedUp(stores: readonly CheckpointStore[], logId: string): Promise<TxId> {
   let last = 0;
-  for (const store of stores)
-    for (const segment of (await listBackup(store, logId)).segments) last = Math.max(last, segment.last);
+  for (const store of stores) {
+    last = Math.max(last, await lastNamed(store, logId));
+    const { segments } = await listBackup(store, logId);
+    last = Math.max(last, ...segments.map((segment) => segment.last));
+  }
   return last;
 }

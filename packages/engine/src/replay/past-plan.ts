@@ -105,8 +105,7 @@ export async function planPast(options: PastOptions): Promise<PastPlan> {
     ...kept.map(({ txId }) => txId),
     ...skipped.map(({ name }) => parseCheckpointName(name)?.txId ?? 0),
   ];
-  const listed = options.found?.readableTo === undefined ? 0 : await lastBackedUp(stores, logId);
-  const known = Math.max(listed, readable?.last ?? 0, ...ends);
+  const known = Math.max(await lastBackedUp(stores, logId), readable?.last ?? 0, ...ends);
   const alone = (one: CandidateCheckpoint, exact: boolean): PastPlan => {
     return { ...checkpointAlone(one), exact, known, others, covered: readable?.covered ?? [] };
   };

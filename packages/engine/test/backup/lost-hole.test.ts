@@ -1,4 +1,6 @@
 // @module-tag nats
+import { readdir, rm } from "node:fs/promises";
+import path from "node:path";
 import { expect, it, onTestFinished, vi } from "vitest";
 import { NatsOperator } from "@cairn/log-nats/testing";
 import { ClusterScene, put } from "@cairn/test-support/nodes/cluster-scene";
@@ -30,4 +32,44 @@ it("a hole in a backup that the log cannot fill is a finding as long as verify r
   await done(scene, "log", "backup", "prune", "--through", through);
   await vi.waitFor(async () => expect((await node.status()).findings).toEqual([]), 10_000);
   await done(scene, "log", "backup", "verify");
+});
+
+it("the pointer shows that the end of a backup is missing, which a node writes again, or a recovery leaves behind", async () => {
+  const scene = await ClusterScene.open();
+  onTestFinished(() => scene.close());
+  const first = await scene.ready("a", { parts: BACKED_UP });
+  const before = await put(first, 0, 3, "x");
+  await backedUp(first, before);
+  const last = await put(first, 3, 6, "x");
+  await backedUp(first, last);
+  await scene.stop(first);
+  const segments = path.join(scene.folder, "checkpoints", `log-${(await first.status()).log.id}`);
+  const removeEnd = async (): Promise<void> => {
+    const end = (await readdir(segments)).find((name) => name.includes(`${before + 1}-`));
+    await rm(path.join(segments, end ?? ""));
+  };
+  await removeEnd();
+  const verified = await run(scene, "log", "backup", "verify");
+  expect(verified).toMatchObject({
+    code: 1,
+    stdout: expect.stringContaining(`Transactions ${before + 1} to ${last} are missing in the log backup`),
+  });
+  expect(await done(scene, "log", "backup", "status", "-j", "{}")).toContain(
+    `The backup lacks ${before + 1} to ${last}. The log still holds them`,
+  );
+  const again = await scene.ready("a", { parts: BACKED_UP });
+  await backedUp(again, last);
+  await scene.stop(again);
+  expect(await done(scene, "log", "backup", "verify")).toContain("is intact");
+
+  await removeEnd();
+  await rm(scene.dbDir("a"), { recursive: true });
+  await scene.loseLog();
+  expect(await run(scene, "log", "recover")).toMatchObject({
+    code: 1,
+    stderr: expect.stringContaining(
+      `would lack ${last - before} transactions that are known: the store shows transactions up to ${last}.`,
+    ),
+  });
+  expect(await done(scene, "log", "recover", "--yes")).toContain(`continues after transaction ${before} of `);
 });

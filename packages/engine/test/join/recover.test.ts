@@ -162,7 +162,7 @@ describe.each(["embedded", "NATS"])("a log that was lost (%s), recovered from a 
     expect(kept3).toMatchObject({
       code: 1,
       stderr: expect.stringMatching(
-        /^CONFLICT: .* would lack 3 transactions .*: the store holds .* up to 10\..*--yes/s,
+        /^CONFLICT: .* would lack 3 transactions .*: the store shows .* up to 10\..*--yes/s,
       ),
     });
     const begun = await log("recover", "--from", chosen, "--yes", "--json");

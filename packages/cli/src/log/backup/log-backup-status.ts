@@ -1,6 +1,6 @@
-import type { Failure, LogBackupStatus, NodeStatus, TxId } from "@cairn/client";
+import type { Failure, LogBackupStatus, NodeStatus } from "@cairn/client";
 import { CairnError } from "@cairn/kv";
-import { holesOf, surveyBackup } from "@cairn/engine";
+import { holesOf, missingInBackup, surveyBackup, type TxRange } from "@cairn/engine";
 import { formatBytes, formatCount, formatRelative } from "@cairn/text";
 import { command } from "../../options/command.ts";
 import { askNode, NODE_OPTIONS } from "../../options/node-address.ts";
@@ -16,7 +16,7 @@ interface BackupReport extends Pick<
 > {
   readonly logId: string | null;
   /** `inLog` is true if the log still holds the transactions, so that a node will write them again. */
-  readonly holes: readonly { readonly first: TxId; readonly last: TxId; readonly inLog: boolean | null }[];
+  readonly holes: readonly (TxRange & { readonly inLog: boolean | null })[];
   readonly newestAt: string | null;
   readonly foreign: readonly string[];
   readonly warnings: LogBackupStatus["warnings"];
@@ -52,8 +52,8 @@ function ofNode({ node, log, logBackup }: NodeStatus): BackupReport {
   }
   const { covered } = logBackup;
   const holes = holesOf(covered ?? []).map((hole) => {
-    const inLog = log.firstTxId === null ? null : log.firstTxId <= hole.first;
-    return { ...hole, inLog };
+    const { firstTxId: first, lastTxId: last } = log;
+    return { ...hole, inLog: first === null || last === null ? null : isWithin(hole, { first, last }) };
   });
   return { ...logBackup, logId: log.id, holes, newestAt: null, foreign: [] };
 }
@@ -65,7 +65,7 @@ async function ofStore({ store, logId, configured }: BackupPlace): Promise<Backu
     location: store.location,
     logId,
     covered,
-    holes: holes.map((hole) => ({ ...hole, inLog: compared ? compared.first <= hole.first : null })),
+    holes: holes.map((hole) => ({ ...hole, inLog: compared ? isWithin(hole, compared) : null })),
     segments: segments.length,
     bytes: segments.reduce((sum, { bytes }) => sum + bytes, 0),
     newestAt,
@@ -92,27 +92,24 @@ function formatReport(report: BackupReport, now: number): string {
     ["Covered", covered === null ? "unknown until the node has looked" : ranges],
     ...holes.map((hole): [string, string] => [
       "Hole",
-      `LOG_GAP: The backup lacks ${rangeText(hole)}. ${filler(hole.inLog)}`,
+      hole.inLog === true
+        ? `LOG_GAP: The backup lacks ${rangeText(hole)}. The log still holds them, so a node writes them again within six hours.`
+        : describe(missingInBackup(hole, location)),
     ]),
     ["Segments", size],
     ...(newestAt === null ? [] : [["Newest", formatRelative(newestAt, now)] as [string, string]]),
     ["Exposed", exposedText(report, now)],
     ...foreign.map((name): [string, string] => ["Foreign", `${name} is not a file of a log backup`]),
-    ...warnings.map(({ code, message, hint }): [string, string] => [
-      "Warning",
-      `${code}: ${message} ${hint}`,
-    ]),
+    ...warnings.map((one): [string, string] => ["Warning", describe(one)]),
+    ...(lastFailure === null ? [] : [["Failure", describe(lastFailure)] as [string, string]]),
   ];
-  if (lastFailure !== null) {
-    const { code, message, hint } = lastFailure;
-    fields.push(["Failure", `${code}: ${message} ${hint ?? ""}`.trimEnd()]);
-  }
   return formatFields(fields);
 }
 
-function filler(inLog: boolean | null): string {
-  if (inLog === null) return "If the log still holds them, a node writes them again within six hours.";
-  return inLog
-    ? "The log still holds them, so a node writes them again within six hours."
-    : "The log no longer holds them, so save a checkpoint beyond them: cairn checkpoint create.";
+function isWithin(hole: TxRange, log: TxRange): boolean {
+  return log.first <= hole.first && hole.last <= log.last;
+}
+
+function describe({ code, message, hint = null }: Failure | CairnError): string {
+  return `${code}: ${message} ${hint ?? ""}`.trimEnd();
 }

@@ -1,4 +1,5 @@
 import { type CheckpointStore, parseStoredRecord } from "@cairn/checkpoint";
+import type { TxId } from "@cairn/client";
 import type { Clock } from "@cairn/kv";
 import { z } from "zod";
 import {
@@ -47,6 +48,12 @@ interface BackupViewOptions {
   readonly isOfAllLogs?: boolean;
 }
 
+interface PointOptions {
+  readonly replaced?: readonly string[] | undefined;
+  /** Whether the end of the backup was removed on purpose. */
+  readonly isShortened?: boolean;
+}
+
 /**
  * What one node knows of a backup. A look reads the pointer instead of listing the backup, because a store bills a
  * listing like a dozen reads. The pointer is a hint: if it is missing or unreadable, contradicts what is known, says
@@ -74,15 +81,15 @@ export class BackupView {
     return this.#pointer.replacedBy;
   }
 
-  /** Whether the pointer that was last read names segments. */
-  get isNamed(): boolean {
-    return this.#pointer.named.length > 0;
+  /** The last transaction in the segments that the pointer names, when it was last read; 0 if it names none. */
+  get lastNamed(): TxId {
+    return lastSegment(this.#pointer.named)?.last ?? 0;
   }
 
   /** Returns the backup, as far as the pointer shows it if `isHint`, which it is not if it must be listed. */
   async look(mustList = false): Promise<{ readonly listing: BackupListing; readonly isHint: boolean }> {
     const before = this.#pointer;
-    const pointer = await this.#read();
+    const pointer = await readPointer(this.#options.store, this.#options.logId);
     const isSame = pointer.tag === before.tag;
     const age = Math.abs(this.#options.clock.now() - this.#listedAt);
     const isUsable =
@@ -114,18 +121,20 @@ export class BackupView {
 
   /**
    * Names the last of a backup's segments in the pointer, unless another node has done so since the last look. If there
-   * is no pointer, it first tells the readers of the logs `replaced` that this log replaces them.
+   * is no pointer, it first tells the readers of the logs `replaced` that this log replaces them. A pointer to a later
+   * end is kept, unless transactions were removed on purpose: only it shows that the end of the backup is missing.
    */
   async point(
     listing: BackupListing,
     segments: readonly SegmentFile[],
-    replaced: readonly string[] = [],
+    { replaced = [], isShortened = false }: PointOptions = {},
   ): Promise<void> {
     const { store, logId } = this.#options;
     // If this fails, the next look lists the backup, and then names its end.
     this.#known = undefined;
     const { tag } = this.#pointer;
     const newest = segments.toSorted((a, b) => a.last - b.last).slice(-NAMED);
+    if (!isShortened && (newest.at(-1)?.last ?? 0) < this.lastNamed) return;
     const named = newest.map(({ name, bytes, modifiedAt }) => ({ name, bytes, modifiedAt }));
     const text = JSON.stringify({ segments: named } satisfies Pointer);
     const file = pointerFile(logId);
@@ -146,20 +155,27 @@ export class BackupView {
     await store.replace(file, JSON.stringify({ ...pointer, replacedBy: logId } satisfies Pointer), found.tag);
   }
 
-  async #read(): Promise<FoundPointer> {
-    const { store, logId } = this.#options;
-    const found = await store.read(pointerFile(logId));
-    const { segments = [], replacedBy } = (found && parseStoredRecord(POINTER, found.text)) ?? {};
-    const named = segments.flatMap((file) => {
-      const name = file.name.startsWith(backupFolder(logId)) ? parseSegmentName(file.name) : undefined;
-      return name === undefined ? [] : [{ ...name, ...file }];
-    });
-    return { tag: found?.tag, named, replacedBy };
-  }
-
   get #firstAge(): number {
     return Math.min(MAX_LISTING_AGE_MS, FIRST_LISTING_PERIODS * this.#options.every);
   }
+}
+
+async function readPointer(store: CheckpointStore, logId: string): Promise<FoundPointer> {
+  const found = await store.read(pointerFile(logId));
+  const { segments = [], replacedBy } = (found && parseStoredRecord(POINTER, found.text)) ?? {};
+  const named = segments.flatMap((file) => {
+    const name = file.name.startsWith(backupFolder(logId)) ? parseSegmentName(file.name) : undefined;
+    return name === undefined ? [] : [{ ...name, ...file }];
+  });
+  return { tag: found?.tag, named, replacedBy };
+}
+
+/**
+ * Returns the last transaction that the pointer of a backup names, whether or not its segment is there; 0 if none. Asked
+ * before the backup is listed, because a node may write more in between.
+ */
+export async function lastNamed(store: CheckpointStore, logId: string): Promise<TxId> {
+  return lastSegment((await readPointer(store, logId)).named)?.last ?? 0;
 }
 
 /** Returns a listing with the named segments; undefined if they contradict it, or if some between may be missing. */

@@ -1,6 +1,5 @@
 import { type CheckpointStore, isTooSoon } from "@cairn/checkpoint";
 import { type Clock, type CairnError, ERROR_CODES, unlessFailed } from "@cairn/kv";
-import type { TxId } from "@cairn/client";
 import { vanished } from "../../log/anchor.ts";
 import { hasLogId } from "../../log/log-identity.ts";
 import type { LogMessage } from "../../log/tx-log.ts";
@@ -14,6 +13,7 @@ import {
   beginOfBackup,
   coveredRanges,
   gapsIn,
+  holesOf,
   lastSegment,
   listBackup,
   missingIn,
@@ -60,8 +60,8 @@ export interface BackupLook {
   readonly covered: readonly TxRange[];
   readonly segments: number;
   readonly bytes: number;
-  /** The first transaction that the backup should hold. */
-  readonly begin: TxId;
+  /** The runs of transactions that the backup should hold and lacks, up to its end or the one that its pointer names. */
+  readonly holes: readonly TxRange[];
   /** The first transaction that the log held when the look began and that the backup should hold. */
   readonly logBegin: number;
   /** When the log stored the oldest transaction that it held then and that the backup lacks (ms), if there is one. */
@@ -109,7 +109,7 @@ export async function lookAtBackup(options: BackupLookOptions): Promise<BackupLo
       !(await underLease(target, every, listing.lease, () => work(options, target, state, done))));
   // The node that wrote the end may have been stopped before it named it.
   if (next !== "work" && view.isBehind)
-    await done.attempt(() => view.point(listing, listing.segments, options.replaced));
+    await done.attempt(() => view.point(listing, listing.segments, options));
   const { segments, written, merged, removed, failure } = done;
   const covered = coveredRanges(segments.filter((segment) => !isDamaged(memory, segment)));
   const missing = missingIn(covered, range).first;
@@ -117,7 +117,7 @@ export async function lookAtBackup(options: BackupLookOptions): Promise<BackupLo
     covered,
     segments: segments.length,
     bytes: segments.reduce((sum, { bytes }) => sum + bytes, 0),
-    begin: beginOfBackup(done, of.offset, range.last),
+    holes: holesOf(covered, beginOfBackup(done, of.offset, range.last), view.lastNamed),
     logBegin: range.first,
     exposedSince: missing && (await options.log.fetch(missing - of.offset))?.time,
     written,
@@ -155,7 +155,7 @@ async function assess(
   const last = bounds.last + of.offset;
   const range = { first: Math.max(bounds.first + of.offset, beginOfBackup(listing, of.offset, last)), last };
   // Once a backup is gone, so is what the log no longer holds.
-  const wasThere = segments.length > 0 || listing.begins.length > 0 || memory.view?.isNamed === true;
+  const wasThere = segments.length > 0 || listing.begins.length > 0 || (memory.view?.lastNamed ?? 0) > 0;
   const isFirst = !wasThere && options.hadSegments !== true;
   const trimmed = await requireSameHistory(target, segments, last);
   const isDue =
@@ -216,7 +216,7 @@ async function work(
     });
   if (done.segments !== listing.segments || memory.view?.isBehind === true)
     await done.attempt(async () =>
-      memory.view?.point({ ...listing, begins: done.begins }, done.segments, options.replaced),
+      memory.view?.point({ ...listing, begins: done.begins }, done.segments, options),
     );
   return true;
 }

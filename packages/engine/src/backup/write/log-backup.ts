@@ -3,7 +3,7 @@ import { type Clock, systemClock, systemRandom, type CairnError, isCairnError } 
 import type { LogBackupStatus, TxId } from "@cairn/client";
 import type { TxLog } from "../../log/tx-log.ts";
 import { type BackupLook, lookAtBackup } from "./backup-look.ts";
-import { holesOf, missingInBackup } from "./verify-backup.ts";
+import { missingInBackup } from "./verify-backup.ts";
 import type { EventDispatcher, WorkRun } from "../../observe/event-dispatcher.ts";
 import { asCairnError, asFailure, asWarning } from "../../observe/failures.ts";
 import type { BackupMemory } from "./look-results.ts";
@@ -259,9 +259,9 @@ export class LogBackup {
 
   /** The holes that the log cannot fill. */
   #lost(): CairnError[] {
-    const { covered = [], begin, logBegin = 0 } = this.#state.look ?? {};
-    const holes = holesOf(covered, begin).filter(({ last }) => last < logBegin);
-    return holes.map((hole) => missingInBackup(hole, this.#parts.store.location));
+    const { holes = [], logBegin = 0 } = this.#state.look ?? {};
+    const lost = holes.filter(({ last }) => last < logBegin);
+    return lost.map((hole) => missingInBackup(hole, this.#parts.store.location));
   }
 
   #report(): void {

@@ -4,6 +4,7 @@ import { anchorOf, lacksNothing } from "../../log/anchor.ts";
 import { lastInCommon } from "../../log/last-in-common.ts";
 import type { LogBounds } from "../../log/tx-log.ts";
 import { underLease } from "./backup-lease.ts";
+import { BackupView } from "../segments/backup-view.ts";
 import { readSegment } from "../segments/read-segment.ts";
 import { type EarlierEnd, removeFirst, spentLogs } from "./expire-segments.ts";
 import {
@@ -159,15 +160,20 @@ export async function pruneThrough(target: BackupTarget, { segments, txId }: Bac
   });
 }
 
-/** Removes the segments of {@link planLost}, last first, after writing the part that one shares with the log. */
+/**
+ * Removes the segments of {@link planLost}, last first, after writing the part that one shares with the log, and naming
+ * the new end: otherwise the pointer would show that the old one is missing.
+ */
 export async function pruneLost(target: BackupTarget, { segments, txId }: BackupPrune): Promise<string[]> {
   return await exclusively(target, async () => {
-    const removed: string[] = [];
-    for (const segment of segments.toSorted((a, b) => b.last - a.last)) {
-      if (segment.first <= txId) await writeShared(target, segment, txId);
-      await target.store.remove(segment.name);
-      removed.push(segment.name);
-    }
+    const { store, of } = target;
+    for (const segment of segments) if (segment.first <= txId) await writeShared(target, segment, txId);
+    const view = new BackupView({ store, logId: of.id, every: LEASE_MS, clock: systemClock });
+    const { listing } = await view.look();
+    const removed = segments.toSorted((a, b) => b.last - a.last).map(({ name }) => name);
+    const kept = listing.segments.filter(({ name }) => !removed.includes(name));
+    await view.point(listing, kept, { isShortened: true });
+    for (const name of removed) await store.remove(name);
     return removed;
   });
 }

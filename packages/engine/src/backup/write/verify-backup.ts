@@ -3,12 +3,13 @@ import { CairnError, isCairnError } from "@cairn/kv";
 import { anchorOf } from "../../log/anchor.ts";
 import type { TxLog } from "../../log/tx-log.ts";
 import { differentHistories, segmentPlace } from "../segments/continuation.ts";
+import { lastNamed } from "../segments/backup-view.ts";
 import { readSegment } from "../segments/read-segment.ts";
 import { corruptSegment, type Segment } from "../segments/segment.ts";
 import {
   beginOfBackup,
   coveredRanges,
-  gapsIn,
+  holesOf,
   listBackup,
   missingThere,
   type SegmentFile,
@@ -55,6 +56,7 @@ export async function verifySegments(
   onProblem: (problem: BackupProblem) => Promise<void>,
 ): Promise<VerifiedSegments> {
   const { store, logId, signal, onProgress } = options;
+  const named = await lastNamed(store, logId);
   const listing = await listBackup(store, logId);
   const { segments, foreign } = listing;
   for (const name of foreign) {
@@ -96,16 +98,11 @@ export async function verifySegments(
     if (furthest === undefined || segment.header.last > furthest.header.last) furthest = segment;
   }
   const covered = coveredRanges(whole);
-  const begin = beginOfBackup(listing, furthest?.header.log.offset ?? 0, covered.at(-1)?.last ?? 0);
-  for (const hole of holesOf(covered, begin))
+  const end = Math.max(covered.at(-1)?.last ?? 0, named);
+  const begin = beginOfBackup(listing, furthest?.header.log.offset ?? 0, end);
+  for (const hole of holesOf(covered, begin, named))
     await onProblem({ file: null, error: missingInBackup(hole, store.location) });
   return { segments: segments.length, bytes, messages, covered, agreeing: [...new Set(agreeing)] };
-}
-
-/** The holes in a backup that should begin with a transaction ({@link beginOfBackup}). */
-export function holesOf(covered: readonly TxRange[], begin = covered[0]?.first): TxRange[] {
-  const end = covered.at(-1);
-  return begin === undefined || end === undefined ? [] : gapsIn(covered, { first: begin, last: end.last });
 }
 
 export function missingInBackup(hole: TxRange, location: string): CairnError {

@@ -118,7 +118,7 @@ describe("segments of a log backup", () => {
       memory: { storeClock: undefined, damaged: new Map<string, never>() },
       removal: { keep: KEEP, verifiedUpTo: async () => 11 },
     };
-    const kept = { begin: 11, covered: [{ first: 11, last: 31 }] };
+    const kept = { holes: [], covered: [{ first: 11, last: 31 }] };
     const first = await lookAtBackup(options);
     expect(first).toMatchObject(kept);
     expect(first.removed).toHaveLength(2);
