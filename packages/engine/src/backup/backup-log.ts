@@ -60,9 +60,9 @@ export class BackupLog implements TxLog {
   readonly #damaged = new Map<string, CairnError>();
   readonly view: BackupView;
   readonly #clock: Clock;
-  #seen:
-    | { readonly segments: readonly SegmentFile[]; readonly at: number; readonly isHint: boolean }
-    | undefined;
+  #seen: { readonly segments: readonly SegmentFile[]; readonly at: number } | undefined;
+  /** The segments of a listing that was made because there seemed to be a hole. */
+  #holed: readonly SegmentFile[] | undefined;
   #log: SegmentHeader["log"] | undefined;
   #fetched: Segment | undefined;
   /**
@@ -108,9 +108,9 @@ export class BackupLog implements TxLog {
 
   async bounds(): Promise<LogBounds> {
     let segments = await this.#segments();
-    // A pointer may not name a segment that fills a hole.
-    if (this.#seen?.isHint === true && coveredRanges(segments).length > 1)
-      segments = await this.#segments("list");
+    // A pointer may not name a segment that fills a hole, and a listing may miss one that was merged meanwhile.
+    if (segments !== this.#holed && coveredRanges(segments).length > 1)
+      segments = this.#holed = await this.#segments("list");
     const { endsWith = Infinity } = this.#options;
     const run = coveredRanges(segments).findLast(({ first }) => first <= endsWith);
     if (run === undefined) throw this.#unreachable("It has no segments yet.");
@@ -339,11 +339,9 @@ export class BackupLog implements TxLog {
     const isListed = every === undefined || by === "list";
     // A damaged segment is replaced once somebody has removed it, which no pointer shows.
     const mustList = this.#damaged.size > 0;
-    const { listing, isHint } = await inLogTerms(
-      isListed ? this.view.list().then((one) => ({ listing: one, isHint: false })) : this.view.look(mustList),
-    );
-    const { segments } = listing;
-    this.#seen = { segments, at, isHint };
+    const asked = isListed ? this.view.list() : this.view.look(mustList).then(({ listing }) => listing);
+    const { segments } = await inLogTerms(asked);
+    this.#seen = { segments, at };
     const names = new Set(segments.map(({ name }) => name));
     // A removed segment must not be compared with the remaining ones.
     const tip = this.#tip;
