@@ -133,6 +133,8 @@ async function expectOwnHistory(seed: number): Promise<string> {
     const isUntouched = way === "nothing happens" || way === "the reading is interrupted";
     if (isUntouched) expect([of, submitted !== undefined, indexed !== undefined]).toEqual([of, true, true]);
     return submitted === undefined ? "refused" : continues ? "acknowledged" : "acknowledged before";
+  } catch (error) {
+    throw new Error(of, { cause: error });
   } finally {
     await scene.close();
   }
