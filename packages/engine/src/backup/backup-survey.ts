@@ -5,7 +5,7 @@ import { asFailure } from "../observe/failures.ts";
 import { readLogIdentity } from "../log/log-identity.ts";
 import type { TxLog } from "../log/tx-log.ts";
 import { BackupLog } from "./backup-log.ts";
-import { lastNamed } from "./segments/backup-view.ts";
+import { reachedBy } from "./segments/backup-view.ts";
 import {
   type BackupListing,
   beginOfBackup,
@@ -39,18 +39,18 @@ export async function surveyBackup(
   logId: string,
   log?: TxLog,
 ): Promise<BackupSurvey> {
-  const named = await lastNamed(store, logId);
+  const reached = await reachedBy(store, logId);
   const listing = await listBackup(store, logId);
   const { segments, foreign } = listing;
   const covered = coveredRanges(segments);
   const newest = newestOf(segments);
   const compared = log && (await compareWithLog(log, store, logId, listing));
   // The names alone do not show where the log begins.
-  const last = Math.max(covered.at(-1)?.last ?? 0, named);
+  const last = Math.max(covered.at(-1)?.last ?? 0, reached);
   const unknown = { begin: beginOfBackup(listing, (covered[0]?.first ?? 1) - 1, last) };
   return {
     covered,
-    holes: holesOf(covered, (compared ?? unknown).begin, named),
+    holes: holesOf(covered, (compared ?? unknown).begin, reached),
     segments,
     newestAt: newest === undefined ? null : new Date(newest).toISOString(),
     foreign,

@@ -85,7 +85,7 @@ describe("a backup that contains a suspended writer's messages, which the log ha
       code: "LOG_REGRESSED",
       message: expect.stringContaining(stray) as string,
       hint: expect.stringMatching(
-        /^Move this file out of the folder, and keep it, .* agrees with the log/,
+        /^Move this file out of the folder, with newest.json, and keep it, .* agrees with the log/,
       ) as string,
     });
     // Pruning what the log lost would not help here, because it would remove nothing.

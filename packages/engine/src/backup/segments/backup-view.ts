@@ -26,6 +26,8 @@ const MAX_LISTING_AGE_MS = 6 * 3_600_000;
 
 const POINTER = z.object({
   segments: z.array(z.object({ name: z.string(), bytes: z.int().min(0), modifiedAt: z.number() })),
+  /** The last transaction that the backup has held, if that is after these segments: its end is missing. */
+  reached: z.int().min(0).optional(),
   /** The id of a log that replaces this one, whose nodes therefore no longer write this backup. */
   replacedBy: z.string().optional(),
 });
@@ -35,6 +37,8 @@ interface FoundPointer {
   readonly tag?: string | undefined;
   /** None if the pointer is not understood. */
   readonly named: readonly SegmentFile[];
+  /** The last transaction that the backup should hold according to the pointer; 0 if it names none. */
+  readonly reached: TxId;
   readonly replacedBy?: string | undefined;
 }
 
@@ -63,7 +67,7 @@ interface PointOptions {
 export class BackupView {
   readonly #options: BackupViewOptions;
   #known: BackupListing | undefined;
-  #pointer: FoundPointer = { named: [] };
+  #pointer: FoundPointer = { named: [], reached: 0 };
   #maxAge: number;
   #listedAt = -Infinity;
   /** The ids of the logs with a backup, when it was last listed; undefined before that, or if only one was listed. */
@@ -81,12 +85,11 @@ export class BackupView {
     return this.#pointer.replacedBy;
   }
 
-  /** The last transaction in the segments that the pointer names, when it was last read; 0 if it names none. */
-  get lastNamed(): TxId {
-    return lastSegment(this.#pointer.named)?.last ?? 0;
+  get reached(): TxId {
+    return this.#pointer.reached;
   }
 
-  /** Returns the backup, as far as the pointer shows it if `isHint`, which it is not if it must be listed. */
+  /** The backup, as far as the pointer shows it if `isHint`, which it is not if it must be listed. */
   async look(mustList = false): Promise<{ readonly listing: BackupListing; readonly isHint: boolean }> {
     const before = this.#pointer;
     const pointer = await readPointer(this.#options.store, this.#options.logId);
@@ -121,8 +124,7 @@ export class BackupView {
 
   /**
    * Names the last of a backup's segments in the pointer, unless another node has done so since the last look. If there
-   * is no pointer, it first tells the readers of the logs `replaced` that this log replaces them. A pointer to a later
-   * end is kept, unless transactions were removed on purpose: only it shows that the end of the backup is missing.
+   * is no pointer, it first tells the readers of the logs `replaced` that this log replaces them.
    */
   async point(
     listing: BackupListing,
@@ -132,11 +134,11 @@ export class BackupView {
     const { store, logId } = this.#options;
     // If this fails, the next look lists the backup, and then names its end.
     this.#known = undefined;
-    const { tag } = this.#pointer;
+    const { tag, reached } = this.#pointer;
     const newest = segments.toSorted((a, b) => a.last - b.last).slice(-NAMED);
-    if (!isShortened && (newest.at(-1)?.last ?? 0) < this.lastNamed) return;
     const named = newest.map(({ name, bytes, modifiedAt }) => ({ name, bytes, modifiedAt }));
-    const text = JSON.stringify({ segments: named } satisfies Pointer);
+    const isMissing = !isShortened && reached > (newest.at(-1)?.last ?? 0);
+    const text = JSON.stringify({ segments: named, ...(isMissing && { reached }) } satisfies Pointer);
     const file = pointerFile(logId);
     if (tag === undefined) {
       for (const id of replaced) await this.#markReplaced(id);
@@ -162,20 +164,20 @@ export class BackupView {
 
 async function readPointer(store: CheckpointStore, logId: string): Promise<FoundPointer> {
   const found = await store.read(pointerFile(logId));
-  const { segments = [], replacedBy } = (found && parseStoredRecord(POINTER, found.text)) ?? {};
+  const { segments = [], replacedBy, reached = 0 } = (found && parseStoredRecord(POINTER, found.text)) ?? {};
   const named = segments.flatMap((file) => {
     const name = file.name.startsWith(backupFolder(logId)) ? parseSegmentName(file.name) : undefined;
     return name === undefined ? [] : [{ ...name, ...file }];
   });
-  return { tag: found?.tag, named, replacedBy };
+  return { tag: found?.tag, named, reached: Math.max(reached, lastSegment(named)?.last ?? 0), replacedBy };
 }
 
 /**
- * Returns the last transaction that the pointer of a backup names, whether or not its segment is there; 0 if none. Asked
- * before the backup is listed, because a node may write more in between.
+ * Returns the last transaction that a backup should hold according to its pointer; 0 if it names none. Asked before the
+ * backup is listed, because a node may write more in between.
  */
-export async function lastNamed(store: CheckpointStore, logId: string): Promise<TxId> {
-  return lastSegment((await readPointer(store, logId)).named)?.last ?? 0;
+export async function reachedBy(store: CheckpointStore, logId: string): Promise<TxId> {
+  return (await readPointer(store, logId)).reached;
 }
 
 /** Returns a listing with the named segments; undefined if they contradict it, or if some between may be missing. */

@@ -44,6 +44,6 @@ export function differentHistories(before: SegmentPlace, after: SegmentPlace, tx
   return new CairnError(
     "LOG_REGRESSED",
     `In the backup, the segment ${one} contradicts the segment ${other}: they belong to different histories and differ in transaction ${txId}.`,
-    "The log lost its end while a node was writing the backup. Run cairn log backup verify, which compares the segments with the log, and remove only the segments that the log contradicts. If the log no longer holds these transactions, keep the segments that agree with the checkpoints (the command reports them too), and move the other files out of the folder.",
+    "The log lost its end while a node was writing the backup. Run cairn log backup verify, which compares the segments with the log, and remove only the segments that the log contradicts. If the log no longer holds these transactions, keep the segments that agree with the checkpoints (the command reports them too), and move the other files out of the folder, with newest.json.",
   );
 }

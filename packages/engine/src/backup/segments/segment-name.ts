@@ -206,12 +206,12 @@ export function gapsIn(covered: readonly TxRange[], { first, last }: TxRange): T
 
 /**
  * The holes in a backup that should begin with a transaction ({@link beginOfBackup}), up to its end or the one that its
- * pointer names. A backup without a segment that can be read has none.
+ * pointer shows. A backup without a segment that can be read has none.
  */
-export function holesOf(covered: readonly TxRange[], begin = covered[0]?.first, named = 0): TxRange[] {
+export function holesOf(covered: readonly TxRange[], begin = covered[0]?.first, reached = 0): TxRange[] {
   const end = covered.at(-1);
   if (begin === undefined || end === undefined) return [];
-  return gapsIn(covered, { first: begin, last: Math.max(end.last, named) });
+  return gapsIn(covered, { first: begin, last: Math.max(end.last, reached) });
 }
 
 /** Returns the number of transactions in a range that no run contains, and the first of them. */

@@ -117,7 +117,7 @@ export async function lookAtBackup(options: BackupLookOptions): Promise<BackupLo
     covered,
     segments: segments.length,
     bytes: segments.reduce((sum, { bytes }) => sum + bytes, 0),
-    holes: holesOf(covered, beginOfBackup(done, of.offset, range.last), view.lastNamed),
+    holes: holesOf(covered, beginOfBackup(done, of.offset, range.last), view.reached),
     logBegin: range.first,
     exposedSince: missing && (await options.log.fetch(missing - of.offset))?.time,
     written,
@@ -155,7 +155,7 @@ async function assess(
   const last = bounds.last + of.offset;
   const range = { first: Math.max(bounds.first + of.offset, beginOfBackup(listing, of.offset, last)), last };
   // Once a backup is gone, so is what the log no longer holds.
-  const wasThere = segments.length > 0 || listing.begins.length > 0 || (memory.view?.lastNamed ?? 0) > 0;
+  const wasThere = segments.length > 0 || listing.begins.length > 0 || (memory.view?.reached ?? 0) > 0;
   const isFirst = !wasThere && options.hadSegments !== true;
   const trimmed = await requireSameHistory(target, segments, last);
   const isDue =

@@ -3,7 +3,7 @@ import { CairnError, isCairnError } from "@cairn/kv";
 import { anchorOf } from "../../log/anchor.ts";
 import type { TxLog } from "../../log/tx-log.ts";
 import { differentHistories, segmentPlace } from "../segments/continuation.ts";
-import { lastNamed } from "../segments/backup-view.ts";
+import { reachedBy } from "../segments/backup-view.ts";
 import { readSegment } from "../segments/read-segment.ts";
 import { corruptSegment, type Segment } from "../segments/segment.ts";
 import {
@@ -56,7 +56,7 @@ export async function verifySegments(
   onProblem: (problem: BackupProblem) => Promise<void>,
 ): Promise<VerifiedSegments> {
   const { store, logId, signal, onProgress } = options;
-  const named = await lastNamed(store, logId);
+  const reached = await reachedBy(store, logId);
   const listing = await listBackup(store, logId);
   const { segments, foreign } = listing;
   for (const name of foreign) {
@@ -98,9 +98,9 @@ export async function verifySegments(
     if (furthest === undefined || segment.header.last > furthest.header.last) furthest = segment;
   }
   const covered = coveredRanges(whole);
-  const end = Math.max(covered.at(-1)?.last ?? 0, named);
+  const end = Math.max(covered.at(-1)?.last ?? 0, reached);
   const begin = beginOfBackup(listing, furthest?.header.log.offset ?? 0, end);
-  for (const hole of holesOf(covered, begin, named))
+  for (const hole of holesOf(covered, begin, reached))
     await onProblem({ file: null, error: missingInBackup(hole, store.location) });
   return { segments: segments.length, bytes, messages, covered, agreeing: [...new Set(agreeing)] };
 }
@@ -151,7 +151,7 @@ async function againstLog(
   return new CairnError(
     "LOG_REGRESSED",
     `Transaction ${header.last} in ${name} differs from the one in the log "${log.name}", or is missing there.`,
-    "Print what the log lost with cairn log orphans --from-backup, then remove it from the backup with cairn log backup prune --lost. If that removes nothing, another segment agrees with the log: move this file out of the folder.",
+    "Print what the log lost with cairn log orphans --from-backup, then remove it from the backup with cairn log backup prune --lost. If that removes nothing, another segment agrees with the log: move this file out of the folder, with newest.json.",
   );
 }
 

@@ -1,7 +1,12 @@
 import type { CheckpointStore } from "@cairn/checkpoint";
 import { isCairnError } from "@cairn/kv";
 import { readSegment } from "../../../src/backup/segments/read-segment.ts";
-import { listBackup, type SegmentFile } from "../../../src/backup/segments/segment-name.ts";
+import {
+  backupFolder,
+  listBackup,
+  pointerFile,
+  type SegmentFile,
+} from "../../../src/backup/segments/segment-name.ts";
 import { planLost, pruneLost } from "../../../src/backup/write/prune-backup.ts";
 import type { SimulatedLog } from "./simulated-log.ts";
 
@@ -34,7 +39,10 @@ export async function mend(
     last >= first && log.at(last)?.sha256.startsWith(end) !== true;
   if (damaged.length === 0 && !segments.some(isLost)) return;
   allow("held");
-  for (const { name } of damaged) await store.remove(name);
+  const removeFile = async ({ name }: SegmentFile): Promise<void> => {
+    for (const file of [name, pointerFile("simulated")]) await store.remove(file);
+  };
+  for (const file of damaged) await removeFile(file);
   if (lease !== undefined) await store.remove(lease.name);
   const target = {
     store,
@@ -50,12 +58,12 @@ export async function mend(
     const plan = await planLost(target);
     if (plan.segments.length > 0) await pruneLost(target, plan);
   } catch (error) {
-    // The log and its backup share nothing. The hint is to remove the segments.
+    // The log and its backup share nothing. The hint is to move the folder out of the store.
     if (!isCairnError(error, "CONFLICT")) throw error;
     allow("held");
-    for (const { name } of (await listBackup(store, "simulated")).segments) await store.remove(name);
+    for (const { name } of await store.list(backupFolder("simulated"))) await store.remove(name);
   }
   allow("held");
   for (const segment of (await listBackup(store, "simulated")).segments)
-    if (log.at(segment.last) !== undefined && isLost(segment)) await store.remove(segment.name);
+    if (log.at(segment.last) !== undefined && isLost(segment)) await removeFile(segment);
 }

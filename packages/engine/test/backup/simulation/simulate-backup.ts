@@ -75,7 +75,7 @@ export async function simulateBackup(conditions: Conditions): Promise<BackupRepo
   const problems: string[] = [];
   let isStoreUp = true;
   let isCalm = false;
-  /** When the log last lost its end. */
+  /** When the log last lost its end, or the operator last removed what it still holds. */
   let lostAt: number | undefined;
   const requests = noRequests();
   let looks = 0;
@@ -138,6 +138,7 @@ export async function simulateBackup(conditions: Conditions): Promise<BackupRepo
     const { position } = message;
     if (mending !== undefined) {
       const isAllowed = mending === "held" && simulated.at(position) !== undefined;
+      if (isAllowed) lostAt = time.now();
       return isAllowed || !simulated.isCurrent(message)
         ? undefined
         : `when the operator removed what was ${mending}`;
@@ -196,7 +197,7 @@ export async function simulateBackup(conditions: Conditions): Promise<BackupRepo
         looks += 1;
         for (const segment of merged) if (segment.isNew) coverage.onMerged(segment);
         const lookedAt = Date.parse(backup.status(0).lastLookAt ?? "") - life.clock.now() + time.now();
-        // A look that began before the log lost its end may report what was true then.
+        // A look that began before may report what was true then.
         if (lostAt === undefined || lookedAt <= lostAt || conditions.damaging > 0) return;
         const { last } = simulated.bounds();
         for (const range of covered)
