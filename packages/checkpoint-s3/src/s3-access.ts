@@ -1,3 +1,4 @@
+import { createRequire } from "node:module";
 import { CairnError } from "@cairn/kv";
 import type * as sdk from "@aws-sdk/client-s3";
 import { type DirectAnswer, type DirectRead, directReads } from "./s3-direct-reads.ts";
@@ -122,11 +123,14 @@ interface Client {
   readonly read: DirectRead;
 }
 
-/** Only this function loads the SDK, because it is large and most processes have no store in S3. */
+/**
+ * Only this function loads the SDK, because it is large and most processes have no store in S3. It is CommonJS, for which
+ * `import` would first search its source for the names that it exports, which takes as long as everything else.
+ */
 async function connect(settings: S3Settings, onDate: (date: number) => void): Promise<Client> {
   // The SDK would warn about the next major version of Node, which does not concern operators.
   process.env["AWS_SDK_JS_NODE_VERSION_SUPPORT_WARNING_DISABLED"] ??= "true";
-  const { S3 } = await import("@aws-sdk/client-s3");
+  const { S3 } = createRequire(import.meta.url)("@aws-sdk/client-s3") as typeof sdk;
   const { credentials, endpoint, region, requestTimeout, concurrency } = settings;
   const checksums = settings.checksums === "when-supported" ? "WHEN_SUPPORTED" : "WHEN_REQUIRED";
   // This number of sockets suffices for two transfers, and besides for 32 requests that are small and wait for the line.
