@@ -1,10 +1,5 @@
-export {
-  ARCHIVE_FORMATS,
-  DAMAGE_CODES,
-  type CapturedState,
-  type Manifest,
-  type StoredManifest,
-} from "./store/checkpoint.ts";
+export { ARCHIVE_FORMATS } from "./store/archive-format.ts";
+export { DAMAGE_CODES, type CapturedState, type Manifest, type StoredManifest } from "./store/checkpoint.ts";
 export { CHECKPOINT_PREFIX, isNewer, newestFirst, parseCheckpointName } from "./store/checkpoint.ts";
 export type { CheckpointSource, OtherLook } from "./store/checkpoint-source.ts";
 

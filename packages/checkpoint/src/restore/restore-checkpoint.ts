@@ -19,13 +19,8 @@ import {
 } from "@cairn/kv";
 import { unpackArchive } from "../archive/unpack/unpack.ts";
 import type { CheckpointStore } from "../store/checkpoint-store.ts";
-import {
-  ARCHIVE_FORMATS,
-  checkpointFile,
-  type Manifest,
-  newestFirst,
-  type StoredManifest,
-} from "../store/checkpoint.ts";
+import { ARCHIVE_FORMATS } from "../store/archive-format.ts";
+import { checkpointFile, type Manifest, newestFirst, type StoredManifest } from "../store/checkpoint.ts";
 import {
   checkpointFiles,
   type CheckpointFiles,

@@ -16,8 +16,8 @@ import {
 } from "@cairn/kv";
 import { packDirectory } from "../archive/pack/pack.ts";
 import { removeCheckpoint } from "../retain/sweep.ts";
+import { ARCHIVE_FORMATS } from "../store/archive-format.ts";
 import {
-  ARCHIVE_FORMATS,
   checkpointFile,
   formatCheckpointName,
   type CapturedState,

@@ -132,22 +132,6 @@ export const DAMAGE_CODES: ReadonlySet<string> = new Set([
   "INDEX_CORRUPT",
 ]);
 
-/** The archive formats that this version writes and reads (docs/internals/checkpoint-format.md). */
-export const ARCHIVE_FORMATS = {
-  none: "tar/1",
-  gzip: "tar+gzip/1",
-  "encrypted-none": "tar+age/1",
-  "encrypted-gzip": "tar+gzip+age/1",
-} as const;
-
-/** An encrypted archive is compressed before. */
-export function archivePacking({ format: { archive } }: Pick<Manifest, "format">): {
-  readonly compression: "none" | "gzip";
-  readonly encrypted: boolean;
-} {
-  return { compression: archive.includes("+gzip") ? "gzip" : "none", encrypted: archive.includes("+age") };
-}
-
 const [COMMA, BRACKET, BRACE] = [0x2c, 0x5b, 0x7b];
 
 /** Returns `CHECKPOINT_CORRUPT` for the manifest of the checkpoint `name`; `why` is a clause. */

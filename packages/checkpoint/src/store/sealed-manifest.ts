@@ -1,7 +1,7 @@
 import type { CairnError } from "@cairn/kv";
 import type { StoreEncryption } from "../encryption/key-file.ts";
+import { archivePacking } from "./archive-format.ts";
 import {
-  archivePacking,
   checkpointFile,
   decodeManifest,
   encodeManifest,
