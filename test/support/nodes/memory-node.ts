@@ -13,6 +13,7 @@ import {
   clusterStatus,
   type ListQuery,
   type NodeApi,
+  type NodeReadiness,
   type ReadOptions,
   type DocumentVersion,
   type FollowEvent,
@@ -51,7 +52,6 @@ export class MemoryNode implements NodeApi {
   failure: NodeStatus["failure"] = null;
   checkpointRound: NodeApi["checkpoint"] | undefined;
   closed = false;
-  /** What {@link lagBeyondLimit} returns. */
   lag: number | undefined;
   /** The events of a watch for a query. */
   watched: (query: WatchQuery) => AsyncIterable<readonly WatchEvent[]> = async function* () {};
@@ -70,8 +70,9 @@ export class MemoryNode implements NodeApi {
   readonly #outcomes = new Map<TxId, TxOutcome>();
   readonly #waiters = new Set<() => void>();
 
-  async lagBeyondLimit(): Promise<number | undefined> {
-    return this.lag;
+  async readiness(): Promise<NodeReadiness> {
+    const { phase, progress, failure, lag } = this;
+    return { phase, progress, failure, lag };
   }
 
   async submit(

@@ -157,6 +157,14 @@ export interface SubmittedTransaction {
   readonly checksum: number;
 }
 
+export interface NodeReadiness extends Pick<NodeStatus, "phase" | "progress" | "failure"> {
+  /**
+   * How long ago (ms) the index of this ready node lacked nothing that the log then contained, if that is longer than
+   * `ready-max-lag`; undefined if not, or if there is no such limit.
+   */
+  readonly lag: number | undefined;
+}
+
 /**
  * A running node, as the HTTP server and embedding programs use it. Every method may throw a CairnError. Codes that are
  * specific to a method are documented there.
@@ -165,11 +173,8 @@ export interface NodeApi {
   readonly id: string;
   readonly version: string;
   readonly phase: Phase;
-  /**
-   * Returns how long ago (ms) the index of this ready node lacked nothing that the log then contained, if that is longer
-   * than `ready-max-lag`; undefined if not, or if there is no such limit.
-   */
-  lagBeyondLimit(): Promise<number | undefined>;
+  /** Returns what GET /health/ready answers, in every phase. Asks the log nothing, unless there is a `ready-max-lag`. */
+  readiness(): Promise<NodeReadiness>;
   status(): Promise<NodeStatus>;
   /**
    * Returns the status of all nodes of the log, in every phase. Waits at most `timeoutMs` (1,000 by default) for the

@@ -10,6 +10,7 @@ import { isoTime, VERSION } from "@cairn/text";
 import type { LogBounds, TxLog } from "../log/tx-log.ts";
 import type { NodeLife } from "./node-life.ts";
 import type { NodeObservation } from "./node-observation.ts";
+import type { NodeReadiness } from "../api/node-api.ts";
 import type { System } from "../api/system.ts";
 
 export type StatusParts = Pick<
@@ -68,7 +69,6 @@ export async function nodeStatus(
   // A log that was emptied still knows its last message.
   const lastTxId = bounds === undefined || bounds.last === 0 ? null : bounds.last + offset;
   const state = index?.state;
-  const nextTryAt = recovery.nextTryAt === undefined ? null : isoTime(recovery.nextTryAt);
   const facts = {
     node,
     version: VERSION,
@@ -103,7 +103,7 @@ export async function nodeStatus(
     stalled,
     checkpoints: statusOfCheckpoints(services, parts, system),
     logBackup: (state === undefined ? undefined : services?.logBackup?.status(state.txId)) ?? null,
-    failure: failure === undefined ? null : { ...asFailure(failure), retries: recovery.retries, nextTryAt },
+    failure: failureStatus(failure, recovery),
     resources,
   };
   const { storeAhead, otherStores } = services?.checkpointer?.status() ?? NOTHING_KNOWN;
@@ -116,6 +116,24 @@ export async function nodeStatus(
     certificateEnd: observation.certificateEnd,
     refusedConnections: observation.refusedConnections,
   });
+}
+
+/** Reads the phase and the rest at one instant. */
+export async function nodeReadiness(
+  life: Pick<NodeLife, "phase" | "reportedPhase" | "report" | "failure" | "recovery">,
+  { beyondLimit }: { readonly beyondLimit: () => Promise<number | undefined> },
+): Promise<NodeReadiness> {
+  const lag = life.phase === "ready" ? await beyondLimit() : undefined;
+  const { reportedPhase: phase, report, failure, recovery } = life;
+  return { phase, progress: report.progress, failure: failureStatus(failure, recovery), lag };
+}
+
+function failureStatus(
+  failure: NodeLife["failure"],
+  { retries, nextTryAt }: NodeLife["recovery"],
+): NodeStatus["failure"] {
+  if (failure === undefined) return null;
+  return { ...asFailure(failure), retries, nextTryAt: nextTryAt === undefined ? null : isoTime(nextTryAt) };
 }
 
 function statusOfCheckpoints(

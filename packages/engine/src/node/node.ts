@@ -29,7 +29,7 @@ import { NodeReads } from "./node-reads.ts";
 import { ReadyLag } from "./ready-lag.ts";
 import { proposePolicies } from "./propose-policies.ts";
 import { nodeClosed, notReady } from "../api/not-ready.ts";
-import { nodeStatus } from "./node-status.ts";
+import { nodeReadiness, nodeStatus } from "./node-status.ts";
 import { findingTimes } from "../findings/finding-times.ts";
 import type { HttpOptions, System } from "../api/system.ts";
 import { type IndexQueryOptions, parseRows, queryIndex } from "../own-indexes/queries/index-queries.ts";
@@ -255,7 +255,8 @@ class RunningNode implements Omit<CairnNode, keyof NodeReads | "submit"> {
     return this.#life.reportedPhase;
   }
 
-  readonly lagBeyondLimit: NodeApi["lagBeyondLimit"] = async () => await this.#lag.beyondLimit();
+  readonly readiness: NodeApi["readiness"] = async () =>
+    withCommands(await nodeReadiness(this.#life, this.#lag), this.#system.commandLine);
 
   async metrics(): Promise<string> {
     return await this.#life.observation.metrics.text({

@@ -1,4 +1,4 @@
-import type { NodeStatus } from "@cairn/client";
+import type { NodeReadiness } from "@cairn/engine";
 import { jsonAnswer } from "../answers/answer.ts";
 import { RequestError } from "../answers/request-error.ts";
 import { found, READ_ERRORS, type Route, route } from "../openapi/route.ts";
@@ -29,19 +29,17 @@ export const nodeRoutes: readonly Route[] = [
     answers: found("The node is ready.", ref("Ready")),
     errors: ["NOT_READY"],
     async handle({ api }) {
-      const lag = api.phase === "ready" ? await api.lagBeyondLimit() : undefined;
-      if (lag !== undefined) {
+      const readiness = await api.readiness();
+      const { phase, lag } = readiness;
+      if (phase === "ready" && lag !== undefined) {
         const message = `The node serves, but lags: its index last contained everything in the log ${formatDuration(lag)} ago.`;
         throw new RequestError("NOT_READY", message, {
           hint: "Send requests to another node, if there is one. GET /status shows whether the log can be reached. The limit is ready-max-lag.",
           details: { ready: false, phase: "ready", progress: null, failure: null },
         });
       }
-      if (api.phase === "ready") return jsonAnswer({ ready: true, phase: api.phase });
-      const status = await api.status();
-      // The node may have become ready in the meantime.
-      if (status.phase !== "ready") throw notReady(status);
-      return jsonAnswer({ ready: true, phase: status.phase });
+      if (phase !== "ready") throw notReady(readiness);
+      return jsonAnswer({ ready: true, phase });
     },
   }),
   route({
@@ -103,9 +101,9 @@ export const nodeRoutes: readonly Route[] = [
   }),
 ];
 
-function notReady(status: NodeStatus): RequestError {
-  const { phase, progress, failure } = status;
-  return new RequestError("NOT_READY", `The node is not ready: it is ${describe(status)}.`, {
+function notReady(readiness: NodeReadiness): RequestError {
+  const { phase, progress, failure } = readiness;
+  return new RequestError("NOT_READY", `The node is not ready: it is ${describe(readiness)}.`, {
     hint:
       failure?.hint ??
       (phase === "failed"
@@ -115,7 +113,7 @@ function notReady(status: NodeStatus): RequestError {
   });
 }
 
-function describe({ phase, progress, failure }: NodeStatus): string {
+function describe({ phase, progress, failure }: NodeReadiness): string {
   if (failure !== null && phase === "failed") return `stopped by ${failure.code}`;
   if (failure !== null) return `${phase}, and retries after ${failure.code}`;
   if (progress === null || progress.total === 0) return phase;
