@@ -55,8 +55,10 @@ export function noBeginning(
   stores: readonly CheckpointStore[],
 ): CairnError {
   const continues = identity.birth?.continues;
-  if (backup !== undefined) return backupAlone(backup, identity, stores);
-  if (continues === undefined) return nothingToRestore(identity, join, stores);
+  if (continues === undefined)
+    return backup === undefined
+      ? nothingToRestore(identity, join, stores)
+      : backupAlone(backup, identity, stores);
   const { log, anchor } = continues;
   const skipped = join.skipped.length;
   return new CairnError(
