@@ -2,6 +2,7 @@
 import { readdir, rm } from "node:fs/promises";
 import path from "node:path";
 import { expect, it, onTestFinished, vi } from "vitest";
+import { parseSegmentName } from "../../src/backup/segments/segment-name.ts";
 import { NatsOperator } from "@cairn/log-nats/testing";
 import { ClusterScene, put } from "@cairn/test-support/nodes/cluster-scene";
 import { BACKED_UP, backedUp, done, run } from "@cairn/test-support/nodes/recovery-scene";
@@ -43,10 +44,10 @@ it("the pointer shows that the end of a backup is missing, which a node writes a
   const last = await put(first, 3, 6, "x");
   await backedUp(first, last);
   await scene.stop(first);
-  const segments = path.join(scene.folder, "checkpoints", `log-${(await first.status()).log.id}`);
+  const store = path.join(scene.folder, "checkpoints");
   const removeEnd = async (): Promise<void> => {
-    const end = (await readdir(segments)).find((name) => name.includes(`${before + 1}-`));
-    await rm(path.join(segments, end ?? ""));
+    for (const name of await readdir(store, { recursive: true }))
+      if ((parseSegmentName(name)?.first ?? 0) > before) await rm(path.join(store, name));
   };
   await removeEnd();
   const verified = await run(scene, "log", "backup", "verify");
