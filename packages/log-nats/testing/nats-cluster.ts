@@ -41,7 +41,7 @@ export async function startNatsCluster(): Promise<NatsTestCluster> {
   try {
     // A cluster serves streams only once its servers have elected a leader.
     await untilDone(() =>
-      NatsOperator.at(anyUrl, async (operator) => await operator.tryStream(SIZE), "cairn-probe"),
+      NatsOperator.at(anyUrl, async (operator) => await operator.tryStream(SIZE), { stream: "cairn-probe" }),
     );
   } catch (error) {
     await close();
@@ -64,7 +64,7 @@ async function leaderOf(servers: readonly NatsTestServer[], stream: string): Pro
   let failure: unknown;
   for (const { url } of servers) {
     try {
-      const info = await NatsOperator.at(url, async (operator) => await operator.info(), stream);
+      const info = await NatsOperator.at(url, async (operator) => await operator.info(), { stream });
       if (info.cluster?.leader !== undefined) return info.cluster.leader;
     } catch (error) {
       failure = error;

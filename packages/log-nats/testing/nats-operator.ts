@@ -67,19 +67,29 @@ export interface StreamEdit {
 export class NatsOperator {
   readonly #client: NatsConnection;
   readonly #manager: JetStreamManager;
+  readonly #timeout: number;
   readonly stream: string;
 
-  private constructor(client: NatsConnection, manager: JetStreamManager, stream: string) {
+  private constructor(client: NatsConnection, manager: JetStreamManager, stream: string, timeout: number) {
     this.#client = client;
+    this.#timeout = timeout;
     this.#manager = manager;
     this.stream = stream;
   }
 
-  /** Runs `act` as an operator, and disconnects. */
-  static async at<T>(url: string, act: (operator: NatsOperator) => Promise<T>, stream = "cairn"): Promise<T> {
+  /**
+   * Runs `act` as an operator, and disconnects. A request may take five seconds, because a server of a cluster without a
+   * leader does not answer it, or `timeout` (ms).
+   */
+  static async at<T>(
+    url: string,
+    act: (operator: NatsOperator) => Promise<T>,
+    { stream = "cairn", timeout = 5_000 }: { readonly stream?: string; readonly timeout?: number } = {},
+  ): Promise<T> {
     const client = await connect({ servers: url, reconnect: false });
     try {
-      return await act(new NatsOperator(client, await client.jetstreamManager(), stream));
+      const manager = await client.jetstreamManager({ timeout });
+      return await act(new NatsOperator(client, manager, stream, timeout));
     } finally {
       await client.close();
     }
@@ -102,13 +112,13 @@ export class NatsOperator {
   async makeForeignStream(texts: readonly string[]): Promise<void> {
     const subject = `${this.stream}.tx`;
     await this.#manager.streams.add({ name: this.stream, subjects: [subject] });
-    for (const text of texts) await this.#client.jetstream().publish(subject, text);
+    for (const text of texts) await this.#client.jetstream({ timeout: this.#timeout }).publish(subject, text);
   }
 
   /** Publishes a message without using any part of a node. Returns the message's position. */
   async publish(payload: Uint8Array, messageId?: string, subject = `${this.stream}.tx`): Promise<number> {
     const options = messageId === undefined ? {} : { msgID: messageId };
-    return (await this.#client.jetstream().publish(subject, payload, options)).seq;
+    return (await this.#client.jetstream({ timeout: this.#timeout }).publish(subject, payload, options)).seq;
   }
 
   /** Removes all messages before `position`. */

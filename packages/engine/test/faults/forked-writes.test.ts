@@ -45,7 +45,7 @@ const WAYS: Readonly<Record<string, (changing: Changing) => Promise<void>>> = {
 };
 
 async function operate<T>(scene: ClusterScene, act: (operator: NatsOperator) => Promise<T>): Promise<T> {
-  return await NatsOperator.at(scene.nats.url, act);
+  return await NatsOperator.at(scene.nats.url, act, { timeout: 30_000 });
 }
 
 async function publish(operator: NatsOperator, count: number): Promise<void> {
