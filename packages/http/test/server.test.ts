@@ -46,6 +46,14 @@ describe("health", () => {
     }
   });
 
+  test("does not wait for a status, which queries the log", async () => {
+    const node = new MemoryNode();
+    node.phase = "restoring";
+    node.status = () => new Promise(() => undefined);
+    await using served = await serve({ node });
+    expect((await served.fetch("/health/ready")).status).toBe(503);
+  });
+
   test("shows the progress of a restore, and why a node failed", async () => {
     const node = new MemoryNode();
     await using served = await serve({ node });

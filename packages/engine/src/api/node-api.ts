@@ -173,7 +173,7 @@ export interface NodeApi {
   readonly id: string;
   readonly version: string;
   readonly phase: Phase;
-  /** Returns what GET /health/ready answers, in every phase. Asks the log nothing, unless there is a `ready-max-lag`. */
+  /** Returns what GET /health/ready answers, in every phase. Does not query the log unless `ready-max-lag` is set. */
   readiness(): Promise<NodeReadiness>;
   status(): Promise<NodeStatus>;
   /**
