@@ -58,7 +58,7 @@ export function s3Store(options: S3StoreOptions): CheckpointStore {
 
   function noticeNoDelete(): void {
     notice(
-      `These credentials may not delete objects in ${location} (s3:DeleteObject), so old checkpoints and segments of log backups stay until a life-cycle rule or an operator removes them. A node that is restarted asks again.`,
+      `These credentials may not delete objects in ${location} (s3:DeleteObject), so old checkpoints and segments of log backups stay until a life-cycle rule or an operator removes them. Once the permission has been granted, restart the node.`,
     );
   }
 
