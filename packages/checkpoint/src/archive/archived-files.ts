@@ -3,7 +3,7 @@ import { CairnError, isCairnError, type RangedFiles, Semaphore, unlessAborted } 
 import { AgeError } from "../encryption/age-header.ts";
 import { AgeRanges, type ReadRange } from "../encryption/age-payload.ts";
 import { archivePacking } from "../store/archive-format.ts";
-import { type Manifest } from "../store/checkpoint.ts";
+import type { Manifest } from "../store/checkpoint.ts";
 import type { CheckpointStore, StoredRanges } from "../store/checkpoint-store.ts";
 import { archiveSize, BLOCK, paddingOf } from "./tar-format.ts";
 import { corruptArchive } from "./archive-errors.ts";

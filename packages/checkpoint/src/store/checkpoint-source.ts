@@ -1,6 +1,6 @@
 import type { CairnError } from "@cairn/kv";
 import { ARCHIVE_FORMATS } from "./archive-format.ts";
-import { type CapturedState, type Manifest } from "./checkpoint.ts";
+import type { CapturedState, Manifest } from "./checkpoint.ts";
 
 /** What another node of the log found when it last looked at its store, which should be the same one. */
 export interface OtherLook {

@@ -214,7 +214,7 @@ describe("cairn log backup", () => {
     });
   });
 
-  it("verify takes it for no damage that nothing leads to the only checkpoint but itself", async () => {
+  it("verify does not call a backup damaged that begins at its only checkpoint", async () => {
     const { scene, id, store, run, older, newer } = await backupCommands(21, 32);
     await scene.store.create(beginFile(id, 21), "{}");
     for (const { name } of await scene.store.list(older)) await rm(path.join(store, name));

@@ -3,7 +3,7 @@ import type { TxId } from "@cairn/client";
 import { unlessFailed } from "@cairn/kv";
 import { lineOf, newestLogs, readLineage } from "../backup/backup-lineage.ts";
 import { reachedBy } from "../backup/segments/backup-view.ts";
-import { listBackup, listBackups } from "../backup/segments/segment-name.ts";
+import { lastSegment, listBackup, listBackups } from "../backup/segments/segment-name.ts";
 import { listCandidates } from "../checkpoints/candidates.ts";
 
 /**
@@ -50,9 +50,9 @@ export async function lastStored(
 export async function lastBackedUp(stores: readonly CheckpointStore[], logId: string): Promise<TxId> {
   let last = 0;
   for (const store of stores) {
-    last = Math.max(last, await reachedBy(store, logId));
+    const reached = await reachedBy(store, logId);
     const { segments } = await listBackup(store, logId);
-    last = Math.max(last, ...segments.map((segment) => segment.last));
+    last = Math.max(last, reached, lastSegment(segments)?.last ?? 0);
   }
   return last;
 }

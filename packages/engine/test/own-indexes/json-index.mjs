@@ -14,9 +14,9 @@ import path from "node:path";
  * An index of one's own in one JSON file, for tests. Options: `failOn`, the name of a document that it cannot index;
  * `hold`, a file while which exists nothing is applied; `trace`, a file to which it adds a line for each build and
  * purge, and when it is held; `isBare`, whether it can only do what it must; `isTorn`, whether its captures are incomplete;
- * `isMute`, whether it does not
- * say when its captures are complete; `forgets`, the name of a document that it indexes only when it is built; `hangs`, the call that never returns (`open`
- * or `capture`), or `native` for a process that it waits for, whose id is in `trace`.
+ * `isMute`, whether it does not report when its captures are complete; `forgets`, the name of a document that it indexes
+ * only when it is built; `hangs`, the call that never returns (`open` or `capture`), or `native` for a process that it
+ * waits for, whose id is in `trace`.
  */
 export async function create({ failOn, hold, trace, isBare, isTorn, isMute, forgets, hangs }, { dir }) {
   if (hangs === "open") await new Promise(() => {});

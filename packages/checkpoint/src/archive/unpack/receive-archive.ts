@@ -8,7 +8,7 @@ import { systemErrorCode } from "@cairn/kv/threads";
 import { AgeError } from "../../encryption/age-header.ts";
 import { type ByteSource, chunkSource, decrypted } from "../../encryption/age-payload.ts";
 import { archivePacking } from "../../store/archive-format.ts";
-import { type Manifest } from "../../store/checkpoint.ts";
+import type { Manifest } from "../../store/checkpoint.ts";
 import { PIECE_BYTES, PieceMemory } from "../piece-memory.ts";
 import { BLOCK, END_OF_ARCHIVE, paddingOf, readHeader } from "../tar-format.ts";
 import { corruptArchive, incompleteArchive } from "../archive-errors.ts";

@@ -120,7 +120,7 @@ async function rebuild(
     return { checkpoint: name, txId, digest: built.digest, basis: built.basis };
   } catch (error) {
     if (!isCairnError(error) || error.code.startsWith("STORE_")) throw error;
-    // The checkpoint is at the beginning of the backup, which is no fault.
+    // The checkpoint is at the beginning of the backup, which is not a problem.
     if (error.code === "LOG_TRIMMED") {
       const message = `No index can be built to compare with ${name}: nothing before it leads into the log backup in ${store.location}.`;
       const hint =

@@ -89,7 +89,7 @@ export class BackupView {
     return this.#pointer.reached;
   }
 
-  /** The backup, as far as the pointer shows it if `isHint`, which it is not if it must be listed. */
+  /** Returns the backup, as far as the pointer shows it if `isHint`, which it is not if it must be listed. */
   async look(mustList = false): Promise<{ readonly listing: BackupListing; readonly isHint: boolean }> {
     const before = this.#pointer;
     const pointer = await readPointer(this.#options.store, this.#options.logId);
