@@ -23,13 +23,22 @@ async function cluster(node: CairnNode, query = ""): Promise<ClusterStatus> {
   return (await response.json()) as ClusterStatus;
 }
 
+/** Asks until exactly `nodes` nodes have responded: a node waits for those that it has heard from, and 100 ms more. */
+async function clusterOf(node: CairnNode, nodes: number): Promise<ClusterStatus> {
+  return await vi.waitFor(async () => {
+    const status = await cluster(node);
+    expect(status.nodes).toHaveLength(nodes);
+    return status;
+  });
+}
+
 it("every node returns all nodes, their histories and a verdict, as cairn status --cluster --json prints them", async () => {
   const a = await scene.ready("a", { parts: { http } });
   const b = await scene.ready("b", { parts: { http } });
   const c = await scene.ready("c");
   const txId = await put(a, 0, 5, "x");
   await Promise.all([b.await(txId), c.await(txId)]);
-  const status = await cluster(b);
+  const status = await clusterOf(b, 3);
   expect(status).toMatchObject({
     askedBy: { node: "b" },
     verdict: { state: "healthy", message: "3 nodes are ready.", hint: null },
@@ -45,6 +54,7 @@ it("every node returns all nodes, their histories and a verdict, as cairn status
   }
   const printed = JSON.parse((await statusOf(scene, 3, "--json")).stdout) as object;
   expect(Object.keys(printed).toSorted()).toEqual([...Object.keys(status), "comparison"].toSorted());
+  await clusterOf(a, 3);
   const viaClient = await new CairnClient({ urls: a.url ?? "" }).cluster();
   expect(viaClient).toMatchObject({ askedBy: { node: "a" }, nodes: [{}, {}, {}] });
 });
@@ -52,8 +62,7 @@ it("every node returns all nodes, their histories and a verdict, as cairn status
 it("every node reports what it uses", async () => {
   const a = await scene.ready("a", { parts: { http } });
   await scene.ready("b");
-  const own = (await cluster(a)).nodes.map(({ status }) => status.resources);
-  expect(own).toHaveLength(2);
+  const own = (await clusterOf(a, 2)).nodes.map(({ status }) => status.resources);
   for (const resources of own) {
     expect(resources?.memoryBytes).toBeGreaterThan(10_000_000);
     expect(resources?.diskFreeBytes).toBeGreaterThan(0);
