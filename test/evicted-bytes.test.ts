@@ -159,39 +159,47 @@ describe("after the commands of docs/log-backup.md, in their order, evicted byte
     expect(await findTokens("checkpoints", [secret])).toEqual([]);
   }
 
-  it("and no checkpoint or segment is listed any more", async () => {
+  it("and no checkpoint or segment is listed any more", { tags: "rest/slow" }, async () => {
     expect(await evict()).toMatchObject({ log: { firstTxId: 1 }, checkpoints: [expect.any(String)] });
     expect(await findTokens("checkpoints", [secret])).toEqual([secret]);
     await follow();
   });
 
-  it("even if they were written before the log was lost, and evicted from the log that continues it", async () => {
-    await nats.stop();
-    await rm(path.join(folder, "nats"), { recursive: true });
-    await nats.start();
-    await runCairnOrThrow(["log", "recover", "-f", config], { cwd: folder });
-    await runCairnOrThrow(["status", "--wait", "PT1M", "--url", url]);
-    // The new log has one of the two verified checkpoints without which the earlier log is still needed.
-    await write(url, ...filler(5));
-    await runCairnOrThrow(["checkpoint", "verify", await saveCheckpoint(url), "--url", url]);
-    // From now on, only the backup shows which log this one continues.
-    await runCairnOrThrow(["log", "trim", "--keep", "PT0S", "-f", config]);
-    const { segments = [] } = (await evict()) ?? {};
-    expect(new Set(segments.map((name) => name.split("/")[0])).size).toBe(2);
-    await follow(["--other-logs"]);
-  });
+  it(
+    "even if they were written before the log was lost, and evicted from the log that continues it",
+    { tags: "rest/slow" },
+    async () => {
+      await nats.stop();
+      await rm(path.join(folder, "nats"), { recursive: true });
+      await nats.start();
+      await runCairnOrThrow(["log", "recover", "-f", config], { cwd: folder });
+      await runCairnOrThrow(["status", "--wait", "PT1M", "--url", url]);
+      // The new log has one of the two verified checkpoints without which the earlier log is still needed.
+      await write(url, ...filler(5));
+      await runCairnOrThrow(["checkpoint", "verify", await saveCheckpoint(url), "--url", url]);
+      // From now on, only the backup shows which log this one continues.
+      await runCairnOrThrow(["log", "trim", "--keep", "PT0S", "-f", config]);
+      const { segments = [] } = (await evict()) ?? {};
+      expect(new Set(segments.map((name) => name.split("/")[0])).size).toBe(2);
+      await follow(["--other-logs"]);
+    },
+  );
 });
 
-it("evicted bytes disappear from the files of an index, and are in no later checkpoint", async () => {
-  const { url } = await startReady("a");
-  const secret = token();
-  await write(url, ...filler(20), [["put", "vault", "default/s", { secret }]]);
-  expect(await findTokens("a-index", [secret])).toEqual([secret]);
-  await write(url, [["evict", "vault", "default/s"]]);
-  const after = await saveCheckpoint(url);
-  expect(await findTokens("a-index", [secret])).toEqual([]);
-  expect(await findTokens(await unpack(after), [secret])).toEqual([]);
-});
+it(
+  "evicted bytes disappear from the files of an index, and are in no later checkpoint",
+  { tags: "rest/slow" },
+  async () => {
+    const { url } = await startReady("a");
+    const secret = token();
+    await write(url, ...filler(20), [["put", "vault", "default/s", { secret }]]);
+    expect(await findTokens("a-index", [secret])).toEqual([secret]);
+    await write(url, [["evict", "vault", "default/s"]]);
+    const after = await saveCheckpoint(url);
+    expect(await findTokens("a-index", [secret])).toEqual([]);
+    expect(await findTokens(await unpack(after), [secret])).toEqual([]);
+  },
+);
 
 it(
   "evicted bytes disappear from the files of every index, and are in no later checkpoint, even after kills and joins",

@@ -22,14 +22,18 @@ async function start(env: NodeJS.ProcessEnv = {}): Promise<NodeProcess> {
   return node;
 }
 
-it("the index is in {CAIRN_DIR}/{NODE_ID}-index, or in CAIRN_INDEX_PATH if that is set", async () => {
-  const first = await start();
-  expect(await readdir(path.join(folder, "data"))).toContain("n-7-index");
-  await first.stop();
-  const elsewhere = path.join(folder, "elsewhere");
-  await start({ CAIRN_INDEX_PATH: elsewhere });
-  expect(await readdir(elsewhere)).toContain("live");
-});
+it(
+  "the index is in {CAIRN_DIR}/{NODE_ID}-index, or in CAIRN_INDEX_PATH if that is set",
+  { tags: "rest/slow" },
+  async () => {
+    const first = await start();
+    expect(await readdir(path.join(folder, "data"))).toContain("n-7-index");
+    await first.stop();
+    const elsewhere = path.join(folder, "elsewhere");
+    await start({ CAIRN_INDEX_PATH: elsewhere });
+    expect(await readdir(elsewhere)).toContain("live");
+  },
+);
 
 it(
   "a second process on the same index reports the first one's process id, and does not touch the index",

@@ -15,18 +15,24 @@ const WHOLE_TIME = { timeout: (MINUTES + 1) * 60_000, interval: 1_000 };
 /** The second test examines what the first one leaves in the store. */
 const IN_ORDER = { shuffle: false, tags: "rest/slow", timeout: 180_000 + MINUTES * 60_000 };
 
-it("two node processes on one log and one folder save one checkpoint at a time, once per period", async () => {
-  const cluster = await CheckpointCluster.open();
-  onTestFinished(() => cluster.close());
-  await Promise.all(["a", "b"].map((id) => cluster.start(id, "PT1S")));
-  cluster.write();
-  await vi.waitFor(() => expect(cluster.store.checkpoints.size).toBeGreaterThanOrEqual(2), { interval: 20 });
-  expect(new Set(await cluster.settle()).size).toBe(1);
-  const taken = cluster.store.inOrder();
-  expect(overlaps(taken)).toEqual([]);
-  // No node saves sooner than nine tenths of a period after another.
-  expect(Math.min(...gapsOf(taken))).toBeGreaterThan(0.9 * 1_000 - 50);
-});
+it(
+  "two node processes on one log and one folder save one checkpoint at a time, once per period",
+  { tags: "rest/slow" },
+  async () => {
+    const cluster = await CheckpointCluster.open();
+    onTestFinished(() => cluster.close());
+    await Promise.all(["a", "b"].map((id) => cluster.start(id, "PT1S")));
+    cluster.write();
+    await vi.waitFor(() => expect(cluster.store.checkpoints.size).toBeGreaterThanOrEqual(2), {
+      interval: 20,
+    });
+    expect(new Set(await cluster.settle()).size).toBe(1);
+    const taken = cluster.store.inOrder();
+    expect(overlaps(taken)).toEqual([]);
+    // No node saves sooner than nine tenths of a period after another.
+    expect(Math.min(...gapsOf(taken))).toBeGreaterThan(0.9 * 1_000 - 50);
+  },
+);
 
 describe("five node processes on one log and one folder", IN_ORDER, () => {
   let cluster: CheckpointCluster;

@@ -12,7 +12,7 @@ describe("handlers that keep their thread busy", () => {
   it.each<[what: string, directors: number, lease: string, task: Omit<Task, "state">]>([
     ["at once, with two directors", 2, "PT4S", { busyMs: 700 }],
     ["after they have waited, with two directors", 2, "PT4S", { waitMs: 20, busyMs: 700 }],
-  ])("handle each entry once, %s", async (_what, directors, lease, task) => {
+  ])("handle each entry once, %s", { tags: "rest/slow" }, async (_what, directors, lease, task) => {
     const entries = tasks(12, task);
     const scene = await scenes.open({ lease }, entries);
     for (let n = 0; n < directors; n += 1) scene.start(8);
@@ -24,14 +24,18 @@ describe("handlers that keep their thread busy", () => {
     expect(await scene.stop()).toEqual(scene.directors.map(() => 0));
   });
 
-  it("handle each entry once even if a handler takes longer than the lease, and say so", async () => {
-    const entries = tasks(3, { busyMs: 2_500 });
-    const scene = await scenes.open({ lease: "PT2S" }, entries);
-    scene.start(8);
-    await scene.finished();
-    const { counts, reports } = scene.handlings;
-    expect(counts).toEqual(onceEach(entries));
-    expect(reports).toEqual([expect.stringMatching(/^THREAD_BUSY - .* was busy or stopped for 2\.5 s/)]);
-    expect(await scene.stop()).toEqual([0]);
-  });
+  it(
+    "handle each entry once even if a handler takes longer than the lease, and say so",
+    { tags: "rest/slow" },
+    async () => {
+      const entries = tasks(3, { busyMs: 2_500 });
+      const scene = await scenes.open({ lease: "PT2S" }, entries);
+      scene.start(8);
+      await scene.finished();
+      const { counts, reports } = scene.handlings;
+      expect(counts).toEqual(onceEach(entries));
+      expect(reports).toEqual([expect.stringMatching(/^THREAD_BUSY - .* was busy or stopped for 2\.5 s/)]);
+      expect(await scene.stop()).toEqual([0]);
+    },
+  );
 });

@@ -8,6 +8,7 @@ const MORE = 2;
 
 it.each([1, 3])(
   "an entry whose handler kills its process is given up after %i attempts, and the others are finished",
+  { tags: "rest/slow" },
   async (limit) => {
     const all = { ...tasks(20, { waitMs: 200 }), e10: { state: "new", kills: true } };
     const retry = { first: 100, max: 1_000, limit, dead: { state: "dead" } };

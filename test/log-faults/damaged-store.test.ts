@@ -74,19 +74,23 @@ function flipBitInTheMiddle(block: Buffer): Buffer {
 }
 
 describe("a log whose server's message file was damaged", () => {
-  it("is shorter after a truncation, and a running node and one that was down both rebuild from the remaining messages", async () => {
-    const b = await scene.ready("b");
-    await b.close();
-    await damageStore(cutInHalf);
-    await waitForRebuild(a, "LOG_REGRESSED");
-    await expectFoldOf(scene, a);
-    const again = await scene.ready("b");
-    expect((await again.status()).join.movedAside).toMatchObject([{ code: "LOG_REGRESSED" }]);
-    await expectFoldOf(scene, again);
-    const left = Object.values(await values(again));
-    expect(left.length).toBeGreaterThan(10);
-    expect(new Set(left)).toEqual(new Set([FILLER]));
-  });
+  it(
+    "is shorter after a truncation, and a running node and one that was down both rebuild from the remaining messages",
+    { tags: "rest/slow" },
+    async () => {
+      const b = await scene.ready("b");
+      await b.close();
+      await damageStore(cutInHalf);
+      await waitForRebuild(a, "LOG_REGRESSED");
+      await expectFoldOf(scene, a);
+      const again = await scene.ready("b");
+      expect((await again.status()).join.movedAside).toMatchObject([{ code: "LOG_REGRESSED" }]);
+      await expectFoldOf(scene, again);
+      const left = Object.values(await values(again));
+      expect(left.length).toBeGreaterThan(10);
+      expect(new Set(left)).toEqual(new Set([FILLER]));
+    },
+  );
 
   it(
     "is read only up to the damage after a bit was flipped, and no node applies the damaged message",
@@ -112,22 +116,26 @@ describe("a log whose server's message file was damaged", () => {
     },
   );
 
-  it("is not mistaken for a new log if it is now empty: a node that knows more halts, even once another node has written to the log", async () => {
-    await saveCheckpoint(a);
-    await a.close();
-    await damageStore(() => Buffer.alloc(0));
-    for (const id of ["a", "new"]) {
-      const node = await scene.start(id);
-      expect((await waitForFailure(node)).code).toBe("LOG_DIFFERENT");
-      await expectNoReads(node);
-      await node.close();
-    }
-    // A node without access to the checkpoints of these nodes cannot know that there was a log, and begins a new one.
-    const stranger = await scene.ready("stranger", { checkpoints: "elsewhere" });
-    await put(stranger, 0, MESSAGES + 50, "of a new log");
-    const again = await scene.start("a");
-    expect((await waitForFailure(again)).code).toBe("LOG_DIFFERENT");
-    await expectNoReads(again);
-    await expectFoldOf(scene, await scene.ready("new"));
-  });
+  it(
+    "is not mistaken for a new log if it is now empty: a node that knows more halts, even once another node has written to the log",
+    { tags: "rest/slow" },
+    async () => {
+      await saveCheckpoint(a);
+      await a.close();
+      await damageStore(() => Buffer.alloc(0));
+      for (const id of ["a", "new"]) {
+        const node = await scene.start(id);
+        expect((await waitForFailure(node)).code).toBe("LOG_DIFFERENT");
+        await expectNoReads(node);
+        await node.close();
+      }
+      // A node without access to the checkpoints of these nodes cannot know that there was a log, and begins a new one.
+      const stranger = await scene.ready("stranger", { checkpoints: "elsewhere" });
+      await put(stranger, 0, MESSAGES + 50, "of a new log");
+      const again = await scene.start("a");
+      expect((await waitForFailure(again)).code).toBe("LOG_DIFFERENT");
+      await expectNoReads(again);
+      await expectFoldOf(scene, await scene.ready("new"));
+    },
+  );
 });

@@ -52,7 +52,7 @@ describe("a different history that ends at the same position with the same trans
     expect(Object.keys(found)).not.toContain("only-lost");
   }
 
-  it("is detected by a node that was down in the meantime", async () => {
+  it("is detected by a node that was down in the meantime", { tags: "rest/slow" }, async () => {
     await a.close();
     await forkHistory();
     const again = await scene.ready("a");
@@ -60,7 +60,7 @@ describe("a different history that ends at the same position with the same trans
     await expectNew(again);
   });
 
-  it("is detected by a running node", async () => {
+  it("is detected by a running node", { tags: "rest/slow" }, async () => {
     await forkHistory();
     await waitForRebuild(a, "LOG_REGRESSED");
     await expectNew(a);

@@ -96,13 +96,17 @@ async function phaseOf(node: NodeProcess): Promise<string> {
   return url === undefined ? "starting" : (await node.status()).phase;
 }
 
-it("a node that reads a backup is ready after a kill while it restores and replays", async () => {
-  const scene = await ReaderScene.open(10, 100);
-  const reader = scene.startReader();
-  await reader.url();
-  await reader.kill();
-  await expectRead(scene);
-});
+it(
+  "a node that reads a backup is ready after a kill while it restores and replays",
+  { tags: "rest/slow" },
+  async () => {
+    const scene = await ReaderScene.open(10, 100);
+    const reader = scene.startReader();
+    await reader.url();
+    await reader.kill();
+    await expectRead(scene);
+  },
+);
 
 it(
   `a node that reads a backup is ready after ${KILLS} kills while it restores and replays`,

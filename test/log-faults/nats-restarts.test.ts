@@ -36,9 +36,13 @@ async function killUnderLoad(restarts: number): Promise<void> {
   }
 }
 
-it("a server that is killed under load loses no acknowledged transaction and stores none twice", async () => {
-  await killUnderLoad(1);
-});
+it(
+  "a server that is killed under load loses no acknowledged transaction and stores none twice",
+  { tags: "rest/slow" },
+  async () => {
+    await killUnderLoad(1);
+  },
+);
 
 it(
   `a server that is killed ${RESTARTS} times under load loses no acknowledged transaction and stores none twice`,

@@ -50,45 +50,56 @@ async function removeLocks(at: string): Promise<void> {
 const warnings = ({ log }: NodeStatus): string[] => log.warnings.map(({ message }) => message);
 
 describe("a node whose embedded log is no longer its own", () => {
-  it("acknowledges nothing that a restart would not find: a second node has opened it, because its lock was removed", async () => {
-    const first = await started();
-    const acknowledged = new Set<string>();
-    const write = async (node: NodeProcess, key: string): Promise<Answer> => {
-      const answer = await put(node, key);
-      if (answer.status === 201) acknowledged.add(key);
-      return answer;
-    };
-    await write(first, "before");
-    await removeLocks(data());
-    const second = await started();
-    for (let n = 0; n < 5; n += 1) {
-      expect((await write(first, `first-${n}`)).status).toBe(503);
-      expect((await write(second, `second-${n}`)).status).toBe(201);
-    }
-    const { failure } = await first.status();
-    expect(failure).toMatchObject({ code: "INDEX_LOCKED", hint: expect.stringContaining("Stop both nodes") });
-    await first.stop();
-    await second.stop();
-    const again = await started();
-    expect(acknowledged.size).toBe(6);
-    for (const key of acknowledged) expect(await has(again, key)).toBe(true);
-  });
+  it(
+    "acknowledges nothing that a restart would not find: a second node has opened it, because its lock was removed",
+    { tags: "rest/slow" },
+    async () => {
+      const first = await started();
+      const acknowledged = new Set<string>();
+      const write = async (node: NodeProcess, key: string): Promise<Answer> => {
+        const answer = await put(node, key);
+        if (answer.status === 201) acknowledged.add(key);
+        return answer;
+      };
+      await write(first, "before");
+      await removeLocks(data());
+      const second = await started();
+      for (let n = 0; n < 5; n += 1) {
+        expect((await write(first, `first-${n}`)).status).toBe(503);
+        expect((await write(second, `second-${n}`)).status).toBe(201);
+      }
+      const { failure } = await first.status();
+      expect(failure).toMatchObject({
+        code: "INDEX_LOCKED",
+        hint: expect.stringContaining("Stop both nodes"),
+      });
+      await first.stop();
+      await second.stop();
+      const again = await started();
+      expect(acknowledged.size).toBe(6);
+      for (const key of acknowledged) expect(await has(again, key)).toBe(true);
+    },
+  );
 
-  it("refuses writes with the reason, which /status repeats, while its folder is elsewhere, and continues afterwards", async () => {
-    const node = await started();
-    expect((await put(node, "before")).status).toBe(201);
-    await rename(path.join(data(), "one-log"), path.join(folder, "elsewhere"));
-    const { status, error } = await put(node, "meanwhile");
-    expect(status).toBe(503);
-    expect(error).toMatchObject({ code: "LOG_UNREACHABLE" });
-    expect(error?.message).toContain("moved, removed or replaced while the log was open");
-    for (let n = 0; n < 20; n += 1) expect(warnings(await node.status())).toEqual([error?.message]);
-    await rename(path.join(folder, "elsewhere"), path.join(data(), "one-log"));
-    await vi.waitFor(async () => expect((await put(node, "after")).status).toBe(201), 10_000);
-    await vi.waitFor(async () => expect(warnings(await node.status())).toEqual([]), 10_000);
-    await node.stop();
-    const again = await started();
-    expect(await has(again, "before")).toBe(true);
-    expect(await has(again, "after")).toBe(true);
-  });
+  it(
+    "refuses writes with the reason, which /status repeats, while its folder is elsewhere, and continues afterwards",
+    { tags: "rest/slow" },
+    async () => {
+      const node = await started();
+      expect((await put(node, "before")).status).toBe(201);
+      await rename(path.join(data(), "one-log"), path.join(folder, "elsewhere"));
+      const { status, error } = await put(node, "meanwhile");
+      expect(status).toBe(503);
+      expect(error).toMatchObject({ code: "LOG_UNREACHABLE" });
+      expect(error?.message).toContain("moved, removed or replaced while the log was open");
+      for (let n = 0; n < 20; n += 1) expect(warnings(await node.status())).toEqual([error?.message]);
+      await rename(path.join(folder, "elsewhere"), path.join(data(), "one-log"));
+      await vi.waitFor(async () => expect((await put(node, "after")).status).toBe(201), 10_000);
+      await vi.waitFor(async () => expect(warnings(await node.status())).toEqual([]), 10_000);
+      await node.stop();
+      const again = await started();
+      expect(await has(again, "before")).toBe(true);
+      expect(await has(again, "after")).toBe(true);
+    },
+  );
 });

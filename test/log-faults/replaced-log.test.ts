@@ -90,30 +90,38 @@ describe("a stream that was deleted", () => {
     expect(await scene.operate(async (operator) => (await operator.info()).state.messages)).toBe(1);
   });
 
-  it("and created again by another node halts a node that was down, which joins the new log only if it is configured to", async () => {
-    await a.close();
-    await scene.operate(async (operator) => await operator.deleteStream());
-    const b = await scene.ready("b", ELSEWHERE);
-    await put(b, 0, 30, "new");
-    const again = await scene.start("a");
-    expect((await waitForFailure(again)).code).toBe("LOG_DIFFERENT");
-    await expectNoReads(again);
-    await again.close();
-    const configured = await scene.ready("a", REBUILD);
-    expect((await configured.status()).join.movedAside).toMatchObject([{ code: "LOG_DIFFERENT" }]);
-    await expectFoldOf(scene, configured);
-  });
+  it(
+    "and created again by another node halts a node that was down, which joins the new log only if it is configured to",
+    { tags: "rest/slow" },
+    async () => {
+      await a.close();
+      await scene.operate(async (operator) => await operator.deleteStream());
+      const b = await scene.ready("b", ELSEWHERE);
+      await put(b, 0, 30, "new");
+      const again = await scene.start("a");
+      expect((await waitForFailure(again)).code).toBe("LOG_DIFFERENT");
+      await expectNoReads(again);
+      await again.close();
+      const configured = await scene.ready("a", REBUILD);
+      expect((await configured.status()).join.movedAside).toMatchObject([{ code: "LOG_DIFFERENT" }]);
+      await expectFoldOf(scene, configured);
+    },
+  );
 
-  it("and created again by another node halts a running node before it applies any message of the new log", async () => {
-    await scene.operate(async (operator) => await operator.deleteStream());
-    // Otherwise, it would not begin a log whose transactions the running node holds.
-    const b = await scene.ready("b", { ...ELSEWHERE, ...REBUILD });
-    await put(b, 0, 30, "new");
-    expect((await waitForFailure(a)).code).toBe("LOG_DIFFERENT");
-    await expectNoReads(a);
-    const { documents } = await a.list({ bucket: "things", stale: true });
-    expect(new Set(documents.map(({ json }) => json))).toEqual(new Set(['"old"']));
-  });
+  it(
+    "and created again by another node halts a running node before it applies any message of the new log",
+    { tags: "rest/slow" },
+    async () => {
+      await scene.operate(async (operator) => await operator.deleteStream());
+      // Otherwise, it would not begin a log whose transactions the running node holds.
+      const b = await scene.ready("b", { ...ELSEWHERE, ...REBUILD });
+      await put(b, 0, 30, "new");
+      expect((await waitForFailure(a)).code).toBe("LOG_DIFFERENT");
+      await expectNoReads(a);
+      const { documents } = await a.list({ bucket: "things", stale: true });
+      expect(new Set(documents.map(({ json }) => json))).toEqual(new Set(['"old"']));
+    },
+  );
 
   it("and created again and immediately written to never confirms a transaction as part of the old history", async () => {
     // The new log is short, so the index has already applied messages at all of its positions.
@@ -190,26 +198,34 @@ describe("a wrong server address in a node's configuration", () => {
     await other.close();
   });
 
-  it("that belongs to a server without a log halts a node that has an index, and one that has only checkpoints", async () => {
-    for (const id of ["a", "new"]) {
-      const node = await scene.start(id, { servers: [other.url] });
+  it(
+    "that belongs to a server without a log halts a node that has an index, and one that has only checkpoints",
+    { tags: "rest/slow" },
+    async () => {
+      for (const id of ["a", "new"]) {
+        const node = await scene.start(id, { servers: [other.url] });
+        expect((await waitForFailure(node)).code).toBe("LOG_DIFFERENT");
+        await expectNoReads(node);
+        await node.close();
+      }
+      const again = await scene.ready("a");
+      await expectFoldOf(scene, again);
+    },
+  );
+
+  it(
+    "that belongs to another cluster's server halts the node, and nothing is lost once the address is corrected",
+    { tags: "rest/slow" },
+    async () => {
+      const stranger = await scene.ready("stranger", { servers: [other.url], ...REBUILD });
+      await put(stranger, 0, 20, "of the other cluster");
+      const node = await scene.start("a", { servers: [other.url] });
       expect((await waitForFailure(node)).code).toBe("LOG_DIFFERENT");
       await expectNoReads(node);
       await node.close();
-    }
-    const again = await scene.ready("a");
-    await expectFoldOf(scene, again);
-  });
-
-  it("that belongs to another cluster's server halts the node, and nothing is lost once the address is corrected", async () => {
-    const stranger = await scene.ready("stranger", { servers: [other.url], ...REBUILD });
-    await put(stranger, 0, 20, "of the other cluster");
-    const node = await scene.start("a", { servers: [other.url] });
-    expect((await waitForFailure(node)).code).toBe("LOG_DIFFERENT");
-    await expectNoReads(node);
-    await node.close();
-    const again = await scene.ready("a");
-    expect((await again.status()).join.movedAside).toEqual([]);
-    await expectFoldOf(scene, again);
-  });
+      const again = await scene.ready("a");
+      expect((await again.status()).join.movedAside).toEqual([]);
+      await expectFoldOf(scene, again);
+    },
+  );
 });

@@ -115,7 +115,7 @@ function median(values: readonly number[]): number {
 }
 
 describe("a new watcher among others that never read", () => {
-  it("receives an event within a second", async () => {
+  it("receives an event within a second", { tags: "rest/slow" }, async () => {
     await expectPromptEvents(FEW_WATCHERS, FEW_TRANSACTIONS, () => 0);
   });
 

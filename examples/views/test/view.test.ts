@@ -18,7 +18,7 @@ afterEach(async () => {
 
 const builds = (): number => logged.filter((line) => line.includes('"building the index"')).length;
 
-it("the first node builds the view, and the second one joins with it", async () => {
+it("the first node builds the view, and the second one joins with it", { tags: "rest/slow" }, async () => {
   const options = { cwd: import.meta.dirname, logger };
   const before = today();
   const ofA = await run("a", folder, options);

@@ -59,7 +59,7 @@ async function expectKept({ store, lying }: Abandoned): Promise<void> {
   expect(await lying()).toEqual(left);
 }
 
-test("the upload of a killed node is kept while its lease is valid", async () => {
+test("the upload of a killed node is kept while its lease is valid", { tags: "rest/slow" }, async () => {
   await expectKept(await killInUpload());
 });
 

@@ -28,28 +28,36 @@ function everyCommand(command: Command, at: readonly string[] = []): [string[], 
 }
 
 describe("the completion of bash", () => {
-  it("offers the commands of each group, and every option of each command", async () => {
-    const program = new Command("cairn").helpCommand(false);
-    for (const add of await loadCommands()) add(program, new CapturedTerminal());
-    const all = everyCommand(program);
-    expect(all.length).toBeGreaterThan(40);
-    const source = await script("bash");
-    // One process answers for all commands.
-    const asks = all.flatMap(([words]) => [
-      `ask cairn ${words.join(" ")} ''`,
-      `ask cairn ${words.join(" ")} --`,
-    ]);
-    const ask = 'ask() { COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); _cairn; echo "${COMPREPLY[*]}"; }';
-    const { stdout } = await promisify(execFile)("bash", ["--norc", "-c", [source, ask, ...asks].join("\n")]);
-    const lines = stdout.split("\n").map((line) => line.split(" "));
-    for (const [at, [words, command]] of all.entries()) {
-      const names = command.commands.map((one) => one.name());
-      if (names.length > 0) expect(lines[2 * at]).toEqual(names);
-      const options = command.options.map(({ long }) => long);
-      const shown = { words, options: lines[2 * at + 1] };
-      expect(shown).toEqual({ words, options: expect.arrayContaining([...options, "--help"]) });
-    }
-  });
+  it(
+    "offers the commands of each group, and every option of each command",
+    { tags: "rest/slow" },
+    async () => {
+      const program = new Command("cairn").helpCommand(false);
+      for (const add of await loadCommands()) add(program, new CapturedTerminal());
+      const all = everyCommand(program);
+      expect(all.length).toBeGreaterThan(40);
+      const source = await script("bash");
+      // One process answers for all commands.
+      const asks = all.flatMap(([words]) => [
+        `ask cairn ${words.join(" ")} ''`,
+        `ask cairn ${words.join(" ")} --`,
+      ]);
+      const ask = 'ask() { COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); _cairn; echo "${COMPREPLY[*]}"; }';
+      const { stdout } = await promisify(execFile)("bash", [
+        "--norc",
+        "-c",
+        [source, ask, ...asks].join("\n"),
+      ]);
+      const lines = stdout.split("\n").map((line) => line.split(" "));
+      for (const [at, [words, command]] of all.entries()) {
+        const names = command.commands.map((one) => one.name());
+        if (names.length > 0) expect(lines[2 * at]).toEqual(names);
+        const options = command.options.map(({ long }) => long);
+        const shown = { words, options: lines[2 * at + 1] };
+        expect(shown).toEqual({ words, options: expect.arrayContaining([...options, "--help"]) });
+      }
+    },
+  );
 
   it("continues the word that was begun, after options and their values", async () => {
     expect(await offered(["che"])).toEqual(["checkpoint"]);

@@ -39,7 +39,7 @@ const COMPLETING = new Set([
   "text/src/printed-commands.ts",
 ]);
 
-it("no other code completes a command of a hint", async () => {
+it("no other code completes a command of a hint", { tags: "rest/slow" }, async () => {
   const folder = path.join(ROOT, "packages");
   const names = (await readdir(folder, { recursive: true })).filter((name) =>
     /^[^/]+\/src\/.*\.ts$/.test(name),

@@ -79,12 +79,16 @@ test.each([
   ]);
 });
 
-test("a package is found from the configuration's folder, and then from the program's, even through a link", async () => {
-  const command = join(folder, "command");
-  await symlink(program, command);
-  await install("program");
-  expect(await outputOf(program)).toBe("from program");
-  expect(await outputOf(command)).toBe("from program");
-  await install("etc");
-  expect(await outputOf(program)).toBe("from etc");
-});
+test(
+  "a package is found from the configuration's folder, and then from the program's, even through a link",
+  { tags: "rest/slow" },
+  async () => {
+    const command = join(folder, "command");
+    await symlink(program, command);
+    await install("program");
+    expect(await outputOf(program)).toBe("from program");
+    expect(await outputOf(command)).toBe("from program");
+    await install("etc");
+    expect(await outputOf(program)).toBe("from etc");
+  },
+);

@@ -34,6 +34,7 @@ it.each([
   ["the account", ACCOUNT, { user: "a", password: "secret" }, { user: "a", pass: "secret" }],
 ])(
   "the limit of %s on connections is reported in the server's words, also when one is lost",
+  { tags: "rest/slow" },
   async (_, config, user, credentials) => {
     const server = await configured(config);
     const proxy = await startMutableProxy(server.port);

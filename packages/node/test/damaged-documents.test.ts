@@ -217,6 +217,7 @@ describe("a running node with a changed byte in the table rows of 20 documents",
     ["the digest of superseded versions", superseded, alone(() => node.digest())],
   ] satisfies [string, (n: number) => string, Read, Read?][])(
     "responds to %s correctly or with an error, and rebuilds its index",
+    { tags: "rest/slow" },
     async (_, textOf, read, readBefore = read) => {
       const expected = await Promise.all(readBefore());
       await damage(names.slice(0, DAMAGED).map((__, n) => textOf(n)));

@@ -178,16 +178,20 @@ describe("a node that is started with a damaged table", () => {
     ["of the index of a table's blocks, of a small index", 100, inIndexBlock],
     ["of a key, of a large index", 300_000, undefined],
     ["of the index of a table's blocks, of a large index", 300_000, inIndexBlock],
-  ])("never returns a wrong answer after a byte was changed %s", async (_, bytes, place) => {
-    const first = await start();
-    const documents = await written(first, bytes);
-    await first.close();
-    await damage(place ?? inKeyOf(documents.get(HIDDEN) ?? ""));
-    const node = await start();
-    // These are the first successful reads.
-    expect(await readAll(node)).toEqual(documents);
-    await expectRebuilt(node, documents);
-  });
+  ])(
+    "never returns a wrong answer after a byte was changed %s",
+    { tags: "rest/slow" },
+    async (_, bytes, place) => {
+      const first = await start();
+      const documents = await written(first, bytes);
+      await first.close();
+      await damage(place ?? inKeyOf(documents.get(HIDDEN) ?? ""));
+      const node = await start();
+      // These are the first successful reads.
+      expect(await readAll(node)).toEqual(documents);
+      await expectRebuilt(node, documents);
+    },
+  );
 
   it(
     "checks its tables before it is ready, and serves nothing until then",

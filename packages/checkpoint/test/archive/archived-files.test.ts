@@ -43,23 +43,27 @@ async function stored(isEncrypted: boolean, change: (archive: Buffer) => void = 
   return { store, manifest: { ...manifest, format }, archive };
 }
 
-test.each([false, true])("any range of any file is what was packed (encrypted: %s)", async (isEncrypted) => {
-  const { store, manifest } = await stored(isEncrypted);
-  const files = await openArchive(store, "checkpoint", manifest);
-  expect(files.sizes).toEqual(new Map(manifest.files.map(({ name, bytes }) => [name, bytes])));
-  await fc.assert(
-    fc.asyncProperty(fc.constantFrom(...NAMES), fc.nat(), fc.nat(), async (name, from, length) => {
-      const content = FILES[name] ?? Buffer.alloc(0);
-      const start = content.length === 0 ? 0 : from % content.length;
-      const end = Math.min(content.length, start + (length % 150_000));
-      expect(await files.read(name, start, end)).toEqual(content.subarray(start, end));
-    }),
-  );
-  for (const name of NAMES) expect(await files.whole(name)).toEqual(FILES[name]);
-  await files.close();
-});
+test.each([false, true])(
+  "any range of any file is what was packed (encrypted: %s)",
+  { tags: "rest/slow" },
+  async (isEncrypted) => {
+    const { store, manifest } = await stored(isEncrypted);
+    const files = await openArchive(store, "checkpoint", manifest);
+    expect(files.sizes).toEqual(new Map(manifest.files.map(({ name, bytes }) => [name, bytes])));
+    await fc.assert(
+      fc.asyncProperty(fc.constantFrom(...NAMES), fc.nat(), fc.nat(), async (name, from, length) => {
+        const content = FILES[name] ?? Buffer.alloc(0);
+        const start = content.length === 0 ? 0 : from % content.length;
+        const end = Math.min(content.length, start + (length % 150_000));
+        expect(await files.read(name, start, end)).toEqual(content.subarray(start, end));
+      }),
+    );
+    for (const name of NAMES) expect(await files.whole(name)).toEqual(FILES[name]);
+    await files.close();
+  },
+);
 
-test("a changed byte of an encrypted archive is never decrypted", async () => {
+test("a changed byte of an encrypted archive is never decrypted", { tags: "rest/slow" }, async () => {
   for (let at = 0; at < 400_000; at += 7_001) {
     const { store, manifest } = await stored(true, (archive) => {
       archive[at % archive.length] = (archive[at % archive.length] ?? 0) ^ 4;

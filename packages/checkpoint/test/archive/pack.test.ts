@@ -278,24 +278,28 @@ describe.each([false, true])("on worker threads: %s;", (threads) => {
     await expect(unpacked).rejects.toThrow("nobody listens");
   });
 
-  test("aborted packing ends with the signal's reason, and writes nothing more", async () => {
-    const dir = await temporaryDirectory();
-    await writeFiles(join(dir, "in"), { a: Buffer.alloc(30_000_000), b: Buffer.alloc(30_000_000) });
-    const file = await open(join(dir, "out"), "w");
-    onTestFinished(() => file.close());
-    const stop = new AbortController();
-    const packing = packDirectory(join(dir, "in"), {
-      threads,
-      onProgress: () => stop.abort(new Error("enough")),
-    });
-    await expect(
-      packing.direct?.writeTo(file.fd, { explain: explainNothing, signal: stop.signal }),
-    ).rejects.toThrow("enough");
-    const { size } = await file.stat();
-    expect(size).toBeLessThan(60_000_000);
-    await buffer(packDirectory(join(dir, "in"), { threads: true }).archive);
-    expect((await file.stat()).size).toBe(size);
-  });
+  test(
+    "aborted packing ends with the signal's reason, and writes nothing more",
+    { tags: "rest/slow" },
+    async () => {
+      const dir = await temporaryDirectory();
+      await writeFiles(join(dir, "in"), { a: Buffer.alloc(30_000_000), b: Buffer.alloc(30_000_000) });
+      const file = await open(join(dir, "out"), "w");
+      onTestFinished(() => file.close());
+      const stop = new AbortController();
+      const packing = packDirectory(join(dir, "in"), {
+        threads,
+        onProgress: () => stop.abort(new Error("enough")),
+      });
+      await expect(
+        packing.direct?.writeTo(file.fd, { explain: explainNothing, signal: stop.signal }),
+      ).rejects.toThrow("enough");
+      const { size } = await file.stat();
+      expect(size).toBeLessThan(60_000_000);
+      await buffer(packDirectory(join(dir, "in"), { threads: true }).archive);
+      expect((await file.stat()).size).toBe(size);
+    },
+  );
 });
 
 /** Returns what a program prints that packs a folder on threads, and is passed to `node` as text. */

@@ -111,7 +111,7 @@ describe("a store with encryption", () => {
     }
   });
 
-  it("recognizes a changed byte in every region of the manifest", async () => {
+  it("recognizes a changed byte in every region of the manifest", { tags: "rest/slow" }, async () => {
     const { dir, folder, store, source } = await scene();
     const name = await takeAt(5, store, source, dir);
     const path = join(folder, `${name}.json`);

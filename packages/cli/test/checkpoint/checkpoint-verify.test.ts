@@ -106,16 +106,20 @@ it("checkpoint verify reports that the log was trimmed beyond the checkpoint", a
   expect(await marks(scene)).toEqual([]);
 });
 
-it("checkpoint verify refuses a checkpoint of a log other than the configured one", async () => {
-  const scene = await trimScene("nats");
-  await twoCheckpoints(scene);
-  const other = await trimScene("nats");
-  const [, newest] = await twoCheckpoints(other);
-  await cp(path.join(other.folder, "checkpoints"), path.join(scene.folder, "others"), { recursive: true });
-  const { code, stderr } = await verify(scene, `others/${newest}`, "-j", "{}");
-  expect([code, stderr]).toEqual([3, expect.stringMatching(/^LOG_DIFFERENT: /)]);
-  expect((await verify(scene, `others/${newest}`)).code).toBe(0);
-});
+it(
+  "checkpoint verify refuses a checkpoint of a log other than the configured one",
+  { tags: "rest/slow" },
+  async () => {
+    const scene = await trimScene("nats");
+    await twoCheckpoints(scene);
+    const other = await trimScene("nats");
+    const [, newest] = await twoCheckpoints(other);
+    await cp(path.join(other.folder, "checkpoints"), path.join(scene.folder, "others"), { recursive: true });
+    const { code, stderr } = await verify(scene, `others/${newest}`, "-j", "{}");
+    expect([code, stderr]).toEqual([3, expect.stringMatching(/^LOG_DIFFERENT: /)]);
+    expect((await verify(scene, `others/${newest}`)).code).toBe(0);
+  },
+);
 
 it("checkpoint verify uses no checkpoint of a folder with several logs until one is named", async () => {
   const scene = await trimScene("nats");

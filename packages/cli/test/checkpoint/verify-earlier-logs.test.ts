@@ -46,18 +46,22 @@ describe("checkpoint verify after a recovery", () => {
     expect(await node.verifyCheckpoint(earlier)).toMatchObject({ name: earlier });
   });
 
-  it("says so if no backup holds the end of an earlier log's checkpoint any more", async () => {
-    const store = filesystemStore({ path: folder() });
-    for (const id of await listBackups(store)) {
-      expect((await listBackup(store, id)).segments).not.toEqual([]);
-      await rm(path.join(folder(), backupFolder(id)), { recursive: true });
-    }
-    expect(await done(scene, "checkpoint", "verify", earlier, "-j", "{}")).toMatch(
-      /; it was not compared with the log, which begins after it; marked as verified\n$/,
-    );
-  });
+  it(
+    "says so if no backup holds the end of an earlier log's checkpoint any more",
+    { tags: "rest/slow" },
+    async () => {
+      const store = filesystemStore({ path: folder() });
+      for (const id of await listBackups(store)) {
+        expect((await listBackup(store, id)).segments).not.toEqual([]);
+        await rm(path.join(folder(), backupFolder(id)), { recursive: true });
+      }
+      expect(await done(scene, "checkpoint", "verify", earlier, "-j", "{}")).toMatch(
+        /; it was not compared with the log, which begins after it; marked as verified\n$/,
+      );
+    },
+  );
 
-  it("refuses a checkpoint of what the new log left behind", async () => {
+  it("refuses a checkpoint of what the new log left behind", { tags: "rest/slow" }, async () => {
     const node = await restarted();
     const txId = await put(node, 10, 15, "third");
     const name = await saveCheckpoint(node);
@@ -69,14 +73,18 @@ describe("checkpoint verify after a recovery", () => {
     expect(refused).toMatchObject({ code: 3, stderr: expect.stringMatching(/^LOG_DIFFERENT: /) });
   });
 
-  it("names the new log's newest checkpoint if it cannot be used, and verifies the seam's", async () => {
-    const [seam = ""] = await listed();
-    const node = await restarted();
-    await backedUp(node, await put(node, 10, 15, "third"));
-    const name = await saveCheckpoint(node);
-    await truncate(path.join(folder(), `${name}.tar`), 1_000);
-    const { code, stdout, stderr } = await run(scene, "checkpoint", "verify", "-j", "{}");
-    expect([code, stdout]).toEqual([1, expect.stringContaining(`${seam} is intact`)]);
-    expect(stderr).toContain(`${name} cannot be used`);
-  });
+  it(
+    "names the new log's newest checkpoint if it cannot be used, and verifies the seam's",
+    { tags: "rest/slow" },
+    async () => {
+      const [seam = ""] = await listed();
+      const node = await restarted();
+      await backedUp(node, await put(node, 10, 15, "third"));
+      const name = await saveCheckpoint(node);
+      await truncate(path.join(folder(), `${name}.tar`), 1_000);
+      const { code, stdout, stderr } = await run(scene, "checkpoint", "verify", "-j", "{}");
+      expect([code, stdout]).toEqual([1, expect.stringContaining(`${seam} is intact`)]);
+      expect(stderr).toContain(`${name} cannot be used`);
+    },
+  );
 });

@@ -13,13 +13,17 @@ async function copyOfRelease(): Promise<string> {
   return folder;
 }
 
-it("reads an index and a checkpoint of an older version where they are, and leaves them as they were", async () => {
-  const cwd = await copyOfRelease();
-  for (const place of ["data/node-1-index", "store"]) {
-    const { code, stdout } = await runCairn(["db", "check", place], { cwd });
-    expect([code, stdout]).toEqual([0, expect.stringMatching(/ is intact .* 5[45] documents, /)]);
-  }
-  const { stdout } = await runCairn(["db", "keys", "data/node-1-index", "--raw"], { cwd });
-  // Rows with the documents of versions exist since version 3.
-  expect(stdout.split("\n").filter((line) => line.startsWith("w"))).toEqual([]);
-});
+it(
+  "reads an index and a checkpoint of an older version where they are, and leaves them as they were",
+  { tags: "rest/slow" },
+  async () => {
+    const cwd = await copyOfRelease();
+    for (const place of ["data/node-1-index", "store"]) {
+      const { code, stdout } = await runCairn(["db", "check", place], { cwd });
+      expect([code, stdout]).toEqual([0, expect.stringMatching(/ is intact .* 5[45] documents, /)]);
+    }
+    const { stdout } = await runCairn(["db", "keys", "data/node-1-index", "--raw"], { cwd });
+    // Rows with the documents of versions exist since version 3.
+    expect(stdout.split("\n").filter((line) => line.startsWith("w"))).toEqual([]);
+  },
+);

@@ -119,6 +119,7 @@ describe("cairn log backup verify of a log that continues another one", () => {
     ["damaged", async () => await damageAll(folder())],
   ])(
     "reports that nothing leads into it when the backup of the earlier log is %s",
+    { tags: "rest/slow" },
     async (_what, breakIt) => {
       // The checkpoint with which the log was begun would lead into it.
       const store = path.join(scene.folder, "checkpoints");

@@ -61,27 +61,33 @@ async function expectBegun(
   return done;
 }
 
-it("a node of a log that continued the same one elsewhere is named, although it ends earlier", async () => {
-  const scene = await opened();
-  const a = await scene.ready("a");
-  await put(a, 0, 5, "x");
-  const early = await saveCheckpoint(a);
-  await put(a, 5, 10, "abandoned");
-  await saveCheckpoint(a);
-  await end(scene, "a", a);
-  await scene.loseLog();
-  await expectBegun(scene, "empty", 6, "--from", early, "--yes");
-  const b = await scene.ready("b");
-  const last = await put(b, 20, 22, "acknowledged");
-  expect(last).toBeLessThan(11);
-  await scene.loseLog();
-  await vi.waitFor(() => expect(b.phase).toBe("failed"), { timeout: 30_000 });
-  const named =
-    /after transaction 11 would lack up to 9 .*: the index of node b \(failed\) holds transactions up to 9 of another history\./;
-  await expectAsked(scene, "empty", named);
-  const left = await expectBegun(scene, "empty", 11, "--yes");
-  expect(left.stdout).toContain("the index of node b (failed) holds transactions up to 9 of another history");
-});
+it(
+  "a node of a log that continued the same one elsewhere is named, although it ends earlier",
+  { tags: "rest/slow" },
+  async () => {
+    const scene = await opened();
+    const a = await scene.ready("a");
+    await put(a, 0, 5, "x");
+    const early = await saveCheckpoint(a);
+    await put(a, 5, 10, "abandoned");
+    await saveCheckpoint(a);
+    await end(scene, "a", a);
+    await scene.loseLog();
+    await expectBegun(scene, "empty", 6, "--from", early, "--yes");
+    const b = await scene.ready("b");
+    const last = await put(b, 20, 22, "acknowledged");
+    expect(last).toBeLessThan(11);
+    await scene.loseLog();
+    await vi.waitFor(() => expect(b.phase).toBe("failed"), { timeout: 30_000 });
+    const named =
+      /after transaction 11 would lack up to 9 .*: the index of node b \(failed\) holds transactions up to 9 of another history\./;
+    await expectAsked(scene, "empty", named);
+    const left = await expectBegun(scene, "empty", 11, "--yes");
+    expect(left.stdout).toContain(
+      "the index of node b (failed) holds transactions up to 9 of another history",
+    );
+  },
+);
 
 /** The index of the node a ends with transaction 10 of a history that the log lost after 6, and the store with `last`. */
 async function twoHistories(scene: ClusterScene, last: number): Promise<string> {
@@ -99,45 +105,57 @@ async function twoHistories(scene: ClusterScene, last: number): Promise<string> 
   return name;
 }
 
-it("the node's own index is named if its history is another one, although the store reaches further", async () => {
-  const scene = await opened();
-  await twoHistories(scene, 13);
-  const named =
-    /after transaction 13 would lack 4 .*: the index in \S+a-index\S* holds transactions up to 10 of another history, which agrees up to transaction 6\./;
-  await expectAsked(scene, "a", named);
-  await expectBegun(scene, "a", 13, "--yes");
-});
+it(
+  "the node's own index is named if its history is another one, although the store reaches further",
+  { tags: "rest/slow" },
+  async () => {
+    const scene = await opened();
+    await twoHistories(scene, 13);
+    const named =
+      /after transaction 13 would lack 4 .*: the index in \S+a-index\S* holds transactions up to 10 of another history, which agrees up to transaction 6\./;
+    await expectAsked(scene, "a", named);
+    await expectBegun(scene, "a", 13, "--yes");
+  },
+);
 
-it("a checkpoint of another history is named, although the node's own index reaches further", async () => {
-  const scene = await opened();
-  const name = await twoHistories(scene, 8);
-  const named = new RegExp(
-    `after transaction 10 would lack up to 8 .*: checkpoint ${name} in \\S+ holds transactions up to 8 of another history`,
-  );
-  await expectAsked(scene, "a", named);
-  await expectAsked(scene, "a", /would lack 4 .*: the index in/, ["--from", name]);
-  await expectBegun(scene, "a", 8, "--from", name, "--yes");
-});
+it(
+  "a checkpoint of another history is named, although the node's own index reaches further",
+  { tags: "rest/slow" },
+  async () => {
+    const scene = await opened();
+    const name = await twoHistories(scene, 8);
+    const named = new RegExp(
+      `after transaction 10 would lack up to 8 .*: checkpoint ${name} in \\S+ holds transactions up to 8 of another history`,
+    );
+    await expectAsked(scene, "a", named);
+    await expectAsked(scene, "a", /would lack 4 .*: the index in/, ["--from", name]);
+    await expectBegun(scene, "a", 8, "--from", name, "--yes");
+  },
+);
 
-it("an index in the folder of another node is named, and continued from as the hint says", async () => {
-  const scene = await opened();
-  const [a, b] = [await scene.ready("a"), await scene.ready("b")];
-  await a.await(await put(b, 0, 5, "x"));
-  await scene.stop(a);
-  const last = await put(b, 5, 9, "x");
-  await scene.stop(b);
-  await scene.loseLog();
-  await expectAsked(
-    scene,
-    "a",
-    /would lack 4 .*: \S+b-index of node b holds transactions up to 10\.\n.*--from/,
-  );
-  // Without an index and a store, the hint names it as well.
-  const { stderr } = await recover(scene, "c");
-  const [, folder = ""] =
-    /^CHECKPOINT_NOT_FOUND: [^]*cairn log recover.* --from (\S+b-index)/.exec(stderr) ?? [];
-  await expectBegun(scene, "a", last, "--from", folder);
-});
+it(
+  "an index in the folder of another node is named, and continued from as the hint says",
+  { tags: "rest/slow" },
+  async () => {
+    const scene = await opened();
+    const [a, b] = [await scene.ready("a"), await scene.ready("b")];
+    await a.await(await put(b, 0, 5, "x"));
+    await scene.stop(a);
+    const last = await put(b, 5, 9, "x");
+    await scene.stop(b);
+    await scene.loseLog();
+    await expectAsked(
+      scene,
+      "a",
+      /would lack 4 .*: \S+b-index of node b holds transactions up to 10\.\n.*--from/,
+    );
+    // Without an index and a store, the hint names it as well.
+    const { stderr } = await recover(scene, "c");
+    const [, folder = ""] =
+      /^CHECKPOINT_NOT_FOUND: [^]*cairn log recover.* --from (\S+b-index)/.exec(stderr) ?? [];
+    await expectBegun(scene, "a", last, "--from", folder);
+  },
+);
 
 /** Changes a byte in the middle of the newest segment. */
 async function damageNewest(scene: ClusterScene): Promise<void> {
@@ -151,7 +169,7 @@ async function damageNewest(scene: ClusterScene): Promise<void> {
   await file.close();
 }
 
-it("a damaged segment is passed over where the node's index is enough", async () => {
+it("a damaged segment is passed over where the node's index is enough", { tags: "rest/slow" }, async () => {
   const scene = await opened();
   const a = await scene.ready("a", { parts: BACKED_UP });
   await backedUp(a, await put(a, 0, 3, "x"));
@@ -170,6 +188,7 @@ it("a damaged segment is passed over where the node's index is enough", async ()
 
 it.each([true, false])(
   "a damaged segment is passed over for what is before it (a checkpoint: %s), as the dry run does",
+  { tags: "rest/slow" },
   async (isCheckpoint) => {
     const scene = await opened();
     const a = await scene.ready("a", { parts: BACKED_UP });

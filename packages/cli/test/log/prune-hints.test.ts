@@ -54,33 +54,37 @@ describe("a refused prune of a log backup", () => {
     expect(await done(scene, "log", "backup", "verify")).toContain("is empty");
   });
 
-  it("keeps the segments of an earlier log until the log that continues it has two verified checkpoints, and says how to save them", async () => {
-    const lost = await put(node, 0, 5, "first");
-    await backedUp(node, lost);
-    await scene.stop(node);
-    await scene.loseLog();
-    await done(scene, "log", "recover");
-    node = await scene.ready("a", { parts: { ...BACKED_UP, http: HTTP } });
-    const store = filesystemStore({ path: path.join(scene.folder, "checkpoints") });
-    const logs = await listBackups(store);
-    await backedUp(node, await put(node, 5, 10, "second"));
-    const uncovered = await prune(lost);
-    expect(uncovered.stderr).toMatch(/^CONFLICT: .* There is no verified checkpoint/);
-    await follow(uncovered.stderr);
-    const needed = await prune(lost);
-    expect(needed.stderr).toMatch(/^CONFLICT: .* until "cairn" has two verified checkpoints of its own\./);
-    expect(await listBackups(store)).toEqual(expect.arrayContaining(logs));
-    const last = await put(node, 10, 15, "third");
-    await backedUp(node, last);
-    await follow(needed.stderr);
-    expect((await prune(lost)).stdout).toMatch(/^removed everything up to transaction 6 \(\d+ segments?,/);
-    expect(await listBackups(store)).toEqual([(await node.status()).log.id]);
-    expect((await prune(lost)).stdout).toMatch(/^There is nothing to prune/);
-    // The present log and its backup still lead every node to the end.
-    const joined = await scene.ready("joined");
-    expect(await joined.digest()).toEqual(await node.digest());
-    expect(await done(scene, "log", "backup", "verify")).toContain(" is intact");
-  });
+  it(
+    "keeps the segments of an earlier log until the log that continues it has two verified checkpoints, and says how to save them",
+    { tags: "rest/slow" },
+    async () => {
+      const lost = await put(node, 0, 5, "first");
+      await backedUp(node, lost);
+      await scene.stop(node);
+      await scene.loseLog();
+      await done(scene, "log", "recover");
+      node = await scene.ready("a", { parts: { ...BACKED_UP, http: HTTP } });
+      const store = filesystemStore({ path: path.join(scene.folder, "checkpoints") });
+      const logs = await listBackups(store);
+      await backedUp(node, await put(node, 5, 10, "second"));
+      const uncovered = await prune(lost);
+      expect(uncovered.stderr).toMatch(/^CONFLICT: .* There is no verified checkpoint/);
+      await follow(uncovered.stderr);
+      const needed = await prune(lost);
+      expect(needed.stderr).toMatch(/^CONFLICT: .* until "cairn" has two verified checkpoints of its own\./);
+      expect(await listBackups(store)).toEqual(expect.arrayContaining(logs));
+      const last = await put(node, 10, 15, "third");
+      await backedUp(node, last);
+      await follow(needed.stderr);
+      expect((await prune(lost)).stdout).toMatch(/^removed everything up to transaction 6 \(\d+ segments?,/);
+      expect(await listBackups(store)).toEqual([(await node.status()).log.id]);
+      expect((await prune(lost)).stdout).toMatch(/^There is nothing to prune/);
+      // The present log and its backup still lead every node to the end.
+      const joined = await scene.ready("joined");
+      expect(await joined.digest()).toEqual(await node.digest());
+      expect(await done(scene, "log", "backup", "verify")).toContain(" is intact");
+    },
+  );
 
   it("names the log's end for a transaction that does not exist yet", async () => {
     const last = await put(node, 0, 5, "first");

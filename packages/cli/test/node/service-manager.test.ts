@@ -69,7 +69,7 @@ const test = base.extend<{ node: ServedNode }>({
 });
 
 describe.concurrent("a node that systemd started", () => {
-  test("reports that it is ready, and that it stops", async ({ node, expect }) => {
+  test("reports that it is ready, and that it stops", { tags: "rest/slow" }, async ({ node, expect }) => {
     await node.recordReports(0);
     const ended = node.start({ NOTIFY_SOCKET: "/run/systemd/notify" });
     await expect.poll(() => node.reports()).toBe("/run/systemd/notify READY=1\n");
@@ -82,7 +82,7 @@ describe.concurrent("a node that systemd started", () => {
     expect(node.output).not.toContain("systemd-notify");
   });
 
-  test("works, and warns, if it cannot report", async ({ node, expect }) => {
+  test("works, and warns, if it cannot report", { tags: "rest/slow" }, async ({ node, expect }) => {
     await node.recordReports(1);
     const ended = node.start({ NOTIFY_SOCKET: "/run/systemd/notify" });
     await expect
@@ -94,7 +94,7 @@ describe.concurrent("a node that systemd started", () => {
     expect(await ended).toEqual([0, null]);
   });
 
-  test("works, and warns, if there is no systemd-notify", async ({ node, expect }) => {
+  test("works, and warns, if there is no systemd-notify", { tags: "rest/slow" }, async ({ node, expect }) => {
     const ended = node.start({ NOTIFY_SOCKET: "/run/systemd/notify", PATH: node.dir });
     await expect.poll(() => node.output).toContain("systemd-notify failed (spawn systemd-notify ENOENT)");
     node.stop();

@@ -132,33 +132,37 @@ describe("start", () => {
 });
 
 describe("a token file that is gone", () => {
-  test("is refused by config check as by start, and reported by the running node until it is back", async () => {
-    const file = join(dir, "token");
-    await writeFile(file, "secret\n");
-    const config = JSON.stringify({
-      "cairn/http-server": { tokens: { app: { file: "token", rights: ["read", "operate"] } } },
-    });
-    const url = await readyUrl(cairn(["start", "-j", config]));
-    const findings = async (): Promise<string[]> => {
-      const response = await fetch(`${url}/status`, { headers: { authorization: "Bearer secret" } });
-      const status = (await response.json()) as { findings: { code: string; message: string }[] };
-      return status.findings.filter(({ code }) => code === "file-unusable").map(({ message }) => message);
-    };
-    expect(await findings()).toEqual([]);
-    await rename(file, `${file}.away`);
-    await vi.waitFor(async () => expect(await findings()).toEqual([expect.stringContaining(file)]), 10_000);
-    const checked = cairn(["config", "check", "-j", config]);
-    const started = cairn(["start", "-j", config], {
-      CAIRN_NODE_ID: "node-2",
-      CAIRN_DIR: join(dir, "other"),
-    });
-    expect([await checked.ended, await started.ended]).toEqual([2, 2]);
-    for (const { output } of [checked, started])
-      expect(output()).toContain(`The file of the token app, ${file}, cannot`);
-    await rename(`${file}.away`, file);
-    await vi.waitFor(async () => expect(await findings()).toEqual([]), 10_000);
-    expect(await cairn(["config", "check", "-j", config]).ended).toBe(0);
-  });
+  test(
+    "is refused by config check as by start, and reported by the running node until it is back",
+    { tags: "rest/slow" },
+    async () => {
+      const file = join(dir, "token");
+      await writeFile(file, "secret\n");
+      const config = JSON.stringify({
+        "cairn/http-server": { tokens: { app: { file: "token", rights: ["read", "operate"] } } },
+      });
+      const url = await readyUrl(cairn(["start", "-j", config]));
+      const findings = async (): Promise<string[]> => {
+        const response = await fetch(`${url}/status`, { headers: { authorization: "Bearer secret" } });
+        const status = (await response.json()) as { findings: { code: string; message: string }[] };
+        return status.findings.filter(({ code }) => code === "file-unusable").map(({ message }) => message);
+      };
+      expect(await findings()).toEqual([]);
+      await rename(file, `${file}.away`);
+      await vi.waitFor(async () => expect(await findings()).toEqual([expect.stringContaining(file)]), 10_000);
+      const checked = cairn(["config", "check", "-j", config]);
+      const started = cairn(["start", "-j", config], {
+        CAIRN_NODE_ID: "node-2",
+        CAIRN_DIR: join(dir, "other"),
+      });
+      expect([await checked.ended, await started.ended]).toEqual([2, 2]);
+      for (const { output } of [checked, started])
+        expect(output()).toContain(`The file of the token app, ${file}, cannot`);
+      await rename(`${file}.away`, file);
+      await vi.waitFor(async () => expect(await findings()).toEqual([]), 10_000);
+      expect(await cairn(["config", "check", "-j", config]).ended).toBe(0);
+    },
+  );
 });
 
 describe("the command in a pipe", () => {

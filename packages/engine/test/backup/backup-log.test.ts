@@ -132,7 +132,7 @@ describeTxLog("an embedded log that is trimmed up to its last message, together 
   ),
 );
 
-it("a reader follows a backup that grows without listing it each time", async () => {
+it("a reader follows a backup that grows without listing it each time", { tags: "rest/slow" }, async () => {
   const scene = await BackupScene.open();
   try {
     let lists = 0;

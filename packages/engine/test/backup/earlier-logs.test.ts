@@ -126,86 +126,98 @@ describe("a log that continues other logs with backups", () => {
     },
   );
 
-  it("makes a node move aside an index beyond the point where the first log was continued, and report its orphans", async () => {
-    const a = await scene.ready("a", { parts: BACKED_UP });
-    const last = await put(a, 0, 10, "one");
-    await backedUp(a, last);
-    await scene.stop(a);
-    await scene.copyIndex("a", "beyond");
-    await scene.loseLog();
-    await done(scene, "log", "recover", "--at-tx", `${last - 3}`, "--yes");
-    const second = await scene.ready("a", { parts: BACKED_UP });
-    await backedUp(second, await put(second, 20, 30, "two"));
-    await scene.stop(second);
-    await scene.loseLog();
-    await done(scene, "log", "recover");
-    const third = await scene.ready("a");
-    const digest = await third.digest();
-    const beyond = await scene.ready("beyond");
-    expect((await beyond.status()).join).toMatchObject({
-      movedAside: [{ code: "LOG_REGRESSED" }],
-      orphans: 3,
-    });
-    expect(await beyond.digest()).toEqual(digest);
-    expect(await beyond.get({ bucket: "things", namespace: "default", name: "k9" })).toBeUndefined();
-  });
+  it(
+    "makes a node move aside an index beyond the point where the first log was continued, and report its orphans",
+    { tags: "rest/slow" },
+    async () => {
+      const a = await scene.ready("a", { parts: BACKED_UP });
+      const last = await put(a, 0, 10, "one");
+      await backedUp(a, last);
+      await scene.stop(a);
+      await scene.copyIndex("a", "beyond");
+      await scene.loseLog();
+      await done(scene, "log", "recover", "--at-tx", `${last - 3}`, "--yes");
+      const second = await scene.ready("a", { parts: BACKED_UP });
+      await backedUp(second, await put(second, 20, 30, "two"));
+      await scene.stop(second);
+      await scene.loseLog();
+      await done(scene, "log", "recover");
+      const third = await scene.ready("a");
+      const digest = await third.digest();
+      const beyond = await scene.ready("beyond");
+      expect((await beyond.status()).join).toMatchObject({
+        movedAside: [{ code: "LOG_REGRESSED" }],
+        orphans: 3,
+      });
+      expect(await beyond.digest()).toEqual(digest);
+      expect(await beyond.get({ bucket: "things", namespace: "default", name: "k9" })).toBeUndefined();
+    },
+  );
 
-  it("makes a node move aside an index with a different history of an earlier log, even if the index ends before the backup", async () => {
-    const a = await scene.ready("a");
-    await put(a, 0, 3, "common");
-    await scene.stop(a);
-    await scene.copyLog();
-    const fork = await scene.ready("fork");
-    const parted = await put(fork, 3, 6, "fork");
-    await scene.stop(fork);
-    await scene.rollBackLog();
-    const again = await scene.ready("a", { parts: BACKED_UP });
-    const last = await put(again, 3, 12, "true");
-    expect(last).toBeGreaterThan(parted);
-    await backedUp(again, last);
-    await scene.stop(again);
-    await scene.loseLog();
-    await done(scene, "log", "recover");
-    const third = await scene.ready("a");
-    const joined = await scene.ready("fork");
-    expect((await joined.status()).join).toMatchObject({ movedAside: [{ code: "LOG_REGRESSED" }] });
-    expect(await joined.digest()).toEqual(await third.digest());
-    expect(await joined.get({ bucket: "things", namespace: "default", name: "k4" })).toMatchObject({
-      json: '"true"',
-    });
-  });
+  it(
+    "makes a node move aside an index with a different history of an earlier log, even if the index ends before the backup",
+    { tags: "rest/slow" },
+    async () => {
+      const a = await scene.ready("a");
+      await put(a, 0, 3, "common");
+      await scene.stop(a);
+      await scene.copyLog();
+      const fork = await scene.ready("fork");
+      const parted = await put(fork, 3, 6, "fork");
+      await scene.stop(fork);
+      await scene.rollBackLog();
+      const again = await scene.ready("a", { parts: BACKED_UP });
+      const last = await put(again, 3, 12, "true");
+      expect(last).toBeGreaterThan(parted);
+      await backedUp(again, last);
+      await scene.stop(again);
+      await scene.loseLog();
+      await done(scene, "log", "recover");
+      const third = await scene.ready("a");
+      const joined = await scene.ready("fork");
+      expect((await joined.status()).join).toMatchObject({ movedAside: [{ code: "LOG_REGRESSED" }] });
+      expect(await joined.digest()).toEqual(await third.digest());
+      expect(await joined.get({ bucket: "things", namespace: "default", name: "k4" })).toMatchObject({
+        json: '"true"',
+      });
+    },
+  );
 
-  it("is joined from a checkpoint beyond a damaged segment by a node whose index ends before that segment", async () => {
-    const a = await scene.ready("a", { parts: BACKED_UP });
-    const early = await scene.ready("early");
-    const start = await put(a, 0, 5, "x");
-    await early.await(start);
-    await scene.stop(early);
-    const damaged = await put(a, 5, 10, "y");
-    await backedUp(a, damaged);
-    const saved = await put(a, 10, 12, "y");
-    await saveCheckpoint(a);
-    const last = await put(a, 12, 15, "z");
-    await backedUp(a, last);
-    await scene.stop(a);
-    await scene.loseLog();
-    await done(scene, "log", "recover");
-    const store = filesystemStore({ path: path.join(scene.folder, "checkpoints") });
-    const [logId = ""] = await listBackups(store);
-    const { segments } = await listBackup(store, logId);
-    for (const { name, first, last: end } of segments) {
-      if (first > damaged || end < start + 1) continue;
-      expect(end).toBeLessThan(saved);
-      const file = path.join(scene.folder, "checkpoints", name);
-      const content = await readFile(file);
-      content[content.length - 300] = (content[content.length - 300] ?? 0) ^ 1;
-      await writeFile(file, content);
-    }
-    const again = await scene.ready("early");
-    expect((await again.status()).join).toMatchObject({ restoredFrom: { txId: last }, orphans: 0 });
-    await put(again, 0, 1, "w");
-    expect(await again.get({ bucket: "things", namespace: "default", name: "k14" })).toMatchObject({
-      json: '"z"',
-    });
-  });
+  it(
+    "is joined from a checkpoint beyond a damaged segment by a node whose index ends before that segment",
+    { tags: "rest/slow" },
+    async () => {
+      const a = await scene.ready("a", { parts: BACKED_UP });
+      const early = await scene.ready("early");
+      const start = await put(a, 0, 5, "x");
+      await early.await(start);
+      await scene.stop(early);
+      const damaged = await put(a, 5, 10, "y");
+      await backedUp(a, damaged);
+      const saved = await put(a, 10, 12, "y");
+      await saveCheckpoint(a);
+      const last = await put(a, 12, 15, "z");
+      await backedUp(a, last);
+      await scene.stop(a);
+      await scene.loseLog();
+      await done(scene, "log", "recover");
+      const store = filesystemStore({ path: path.join(scene.folder, "checkpoints") });
+      const [logId = ""] = await listBackups(store);
+      const { segments } = await listBackup(store, logId);
+      for (const { name, first, last: end } of segments) {
+        if (first > damaged || end < start + 1) continue;
+        expect(end).toBeLessThan(saved);
+        const file = path.join(scene.folder, "checkpoints", name);
+        const content = await readFile(file);
+        content[content.length - 300] = (content[content.length - 300] ?? 0) ^ 1;
+        await writeFile(file, content);
+      }
+      const again = await scene.ready("early");
+      expect((await again.status()).join).toMatchObject({ restoredFrom: { txId: last }, orphans: 0 });
+      await put(again, 0, 1, "w");
+      expect(await again.get({ bucket: "things", namespace: "default", name: "k14" })).toMatchObject({
+        json: '"z"',
+      });
+    },
+  );
 });

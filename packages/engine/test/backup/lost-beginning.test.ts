@@ -50,61 +50,70 @@ async function trimmed(node: CairnNode): Promise<number> {
 }
 
 describe("a backup that lacks the beginning of a trimmed log", () => {
-  it("is reported with the missing transactions until their files are put back", async () => {
-    const [a, b] = [await backingUp("a"), await backingUp("b")];
-    await trimmed(a);
-    const [oldest = ""] = await filesOfBackup();
-    const { last = 0 } = parseSegmentName(path.relative(checkpoints(), oldest)) ?? {};
-    const missing = `${last === 1 ? "Transaction 1 is" : `Transactions 1 to ${last} are`} missing in the log backup in`;
-    const away = path.join(scene.folder, "away");
-    await rename(oldest, away);
-    await put(a, 10, 11, "z");
-    for (const node of [a, b])
-      await vi.waitFor(async () => {
-        const message = expect.stringContaining(missing);
-        expect(await damages(node)).toMatchObject([{ severity: "attention", error: "LOG_GAP", message }]);
-      }, 10_000);
-    expect((await a.status()).verdict.state).toBe("attention");
-    const verified = await run(scene, "log", "backup", "verify");
-    expect(verified).toMatchObject({ code: 1, stdout: expect.stringContaining(missing) });
-    expect(await done(scene, "log", "backup", "status", "-j", "{}")).toContain(missing);
-    await cp(away, oldest, { preserveTimestamps: true });
-    for (const node of [a, b]) await vi.waitFor(async () => expect(await damages(node)).toEqual([]), 10_000);
-    await done(scene, "log", "backup", "verify");
-  });
+  it(
+    "is reported with the missing transactions until their files are put back",
+    { tags: "rest/slow" },
+    async () => {
+      const [a, b] = [await backingUp("a"), await backingUp("b")];
+      await trimmed(a);
+      const [oldest = ""] = await filesOfBackup();
+      const { last = 0 } = parseSegmentName(path.relative(checkpoints(), oldest)) ?? {};
+      const missing = `${last === 1 ? "Transaction 1 is" : `Transactions 1 to ${last} are`} missing in the log backup in`;
+      const away = path.join(scene.folder, "away");
+      await rename(oldest, away);
+      await put(a, 10, 11, "z");
+      for (const node of [a, b])
+        await vi.waitFor(async () => {
+          const message = expect.stringContaining(missing);
+          expect(await damages(node)).toMatchObject([{ severity: "attention", error: "LOG_GAP", message }]);
+        }, 10_000);
+      expect((await a.status()).verdict.state).toBe("attention");
+      const verified = await run(scene, "log", "backup", "verify");
+      expect(verified).toMatchObject({ code: 1, stdout: expect.stringContaining(missing) });
+      expect(await done(scene, "log", "backup", "status", "-j", "{}")).toContain(missing);
+      await cp(away, oldest, { preserveTimestamps: true });
+      for (const node of [a, b])
+        await vi.waitFor(async () => expect(await damages(node)).toEqual([]), 10_000);
+      await done(scene, "log", "backup", "verify");
+    },
+  );
 
   it.each([
     ["all files are removed", (name: string) => name.length > 0],
     ["all segments are removed", (name: string) => name.endsWith(".segment")],
-  ])("is reported if %s while a node runs, until their loss is accepted", async (_what, isRemoved) => {
-    const a = await backingUp("a");
-    const begin = await trimmed(a);
-    for (const file of (await filesOfBackup()).filter(isRemoved)) await rm(file);
-    await put(a, 10, 11, "z");
-    await vi.waitFor(async () => {
-      const message = expect.stringContaining(`Transactions 1 to ${begin - 1} are missing`);
-      expect(await damages(a)).toMatchObject([{ message }]);
-    }, 10_000);
-    // Other nodes and later starts find it, too.
-    await scene.stop(a);
-    const b = await backingUp("b");
-    await vi.waitFor(async () => expect(await damages(b)).toHaveLength(1), 10_000);
+  ])(
+    "is reported if %s while a node runs, until their loss is accepted",
+    { tags: "rest/slow" },
+    async (_what, isRemoved) => {
+      const a = await backingUp("a");
+      const begin = await trimmed(a);
+      for (const file of (await filesOfBackup()).filter(isRemoved)) await rm(file);
+      await put(a, 10, 11, "z");
+      await vi.waitFor(async () => {
+        const message = expect.stringContaining(`Transactions 1 to ${begin - 1} are missing`);
+        expect(await damages(a)).toMatchObject([{ message }]);
+      }, 10_000);
+      // Other nodes and later starts find it, too.
+      await scene.stop(a);
+      const b = await backingUp("b");
+      await vi.waitFor(async () => expect(await damages(b)).toHaveLength(1), 10_000);
 
-    const [{ hint } = { hint: "" }] = await damages(b);
-    const [, through = ""] = /cairn log backup prune --through (\d+)$/.exec(hint ?? "") ?? [];
-    expect(await b.checkpoint().done).toHaveProperty("checkpoint");
-    await done(scene, "checkpoint", "verify", "-j", "{}");
-    expect(await done(scene, "log", "backup", "prune", "--through", through, "--dry-run")).toContain(
-      "would record",
-    );
-    expect(await damages(b)).toHaveLength(1);
-    expect(await done(scene, "log", "backup", "prune", "--through", through)).toMatch(
-      /^recorded that the backup begins/,
-    );
-    await vi.waitFor(async () => expect(await damages(b)).toEqual([]), 10_000);
-    await done(scene, "log", "backup", "verify");
-    expect(await done(scene, "log", "backup", "prune", "--through", through)).toContain("nothing to prune");
-  });
+      const [{ hint } = { hint: "" }] = await damages(b);
+      const [, through = ""] = /cairn log backup prune --through (\d+)$/.exec(hint ?? "") ?? [];
+      expect(await b.checkpoint().done).toHaveProperty("checkpoint");
+      await done(scene, "checkpoint", "verify", "-j", "{}");
+      expect(await done(scene, "log", "backup", "prune", "--through", through, "--dry-run")).toContain(
+        "would record",
+      );
+      expect(await damages(b)).toHaveLength(1);
+      expect(await done(scene, "log", "backup", "prune", "--through", through)).toMatch(
+        /^recorded that the backup begins/,
+      );
+      await vi.waitFor(async () => expect(await damages(b)).toEqual([]), 10_000);
+      await done(scene, "log", "backup", "verify");
+      expect(await done(scene, "log", "backup", "prune", "--through", through)).toContain("nothing to prune");
+    },
+  );
 
   it("is reported if all segments were removed while no node ran, because something names them", async () => {
     const a = await backingUp("a");
@@ -137,7 +146,7 @@ describe("a backup that begins after the log", () => {
     expect(await done(scene, "log", "backup", "verify")).toContain("it begins where a .begin file records");
   });
 
-  it("is complete if it is that of a log which continues another one", async () => {
+  it("is complete if it is that of a log which continues another one", { tags: "rest/slow" }, async () => {
     const before = await backingUp("a");
     await trimmed(before);
     await scene.stop(before);

@@ -69,7 +69,7 @@ describe("a log with a backup, once the log's end is lost or abandoned,", () => 
     return last;
   }
 
-  it("gets back the transactions that only the backup still contains", async () => {
+  it("gets back the transactions that only the backup still contains", { tags: "rest/slow" }, async () => {
     await loseEnd();
     const b = await scene.ready("b", { parts: { http: HTTP } });
     await put(b, 7, 9, "new");
@@ -122,7 +122,7 @@ describe("a log with a backup, once the log's end is lost or abandoned,", () => 
   const moveAway = async (file: string): Promise<void> =>
     await rename(path.join(scene.folder, "checkpoints", file), path.join(scene.folder, path.basename(file)));
 
-  it("loses none of the backup beyond a hole, which is named", async () => {
+  it("loses none of the backup beyond a hole, which is named", { tags: "rest/slow" }, async () => {
     const a = await scene.ready("a", { parts: BACKED_UP });
     await put(a, 0, 5, "kept");
     await scene.stop(a);
@@ -157,17 +157,21 @@ describe("a log with a backup, once the log's end is lost or abandoned,", () => 
     expect(await done(scene, "log", "backup", "verify")).toContain("is intact: transactions 1 to 6");
   });
 
-  it("is recovered up to a hole in its backup, and not only up to a checkpoint", async () => {
-    const a = await scene.ready("a", { parts: BACKED_UP });
-    await put(a, 0, 5, "kept");
-    await saveCheckpoint(a);
-    const { before } = await makeHole(a);
-    await rm(scene.dbDir("a"), { recursive: true });
-    await NatsOperator.at(scene.nats.url, async (nats) => await nats.deleteStream());
-    expect(await done(scene, "log", "recover", "--yes")).toContain(
-      `continues after transaction ${before} of `,
-    );
-  });
+  it(
+    "is recovered up to a hole in its backup, and not only up to a checkpoint",
+    { tags: "rest/slow" },
+    async () => {
+      const a = await scene.ready("a", { parts: BACKED_UP });
+      await put(a, 0, 5, "kept");
+      await saveCheckpoint(a);
+      const { before } = await makeHole(a);
+      await rm(scene.dbDir("a"), { recursive: true });
+      await NatsOperator.at(scene.nats.url, async (nats) => await nats.deleteStream());
+      expect(await done(scene, "log", "recover", "--yes")).toContain(
+        `continues after transaction ${before} of `,
+      );
+    },
+  );
 
   it.each([
     { place: "a backup", parts: BACKED_UP },
@@ -175,6 +179,7 @@ describe("a log with a backup, once the log's end is lost or abandoned,", () => 
     { place: "a checkpoint", parts: {} },
   ])(
     "does not pass over other transactions in its place if it was recovered from $place",
+    { tags: "rest/slow" },
     async ({ parts }) => {
       const a = await scene.ready("a", { parts });
       await put(a, 0, 5, "kept");

@@ -78,91 +78,99 @@ describe("an index restored as of a point in the past", () => {
     });
   });
 
-  it("ends with the last transaction at or before a time, and is readable without a node or a log", async () => {
-    const node = await scene.ready("a", { parts: BACKED_UP });
-    const first = await put(node, 0, 5, "before");
-    const outcome = await node.outcome(first);
-    const time = new Date(outcome?.txTime ?? "");
-    // A point in time lies between two transactions only if they have different times.
-    await vi.waitFor(() => expect(Date.now()).toBeGreaterThan(time.getTime()), { interval: 1 });
-    const last = await put(node, 0, 5, "after");
-    await backedUp(node, last);
-    await scene.stop(node);
-    await scene.loseLog();
-    const output = path.join(folder, "past");
-    const command = ["checkpoint", "restore", "-o", output, "--at", time.toISOString()];
-    const restored = await done(scene, ...command);
-    expect(restored).toMatch(
-      /^restored transaction 6 .* from an empty index, and 6 transactions from \d+ segments? of its backup \(/,
-    );
-    expect(restored).toContain(`(${outcome?.txTime})`);
-    const [digest = ""] = /sha256:\w+/.exec(restored) ?? [];
-    expect(await done(scene, "db", "digest", output)).toContain(digest);
-    expect(await done(scene, "db", "get", output, "things", "k4")).toBe('"before"\n');
-    expect(await done(scene, "db", "buckets", output)).toMatch(/things +5 /);
-    const beyond = await run(scene, ...restore("none", 40));
-    expect(beyond).toMatchObject({
-      code: 1,
-      stderr: expect.stringMatching(
-        /Transaction 40 is beyond .*: the log backup covers transactions 1 to 11\./,
-      ),
-    });
-    // A point at which the log cannot continue is refused in the same way, and the hint names a possible one.
-    const refused = await run(scene, "log", "recover", "--at-tx", "40");
-    expect(refused.stderr).toMatch(
-      /^CHECKPOINT_NOT_FOUND: .* covers transactions 1 to 11\.\n {2}hint: Use --at-tx 11 /,
-    );
-    expect(await done(scene, "log", "recover", "--at-tx", "11", "--dry-run")).toMatch(
-      /^would begin the log cairn, which continues after transaction 11: /,
-    );
-    const again = await run(scene, ...command);
-    expect(again).toMatchObject({ code: 1, stderr: expect.stringMatching(/^CONFLICT: .*not empty/) });
-  });
+  it(
+    "ends with the last transaction at or before a time, and is readable without a node or a log",
+    { tags: "rest/slow" },
+    async () => {
+      const node = await scene.ready("a", { parts: BACKED_UP });
+      const first = await put(node, 0, 5, "before");
+      const outcome = await node.outcome(first);
+      const time = new Date(outcome?.txTime ?? "");
+      // A point in time lies between two transactions only if they have different times.
+      await vi.waitFor(() => expect(Date.now()).toBeGreaterThan(time.getTime()), { interval: 1 });
+      const last = await put(node, 0, 5, "after");
+      await backedUp(node, last);
+      await scene.stop(node);
+      await scene.loseLog();
+      const output = path.join(folder, "past");
+      const command = ["checkpoint", "restore", "-o", output, "--at", time.toISOString()];
+      const restored = await done(scene, ...command);
+      expect(restored).toMatch(
+        /^restored transaction 6 .* from an empty index, and 6 transactions from \d+ segments? of its backup \(/,
+      );
+      expect(restored).toContain(`(${outcome?.txTime})`);
+      const [digest = ""] = /sha256:\w+/.exec(restored) ?? [];
+      expect(await done(scene, "db", "digest", output)).toContain(digest);
+      expect(await done(scene, "db", "get", output, "things", "k4")).toBe('"before"\n');
+      expect(await done(scene, "db", "buckets", output)).toMatch(/things +5 /);
+      const beyond = await run(scene, ...restore("none", 40));
+      expect(beyond).toMatchObject({
+        code: 1,
+        stderr: expect.stringMatching(
+          /Transaction 40 is beyond .*: the log backup covers transactions 1 to 11\./,
+        ),
+      });
+      // A point at which the log cannot continue is refused in the same way, and the hint names a possible one.
+      const refused = await run(scene, "log", "recover", "--at-tx", "40");
+      expect(refused.stderr).toMatch(
+        /^CHECKPOINT_NOT_FOUND: .* covers transactions 1 to 11\.\n {2}hint: Use --at-tx 11 /,
+      );
+      expect(await done(scene, "log", "recover", "--at-tx", "11", "--dry-run")).toMatch(
+        /^would begin the log cairn, which continues after transaction 11: /,
+      );
+      const again = await run(scene, ...command);
+      expect(again).toMatchObject({ code: 1, stderr: expect.stringMatching(/^CONFLICT: .*not empty/) });
+    },
+  );
 
-  it("ends within a log that the configured one continues, although no backup has what is between them", async () => {
-    const options = { parts: BACKED_UP };
-    const first = await scene.ready("a", options);
-    const outcome = await first.outcome(await put(first, 0, 5, "before"));
-    const time = new Date(outcome?.txTime ?? "");
-    await vi.waitFor(() => expect(Date.now()).toBeGreaterThan(time.getTime()), { interval: 1 });
-    const last = await put(first, 0, 5, "after");
-    await backedUp(first, last);
-    await scene.stop(first);
-    const alone = await scene.ready("a");
-    const seam = await put(alone, 5, 8, "in no backup");
-    await scene.stop(alone);
-    await scene.loseLog();
-    const at = ["checkpoint", "restore", "--at", time.toISOString(), "-o"];
-    await done(scene, "log", "recover", "--from", scene.dbDir("a"));
-    const second = await scene.ready("a", options);
-    const end = await put(second, 0, 5, "recovered");
-    await backedUp(second, end);
+  it(
+    "ends within a log that the configured one continues, although no backup has what is between them",
+    { tags: "rest/slow" },
+    async () => {
+      const options = { parts: BACKED_UP };
+      const first = await scene.ready("a", options);
+      const outcome = await first.outcome(await put(first, 0, 5, "before"));
+      const time = new Date(outcome?.txTime ?? "");
+      await vi.waitFor(() => expect(Date.now()).toBeGreaterThan(time.getTime()), { interval: 1 });
+      const last = await put(first, 0, 5, "after");
+      await backedUp(first, last);
+      await scene.stop(first);
+      const alone = await scene.ready("a");
+      const seam = await put(alone, 5, 8, "in no backup");
+      await scene.stop(alone);
+      await scene.loseLog();
+      const at = ["checkpoint", "restore", "--at", time.toISOString(), "-o"];
+      await done(scene, "log", "recover", "--from", scene.dbDir("a"));
+      const second = await scene.ready("a", options);
+      const end = await put(second, 0, 5, "recovered");
+      await backedUp(second, end);
 
-    expect(await done(scene, ...at, path.join(folder, "past"))).toContain(
-      `restored transaction 6 (${outcome?.txTime})`,
-    );
-    expect(await done(scene, "db", "get", path.join(folder, "past"), "things", "k4")).toBe('"before"\n');
-    expect(await done(scene, ...restore("seam", seam))).toContain(`restored transaction ${seam} `);
-    const between = await run(scene, ...restore("none", seam - 1));
-    expect(between).toMatchObject({
-      code: 1,
-      stderr: expect.stringContaining(`--at-tx ${last} restores the last earlier transaction`),
-    });
-    expect(await done(scene, ...restore("nearest", last))).toContain(`restored transaction ${last} `);
+      expect(await done(scene, ...at, path.join(folder, "past"))).toContain(
+        `restored transaction 6 (${outcome?.txTime})`,
+      );
+      expect(await done(scene, "db", "get", path.join(folder, "past"), "things", "k4")).toBe('"before"\n');
+      expect(await done(scene, ...restore("seam", seam))).toContain(`restored transaction ${seam} `);
+      const between = await run(scene, ...restore("none", seam - 1));
+      expect(between).toMatchObject({
+        code: 1,
+        stderr: expect.stringContaining(`--at-tx ${last} restores the last earlier transaction`),
+      });
+      expect(await done(scene, ...restore("nearest", last))).toContain(`restored transaction ${last} `);
 
-    // A node that was given the name of another stream for a while has left a backup of its own log.
-    const openTxLog: System["openTxLog"] = async ({ signal }) =>
-      await openNatsTxLog({ servers: [scene.nats.url], stream: "shpo", signal });
-    const stray = await scene.ready("stray", { parts: { ...BACKED_UP, openTxLog } });
-    await backedUp(stray, await put(stray, 0, 1, "stray"));
-    await scene.stop(stray);
-    expect(await done(scene, ...at, path.join(folder, "named"))).toContain("restored transaction 6 ");
-    expect(await done(scene, "checkpoint", "restore", "-o", path.join(folder, "newest"))).toContain(
-      `(transaction ${seam})`,
-    );
-    const store = path.join(scene.folder, "checkpoints");
-    expect(await run(scene, ...at, path.join(folder, "asked"), store)).toMatchObject({ code: 2 });
-  });
+      // A node that was given the name of another stream for a while has left a backup of its own log.
+      const openTxLog: System["openTxLog"] = async ({ signal }) =>
+        await openNatsTxLog({ servers: [scene.nats.url], stream: "shpo", signal });
+      const stray = await scene.ready("stray", { parts: { ...BACKED_UP, openTxLog } });
+      await backedUp(stray, await put(stray, 0, 1, "stray"));
+      await scene.stop(stray);
+      expect(await done(scene, ...at, path.join(folder, "named"))).toContain("restored transaction 6 ");
+      expect(await done(scene, "checkpoint", "restore", "-o", path.join(folder, "newest"))).toContain(
+        `(transaction ${seam})`,
+      );
+      const store = path.join(scene.folder, "checkpoints");
+      expect(await run(scene, ...at, path.join(folder, "asked"), store)).toMatchObject({ code: 2 });
+    },
+  );
 
   it("is refused with the nearest earlier point if neither a backup nor the log leads there", async () => {
     const node = await scene.ready("a");

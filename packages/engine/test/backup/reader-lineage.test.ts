@@ -64,18 +64,22 @@ describe("a node that reads its log from a store with the backups of several log
     return log.id ?? "";
   };
 
-  it("continues with the recovered log, which a new node reads immediately", async () => {
-    await isCovered(writer);
-    const { store } = watchedStore(scene);
-    const reader = await scene.ready("reader", { parts: readerParts(store) });
-    await recover();
-    const expected = await writer.digest();
-    expect(expected.txId).toBe(17);
-    await vi.waitFor(async () => expect(await reader.digest()).toEqual(expected), SOON);
-    expect((await reader.status()).log.id).toBe((await writer.status()).log.id);
-    const second = await scene.ready("second", { parts: readerParts(store) });
-    expect(await second.digest()).toEqual(expected);
-  });
+  it(
+    "continues with the recovered log, which a new node reads immediately",
+    { tags: "rest/slow" },
+    async () => {
+      await isCovered(writer);
+      const { store } = watchedStore(scene);
+      const reader = await scene.ready("reader", { parts: readerParts(store) });
+      await recover();
+      const expected = await writer.digest();
+      expect(expected.txId).toBe(17);
+      await vi.waitFor(async () => expect(await reader.digest()).toEqual(expected), SOON);
+      expect((await reader.status()).log.id).toBe((await writer.status()).log.id);
+      const second = await scene.ready("second", { parts: readerParts(store) });
+      expect(await second.digest()).toEqual(expected);
+    },
+  );
 
   it(
     "leaves an abandoned log for one that begins earlier, which a new reader reads immediately",

@@ -74,27 +74,31 @@ describe("a reader of a log's backup that looks once a minute", () => {
     await vi.waitFor(() => expect(asked("read").length).toBeGreaterThan(before));
   };
 
-  it("makes one request per look and one for each new segment, however often its last message is compared", async () => {
-    const reader = await follow();
-    calls = [];
-    for (let n = 0; n < 30; n += 1) {
-      await scene.append(`message ${n}`);
-      await scene.look();
-      clock.advance(EVERY_MS);
-      // Others ask at the moment of the look.
-      await reader.bounds();
-      await isRead();
-      for (let time = 0; time < 3; time += 1) {
-        const { last } = await reader.bounds();
-        expect(text(await reader.fetch(last))).toBe(`message ${n}`);
+  it(
+    "makes one request per look and one for each new segment, however often its last message is compared",
+    { tags: "rest/slow" },
+    async () => {
+      const reader = await follow();
+      calls = [];
+      for (let n = 0; n < 30; n += 1) {
+        await scene.append(`message ${n}`);
+        await scene.look();
+        clock.advance(EVERY_MS);
+        // Others ask at the moment of the look.
+        await reader.bounds();
+        await isRead();
+        for (let time = 0; time < 3; time += 1) {
+          const { last } = await reader.bounds();
+          expect(text(await reader.fetch(last))).toBe(`message ${n}`);
+        }
       }
-    }
-    expect(asked("open")).toEqual((await scene.segments()).slice(1).map(({ name }) => name));
-    expect(asked("read")).toHaveLength(30);
-    // It lists the backup after ten periods, and then less and less often.
-    expect(asked("list").length).toBeLessThanOrEqual(2);
-    expect(read).toEqual((await takeMessages(scene.log, 1, 31)).map(text));
-  });
+      expect(asked("open")).toEqual((await scene.segments()).slice(1).map(({ name }) => name));
+      expect(asked("read")).toHaveLength(30);
+      // It lists the backup after ten periods, and then less and less often.
+      expect(asked("list").length).toBeLessThanOrEqual(2);
+      expect(read).toEqual((await takeMessages(scene.log, 1, 31)).map(text));
+    },
+  );
 
   it("loads a segment once, even if its last message is compared while that takes long", async () => {
     const reader = await follow();

@@ -134,9 +134,13 @@ describe("a node that follows a backup in S3 with permission only to read and li
     expect(lines).toEqual([]);
   };
 
-  it("has the digest of each prefix of the log while segments are written", async () => {
-    await expectDigests(1, 0);
-  });
+  it(
+    "has the digest of each prefix of the log while segments are written",
+    { tags: "rest/slow" },
+    async () => {
+      await expectDigests(1, 0);
+    },
+  );
 
   it(
     "has the digest of each prefix of the log while segments are written, merged and removed, even after restarts",

@@ -116,26 +116,30 @@ describe("a log backup in S3", () => {
     expect(kinds(gate.asked)).toEqual(["get", "get", "list", "put", "put", "get", "put", "delete"]);
   });
 
-  it("is written without a lease and without merges if the credentials may not delete, which is reported once", async () => {
-    const gate = await (await s3Service())({ put: true, delete: false });
-    const notices: string[] = [];
-    const store = gate.store({ onNotice: (sentence) => notices.push(sentence) });
-    const { log, of, look } = await looking(store);
-    await writeEarlier(store, { log, of });
-    for (let n = 0; n < LOOKS; n += 1) expect((await look()).written).toHaveLength(1);
-    const { segments } = await listBackup(store, of.id);
-    expect(segments).toHaveLength(EARLIER + LOOKS);
-    expect(notices.filter((sentence) => sentence.includes("s3:DeleteObject"))).toHaveLength(1);
-    kinds(gate.asked);
-    await look();
-    expect(kinds(gate.asked)).toEqual(["get", "list", "put", "get", "put"]);
-    await look({ append: false });
-    expect(kinds(gate.asked)).toEqual(["get"]);
-    // A starting node finds the lease of the very first look, which cannot be removed.
-    const other = await looking(gate.store(), { aheadMs: 100_000, like: { log, of } });
-    expect((await other.look()).skipped).toBe("leased");
-    expect((await other.look()).written).toHaveLength(1);
-  });
+  it(
+    "is written without a lease and without merges if the credentials may not delete, which is reported once",
+    { tags: "rest/slow" },
+    async () => {
+      const gate = await (await s3Service())({ put: true, delete: false });
+      const notices: string[] = [];
+      const store = gate.store({ onNotice: (sentence) => notices.push(sentence) });
+      const { log, of, look } = await looking(store);
+      await writeEarlier(store, { log, of });
+      for (let n = 0; n < LOOKS; n += 1) expect((await look()).written).toHaveLength(1);
+      const { segments } = await listBackup(store, of.id);
+      expect(segments).toHaveLength(EARLIER + LOOKS);
+      expect(notices.filter((sentence) => sentence.includes("s3:DeleteObject"))).toHaveLength(1);
+      kinds(gate.asked);
+      await look();
+      expect(kinds(gate.asked)).toEqual(["get", "list", "put", "get", "put"]);
+      await look({ append: false });
+      expect(kinds(gate.asked)).toEqual(["get"]);
+      // A starting node finds the lease of the very first look, which cannot be removed.
+      const other = await looking(gate.store(), { aheadMs: 100_000, like: { log, of } });
+      expect((await other.look()).skipped).toBe("leased");
+      expect((await other.look()).written).toHaveLength(1);
+    },
+  );
 
   it("is read with permission only to read and list, in pages of ten, with one request for each segment", async () => {
     const count = 30;

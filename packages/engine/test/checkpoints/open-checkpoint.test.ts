@@ -83,20 +83,24 @@ const stores: Record<
     encryptedStore(store, await encryptionWith(folder, [newIdentity()])),
 };
 
-it.each(Object.entries(stores))("a checkpoint %s answers as the node that saved it", async (_, wrap) => {
-  const scene = await checkpointScene(wrap);
-  const node = await scene.start("a");
-  await fill(node);
-  const { txId } = await node.digest();
-  const name = await saveCheckpoint(node);
-  const expected = await answers(node.client(), txId);
-  // What follows is not in the checkpoint.
-  await node.client().transact({ ops: [["put", "pods", "ns-0/pod-0000", "later"]] });
-  const opened = await openCheckpoint({ store: scene.store });
-  expect(opened).toMatchObject({ name, txId, store: scene.store.location });
-  expect(await answers(opened.client, txId)).toEqual(expected);
-  await opened.close();
-});
+it.each(Object.entries(stores))(
+  "a checkpoint %s answers as the node that saved it",
+  { tags: "rest/slow" },
+  async (_, wrap) => {
+    const scene = await checkpointScene(wrap);
+    const node = await scene.start("a");
+    await fill(node);
+    const { txId } = await node.digest();
+    const name = await saveCheckpoint(node);
+    const expected = await answers(node.client(), txId);
+    // What follows is not in the checkpoint.
+    await node.client().transact({ ops: [["put", "pods", "ns-0/pod-0000", "later"]] });
+    const opened = await openCheckpoint({ store: scene.store });
+    expect(opened).toMatchObject({ name, txId, store: scene.store.location });
+    expect(await answers(opened.client, txId)).toEqual(expected);
+    await opened.close();
+  },
+);
 
 async function saved(): Promise<CheckpointScene & { readonly name: string; readonly txId: number }> {
   const scene = await checkpointScene();
@@ -162,40 +166,44 @@ it("options that are not right are refused, also in programs without types", asy
     });
 });
 
-it("a changed byte anywhere in the archive is refused, or changes no answer", async () => {
-  const { folder, store, name, txId } = await saved();
-  const read = async (): Promise<unknown[]> => {
-    const opened = await openCheckpoint({ store, name });
-    try {
-      const found = await all(opened.client.list("pods"));
-      for (const key of KEYS.slice(0, 20))
-        found.push(await opened.client.get("pods", key, { asOf: txId - 3 }));
-      return found;
-    } finally {
-      await opened.close();
+it(
+  "a changed byte anywhere in the archive is refused, or changes no answer",
+  { tags: "rest/slow" },
+  async () => {
+    const { folder, store, name, txId } = await saved();
+    const read = async (): Promise<unknown[]> => {
+      const opened = await openCheckpoint({ store, name });
+      try {
+        const found = await all(opened.client.list("pods"));
+        for (const key of KEYS.slice(0, 20))
+          found.push(await opened.client.get("pods", key, { asOf: txId - 3 }));
+        return found;
+      } finally {
+        await opened.close();
+      }
+    };
+    const expected = await read();
+    const archive = path.join(folder, "checkpoints", `${name}.tar`);
+    const bytes = await readFile(archive);
+    let refused = 0;
+    for (let at = 0; at < bytes.length; at += Math.ceil(bytes.length / 400)) {
+      bytes[at] = (bytes[at] ?? 0) ^ (1 << (at % 8));
+      await writeFile(archive, bytes);
+      try {
+        expect(await read()).toEqual(expected);
+      } catch (error) {
+        if (
+          !isCairnError(error, "CHECKPOINT_CORRUPT") &&
+          (error as { code?: string }).code !== "CHECKPOINT_CORRUPT"
+        )
+          throw error;
+        refused += 1;
+      }
+      bytes[at] = (bytes[at] ?? 0) ^ (1 << (at % 8));
     }
-  };
-  const expected = await read();
-  const archive = path.join(folder, "checkpoints", `${name}.tar`);
-  const bytes = await readFile(archive);
-  let refused = 0;
-  for (let at = 0; at < bytes.length; at += Math.ceil(bytes.length / 400)) {
-    bytes[at] = (bytes[at] ?? 0) ^ (1 << (at % 8));
-    await writeFile(archive, bytes);
-    try {
-      expect(await read()).toEqual(expected);
-    } catch (error) {
-      if (
-        !isCairnError(error, "CHECKPOINT_CORRUPT") &&
-        (error as { code?: string }).code !== "CHECKPOINT_CORRUPT"
-      )
-        throw error;
-      refused += 1;
-    }
-    bytes[at] = (bytes[at] ?? 0) ^ (1 << (at % 8));
-  }
-  expect(refused).toBeGreaterThan(100);
-});
+    expect(refused).toBeGreaterThan(100);
+  },
+);
 
 it("a checkpoint that is removed while it is open says so, and what was read before stays right", async () => {
   const { store, name } = await saved();

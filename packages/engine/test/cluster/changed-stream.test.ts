@@ -80,35 +80,39 @@ describe("the stream of a log under a running node", () => {
     expect(last).toBe(position + 1);
   });
 
-  it("that allows fewer readers than there are nodes is reported by the waiting node, which can be stopped immediately", async () => {
-    await operator(async (nats) => await nats.makeForReaders(1));
-    const first = await watching("a");
-    await first.ready;
-    await put(first, 0, 3, "v");
-    const second = await watching("b");
-    second.ready.catch(() => undefined);
-    await vi.waitFor(async () => {
-      const { log, stalled } = await second.status();
-      expect(log.warnings).toContainEqual(
-        expect.objectContaining({
-          code: "LOG_UNREACHABLE",
-          message: expect.stringContaining("maximum consumers limit reached"),
-          hint: expect.stringContaining("max_consumers"),
-        }),
-      );
-      expect(stalled?.message).toContain("maximum consumers limit reached");
-    }, PATIENT);
-    // The stream itself responds, but the node cannot read it, and says so each time it is asked.
-    for (let n = 0; n < 50; n += 1) {
-      const { log } = await second.status();
-      expect(log.reachable).toBe(false);
-      const unreachable = log.warnings.filter(({ code }) => code === "LOG_UNREACHABLE");
-      expect(unreachable.length).toBeGreaterThan(0);
-      for (const { message } of unreachable) expect(message).toContain("maximum consumers limit reached");
-      await new Promise((resolve) => setTimeout(resolve, 20));
-    }
-    const begun = performance.now();
-    await scene.stop(second);
-    expect(performance.now() - begun).toBeLessThan(8_000);
-  });
+  it(
+    "that allows fewer readers than there are nodes is reported by the waiting node, which can be stopped immediately",
+    { tags: "rest/slow" },
+    async () => {
+      await operator(async (nats) => await nats.makeForReaders(1));
+      const first = await watching("a");
+      await first.ready;
+      await put(first, 0, 3, "v");
+      const second = await watching("b");
+      second.ready.catch(() => undefined);
+      await vi.waitFor(async () => {
+        const { log, stalled } = await second.status();
+        expect(log.warnings).toContainEqual(
+          expect.objectContaining({
+            code: "LOG_UNREACHABLE",
+            message: expect.stringContaining("maximum consumers limit reached"),
+            hint: expect.stringContaining("max_consumers"),
+          }),
+        );
+        expect(stalled?.message).toContain("maximum consumers limit reached");
+      }, PATIENT);
+      // The stream itself responds, but the node cannot read it, and says so each time it is asked.
+      for (let n = 0; n < 50; n += 1) {
+        const { log } = await second.status();
+        expect(log.reachable).toBe(false);
+        const unreachable = log.warnings.filter(({ code }) => code === "LOG_UNREACHABLE");
+        expect(unreachable.length).toBeGreaterThan(0);
+        for (const { message } of unreachable) expect(message).toContain("maximum consumers limit reached");
+        await new Promise((resolve) => setTimeout(resolve, 20));
+      }
+      const begun = performance.now();
+      await scene.stop(second);
+      expect(performance.now() - begun).toBeLessThan(8_000);
+    },
+  );
 });

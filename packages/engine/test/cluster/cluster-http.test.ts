@@ -32,32 +32,36 @@ async function clusterOf(node: CairnNode, nodes: number): Promise<ClusterStatus>
   });
 }
 
-it("every node returns all nodes, their histories and a verdict, as cairn status --cluster --json prints them", async () => {
-  const a = await scene.ready("a", { parts: { http } });
-  const b = await scene.ready("b", { parts: { http } });
-  const c = await scene.ready("c");
-  const txId = await put(a, 0, 5, "x");
-  await Promise.all([b.await(txId), c.await(txId)]);
-  const status = await clusterOf(b, 3);
-  expect(status).toMatchObject({
-    askedBy: { node: "b" },
-    verdict: { state: "healthy", message: "3 nodes are ready.", hint: null },
-    log: { name: "cairn", lastTxId: txId },
-    nodes: [{ node: "a" }, { node: "b" }, { node: "c" }],
-    silent: [],
-    sameId: [],
-    past: { txId, differ: null },
-    findings: [],
-  });
-  for (const { sameLog, past, status: its } of status.nodes) {
-    expect([sameLog, past?.txId, its.phase, its.index.txId]).toEqual([true, txId, "ready", txId]);
-  }
-  const printed = JSON.parse((await statusOf(scene, 3, "--json")).stdout) as object;
-  expect(Object.keys(printed).toSorted()).toEqual([...Object.keys(status), "comparison"].toSorted());
-  await clusterOf(a, 3);
-  const viaClient = await new CairnClient({ urls: a.url ?? "" }).cluster();
-  expect(viaClient).toMatchObject({ askedBy: { node: "a" }, nodes: [{}, {}, {}] });
-});
+it(
+  "every node returns all nodes, their histories and a verdict, as cairn status --cluster --json prints them",
+  { tags: "rest/slow" },
+  async () => {
+    const a = await scene.ready("a", { parts: { http } });
+    const b = await scene.ready("b", { parts: { http } });
+    const c = await scene.ready("c");
+    const txId = await put(a, 0, 5, "x");
+    await Promise.all([b.await(txId), c.await(txId)]);
+    const status = await clusterOf(b, 3);
+    expect(status).toMatchObject({
+      askedBy: { node: "b" },
+      verdict: { state: "healthy", message: "3 nodes are ready.", hint: null },
+      log: { name: "cairn", lastTxId: txId },
+      nodes: [{ node: "a" }, { node: "b" }, { node: "c" }],
+      silent: [],
+      sameId: [],
+      past: { txId, differ: null },
+      findings: [],
+    });
+    for (const { sameLog, past, status: its } of status.nodes) {
+      expect([sameLog, past?.txId, its.phase, its.index.txId]).toEqual([true, txId, "ready", txId]);
+    }
+    const printed = JSON.parse((await statusOf(scene, 3, "--json")).stdout) as object;
+    expect(Object.keys(printed).toSorted()).toEqual([...Object.keys(status), "comparison"].toSorted());
+    await clusterOf(a, 3);
+    const viaClient = await new CairnClient({ urls: a.url ?? "" }).cluster();
+    expect(viaClient).toMatchObject({ askedBy: { node: "a" }, nodes: [{}, {}, {}] });
+  },
+);
 
 it("every node reports what it uses", async () => {
   const a = await scene.ready("a", { parts: { http } });

@@ -65,7 +65,7 @@ async function valueOf(node: CairnNode, name: string): Promise<unknown> {
 }
 
 describe("cairn status --cluster", () => {
-  it("shows every running node with its position, and none that is down", async () => {
+  it("shows every running node with its position, and none that is down", { tags: "rest/slow" }, async () => {
     const a = await scene.ready("a");
     const b = await scene.ready("b");
     const c = await scene.ready("c");
@@ -115,32 +115,36 @@ describe("cairn status --cluster", () => {
     expect(sameId).toEqual(["a"]);
   });
 
-  it("shows a node that failed because of another log, and does not compare it", async () => {
-    const old = await scene.ready("old");
-    await put(old, 0, 3, "old");
-    await scene.stop(old);
-    await NatsOperator.at(scene.nats.url, async (nats) => await nats.deleteStream());
-    // It begins a log on purpose, although the index of the other one is in the same folder.
-    const onLogMismatch = { regressed: "rebuild", different: "rebuild" } as const;
-    const a = await scene.ready("a", { parts: { checkpointer: undefined, onLogMismatch } });
-    await put(a, 0, 3, "right");
-    const halted = await scene.start("old");
-    await vi.waitFor(() => expect(halted.phase).toBe("failed"), { timeout: 30_000 });
-    const [{ nodes, comparison, code }, { stdout, stderr }] = await Promise.all([
-      shown(2, "--digest"),
-      statusOf(scene, 2, "--expect", "3"),
-    ]);
-    expect(code).toBe(3);
-    expect(nodes.map(({ node, sameLog }) => [node, sameLog])).toEqual([
-      ["a", true],
-      ["old", false],
-    ]);
-    expect(comparison).toMatchObject({ differ: false });
-    expect(stdout).toMatch(/^Log cairn .*; 2 nodes responded$/m);
-    expect(stdout).toMatch(/^old .* failed .* [0-9a-f-]{36}$/m);
-    expect(stdout).toMatch(/^Failing +old: LOG_DIFFERENT: /m);
-    expect(stderr).toMatch(/^NOT_READY: old: LOG_DIFFERENT: .*\n {2}hint: /);
-  });
+  it(
+    "shows a node that failed because of another log, and does not compare it",
+    { tags: "rest/slow" },
+    async () => {
+      const old = await scene.ready("old");
+      await put(old, 0, 3, "old");
+      await scene.stop(old);
+      await NatsOperator.at(scene.nats.url, async (nats) => await nats.deleteStream());
+      // It begins a log on purpose, although the index of the other one is in the same folder.
+      const onLogMismatch = { regressed: "rebuild", different: "rebuild" } as const;
+      const a = await scene.ready("a", { parts: { checkpointer: undefined, onLogMismatch } });
+      await put(a, 0, 3, "right");
+      const halted = await scene.start("old");
+      await vi.waitFor(() => expect(halted.phase).toBe("failed"), { timeout: 30_000 });
+      const [{ nodes, comparison, code }, { stdout, stderr }] = await Promise.all([
+        shown(2, "--digest"),
+        statusOf(scene, 2, "--expect", "3"),
+      ]);
+      expect(code).toBe(3);
+      expect(nodes.map(({ node, sameLog }) => [node, sameLog])).toEqual([
+        ["a", true],
+        ["old", false],
+      ]);
+      expect(comparison).toMatchObject({ differ: false });
+      expect(stdout).toMatch(/^Log cairn .*; 2 nodes responded$/m);
+      expect(stdout).toMatch(/^old .* failed .* [0-9a-f-]{36}$/m);
+      expect(stdout).toMatch(/^Failing +old: LOG_DIFFERENT: /m);
+      expect(stderr).toMatch(/^NOT_READY: old: LOG_DIFFERENT: .*\n {2}hint: /);
+    },
+  );
 
   it("shows a node that waits for a store among the others", async () => {
     await scene.ready("a");

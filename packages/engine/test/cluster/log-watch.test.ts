@@ -110,6 +110,7 @@ describe("a change of the log by others while a node runs", () => {
 
   it.each(["a checkpoint", "a log backup"])(
     "costs no requests of the store while %s contains the removed messages, and is reported once it is gone",
+    { tags: "rest/slow" },
     async (which) => {
       let [requests, isRemoved, aheadMs] = [0, false, 0];
       const now = performance.now.bind(performance);
@@ -193,25 +194,29 @@ describe("a change of the log by others while a node runs", () => {
     expect((await node.status()).log.warnings).toEqual([]);
   });
 
-  it("is reported with its repair by a node that starts when the log's id is lost", async () => {
-    const node = await watching();
-    const { id } = (await node.status()).log;
-    const last = await put(node, 0, 5, "v");
-    await saveCheckpoint(node);
-    await scene.stop(node);
-    await operator(async (nats) => {
-      await nats.purgeBefore(last);
-      await nats.edit({ description: "orders" });
-    });
-    const again = await scene.start("a");
-    again.ready.catch(() => undefined);
-    await vi.waitFor(() => expect(again.phase).toBe("failed"));
-    const { failure } = await again.status();
-    const command = `nats stream edit cairn --description "cairn log id ${id}"`;
-    expect(failure).toMatchObject({ code: "LOG_DIFFERENT", hint: expect.stringContaining(command) });
-    await operator(async (nats) => await nats.edit({ description: `cairn log id ${id}` }));
-    await again.ready;
-  });
+  it(
+    "is reported with its repair by a node that starts when the log's id is lost",
+    { tags: "rest/slow" },
+    async () => {
+      const node = await watching();
+      const { id } = (await node.status()).log;
+      const last = await put(node, 0, 5, "v");
+      await saveCheckpoint(node);
+      await scene.stop(node);
+      await operator(async (nats) => {
+        await nats.purgeBefore(last);
+        await nats.edit({ description: "orders" });
+      });
+      const again = await scene.start("a");
+      again.ready.catch(() => undefined);
+      await vi.waitFor(() => expect(again.phase).toBe("failed"));
+      const { failure } = await again.status();
+      const command = `nats stream edit cairn --description "cairn log id ${id}"`;
+      expect(failure).toMatchObject({ code: "LOG_DIFFERENT", hint: expect.stringContaining(command) });
+      await operator(async (nats) => await nats.edit({ description: `cairn log id ${id}` }));
+      await again.ready;
+    },
+  );
 
   it("leaves /status and health working when the stream can no longer be a log", async () => {
     const node = await watching();

@@ -70,54 +70,66 @@ async function lookUntil(
   );
 }
 
-it("nodes with different shared stores report each other, until they have the same one", async () => {
-  const [a, b, c] = [
-    await saving("a", ["right"]),
-    await saving("b", ["right"]),
-    await saving("c", ["wrong"]),
-  ];
-  await lookUntil(
-    [a, b, c],
-    [
-      [differs("right", "c found in file:///wrong")],
-      // When it looks, its store has a newer checkpoint than the other one.
-      [],
-      [differs("wrong", "a found in file:///right, b found in file:///right")],
-    ],
-  );
-  await scene.stop(c);
-  await lookUntil([a, b, await saving("c", ["right"])], [[], [], []]);
-});
+it(
+  "nodes with different shared stores report each other, until they have the same one",
+  { tags: "rest/slow" },
+  async () => {
+    const [a, b, c] = [
+      await saving("a", ["right"]),
+      await saving("b", ["right"]),
+      await saving("c", ["wrong"]),
+    ];
+    await lookUntil(
+      [a, b, c],
+      [
+        [differs("right", "c found in file:///wrong")],
+        // When it looks, its store has a newer checkpoint than the other one.
+        [],
+        [differs("wrong", "a found in file:///right, b found in file:///right")],
+      ],
+    );
+    await scene.stop(c);
+    await lookUntil([a, b, await saving("c", ["right"])], [[], [], []]);
+  },
+);
 
-it("nodes whose folders are not declared as shared may each have their own", async () => {
-  const [a, b] = [await saving("a", ["one"], false), await saving("b", ["two"])];
-  // Only b says that all nodes have its folder.
-  await lookUntil([a, b], [[], [differs("two", "a found in file:///one")]]);
-  for (let turn = 0; turn < 10; turn += 1) await lookInTurn([a, b]);
-  expect(await found(a)).toEqual([]);
-});
+it(
+  "nodes whose folders are not declared as shared may each have their own",
+  { tags: "rest/slow" },
+  async () => {
+    const [a, b] = [await saving("a", ["one"], false), await saving("b", ["two"])];
+    // Only b says that all nodes have its folder.
+    await lookUntil([a, b], [[], [differs("two", "a found in file:///one")]]);
+    for (let turn = 0; turn < 10; turn += 1) await lookInTurn([a, b]);
+    expect(await found(a)).toEqual([]);
+  },
+);
 
-it("a node that was forgotten when the store was moved is reported once the others have left the old one", async () => {
-  const [a, forgotten] = [await saving("a", ["old"]), await saving("b", ["old"])];
-  await lookInTurn([a, forgotten]);
-  await scene.stop(a);
-  const moving = await saving("a", ["new", "old"]);
-  const stranger = await saving("c", ["strange"]);
-  // As soon as the stranger is found, so would be those that move.
-  await lookUntil(
-    [moving, forgotten, stranger],
-    [
-      [differs("new", "c found in file:///strange")],
-      expect.anything(),
-      [differs("strange", "a found in file:///new, b found in file:///old")],
-    ],
-  );
-  expect((await found(forgotten)).join()).not.toContain("file:///new");
-  await scene.stop(stranger);
-  await scene.stop(moving);
-  const moved = await saving("a", ["new"]);
-  await lookUntil(
-    [moved, forgotten],
-    [[differs("new", "b found in file:///old")], [differs("old", "a found in file:///new")]],
-  );
-});
+it(
+  "a node that was forgotten when the store was moved is reported once the others have left the old one",
+  { tags: "rest/slow" },
+  async () => {
+    const [a, forgotten] = [await saving("a", ["old"]), await saving("b", ["old"])];
+    await lookInTurn([a, forgotten]);
+    await scene.stop(a);
+    const moving = await saving("a", ["new", "old"]);
+    const stranger = await saving("c", ["strange"]);
+    // As soon as the stranger is found, so would be those that move.
+    await lookUntil(
+      [moving, forgotten, stranger],
+      [
+        [differs("new", "c found in file:///strange")],
+        expect.anything(),
+        [differs("strange", "a found in file:///new, b found in file:///old")],
+      ],
+    );
+    expect((await found(forgotten)).join()).not.toContain("file:///new");
+    await scene.stop(stranger);
+    await scene.stop(moving);
+    const moved = await saving("a", ["new"]);
+    await lookUntil(
+      [moved, forgotten],
+      [[differs("new", "b found in file:///old")], [differs("old", "a found in file:///new")]],
+    );
+  },
+);

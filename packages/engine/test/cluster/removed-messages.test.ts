@@ -75,55 +75,63 @@ async function command(...args: string[]): Promise<string> {
 }
 
 describe("messages that something else than Cairn removed", () => {
-  it("are reported although a checkpoint contains them, also after a restart and by other nodes, until the hint is followed", async () => {
-    const node = await watching("a");
-    const last = await put(node, 0, 5, "v");
-    await saveCheckpoint(node);
-    await operator(async (nats) => await nats.purgeBefore(last));
-    await vi.waitFor(async () => expect(await warnings(node)).toMatchObject([REMOVED]));
-    const { findings, verdict } = await node.status();
-    expect(findings).toMatchObject([{ code: "log-at-risk", severity: "attention", error: "LOG_TRIMMED" }]);
-    expect(verdict.state).toBe("attention");
-    await scene.stop(node);
-    const [again, other] = [await watching("a"), await watching("b")];
-    for (const one of [again, other]) expect(await warnings(one)).toMatchObject([REMOVED]);
+  it(
+    "are reported although a checkpoint contains them, also after a restart and by other nodes, until the hint is followed",
+    { tags: "rest/slow" },
+    async () => {
+      const node = await watching("a");
+      const last = await put(node, 0, 5, "v");
+      await saveCheckpoint(node);
+      await operator(async (nats) => await nats.purgeBefore(last));
+      await vi.waitFor(async () => expect(await warnings(node)).toMatchObject([REMOVED]));
+      const { findings, verdict } = await node.status();
+      expect(findings).toMatchObject([{ code: "log-at-risk", severity: "attention", error: "LOG_TRIMMED" }]);
+      expect(verdict.state).toBe("attention");
+      await scene.stop(node);
+      const [again, other] = [await watching("a"), await watching("b")];
+      for (const one of [again, other]) expect(await warnings(one)).toMatchObject([REMOVED]);
 
-    await put(again, 5, 10, "v");
-    const [{ hint } = { hint: "" }] = await warnings(again);
-    const printed = Array.from(
-      hint.matchAll(/cairn ([a-z]+ [a-z]+(?: --keep \w+)?)/g),
-      ([, words = ""]) => words,
-    );
-    expect(printed).toEqual(["checkpoint create", "checkpoint verify", "log trim --keep P9999D"]);
-    for (const words of printed)
-      await command(...words.split(" "), ...(words.startsWith("log") ? [] : ["--url", again.url ?? ""]));
-    for (const one of [again, other]) await vi.waitFor(async () => expect(await warnings(one)).toEqual([]));
-    expect(await firstInLog()).toBe(last);
-    const joined = await watching("c");
-    expect([await warnings(joined), await joined.digest()]).toEqual([[], await again.digest()]);
-
-    // Whatever is removed later is reported again.
-    await saveCheckpoint(again);
-    await operator(async (nats) => await nats.purgeBefore(last + 3));
-    await vi.waitFor(async () => expect(await warnings(other)).toMatchObject([REMOVED]));
-  });
-
-  it("are not taken for those that Cairn trimmed, whichever node or command did", async () => {
-    const nodes = [await watching("a"), await watching("b")] as const;
-    for (const at of [0, 5]) {
-      await put(nodes[0], at, at + 5, "v");
-      await command("checkpoint", "verify", await saveCheckpoint(nodes[0]), "--url", nodes[0].url ?? "");
-      expect(await command("log", "trim", "--keep", "PT0S")).toMatch(
-        at === 0 ? /^trimmed messages 1 to 5 / : /^nothing/,
+      await put(again, 5, 10, "v");
+      const [{ hint } = { hint: "" }] = await warnings(again);
+      const printed = Array.from(
+        hint.matchAll(/cairn ([a-z]+ [a-z]+(?: --keep \w+)?)/g),
+        ([, words = ""]) => words,
       );
-      await command("checkpoint", "prune", "--retain-at-least", "1");
-    }
-    expect(await command("log", "trim", "--keep", "PT0S")).toMatch(/^trimmed messages 6 to 10 /);
-    for (const node of [...nodes, await watching("c")]) {
-      await examined(node);
-      expect(await warnings(node)).toEqual([]);
-    }
-  });
+      expect(printed).toEqual(["checkpoint create", "checkpoint verify", "log trim --keep P9999D"]);
+      for (const words of printed)
+        await command(...words.split(" "), ...(words.startsWith("log") ? [] : ["--url", again.url ?? ""]));
+      for (const one of [again, other]) await vi.waitFor(async () => expect(await warnings(one)).toEqual([]));
+      expect(await firstInLog()).toBe(last);
+      const joined = await watching("c");
+      expect([await warnings(joined), await joined.digest()]).toEqual([[], await again.digest()]);
+
+      // Whatever is removed later is reported again.
+      await saveCheckpoint(again);
+      await operator(async (nats) => await nats.purgeBefore(last + 3));
+      await vi.waitFor(async () => expect(await warnings(other)).toMatchObject([REMOVED]));
+    },
+  );
+
+  it(
+    "are not taken for those that Cairn trimmed, whichever node or command did",
+    { tags: "rest/slow" },
+    async () => {
+      const nodes = [await watching("a"), await watching("b")] as const;
+      for (const at of [0, 5]) {
+        await put(nodes[0], at, at + 5, "v");
+        await command("checkpoint", "verify", await saveCheckpoint(nodes[0]), "--url", nodes[0].url ?? "");
+        expect(await command("log", "trim", "--keep", "PT0S")).toMatch(
+          at === 0 ? /^trimmed messages 1 to 5 / : /^nothing/,
+        );
+        await command("checkpoint", "prune", "--retain-at-least", "1");
+      }
+      expect(await command("log", "trim", "--keep", "PT0S")).toMatch(/^trimmed messages 6 to 10 /);
+      for (const node of [...nodes, await watching("c")]) {
+        await examined(node);
+        expect(await warnings(node)).toEqual([]);
+      }
+    },
+  );
 
   it("would not be distinguished without a record, so a log is not trimmed if the store accepts none", async () => {
     const node = await watching("a");

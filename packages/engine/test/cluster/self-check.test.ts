@@ -207,22 +207,26 @@ describe("a node whose digest is requested", () => {
     });
   });
 
-  it("has no digest of an index that does not match the log and is open only for stale reads", async () => {
-    const a = await scene.ready("a");
-    const txId = await put(a, 0, 5, "right");
-    const old = logId(await peer("a"));
-    await scene.stop(a);
-    await NatsOperator.at(scene.nats.url, async (nats) => await nats.deleteStream());
-    // It begins a log on purpose, although the index of the other one is in the same folder.
-    await scene.ready("b", { parts: { onLogMismatch: { regressed: "rebuild", different: "rebuild" } } });
-    const failed = await scene.start("a");
-    await vi.waitFor(() => expect(failed.phase).toBe("failed"));
-    const key = { bucket: "things", namespace: "default", name: "k2" };
-    expect(await failed.get(key, { stale: true })).toMatchObject({ json: '"right"' });
-    const asked = await peer("a");
-    const answers = await askDigests(channel(), [asked], { log: old, txId, waitMs: 100 }, LONG);
-    expect(answers.get(asked.instance)).toMatchObject({ error: { code: "NOT_READY" } });
-  });
+  it(
+    "has no digest of an index that does not match the log and is open only for stale reads",
+    { tags: "rest/slow" },
+    async () => {
+      const a = await scene.ready("a");
+      const txId = await put(a, 0, 5, "right");
+      const old = logId(await peer("a"));
+      await scene.stop(a);
+      await NatsOperator.at(scene.nats.url, async (nats) => await nats.deleteStream());
+      // It begins a log on purpose, although the index of the other one is in the same folder.
+      await scene.ready("b", { parts: { onLogMismatch: { regressed: "rebuild", different: "rebuild" } } });
+      const failed = await scene.start("a");
+      await vi.waitFor(() => expect(failed.phase).toBe("failed"));
+      const key = { bucket: "things", namespace: "default", name: "k2" };
+      expect(await failed.get(key, { stale: true })).toMatchObject({ json: '"right"' });
+      const asked = await peer("a");
+      const answers = await askDigests(channel(), [asked], { log: old, txId, waitMs: 100 }, LONG);
+      expect(answers.get(asked.instance)).toMatchObject({ error: { code: "NOT_READY" } });
+    },
+  );
 
   it("refuses a flood of requests", { tags: "rest/slow" }, async () => {
     const a = await scene.ready("a");

@@ -192,24 +192,28 @@ it("a node learns of no node that stops while it asks, of no earlier process of 
   await server.close();
 });
 
-it("a failing store and removed files of an index are reported in the notes", async () => {
-  let isAway = false;
-  const store = faultyStore(memoryStore(), { fail: () => (isAway ? unreachable() : undefined) });
-  const a = await scene.ready("a", { store });
-  await put(a, 0, 3, "x");
-  isAway = true;
-  await expect(a.checkpoint().done).rejects.toMatchObject({ code: "STORE_UNREACHABLE" });
-  await rm(path.join(scene.dbDir("a"), "live"), { recursive: true });
-  // The size of the files, with which their loss is noticed, is measured once a second.
-  const stdout = await vi.waitFor(async () => {
-    const shown = (await statusOf(scene, 1)).stdout;
-    expect(shown).toMatch(/^Attention +a: INDEX_CORRUPT: .*\n.*\n.* start it again/m);
-    return shown;
-  }, 10_000);
-  expect(stdout).toMatch(
-    /^Attention +a: STORE_UNREACHABLE: No checkpoint was saved\. The store does not respond\. /m,
-  );
-});
+it(
+  "a failing store and removed files of an index are reported in the notes",
+  { tags: "rest/slow" },
+  async () => {
+    let isAway = false;
+    const store = faultyStore(memoryStore(), { fail: () => (isAway ? unreachable() : undefined) });
+    const a = await scene.ready("a", { store });
+    await put(a, 0, 3, "x");
+    isAway = true;
+    await expect(a.checkpoint().done).rejects.toMatchObject({ code: "STORE_UNREACHABLE" });
+    await rm(path.join(scene.dbDir("a"), "live"), { recursive: true });
+    // The size of the files, with which their loss is noticed, is measured once a second.
+    const stdout = await vi.waitFor(async () => {
+      const shown = (await statusOf(scene, 1)).stdout;
+      expect(shown).toMatch(/^Attention +a: INDEX_CORRUPT: .*\n.*\n.* start it again/m);
+      return shown;
+    }, 10_000);
+    expect(stdout).toMatch(
+      /^Attention +a: STORE_UNREACHABLE: No checkpoint was saved\. The store does not respond\. /m,
+    );
+  },
+);
 
 it("a clock that differs from that of the checkpoint store is reported until a look finds it right", async () => {
   let aheadMs = -2 * 3_600_000;

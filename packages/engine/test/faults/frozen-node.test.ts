@@ -80,7 +80,7 @@ async function expectContinued(count: number): Promise<void> {
 }
 
 describe("a node that is frozen for longer than its server keeps an idle consumer", () => {
-  it("continues where it stopped, with everything stored since", async () => {
+  it("continues where it stopped, with everything stored since", { tags: "rest/slow" }, async () => {
     await expectContinued(100);
   });
 

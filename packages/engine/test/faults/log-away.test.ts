@@ -30,17 +30,21 @@ async function refused(): Promise<{ readonly code: string; readonly message: str
 }
 
 describe("a node whose log is away", () => {
-  it("serves reads, refuses writes soon, later at once, and continues when the servers are back", async () => {
-    await scene.nats.kill();
-    const first = await refused();
-    expect(first).toMatchObject({ code: "LOG_UNREACHABLE", message: expect.stringContaining("is down") });
-    expect(first.ms).toBeLessThan(MAX_WAIT_MS);
-    expect((await refused()).ms).toBeLessThan(1_000);
-    expect(await node.get(KEY)).toBeDefined();
-    await expect(node.get(KEY, { linearizable: true })).rejects.toMatchObject({ code: "LOG_UNREACHABLE" });
-    await scene.nats.start();
-    await vi.waitFor(async () => await put(node, 3, 4, "back"), PATIENT);
-  });
+  it(
+    "serves reads, refuses writes soon, later at once, and continues when the servers are back",
+    { tags: "rest/slow" },
+    async () => {
+      await scene.nats.kill();
+      const first = await refused();
+      expect(first).toMatchObject({ code: "LOG_UNREACHABLE", message: expect.stringContaining("is down") });
+      expect(first.ms).toBeLessThan(MAX_WAIT_MS);
+      expect((await refused()).ms).toBeLessThan(1_000);
+      expect(await node.get(KEY)).toBeDefined();
+      await expect(node.get(KEY, { linearizable: true })).rejects.toMatchObject({ code: "LOG_UNREACHABLE" });
+      await scene.nats.start();
+      await vi.waitFor(async () => await put(node, 3, 4, "back"), PATIENT);
+    },
+  );
 
   it("stores what was submitted while its server was restarted", async () => {
     await scene.nats.kill();
@@ -50,22 +54,26 @@ describe("a node whose log is away", () => {
     expect(await node.get({ ...KEY, name: "during" })).toBeDefined();
   });
 
-  it("refuses writes soon, and reads unless they may be stale, as its hint says, if the stream was deleted", async () => {
-    await NatsOperator.at(scene.nats.url, async (nats) => await nats.deleteStream());
-    const { code, ms } = await refused();
-    expect(["LOG_UNREACHABLE", "LOG_REGRESSED"]).toContain(code);
-    expect(ms).toBeLessThan(MAX_WAIT_MS);
-    await vi.waitFor(() => expect(node.phase).toBe("failed"), PATIENT);
-    expect(await refused()).toMatchObject({ code: "NOT_READY" });
-    await expect(node.get(KEY)).rejects.toMatchObject({
-      code: "NOT_READY",
-      message: expect.stringContaining('There is no log "cairn"'),
-      hint: expect.stringMatching(/To read what this node has now over HTTP, add stale=true\.$/),
-    });
-    expect(await node.get(KEY, { stale: true })).toBeDefined();
-    // What has no stale form is not said to have one.
-    await expect(node.await(2)).rejects.toMatchObject({ hint: expect.not.stringContaining("stale") });
-  });
+  it(
+    "refuses writes soon, and reads unless they may be stale, as its hint says, if the stream was deleted",
+    { tags: "rest/slow" },
+    async () => {
+      await NatsOperator.at(scene.nats.url, async (nats) => await nats.deleteStream());
+      const { code, ms } = await refused();
+      expect(["LOG_UNREACHABLE", "LOG_REGRESSED"]).toContain(code);
+      expect(ms).toBeLessThan(MAX_WAIT_MS);
+      await vi.waitFor(() => expect(node.phase).toBe("failed"), PATIENT);
+      expect(await refused()).toMatchObject({ code: "NOT_READY" });
+      await expect(node.get(KEY)).rejects.toMatchObject({
+        code: "NOT_READY",
+        message: expect.stringContaining('There is no log "cairn"'),
+        hint: expect.stringMatching(/To read what this node has now over HTTP, add stale=true\.$/),
+      });
+      expect(await node.get(KEY, { stale: true })).toBeDefined();
+      // What has no stale form is not said to have one.
+      await expect(node.await(2)).rejects.toMatchObject({ hint: expect.not.stringContaining("stale") });
+    },
+  );
 
   it("does not promise stale reads that it cannot serve, because it was started without an index", async () => {
     await scene.nats.kill();

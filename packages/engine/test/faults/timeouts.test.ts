@@ -181,7 +181,7 @@ async function askAll(): Promise<Record<string, Outcome>> {
 }
 
 describe("every documented timeout", () => {
-  it("is observed while the log's server is frozen", async () => {
+  it("is observed while the log's server is frozen", { tags: "rest/slow" }, async () => {
     await freeze();
     expect(await askAll()).toEqual(WITHOUT_LOG);
   });

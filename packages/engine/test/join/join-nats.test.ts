@@ -56,43 +56,51 @@ describe("a node that joins a log on NATS", () => {
     expect((await fresh.status()).index.documents).toBe(41);
   });
 
-  it("restores a checkpoint that agrees with the log if the log lost its end, and keeps the orphans of the old index", async () => {
-    const a = await started("a");
-    await put(a, 0, 10, "kept");
-    await saveCheckpoint(a);
-    await scene.copyLog();
-    await put(a, 10, 20, "lost");
-    await saveCheckpoint(a);
-    await a.close();
-    await scene.rollBackLog();
-    // Another node has continued in the meantime: the same positions hold other messages.
-    const b = await started("b");
-    expect((await b.status()).join.skipped).toMatchObject([{ code: "LOG_REGRESSED" }]);
-    await put(b, 10, 25, "new");
+  it(
+    "restores a checkpoint that agrees with the log if the log lost its end, and keeps the orphans of the old index",
+    { tags: "rest/slow" },
+    async () => {
+      const a = await started("a");
+      await put(a, 0, 10, "kept");
+      await saveCheckpoint(a);
+      await scene.copyLog();
+      await put(a, 10, 20, "lost");
+      await saveCheckpoint(a);
+      await a.close();
+      await scene.rollBackLog();
+      // Another node has continued in the meantime: the same positions hold other messages.
+      const b = await started("b");
+      expect((await b.status()).join.skipped).toMatchObject([{ code: "LOG_REGRESSED" }]);
+      await put(b, 10, 25, "new");
 
-    const again = await started("a");
-    expect(await again.digest()).toEqual(await b.digest());
-    const { join } = await again.status();
-    expect(join.movedAside).toMatchObject([{ code: "LOG_REGRESSED" }]);
-    expect(join.restoredFrom).toMatchObject({ txId: 11 });
-    // The next checkpoint is saved, although the store has one of the lost history with a higher tx-id.
-    await expect(again.checkpoint().done).resolves.toMatchObject({ checkpoint: { txId: 26 } });
-  });
+      const again = await started("a");
+      expect(await again.digest()).toEqual(await b.digest());
+      const { join } = await again.status();
+      expect(join.movedAside).toMatchObject([{ code: "LOG_REGRESSED" }]);
+      expect(join.restoredFrom).toMatchObject({ txId: 11 });
+      // The next checkpoint is saved, although the store has one of the lost history with a higher tx-id.
+      await expect(again.checkpoint().done).resolves.toMatchObject({ checkpoint: { txId: 26 } });
+    },
+  );
 
-  it("detects at runtime that the log has a different history, and never serves it", async () => {
-    const a = await started("a");
-    await put(a, 0, 10, "kept");
-    await scene.copyLog();
-    await put(a, 10, 20, "lost");
-    await scene.rollBackLog();
-    await vi.waitFor(async () => expect((await a.status()).join.movedAside).toHaveLength(1), {
-      timeout: 30_000,
-    });
-    await vi.waitFor(() => expect(a.phase).toBe("ready"), { timeout: 30_000 });
-    const fresh = await started("b");
-    expect(await a.digest()).toEqual(await fresh.digest());
-    expect((await a.status()).index.documents).toBe(10);
-  });
+  it(
+    "detects at runtime that the log has a different history, and never serves it",
+    { tags: "rest/slow" },
+    async () => {
+      const a = await started("a");
+      await put(a, 0, 10, "kept");
+      await scene.copyLog();
+      await put(a, 10, 20, "lost");
+      await scene.rollBackLog();
+      await vi.waitFor(async () => expect((await a.status()).join.movedAside).toHaveLength(1), {
+        timeout: 30_000,
+      });
+      await vi.waitFor(() => expect(a.phase).toBe("ready"), { timeout: 30_000 });
+      const fresh = await started("b");
+      expect(await a.digest()).toEqual(await fresh.digest());
+      expect((await a.status()).index.documents).toBe(10);
+    },
+  );
 
   describe.each<[number, string[]]>([
     [3, []],
@@ -128,51 +136,59 @@ describe("a node that joins a log on NATS", () => {
     expect(await readdir(path.join(scene.folder, "a-index"))).not.toContain("quarantine");
   });
 
-  it("halts on an empty server when a checkpoint proves that there was a log, and creates none", async () => {
-    const a = await started("a");
-    await put(a, 0, 5, "x");
-    await saveCheckpoint(a);
-    await a.close();
-    await scene.loseLog();
-    const b = await start("b");
-    expect(await failureOf(b)).toBe("LOG_DIFFERENT");
-    expect((await b.status()).failure?.message).toMatch(
-      new RegExp(
-        `^There is no log "cairn" at 127.0.0.1:\\d+, but checkpoint \\S+ in \\S+ holds transactions up to 6`,
-      ),
-    );
-    const client = await connect({ servers: scene.nats.url });
-    try {
-      expect(await (await client.jetstreamManager()).streams.names().next()).toEqual([]);
-    } finally {
-      await client.close();
-    }
-    await b.close();
-    // If configured to, it begins a new log and skips the old checkpoints.
-    const c = await started("c", { ...DEFAULT, different: "rebuild" });
-    await put(c, 0, 1, "y");
-    expect((await c.status()).index).toMatchObject({ documents: 1, txId: 2 });
-  });
+  it(
+    "halts on an empty server when a checkpoint proves that there was a log, and creates none",
+    { tags: "rest/slow" },
+    async () => {
+      const a = await started("a");
+      await put(a, 0, 5, "x");
+      await saveCheckpoint(a);
+      await a.close();
+      await scene.loseLog();
+      const b = await start("b");
+      expect(await failureOf(b)).toBe("LOG_DIFFERENT");
+      expect((await b.status()).failure?.message).toMatch(
+        new RegExp(
+          `^There is no log "cairn" at 127.0.0.1:\\d+, but checkpoint \\S+ in \\S+ holds transactions up to 6`,
+        ),
+      );
+      const client = await connect({ servers: scene.nats.url });
+      try {
+        expect(await (await client.jetstreamManager()).streams.names().next()).toEqual([]);
+      } finally {
+        await client.close();
+      }
+      await b.close();
+      // If configured to, it begins a new log and skips the old checkpoints.
+      const c = await started("c", { ...DEFAULT, different: "rebuild" });
+      await put(c, 0, 1, "y");
+      expect((await c.status()).index).toMatchObject({ documents: 1, txId: 2 });
+    },
+  );
 
-  it("reports a lost log even if no store can be searched for a checkpoint of it", async () => {
-    const a = await started("a");
-    await put(a, 0, 5, "x");
-    await a.close();
-    await scene.loseLog();
-    const unreachable = s3Store({
-      bucket: "checkpoints",
-      endpoint: `http://127.0.0.1:${await freePort()}`,
-      region: "us-east-1",
-      credentials: { accessKeyId: "key", secretAccessKey: "secret" },
-      maxAttempts: 1,
-    });
-    const again = await scene.start("a", { store: unreachable });
-    expect(await failureOf(again)).toBe("LOG_DIFFERENT");
-    const { failure } = await again.status();
-    expect(failure?.message).toContain("the local index holds transactions up to 6");
-    expect(failure?.hint).toContain("STORE_UNREACHABLE");
-    expect(failure?.hint).toContain("cairn log status names the command");
-  });
+  it(
+    "reports a lost log even if no store can be searched for a checkpoint of it",
+    { tags: "rest/slow" },
+    async () => {
+      const a = await started("a");
+      await put(a, 0, 5, "x");
+      await a.close();
+      await scene.loseLog();
+      const unreachable = s3Store({
+        bucket: "checkpoints",
+        endpoint: `http://127.0.0.1:${await freePort()}`,
+        region: "us-east-1",
+        credentials: { accessKeyId: "key", secretAccessKey: "secret" },
+        maxAttempts: 1,
+      });
+      const again = await scene.start("a", { store: unreachable });
+      expect(await failureOf(again)).toBe("LOG_DIFFERENT");
+      const { failure } = await again.status();
+      expect(failure?.message).toContain("the local index holds transactions up to 6");
+      expect(failure?.hint).toContain("STORE_UNREACHABLE");
+      expect(failure?.hint).toContain("cairn log status names the command");
+    },
+  );
 
   it("joins a trimmed log from a checkpoint, and reports the missing transactions if there is no checkpoint", async () => {
     const a = await started("a");

@@ -123,86 +123,100 @@ async function regressed(beforeLoss?: (node: CairnNode) => Promise<void>): Promi
 }
 
 describe("cairn log orphans", () => {
-  it("prints the transactions that a log's server lost, which can be loaded so that each is applied once", async () => {
-    const a = await regressed();
-    const { join } = await a.status();
-    expect(join).toMatchObject({ orphans: 4, movedAside: [{ code: "LOG_REGRESSED" }] });
-    expect(await value(a, "k11")).toBeUndefined();
+  it(
+    "prints the transactions that a log's server lost, which can be loaded so that each is applied once",
+    { tags: "rest/slow" },
+    async () => {
+      const a = await regressed();
+      const { join } = await a.status();
+      expect(join).toMatchObject({ orphans: 4, movedAside: [{ code: "LOG_REGRESSED" }] });
+      expect(await value(a, "k11")).toBeUndefined();
 
-    const { code, stdout, stderr } = await orphans("a");
-    expect(code).toBe(0);
-    expect(stderr).toContain(
-      "the log lost transactions 10 to 13, which may have been loaded again since; printed 4 transactions",
-    );
-    expect(stdout.trim().split("\n")).toHaveLength(4);
-    expect((await load(a, stdout)).code).toBe(0);
-    expect(await Promise.all(["k9", "k11", "k2", "new"].map((name) => value(a, name)))).toEqual([
-      "9",
-      "11",
-      "200",
-      "1",
-    ]);
-    const digest = await a.digest();
-    // Loading the transactions twice is harmless, because their ids show that they were applied.
-    expect((await load(a, (await orphans("a")).stdout)).code).toBe(0);
-    expect(await a.digest()).toEqual(digest);
-    await a.close();
-    expect((await (await started("a")).status()).join.orphans).toBe(4);
-  });
-
-  it("prints orphans that are no longer a finding once they were loaded, or their folder was removed, without a restart", async () => {
-    await (await regressed()).close();
-    const a = await started("a", "halt", 50);
-    const counted = async (orphanCount: number, findings: readonly string[]): Promise<void> =>
-      await vi.waitFor(
-        async () => {
-          const { join, findings: found } = await a.status();
-          const lost = found.filter(({ code }) => code === "transactions-lost").map(({ message }) => message);
-          expect([join.orphans, lost]).toEqual([orphanCount, findings]);
-        },
-        { timeout: 10_000 },
-      );
-    await counted(4, ["4 transactions lost by the log are only in quarantine."]);
-    const printed = await orphans("a");
-    expect(printed).toMatchObject({ code: 0, stdout: expect.stringContaining("orphan-10-") });
-    const lines = printed.stdout.trim().split("\n");
-    expect((await load(a, `${lines[0]}\n`)).code).toBe(0);
-    await counted(3, ["3 transactions lost by the log are only in quarantine."]);
-    expect((await load(a, `${lines.join("\n")}\n`)).code).toBe(0);
-    await counted(0, []);
-    await a.close();
-    const next = await started("a");
-    const { join, findings } = await next.status();
-    expect([join.orphans, findings.filter(({ code }) => code === "transactions-lost")]).toEqual([0, []]);
-    await next.close();
-
-    // The log loses them once more.
-    await restoreStore(copy());
-    const again = await started("a", "rebuild", 50);
-    const before = (await again.status()).join.orphans;
-    expect(before).toBeGreaterThan(0);
-    await vi.waitFor(async () => expect((await again.status()).join.orphans).toBe(before + 4), {
-      timeout: 10_000,
-    });
-    // At once, since the node may be looking at the index that is removed.
-    await rename(path.join(folder, "index-a", "quarantine"), path.join(folder, "removed"));
-    await vi.waitFor(async () => expect((await again.status()).join.orphans).toBe(0), { timeout: 10_000 });
-  });
-
-  it("prints the same transactions after the log was trimmed beyond the lost ones", async () => {
-    const a = await regressed();
-    const before = await orphans("a");
-    for (let n = 0; n < 4; n += 1) await put(a, `later-${n}`, n);
-    await saveCheckpoint(a);
-    for (const upTo of [11, 14]) {
-      await trim(upTo);
       const { code, stdout, stderr } = await orphans("a");
-      expect([code, stdout]).toEqual([0, before.stdout]);
+      expect(code).toBe(0);
       expect(stderr).toContain(
         "the log lost transactions 10 to 13, which may have been loaded again since; printed 4 transactions",
       );
-    }
-  });
+      expect(stdout.trim().split("\n")).toHaveLength(4);
+      expect((await load(a, stdout)).code).toBe(0);
+      expect(await Promise.all(["k9", "k11", "k2", "new"].map((name) => value(a, name)))).toEqual([
+        "9",
+        "11",
+        "200",
+        "1",
+      ]);
+      const digest = await a.digest();
+      // Loading the transactions twice is harmless, because their ids show that they were applied.
+      expect((await load(a, (await orphans("a")).stdout)).code).toBe(0);
+      expect(await a.digest()).toEqual(digest);
+      await a.close();
+      expect((await (await started("a")).status()).join.orphans).toBe(4);
+    },
+  );
+
+  it(
+    "prints orphans that are no longer a finding once they were loaded, or their folder was removed, without a restart",
+    { tags: "rest/slow" },
+    async () => {
+      await (await regressed()).close();
+      const a = await started("a", "halt", 50);
+      const counted = async (orphanCount: number, findings: readonly string[]): Promise<void> =>
+        await vi.waitFor(
+          async () => {
+            const { join, findings: found } = await a.status();
+            const lost = found
+              .filter(({ code }) => code === "transactions-lost")
+              .map(({ message }) => message);
+            expect([join.orphans, lost]).toEqual([orphanCount, findings]);
+          },
+          { timeout: 10_000 },
+        );
+      await counted(4, ["4 transactions lost by the log are only in quarantine."]);
+      const printed = await orphans("a");
+      expect(printed).toMatchObject({ code: 0, stdout: expect.stringContaining("orphan-10-") });
+      const lines = printed.stdout.trim().split("\n");
+      expect((await load(a, `${lines[0]}\n`)).code).toBe(0);
+      await counted(3, ["3 transactions lost by the log are only in quarantine."]);
+      expect((await load(a, `${lines.join("\n")}\n`)).code).toBe(0);
+      await counted(0, []);
+      await a.close();
+      const next = await started("a");
+      const { join, findings } = await next.status();
+      expect([join.orphans, findings.filter(({ code }) => code === "transactions-lost")]).toEqual([0, []]);
+      await next.close();
+
+      // The log loses them once more.
+      await restoreStore(copy());
+      const again = await started("a", "rebuild", 50);
+      const before = (await again.status()).join.orphans;
+      expect(before).toBeGreaterThan(0);
+      await vi.waitFor(async () => expect((await again.status()).join.orphans).toBe(before + 4), {
+        timeout: 10_000,
+      });
+      // At once, since the node may be looking at the index that is removed.
+      await rename(path.join(folder, "index-a", "quarantine"), path.join(folder, "removed"));
+      await vi.waitFor(async () => expect((await again.status()).join.orphans).toBe(0), { timeout: 10_000 });
+    },
+  );
+
+  it(
+    "prints the same transactions after the log was trimmed beyond the lost ones",
+    { tags: "rest/slow" },
+    async () => {
+      const a = await regressed();
+      const before = await orphans("a");
+      for (let n = 0; n < 4; n += 1) await put(a, `later-${n}`, n);
+      await saveCheckpoint(a);
+      for (const upTo of [11, 14]) {
+        await trim(upTo);
+        const { code, stdout, stderr } = await orphans("a");
+        expect([code, stdout]).toEqual([0, before.stdout]);
+        expect(stderr).toContain(
+          "the log lost transactions 10 to 13, which may have been loaded again since; printed 4 transactions",
+        );
+      }
+    },
+  );
 
   it("does not guess transactions that a trimmed log can no longer show", async () => {
     const a = await started("a");
@@ -237,24 +251,28 @@ describe("cairn log orphans", () => {
     );
   });
 
-  it("reports transactions whose outcomes a policy has removed, instead of omitting them silently", async () => {
-    await regressed(async (node) => {
-      for (let n = 13; n <= 44; n += 1) await put(node, `k${n}`, n);
-    });
-    const quarantine = path.join(folder, "index-a", "quarantine");
-    const [moved = ""] = await readdir(quarantine);
-    await withoutOutcomes(path.join(quarantine, moved, "live"), 32);
-    const { code, stdout, stderr } = await orphans("a");
-    expect(code).toBe(0);
-    const printed = stdout.trim().split("\n");
-    expect(stderr).toContain("the log lost transactions 10 to 45");
-    expect(stderr).toContain("transactions 10 to 32 cannot be printed, because the policy");
-    const [, buckets = ""] = /\(.*cairn (db buckets .*) shows what the index holds/.exec(stderr) ?? [];
-    expect(await cairn(buckets.split(" "), new CapturedTerminal({ cwd: "/" }))).toMatchObject({ code: 0 });
-    expect(stderr).toContain('the policy "outcomes" removed the outcomes of its transactions up to 9');
-    expect(stderr).toContain(`printed ${printed.length} transactions`);
-    expect(printed).toHaveLength(13);
-  });
+  it(
+    "reports transactions whose outcomes a policy has removed, instead of omitting them silently",
+    { tags: "rest/slow" },
+    async () => {
+      await regressed(async (node) => {
+        for (let n = 13; n <= 44; n += 1) await put(node, `k${n}`, n);
+      });
+      const quarantine = path.join(folder, "index-a", "quarantine");
+      const [moved = ""] = await readdir(quarantine);
+      await withoutOutcomes(path.join(quarantine, moved, "live"), 32);
+      const { code, stdout, stderr } = await orphans("a");
+      expect(code).toBe(0);
+      const printed = stdout.trim().split("\n");
+      expect(stderr).toContain("the log lost transactions 10 to 45");
+      expect(stderr).toContain("transactions 10 to 32 cannot be printed, because the policy");
+      const [, buckets = ""] = /\(.*cairn (db buckets .*) shows what the index holds/.exec(stderr) ?? [];
+      expect(await cairn(buckets.split(" "), new CapturedTerminal({ cwd: "/" }))).toMatchObject({ code: 0 });
+      expect(stderr).toContain('the policy "outcomes" removed the outcomes of its transactions up to 9');
+      expect(stderr).toContain(`printed ${printed.length} transactions`);
+      expect(printed).toHaveLength(13);
+    },
+  );
 
   it("prints the transactions after the checkpoint from which a lost log was recovered", async () => {
     const a = await started("a");

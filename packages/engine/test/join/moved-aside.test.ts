@@ -55,19 +55,23 @@ describe("an index that fell behind a trimmed log", () => {
     );
   }
 
-  it("is kept like other unusable indexes, of which there are two at most, however far behind it was", async () => {
-    const b = await scene.ready("b");
-    const ends: number[] = [];
-    for (const transactions of [5, FAR, 5]) {
+  it(
+    "is kept like other unusable indexes, of which there are two at most, however far behind it was",
+    { tags: "rest/slow" },
+    async () => {
+      const b = await scene.ready("b");
+      const ends: number[] = [];
+      for (const transactions of [5, FAR, 5]) {
+        const a = await scene.ready("a");
+        ends.push(await put(a, 0, 3, "mine"));
+        await scene.stop(a);
+        await trimAfter(b, transactions);
+      }
       const a = await scene.ready("a");
-      ends.push(await put(a, 0, 3, "mine"));
-      await scene.stop(a);
-      await trimAfter(b, transactions);
-    }
-    const a = await scene.ready("a");
-    expect((await a.status()).join).toMatchObject({ orphans: 0, movedAside: [{ code: "LOG_TRIMMED" }] });
-    expect(await notes()).toMatchObject([noteOf(ends[1]), noteOf(ends[2])]);
-  });
+      expect((await a.status()).join).toMatchObject({ orphans: 0, movedAside: [{ code: "LOG_TRIMMED" }] });
+      expect(await notes()).toMatchObject([noteOf(ends[1]), noteOf(ends[2])]);
+    },
+  );
 
   describe.each<[number, string[]]>([
     [5, []],
@@ -172,7 +176,7 @@ describe("an index of a log that the node began because it was given the wrong n
     ["nothing but the policies of the configuration", policies, [], "ready"],
     ["policies that were set elsewhere", {}, [["configure", policies]], "failed"],
     ["a document", policies, [["put", "things", "default/k", 1]], "failed"],
-  ] as const)("holds %s", async (_what, configured, ops, phase) => {
+  ] as const)("holds %s", { tags: "rest/slow" }, async (_what, configured, ops, phase) => {
     const scene = await ClusterScene.open();
     onTestFinished(() => scene.close());
     await put(await scene.ready("b"), 0, 5, "x");

@@ -155,111 +155,129 @@ describe.each(["embedded", "NATS"])("a log that was lost (%s), recovered from a 
     if (kind === "NATS") nats = await startNatsServer({ storeDir: path.join(folder, "nats") });
   });
 
-  it("continues from exactly that checkpoint on every node, with tx-ids, history and digest", async () => {
-    const { names, kept } = await lostLog();
-    const [, chosen = ""] = names;
-    const kept3 = await log("recover", "--from", chosen);
-    expect(kept3).toMatchObject({
-      code: 1,
-      stderr: expect.stringMatching(
-        /^CONFLICT: .* would lack 3 transactions .*: the store shows .* up to 10\..*--yes/s,
-      ),
-    });
-    const begun = await log("recover", "--from", chosen, "--yes", "--json");
-    expect(begun.stderr).toBe("");
-    const { id, offset } = JSON.parse(begun.stdout) as { id: string; offset: number };
-    expect(offset).toBe(7);
+  it(
+    "continues from exactly that checkpoint on every node, with tx-ids, history and digest",
+    { tags: "rest/slow" },
+    async () => {
+      const { names, kept } = await lostLog();
+      const [, chosen = ""] = names;
+      const kept3 = await log("recover", "--from", chosen);
+      expect(kept3).toMatchObject({
+        code: 1,
+        stderr: expect.stringMatching(
+          /^CONFLICT: .* would lack 3 transactions .*: the store shows .* up to 10\..*--yes/s,
+        ),
+      });
+      const begun = await log("recover", "--from", chosen, "--yes", "--json");
+      expect(begun.stderr).toBe("");
+      const { id, offset } = JSON.parse(begun.stdout) as { id: string; offset: number };
+      expect(offset).toBe(7);
 
-    const a = await started("a");
-    expect((await a.status()).join).toMatchObject({
-      restoredFrom: { name: chosen, txId: 7 },
-      skipped: [{ name: names[2], code: "LOG_DIFFERENT" }],
-    });
-    expect((await a.status()).log).toMatchObject({ id, firstTxId: 8, lastTxId: 8 });
-    expect(await put(a, "k1", 100)).toBe(9);
-    expect((await a.history(key("k1"))).versions.map(({ revision, json }) => [revision, json])).toEqual([
-      [9, "100"],
-      [5, "5"],
-    ]);
-    expect(await a.get(key("k1"), { asOf: { txId: 6 } })).toMatchObject({ revision: 5, json: "5" });
-    expect(await a.get(key("k2"), { asOf: { txId: 9 } })).toMatchObject({ revision: 6 });
-    // Transactions that only the lost end of the old log had are not attributed to the new log.
-    expect(await a.get(key("k0"))).toMatchObject({ revision: 4 });
-    const digest = await a.digest();
-    await closeAll();
-
-    const fold = new LogFold();
-    for (const message of [...kept, ...(await messages())]) fold.apply(message);
-    expect(digest).toEqual({ txId: 9, digest: fold.digest() });
-    const b = await started("b");
-    expect(await b.digest()).toEqual(digest);
-    const saved = await saveCheckpoint(b);
-    await closeAll();
-    const c = await started("c");
-    expect((await c.status()).join).toMatchObject({ restoredFrom: { name: saved, txId: 9 }, replayed: 0 });
-    expect(await c.digest()).toEqual(digest);
-    await closeAll();
-    // An index that ends where the new log begins needs no checkpoint. A node that is restarted later continues like
-    // any other.
-    for (const index of ["seam", "a"]) {
-      const node = await started(index);
-      expect((await node.status()).join.restoredFrom).toBeNull();
-      expect(await node.digest()).toEqual(digest);
+      const a = await started("a");
+      expect((await a.status()).join).toMatchObject({
+        restoredFrom: { name: chosen, txId: 7 },
+        skipped: [{ name: names[2], code: "LOG_DIFFERENT" }],
+      });
+      expect((await a.status()).log).toMatchObject({ id, firstTxId: 8, lastTxId: 8 });
+      expect(await put(a, "k1", 100)).toBe(9);
+      expect((await a.history(key("k1"))).versions.map(({ revision, json }) => [revision, json])).toEqual([
+        [9, "100"],
+        [5, "5"],
+      ]);
+      expect(await a.get(key("k1"), { asOf: { txId: 6 } })).toMatchObject({ revision: 5, json: "5" });
+      expect(await a.get(key("k2"), { asOf: { txId: 9 } })).toMatchObject({ revision: 6 });
+      // Transactions that only the lost end of the old log had are not attributed to the new log.
+      expect(await a.get(key("k0"))).toMatchObject({ revision: 4 });
+      const digest = await a.digest();
       await closeAll();
-    }
-  });
 
-  it("makes a node move aside an index that is beyond the checkpoint, or halt if configured to", async () => {
-    const { names } = await lostLog();
-    const recovered = await log("recover", "--from", names[1] ?? "", "--yes");
-    expect([recovered.code, recovered.stdout]).toEqual([
-      0,
-      expect.stringMatching(
-        kind === "NATS"
-          ? /; running nodes follow it within about 15 seconds; cairn status --wait PT1M waits for a node\n3 transactions after it/
-          : /; start the node to follow it\n3 transactions after it/,
-      ),
-    ]);
-    const failure = await failureOf(await start("old", "halt"));
-    expect(failure).toMatchObject({
-      code: "LOG_REGRESSED",
-      hint: expect.stringContaining("cairn log orphans"),
-    });
-    expect(failure?.message).toContain("after transaction 7");
-    await closeAll();
-    const rebuilt = await started("old");
-    const { join } = await rebuilt.status();
-    expect(join).toMatchObject({ movedAside: [{ code: "LOG_REGRESSED" }], restoredFrom: { name: names[1] } });
-    expect(join.orphans).toBe(3);
-    expect((await rebuilt.digest()).txId).toBe(8);
-  });
+      const fold = new LogFold();
+      for (const message of [...kept, ...(await messages())]) fold.apply(message);
+      expect(digest).toEqual({ txId: 9, digest: fold.digest() });
+      const b = await started("b");
+      expect(await b.digest()).toEqual(digest);
+      const saved = await saveCheckpoint(b);
+      await closeAll();
+      const c = await started("c");
+      expect((await c.status()).join).toMatchObject({ restoredFrom: { name: saved, txId: 9 }, replayed: 0 });
+      expect(await c.digest()).toEqual(digest);
+      await closeAll();
+      // An index that ends where the new log begins needs no checkpoint. A node that is restarted later continues like
+      // any other.
+      for (const index of ["seam", "a"]) {
+        const node = await started(index);
+        expect((await node.status()).join.restoredFrom).toBeNull();
+        expect(await node.digest()).toEqual(digest);
+        await closeAll();
+      }
+    },
+  );
 
-  it("makes a node replace an index that ends before the checkpoint, which has lost nothing", async () => {
-    const { names } = await lostLog();
-    expect((await log("recover", "--from", names[1] ?? "", "--yes")).code).toBe(0);
-    await cp(path.join(folder, "index-early"), path.join(folder, "index-kept"), { recursive: true });
-    const early = await start("early", "halt");
-    await early.ready;
-    const { join } = await early.status();
-    expect(join).toMatchObject({
-      movedAside: [
-        { code: "LOG_TRIMMED", message: /after transaction 7; .* ends at transaction 4, and no log backup/ },
-      ],
-      restoredFrom: { name: names[1] },
-      orphans: 0,
-    });
-    expect((await early.digest()).txId).toBe(8);
-    await closeAll();
-    // Without that checkpoint, it keeps its index.
-    await rm(path.join(folder, "index-early"), { recursive: true });
-    await cp(path.join(folder, "index-kept"), path.join(folder, "index-early"), { recursive: true });
-    await rm(path.join(folder, "checkpoints"), { recursive: true });
-    await mkdir(path.join(folder, "checkpoints"));
-    expect(await failureOf(await start("early", "halt"))).toMatchObject({
-      code: "LOG_TRIMMED",
-      message: /continues log \S+, and no usable checkpoint or log backup leads to its transaction 7/,
-    });
-  });
+  it(
+    "makes a node move aside an index that is beyond the checkpoint, or halt if configured to",
+    { tags: "rest/slow" },
+    async () => {
+      const { names } = await lostLog();
+      const recovered = await log("recover", "--from", names[1] ?? "", "--yes");
+      expect([recovered.code, recovered.stdout]).toEqual([
+        0,
+        expect.stringMatching(
+          kind === "NATS"
+            ? /; running nodes follow it within about 15 seconds; cairn status --wait PT1M waits for a node\n3 transactions after it/
+            : /; start the node to follow it\n3 transactions after it/,
+        ),
+      ]);
+      const failure = await failureOf(await start("old", "halt"));
+      expect(failure).toMatchObject({
+        code: "LOG_REGRESSED",
+        hint: expect.stringContaining("cairn log orphans"),
+      });
+      expect(failure?.message).toContain("after transaction 7");
+      await closeAll();
+      const rebuilt = await started("old");
+      const { join } = await rebuilt.status();
+      expect(join).toMatchObject({
+        movedAside: [{ code: "LOG_REGRESSED" }],
+        restoredFrom: { name: names[1] },
+      });
+      expect(join.orphans).toBe(3);
+      expect((await rebuilt.digest()).txId).toBe(8);
+    },
+  );
+
+  it(
+    "makes a node replace an index that ends before the checkpoint, which has lost nothing",
+    { tags: "rest/slow" },
+    async () => {
+      const { names } = await lostLog();
+      expect((await log("recover", "--from", names[1] ?? "", "--yes")).code).toBe(0);
+      await cp(path.join(folder, "index-early"), path.join(folder, "index-kept"), { recursive: true });
+      const early = await start("early", "halt");
+      await early.ready;
+      const { join } = await early.status();
+      expect(join).toMatchObject({
+        movedAside: [
+          {
+            code: "LOG_TRIMMED",
+            message: /after transaction 7; .* ends at transaction 4, and no log backup/,
+          },
+        ],
+        restoredFrom: { name: names[1] },
+        orphans: 0,
+      });
+      expect((await early.digest()).txId).toBe(8);
+      await closeAll();
+      // Without that checkpoint, it keeps its index.
+      await rm(path.join(folder, "index-early"), { recursive: true });
+      await cp(path.join(folder, "index-kept"), path.join(folder, "index-early"), { recursive: true });
+      await rm(path.join(folder, "checkpoints"), { recursive: true });
+      await mkdir(path.join(folder, "checkpoints"));
+      expect(await failureOf(await start("early", "halt"))).toMatchObject({
+        code: "LOG_TRIMMED",
+        message: /continues log \S+, and no usable checkpoint or log backup leads to its transaction 7/,
+      });
+    },
+  );
 
   it(
     "is the result of following any of the hints, even after an empty log was created in its place",

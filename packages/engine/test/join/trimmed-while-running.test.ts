@@ -59,39 +59,43 @@ function openedBehind(store: CheckpointStore, gate: Gate): CheckpointStore {
 }
 
 describe("a slow node whose log is purged ahead of it", () => {
-  it("restores a newer checkpoint, is not ready until then, and serves only stale reads in the meantime", async () => {
-    const a = await started("a");
-    const gates = { reading: new Gate(), restoring: new Gate() };
-    const { txId: first } = await a.submit({ ops: [["put", "things", "default/k0", "early"]] });
-    await a.await(first);
-    const b = await started("b", gates);
-    gates.reading.close();
-    // There are more messages than are fetched ahead, so the rest is only in the log.
-    const submitted = await Promise.all(
-      Array.from({ length: 6_000 }, (_, n) =>
-        a.submit({ ops: [["put", "things", `default/k${n}`, "late"]] }),
-      ),
-    );
-    const last = submitted.at(-1)?.txId ?? 0;
-    await a.await(last);
-    await saveCheckpoint(a);
-    await NatsOperator.at(nats.url, async (operator) => await operator.purgeBefore(last));
-    gates.restoring.close();
-    gates.reading.open();
+  it(
+    "restores a newer checkpoint, is not ready until then, and serves only stale reads in the meantime",
+    { tags: "rest/slow" },
+    async () => {
+      const a = await started("a");
+      const gates = { reading: new Gate(), restoring: new Gate() };
+      const { txId: first } = await a.submit({ ops: [["put", "things", "default/k0", "early"]] });
+      await a.await(first);
+      const b = await started("b", gates);
+      gates.reading.close();
+      // There are more messages than are fetched ahead, so the rest is only in the log.
+      const submitted = await Promise.all(
+        Array.from({ length: 6_000 }, (_, n) =>
+          a.submit({ ops: [["put", "things", `default/k${n}`, "late"]] }),
+        ),
+      );
+      const last = submitted.at(-1)?.txId ?? 0;
+      await a.await(last);
+      await saveCheckpoint(a);
+      await NatsOperator.at(nats.url, async (operator) => await operator.purgeBefore(last));
+      gates.restoring.close();
+      gates.reading.open();
 
-    await gates.restoring.reached();
-    expect(b.phase).toBe("restoring");
-    await expect(b.get(KEY)).rejects.toMatchObject({ code: "NOT_READY" });
-    await expect(b.digest()).rejects.toMatchObject({ code: "NOT_READY" });
-    expect(await b.get(KEY, { stale: true })).toBeDefined();
-    const { txId: tail } = await a.submit({ ops: [["put", "things", "default/tail", 1]] });
-    gates.restoring.open();
+      await gates.restoring.reached();
+      expect(b.phase).toBe("restoring");
+      await expect(b.get(KEY)).rejects.toMatchObject({ code: "NOT_READY" });
+      await expect(b.digest()).rejects.toMatchObject({ code: "NOT_READY" });
+      expect(await b.get(KEY, { stale: true })).toBeDefined();
+      const { txId: tail } = await a.submit({ ops: [["put", "things", "default/tail", 1]] });
+      gates.restoring.open();
 
-    await vi.waitFor(() => expect(b.phase).toBe("ready"), { timeout: 30_000 });
-    await Promise.all([a.await(tail), b.await(tail)]);
-    const { join } = await b.status();
-    expect(join.restoredFrom).toMatchObject({ txId: last });
-    expect(join.movedAside).toMatchObject([{ code: "LOG_TRIMMED" }]);
-    expect(await b.digest()).toEqual(await a.digest());
-  });
+      await vi.waitFor(() => expect(b.phase).toBe("ready"), { timeout: 30_000 });
+      await Promise.all([a.await(tail), b.await(tail)]);
+      const { join } = await b.status();
+      expect(join.restoredFrom).toMatchObject({ txId: last });
+      expect(join.movedAside).toMatchObject([{ code: "LOG_TRIMMED" }]);
+      expect(await b.digest()).toEqual(await a.digest());
+    },
+  );
 });

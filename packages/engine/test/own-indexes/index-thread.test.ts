@@ -24,7 +24,7 @@ async function withThread(options: object, work: (thread: IndexThread) => Promis
   }
 }
 
-it("says why a copy of the node's index cannot be read", async () => {
+it("says why a copy of the node's index cannot be read", { tags: "rest/slow" }, async () => {
   const copy = path.join(folder, "copy");
   await withThread({}, async (thread) => {
     const building = thread.build(copy, undefined, () => undefined);

@@ -37,7 +37,7 @@ describe("an index of one's own", () => {
     }
   });
 
-  it("goes on from its position after a restart, and is not built again", async () => {
+  it("goes on from its position after a restart, and is not built again", { tags: "rest/slow" }, async () => {
     await scene.start();
     await scene.put("a");
     await scene.reached();
@@ -50,38 +50,46 @@ describe("an index of one's own", () => {
     expect(await scene.contents()).toEqual(sorted(await documentsNow(scene.node, ["plain"])));
   });
 
-  it("of another version is built anew, and the earlier one answers until then", async () => {
-    await scene.start();
-    await scene.put("a");
-    await scene.reached();
-    await scene.node.close();
-    const hold = path.join(scene.folder, "hold");
-    await writeFile(hold, "");
-    await scene.start({ version: 2, options: { hold } });
-    await expect.poll(scene.ownStatus).toMatchObject({ version: 2, state: "building", served: 1 });
-    await rm(hold);
-    expect(await scene.reached()).toMatchObject({ served: 2 });
-    expect(await scene.folders()).toHaveLength(1);
-    expect(await scene.contents()).toEqual(sorted(await documentsNow(scene.node, ["plain"])));
-  });
+  it(
+    "of another version is built anew, and the earlier one answers until then",
+    { tags: "rest/slow" },
+    async () => {
+      await scene.start();
+      await scene.put("a");
+      await scene.reached();
+      await scene.node.close();
+      const hold = path.join(scene.folder, "hold");
+      await writeFile(hold, "");
+      await scene.start({ version: 2, options: { hold } });
+      await expect.poll(scene.ownStatus).toMatchObject({ version: 2, state: "building", served: 1 });
+      await rm(hold);
+      expect(await scene.reached()).toMatchObject({ served: 2 });
+      expect(await scene.folders()).toHaveLength(1);
+      expect(await scene.contents()).toEqual(sorted(await documentsNow(scene.node, ["plain"])));
+    },
+  );
 
-  it("of an earlier version is back with its version in the configuration if the new one fails", async () => {
-    const trace = path.join(scene.folder, "trace");
-    await scene.start({ options: { trace } });
-    await scene.put("a");
-    await scene.reached();
-    await scene.node.close();
-    await scene.start({ version: 2, options: { failOn: "a" } });
-    const { failure } = await scene.reached("failed");
-    expect(failure?.hint).toContain("its version in the configuration brings it back");
-    await scene.node.close();
-    await scene.start({ options: { trace } });
-    await scene.reached();
-    expect(await traced(trace)).toEqual(["build"]);
-    expect(await scene.contents()).toEqual(sorted(await documentsNow(scene.node, ["plain"])));
-  });
+  it(
+    "of an earlier version is back with its version in the configuration if the new one fails",
+    { tags: "rest/slow" },
+    async () => {
+      const trace = path.join(scene.folder, "trace");
+      await scene.start({ options: { trace } });
+      await scene.put("a");
+      await scene.reached();
+      await scene.node.close();
+      await scene.start({ version: 2, options: { failOn: "a" } });
+      const { failure } = await scene.reached("failed");
+      expect(failure?.hint).toContain("its version in the configuration brings it back");
+      await scene.node.close();
+      await scene.start({ options: { trace } });
+      await scene.reached();
+      expect(await traced(trace)).toEqual(["build"]);
+      expect(await scene.contents()).toEqual(sorted(await documentsNow(scene.node, ["plain"])));
+    },
+  );
 
-  it("that is no longer configured leaves no files", async () => {
+  it("that is no longer configured leaves no files", { tags: "rest/slow" }, async () => {
     await scene.start();
     await scene.put("a");
     await scene.reached();
@@ -90,29 +98,33 @@ describe("an index of one's own", () => {
     await expect.poll(async () => await readdir(path.dirname(scene.own))).toEqual(["other"]);
   });
 
-  it("that fails says why, and never concerns the node, even one that waits for it", async () => {
-    await scene.start({ options: { failOn: "bad" }, ready: "waits" });
-    await scene.put("good");
-    await scene.reached();
-    await scene.put("bad");
-    const { failure } = await scene.reached("failed");
-    expect(failure).toMatchObject({ code: "OWN_INDEX_FAILED" });
-    expect(await scene.ownStatus()).toMatchObject({ txId: null, served: null });
-    expect(failure?.message).toContain("it cannot index plain default/bad");
-    expect((await scene.node.status()).findings).toMatchObject([
-      { code: "own-index-failed", since: failure?.since },
-    ]);
-    await scene.put("more");
-    expect(scene.node.phase).toBe("ready");
-    await scene.node.close();
-    await scene.start({ options: { failOn: "bad" }, ready: "waits" });
-    await scene.reached("failed");
-    await scene.node.await(await scene.node.submit({ ops: [["delete", "plain", "bad"]] }));
-    await scene.reached();
-    expect(await scene.contents()).toEqual(sorted(await documentsNow(scene.node, ["plain"])));
-  });
+  it(
+    "that fails says why, and never concerns the node, even one that waits for it",
+    { tags: "rest/slow" },
+    async () => {
+      await scene.start({ options: { failOn: "bad" }, ready: "waits" });
+      await scene.put("good");
+      await scene.reached();
+      await scene.put("bad");
+      const { failure } = await scene.reached("failed");
+      expect(failure).toMatchObject({ code: "OWN_INDEX_FAILED" });
+      expect(await scene.ownStatus()).toMatchObject({ txId: null, served: null });
+      expect(failure?.message).toContain("it cannot index plain default/bad");
+      expect((await scene.node.status()).findings).toMatchObject([
+        { code: "own-index-failed", since: failure?.since },
+      ]);
+      await scene.put("more");
+      expect(scene.node.phase).toBe("ready");
+      await scene.node.close();
+      await scene.start({ options: { failOn: "bad" }, ready: "waits" });
+      await scene.reached("failed");
+      await scene.node.await(await scene.node.submit({ ops: [["delete", "plain", "bad"]] }));
+      await scene.reached();
+      expect(await scene.contents()).toEqual(sorted(await documentsNow(scene.node, ["plain"])));
+    },
+  );
 
-  it("is there once the node is ready, if the node waits for it", async () => {
+  it("is there once the node is ready, if the node waits for it", { tags: "rest/slow" }, async () => {
     await scene.start();
     for (let n = 0; n < 20; n += 1) await scene.put(`k${n}`);
     await scene.node.close();
@@ -140,6 +152,7 @@ describe("an index of one's own", () => {
 
   it.each([{ version: 2 }, { name: "other" }, { checkpoint: false }])(
     "is built where a checkpoint does not have it: %j",
+    { tags: "rest/slow" },
     async (given) => {
       const trace = path.join(scene.folder, "trace");
       await scene.start({ options: { trace }, ...(given.checkpoint === false ? given : {}) });
@@ -167,73 +180,89 @@ describe("an index of one's own", () => {
     expect(manifest).not.toContain("own-");
   });
 
-  it("is purged after an eviction before it is in a checkpoint, or built again if it cannot be", async () => {
-    const trace = path.join(scene.folder, "trace");
-    await scene.start({ options: { trace } });
-    await scene.put("a");
-    await scene.reached();
-    await scene.node.await(await scene.node.submit({ ops: [["evict", "plain", "a"]] }));
-    await saveCheckpoint(scene.node);
-    expect(await traced(trace)).toEqual(["build", "purge"]);
-    await saveCheckpoint(scene.node);
-    expect(await traced(trace)).toEqual(["build", "purge"]);
-    await scene.node.close();
-    await scene.start({ options: { trace, isBare: true } });
-    await scene.put("b");
-    await scene.reached();
-    await scene.node.await(await scene.node.submit({ ops: [["evict", "plain", "b"]] }));
-    await expect.poll(async () => await traced(trace)).toEqual(["build", "purge", "build"]);
-    await scene.reached();
-    expect(await scene.contents()).toEqual([]);
-  });
-
-  it("may return what the earlier version has while that answers, and is built anew for other buckets", async () => {
-    await scene.start({ buckets: ["plain", "short"] });
-    await scene.put("a");
-    await scene.reached();
-    await scene.node.close();
-    const hold = path.join(scene.folder, "hold");
-    await writeFile(hold, "");
-    await scene.start({ buckets: ["short"], options: { hold } });
-    await expect.poll(scene.ownStatus).toMatchObject({ state: "building", served: 1 });
-    expect(scene.node.indexBuckets("json")).toEqual(["plain", "short"]);
-    await rm(hold);
-    await scene.reached();
-    expect(scene.node.indexBuckets("json")).toEqual(["short"]);
-    expect(await scene.contents()).toEqual([]);
-  });
-
-  it("may still contain what was evicted until it is purged, and evictions say so", async () => {
-    const hold = path.join(scene.folder, "hold");
-    await scene.start({ options: { hold } });
-    await scene.put("a");
-    await scene.reached();
-    await writeFile(hold, "");
-    await scene.node.await(await scene.node.submit({ ops: [["evict", "plain", "a"]] }));
-    const files = async () => (await scene.node.evictions()).evictions[0]?.files;
-    await expect.poll(files).toEqual({ goneSince: null, waitsFor: "own-index" });
-    await rm(hold);
-    await expect.poll(files).toMatchObject({ waitsFor: null });
-    await scene.node.close();
-    await writeFile(hold, "");
-    await scene.start({ version: 2, options: { hold } });
-    await expect.poll(scene.ownStatus).toMatchObject({ state: "building", served: 1 });
-    expect(await files()).toEqual({ goneSince: null, waitsFor: "own-index" });
-  });
-
-  it.each(["open", "capture"])("that hangs in %s does not keep its node from stopping", async (hangs) => {
-    await scene.start({ options: { hangs } });
-    await scene.put("a");
-    if (hangs === "capture") {
+  it(
+    "is purged after an eviction before it is in a checkpoint, or built again if it cannot be",
+    { tags: "rest/slow" },
+    async () => {
+      const trace = path.join(scene.folder, "trace");
+      await scene.start({ options: { trace } });
+      await scene.put("a");
       await scene.reached();
-      const saving = scene.node.checkpoint();
-      await saving.begun;
-    }
-    await scene.node.close();
-    expect(scene.node.phase).toBe("stopping");
-  });
+      await scene.node.await(await scene.node.submit({ ops: [["evict", "plain", "a"]] }));
+      await saveCheckpoint(scene.node);
+      expect(await traced(trace)).toEqual(["build", "purge"]);
+      await saveCheckpoint(scene.node);
+      expect(await traced(trace)).toEqual(["build", "purge"]);
+      await scene.node.close();
+      await scene.start({ options: { trace, isBare: true } });
+      await scene.put("b");
+      await scene.reached();
+      await scene.node.await(await scene.node.submit({ ops: [["evict", "plain", "b"]] }));
+      await expect.poll(async () => await traced(trace)).toEqual(["build", "purge", "build"]);
+      await scene.reached();
+      expect(await scene.contents()).toEqual([]);
+    },
+  );
 
-  it("whose thread cannot be ended does not keep its node from stopping", async () => {
+  it(
+    "may return what the earlier version has while that answers, and is built anew for other buckets",
+    { tags: "rest/slow" },
+    async () => {
+      await scene.start({ buckets: ["plain", "short"] });
+      await scene.put("a");
+      await scene.reached();
+      await scene.node.close();
+      const hold = path.join(scene.folder, "hold");
+      await writeFile(hold, "");
+      await scene.start({ buckets: ["short"], options: { hold } });
+      await expect.poll(scene.ownStatus).toMatchObject({ state: "building", served: 1 });
+      expect(scene.node.indexBuckets("json")).toEqual(["plain", "short"]);
+      await rm(hold);
+      await scene.reached();
+      expect(scene.node.indexBuckets("json")).toEqual(["short"]);
+      expect(await scene.contents()).toEqual([]);
+    },
+  );
+
+  it(
+    "may still contain what was evicted until it is purged, and evictions say so",
+    { tags: "rest/slow" },
+    async () => {
+      const hold = path.join(scene.folder, "hold");
+      await scene.start({ options: { hold } });
+      await scene.put("a");
+      await scene.reached();
+      await writeFile(hold, "");
+      await scene.node.await(await scene.node.submit({ ops: [["evict", "plain", "a"]] }));
+      const files = async () => (await scene.node.evictions()).evictions[0]?.files;
+      await expect.poll(files).toEqual({ goneSince: null, waitsFor: "own-index" });
+      await rm(hold);
+      await expect.poll(files).toMatchObject({ waitsFor: null });
+      await scene.node.close();
+      await writeFile(hold, "");
+      await scene.start({ version: 2, options: { hold } });
+      await expect.poll(scene.ownStatus).toMatchObject({ state: "building", served: 1 });
+      expect(await files()).toEqual({ goneSince: null, waitsFor: "own-index" });
+    },
+  );
+
+  it.each(["open", "capture"])(
+    "that hangs in %s does not keep its node from stopping",
+    { tags: "rest/slow" },
+    async (hangs) => {
+      await scene.start({ options: { hangs } });
+      await scene.put("a");
+      if (hangs === "capture") {
+        await scene.reached();
+        const saving = scene.node.checkpoint();
+        await saving.begun;
+      }
+      await scene.node.close();
+      expect(scene.node.phase).toBe("stopping");
+    },
+  );
+
+  it("whose thread cannot be ended does not keep its node from stopping", { tags: "rest/slow" }, async () => {
     const trace = path.join(scene.folder, "pid");
     await scene.start({ options: { hangs: "native", trace } });
     await expect.poll(async () => (await readFile(trace, "utf8").catch(() => "")).trim()).toMatch(/^\d+$/);

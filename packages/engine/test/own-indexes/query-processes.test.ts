@@ -157,20 +157,16 @@ describe("a query of an own index", () => {
     ["abort", "last words"],
     ["memory", "heap"],
     ["native", ""],
-  ])(
-    "alone fails if it ends its process (%s)",
-    async (text, lastWords) => {
-      const other = ask("later");
-      await expect(ask(text, { limits: { timeoutMs: 60_000 } })).rejects.toMatchObject({
-        code: "QUERY_LIMIT",
-      });
-      await other;
-      expect((await ask("rows")).rows).toEqual([["a", 1]]);
-      const stderr = expect.stringMatching(lastWords) as string;
-      expect(logged).toEqual([expect.objectContaining({ stderr })]);
-    },
-    90_000,
-  );
+  ])("alone fails if it ends its process (%s)", { tags: "rest/slow" }, async (text, lastWords) => {
+    const other = ask("later");
+    await expect(ask(text, { limits: { timeoutMs: 60_000 } })).rejects.toMatchObject({
+      code: "QUERY_LIMIT",
+    });
+    await other;
+    expect((await ask("rows")).rows).toEqual([["a", 1]]);
+    const stderr = expect.stringMatching(lastWords) as string;
+    expect(logged).toEqual([expect.objectContaining({ stderr })]);
+  });
 
   it.each([
     ["OWN_INDEX_FAILED", "fails", served()],

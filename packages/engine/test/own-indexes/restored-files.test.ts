@@ -41,7 +41,7 @@ describe("an own index is built anew", () => {
     "its file was removed": async () => await rm(await scene.file()),
     "the module does not accept its file": async () => await truncate(await scene.file(), 9),
   };
-  it.each(Object.keys(DAMAGES))("if %s", async (damage) => {
+  it.each(Object.keys(DAMAGES))("if %s", { tags: "rest/slow" }, async (damage) => {
     await scene.start({ options: { trace } });
     await scene.put("a");
     await stopped();
@@ -132,7 +132,7 @@ describe("a checkpoint with an own index", () => {
     expect(await ownFilesIn(scene.dbDir)).toEqual([]);
   });
 
-  it("is restored without it by a command", async () => {
+  it("is restored without it by a command", { tags: "rest/slow" }, async () => {
     const terminal = new CapturedTerminal({ cwd: scene.folder });
     const { stdout } = await cairn(["checkpoint", "restore", "checkpoints", "-o", "restored"], terminal);
     const restored = await readdir(path.join(scene.folder, "restored"));

@@ -62,6 +62,7 @@ async function expectContinued(abandoned: string): Promise<void> {
 
 it.each(["its backup", "its backup and a checkpoint"])(
   "a lost log is continued from the end of %s, although a checkpoint of a lost end reaches further",
+  { tags: "rest/slow" },
   async (held) => {
     const abandoned = await lostEnd(saveCheckpoint);
     await continued(async (b) => {
@@ -81,37 +82,49 @@ it.each(["its backup", "its backup and a checkpoint"])(
   },
 );
 
-it("a lost log is continued from the checkpoint of the history that continued later", async () => {
-  const abandoned = await lostEnd(saveCheckpoint);
-  const name = await continued(saveCheckpoint);
-  expect((await run(scene, "log", "status")).stderr).toMatch(
-    new RegExp(
-      `checkpoint ${name} in \\S+ holds transactions up to 10[^]*run (?:cd \\S+ && )?(?:[A-Z_]+=\\S+ )*cairn log recover, which begins one that continues after transaction 10;`,
-    ),
-  );
-  expect(await run(scene, "log", "recover", "--dry-run")).toMatchObject({ code: 0, stderr: "" });
-  await expectContinued(abandoned);
-});
-
-it("a lost log whose backup is of a lost end, but reaches further, is continued only where it is told to", async () => {
-  await lostEnd(async (a) => {
-    await backedUp(a, 14);
-    return "";
-  }, BACKED_UP);
-  const name = await continued(saveCheckpoint);
-  for (const args of [[], ["--dry-run"]]) {
-    expect(await run(scene, "log", "recover", ...args)).toMatchObject({
-      code: 1,
-      stderr: expect.stringMatching(
-        new RegExp(`^CONFLICT: .* ends with transaction 14, and ${name} .*[^]*--at-tx 14, or --from ${name}`),
+it(
+  "a lost log is continued from the checkpoint of the history that continued later",
+  { tags: "rest/slow" },
+  async () => {
+    const abandoned = await lostEnd(saveCheckpoint);
+    const name = await continued(saveCheckpoint);
+    expect((await run(scene, "log", "status")).stderr).toMatch(
+      new RegExp(
+        `checkpoint ${name} in \\S+ holds transactions up to 10[^]*run (?:cd \\S+ && )?(?:[A-Z_]+=\\S+ )*cairn log recover, which begins one that continues after transaction 10;`,
       ),
-    });
-  }
-  expect(await done(scene, "log", "recover", "--dry-run", "--at-tx", "14")).toContain("after transaction 14");
-  await done(scene, "log", "recover", "--from", name, "--yes");
-  const c = await scene.ready("c");
-  expect(await c.get(key("k53"))).toMatchObject({ json: '"acknowledged"' });
-});
+    );
+    expect(await run(scene, "log", "recover", "--dry-run")).toMatchObject({ code: 0, stderr: "" });
+    await expectContinued(abandoned);
+  },
+);
+
+it(
+  "a lost log whose backup is of a lost end, but reaches further, is continued only where it is told to",
+  { tags: "rest/slow" },
+  async () => {
+    await lostEnd(async (a) => {
+      await backedUp(a, 14);
+      return "";
+    }, BACKED_UP);
+    const name = await continued(saveCheckpoint);
+    for (const args of [[], ["--dry-run"]]) {
+      expect(await run(scene, "log", "recover", ...args)).toMatchObject({
+        code: 1,
+        stderr: expect.stringMatching(
+          new RegExp(
+            `^CONFLICT: .* ends with transaction 14, and ${name} .*[^]*--at-tx 14, or --from ${name}`,
+          ),
+        ),
+      });
+    }
+    expect(await done(scene, "log", "recover", "--dry-run", "--at-tx", "14")).toContain(
+      "after transaction 14",
+    );
+    await done(scene, "log", "recover", "--from", name, "--yes");
+    const c = await scene.ready("c");
+    expect(await c.get(key("k53"))).toMatchObject({ json: '"acknowledged"' });
+  },
+);
 
 /** Returns a checkpoint whose last transaction and save have these times, in seconds. */
 function checkpointAt(txId: number, time: number, takenAt: number, history: string) {

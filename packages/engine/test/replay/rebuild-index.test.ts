@@ -42,42 +42,50 @@ async function trimmed(position: number): Promise<void> {
 }
 
 describe("a rebuilt index", () => {
-  it("ends exactly at the requested transaction, has the fold's digest, and is usable by a node", async () => {
-    const a = await scene.ready("a");
-    await put(a, 0, 1_200, "x");
-    const progress: number[] = [];
-    const rebuilt = await rebuild(700, { onProgress: (done) => progress.push(done) });
-    expect(rebuilt).toMatchObject({ txId: 700, basis: "the log from its first message" });
-    expect(rebuilt.digest).toBe((await scene.fold(700)).digest());
-    expect(progress.at(-1)).toBe(700);
-    const { kv, state } = await openIndex(levelProvider(), rebuilt.live);
-    await kv.close();
-    expect(state?.txId).toBe(700);
-    expect((await rebuild(1)).txId).toBe(1);
-  });
+  it(
+    "ends exactly at the requested transaction, has the fold's digest, and is usable by a node",
+    { tags: "rest/slow" },
+    async () => {
+      const a = await scene.ready("a");
+      await put(a, 0, 1_200, "x");
+      const progress: number[] = [];
+      const rebuilt = await rebuild(700, { onProgress: (done) => progress.push(done) });
+      expect(rebuilt).toMatchObject({ txId: 700, basis: "the log from its first message" });
+      expect(rebuilt.digest).toBe((await scene.fold(700)).digest());
+      expect(progress.at(-1)).toBe(700);
+      const { kv, state } = await openIndex(levelProvider(), rebuilt.live);
+      await kv.close();
+      expect(state?.txId).toBe(700);
+      expect((await rebuild(1)).txId).toBe(1);
+    },
+  );
 
-  it("begins with a checkpoint if the log lost its beginning, but never with one of the node under examination", async () => {
-    const a = await scene.ready("a");
-    const b = await scene.ready("b");
-    await put(a, 0, 10, "x");
-    await b.await(11);
-    await saveCheckpoint(a);
-    await put(a, 10, 20, "x");
-    await b.await(21);
-    await saveCheckpoint(b);
-    await put(a, 20, 30, "x");
-    const digest = (await scene.fold(25)).digest();
-    await trimmed(11);
-    expect(await rebuild(25)).toMatchObject({
-      digest,
-      basis: expect.stringContaining("saved by b") as string,
-    });
-    expect(await rebuild(25, { exceptNode: "b" })).toMatchObject({
-      digest,
-      basis: expect.stringMatching(/^checkpoint-11-.* saved by a, and the log after it$/) as string,
-    });
-    expect(await rebuild(15)).toMatchObject({ basis: expect.stringContaining("saved by a") as string });
-  });
+  it(
+    "begins with a checkpoint if the log lost its beginning, but never with one of the node under examination",
+    { tags: "rest/slow" },
+    async () => {
+      const a = await scene.ready("a");
+      const b = await scene.ready("b");
+      await put(a, 0, 10, "x");
+      await b.await(11);
+      await saveCheckpoint(a);
+      await put(a, 10, 20, "x");
+      await b.await(21);
+      await saveCheckpoint(b);
+      await put(a, 20, 30, "x");
+      const digest = (await scene.fold(25)).digest();
+      await trimmed(11);
+      expect(await rebuild(25)).toMatchObject({
+        digest,
+        basis: expect.stringContaining("saved by b") as string,
+      });
+      expect(await rebuild(25, { exceptNode: "b" })).toMatchObject({
+        digest,
+        basis: expect.stringMatching(/^checkpoint-11-.* saved by a, and the log after it$/) as string,
+      });
+      expect(await rebuild(15)).toMatchObject({ basis: expect.stringContaining("saved by a") as string });
+    },
+  );
 
   it("is refused if neither the log nor another node's checkpoint has the beginning", async () => {
     const a = await scene.ready("a");

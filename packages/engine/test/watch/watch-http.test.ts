@@ -144,23 +144,27 @@ describe("GET /api/v1/watch", () => {
     }
   });
 
-  it("is resumed by an EventSource at its last position once the node has been restarted", async () => {
-    const txId = await submit(node, ["put", "pods", "a", 1]);
-    const source = new StandardEventSource(`${url}?bucket=pods&from=0`);
-    onTestFinished(() => source.close());
-    const seen: (readonly [id: string, data: unknown])[] = [];
-    source.addEventListener("tx", ({ lastEventId, data }) =>
-      seen.push([lastEventId, JSON.parse(String(data))]),
-    );
-    await expect.poll(() => seen).toMatchObject([[await positionAfter(node, txId), { txId }]]);
-    const { port } = new URL(url);
-    await node.close();
-    await startNode(Number(port));
-    const next = await submit(node, ["put", "pods", "b", 1]);
-    await expect
-      .poll(() => seen.slice(1), { timeout: 20_000 })
-      .toMatchObject([[await positionAfter(node, next), { txId: next }]]);
-  });
+  it(
+    "is resumed by an EventSource at its last position once the node has been restarted",
+    { tags: "rest/slow" },
+    async () => {
+      const txId = await submit(node, ["put", "pods", "a", 1]);
+      const source = new StandardEventSource(`${url}?bucket=pods&from=0`);
+      onTestFinished(() => source.close());
+      const seen: (readonly [id: string, data: unknown])[] = [];
+      source.addEventListener("tx", ({ lastEventId, data }) =>
+        seen.push([lastEventId, JSON.parse(String(data))]),
+      );
+      await expect.poll(() => seen).toMatchObject([[await positionAfter(node, txId), { txId }]]);
+      const { port } = new URL(url);
+      await node.close();
+      await startNode(Number(port));
+      const next = await submit(node, ["put", "pods", "b", 1]);
+      await expect
+        .poll(() => seen.slice(1), { timeout: 20_000 })
+        .toMatchObject([[await positionAfter(node, next), { txId: next }]]);
+    },
+  );
 
   it("sends heartbeats with the position, but no id after which the client must not resume", async () => {
     await using watch = await EventSource.open(`${url}?bucket=pods&heartbeat=PT0.1S`);

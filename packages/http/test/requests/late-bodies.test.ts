@@ -58,18 +58,22 @@ function answerIn(received: string): { status: number; body: unknown } {
   return { status: Number(head.slice(9, 12)), body: JSON.parse(body) };
 }
 
-it("a batch that the node itself holds back for longer than the limit is stored completely", async () => {
-  await using served = await serve({ requestTimeoutMs: LONG_LIMIT_MS });
-  const goOn = holdBack(served);
-  const answer = served.raw("POST", "/api/v1/tx/batch", {
-    body: BIG_LINE.repeat(400),
-    headers: { "content-type": "application/x-ndjson" },
-  });
-  await limitPassed(served);
-  goOn();
-  const { status, text: body } = await answer;
-  expect([status, JSON.parse(body)]).toEqual([202, { accepted: 400, firstTxId: 2, lastTxId: 401 }]);
-});
+it(
+  "a batch that the node itself holds back for longer than the limit is stored completely",
+  { tags: "rest/slow" },
+  async () => {
+    await using served = await serve({ requestTimeoutMs: LONG_LIMIT_MS });
+    const goOn = holdBack(served);
+    const answer = served.raw("POST", "/api/v1/tx/batch", {
+      body: BIG_LINE.repeat(400),
+      headers: { "content-type": "application/x-ndjson" },
+    });
+    await limitPassed(served);
+    goOn();
+    const { status, text: body } = await answer;
+    expect([status, JSON.parse(body)]).toEqual([202, { accepted: 400, firstTxId: 2, lastTxId: 401 }]);
+  },
+);
 
 it("a batch whose client only drips is refused with the line at which to continue, and nothing of it is stored afterwards", async () => {
   await using served = await serve({ requestTimeoutMs: LIMIT_MS });
@@ -124,6 +128,7 @@ it.each([
   101,
 ])(
   "a batch whose line %i is wrong ends its connection if the client drips after the limit",
+  { tags: "rest/slow" },
   async (wrong) => {
     await using served = await serve({ requestTimeoutMs: LONG_LIMIT_MS });
     const goOn = holdBack(served);

@@ -98,78 +98,86 @@ async function captured(): Promise<string> {
   return directory.path("captured");
 }
 
-it("refuses a flipped bit in any block, filter or footer, or returns the same rows", async () => {
-  const dir = await captured();
-  const { sizes } = await folderFiles(dir);
-  const expected = await allOf(await openRanged(await folderFiles(dir)));
-  // The other files are read as a whole, and compared with their digests by whoever knows these.
-  const names = [...sizes.keys()].filter((name) => name.endsWith(".ldb"));
-  expect(names.length).toBeGreaterThan(1);
-  let refused = 0;
-  for (const name of names) {
-    const content = await readFile(`${dir}/${name}`);
-    // Every bit of the ends, where the indexes are, and one in some of the bytes between.
-    const places = Array.from({ length: content.length }, (_, at) => at).filter(
-      (at) => at < 64 || at > content.length - 200 || at % 37 === 0,
-    );
-    for (const at of places) {
-      const bits = at > content.length - 200 ? [0, 1, 2, 3, 4, 5, 6, 7] : [at % 8];
-      for (const bit of bits) {
-        content[at] = (content[at] ?? 0) ^ (1 << bit);
-        await writeFile(`${dir}/${name}`, content);
-        try {
-          expect(await allOf(await openRanged(await folderFiles(dir)))).toEqual(expected);
-        } catch (error) {
-          if (!isCairnError(error, "INDEX_CORRUPT")) throw error;
-          refused += 1;
+it(
+  "refuses a flipped bit in any block, filter or footer, or returns the same rows",
+  { tags: "rest/slow" },
+  async () => {
+    const dir = await captured();
+    const { sizes } = await folderFiles(dir);
+    const expected = await allOf(await openRanged(await folderFiles(dir)));
+    // The other files are read as a whole, and compared with their digests by whoever knows these.
+    const names = [...sizes.keys()].filter((name) => name.endsWith(".ldb"));
+    expect(names.length).toBeGreaterThan(1);
+    let refused = 0;
+    for (const name of names) {
+      const content = await readFile(`${dir}/${name}`);
+      // Every bit of the ends, where the indexes are, and one in some of the bytes between.
+      const places = Array.from({ length: content.length }, (_, at) => at).filter(
+        (at) => at < 64 || at > content.length - 200 || at % 37 === 0,
+      );
+      for (const at of places) {
+        const bits = at > content.length - 200 ? [0, 1, 2, 3, 4, 5, 6, 7] : [at % 8];
+        for (const bit of bits) {
+          content[at] = (content[at] ?? 0) ^ (1 << bit);
+          await writeFile(`${dir}/${name}`, content);
+          try {
+            expect(await allOf(await openRanged(await folderFiles(dir)))).toEqual(expected);
+          } catch (error) {
+            if (!isCairnError(error, "INDEX_CORRUPT")) throw error;
+            refused += 1;
+          }
+          content[at] = (content[at] ?? 0) ^ (1 << bit);
         }
-        content[at] = (content[at] ?? 0) ^ (1 << bit);
       }
+      await writeFile(`${dir}/${name}`, content);
     }
-    await writeFile(`${dir}/${name}`, content);
-  }
-  expect(refused).toBeGreaterThan(1_000);
-});
+    expect(refused).toBeGreaterThan(1_000);
+  },
+);
 
-it("refuses a block in the place of another one of the same table, although its checksum is right", async () => {
-  const store = await directory.open("alike", { compression: false });
-  // Keys and values of one size, so that blocks have the same size.
-  const keys = Array.from({ length: 4_000 }, (_, at) => numbered(at));
-  await store.batch(keys.map((one) => put(one, one.repeat(20))));
-  await store.compact();
-  const dir = directory.path("alike captured");
-  await store.capture(dir, { unchecked: true });
-  const expected = new Map(
-    await Promise.all(keys.map(async (one) => [one, hex(await store.get(bytes(one)))] as const)),
-  );
-  let swapped = 0;
-  for (const name of (await readdir(dir)).filter((one) => one.endsWith(".ldb"))) {
-    const path = `${dir}/${name}`;
-    const content = await readFile(path);
-    const read = async (at: number, length: number): Promise<Buffer> => content.subarray(at, at + length);
-    const blocks = await findBlocks(path, content.length, read, true);
-    const rows = blocks.filter(({ upTo }) => upTo !== undefined);
-    for (let at = 0; at + 3 < rows.length; at += 3) {
-      const [from, to] = [rows[at], rows[at + 3]];
-      if (from === undefined || to === undefined || from.size !== to.size) continue;
-      const changed = Buffer.from(content);
-      content.copy(changed, to.offset, from.offset, from.offset + from.size + TRAILER_BYTES);
-      await writeFile(path, changed);
-      const ranged = await openRanged(await folderFiles(dir));
-      let refused = 0;
-      for (const one of keys) {
-        const found = await ranged.get(bytes(one)).catch((error: unknown) => error);
-        if (isCairnError(found, "INDEX_CORRUPT")) refused += 1;
-        else expect(hex(found as Uint8Array)).toBe(expected.get(one));
+it(
+  "refuses a block in the place of another one of the same table, although its checksum is right",
+  { tags: "rest/slow" },
+  async () => {
+    const store = await directory.open("alike", { compression: false });
+    // Keys and values of one size, so that blocks have the same size.
+    const keys = Array.from({ length: 4_000 }, (_, at) => numbered(at));
+    await store.batch(keys.map((one) => put(one, one.repeat(20))));
+    await store.compact();
+    const dir = directory.path("alike captured");
+    await store.capture(dir, { unchecked: true });
+    const expected = new Map(
+      await Promise.all(keys.map(async (one) => [one, hex(await store.get(bytes(one)))] as const)),
+    );
+    let swapped = 0;
+    for (const name of (await readdir(dir)).filter((one) => one.endsWith(".ldb"))) {
+      const path = `${dir}/${name}`;
+      const content = await readFile(path);
+      const read = async (at: number, length: number): Promise<Buffer> => content.subarray(at, at + length);
+      const blocks = await findBlocks(path, content.length, read, true);
+      const rows = blocks.filter(({ upTo }) => upTo !== undefined);
+      for (let at = 0; at + 3 < rows.length; at += 3) {
+        const [from, to] = [rows[at], rows[at + 3]];
+        if (from === undefined || to === undefined || from.size !== to.size) continue;
+        const changed = Buffer.from(content);
+        content.copy(changed, to.offset, from.offset, from.offset + from.size + TRAILER_BYTES);
+        await writeFile(path, changed);
+        const ranged = await openRanged(await folderFiles(dir));
+        let refused = 0;
+        for (const one of keys) {
+          const found = await ranged.get(bytes(one)).catch((error: unknown) => error);
+          if (isCairnError(found, "INDEX_CORRUPT")) refused += 1;
+          else expect(hex(found as Uint8Array)).toBe(expected.get(one));
+        }
+        await expect(allOf(ranged)).rejects.toMatchObject({ code: "INDEX_CORRUPT" });
+        expect(refused).toBeGreaterThan(0);
+        swapped += 1;
       }
-      await expect(allOf(ranged)).rejects.toMatchObject({ code: "INDEX_CORRUPT" });
-      expect(refused).toBeGreaterThan(0);
-      swapped += 1;
+      await writeFile(path, content);
     }
-    await writeFile(path, content);
-  }
-  expect(swapped).toBeGreaterThan(5);
-});
+    expect(swapped).toBeGreaterThan(5);
+  },
+);
 
 /** A database whose rows are in several tables and levels. */
 async function manyRows(): Promise<{ store: KvStore; dir: string; keys: string[] }> {
@@ -228,35 +236,43 @@ async function shortRows(): Promise<{ dir: string; count: number }> {
   return { dir, count };
 }
 
-it("keeps about the size of the blocks that were read, and not several times as much", async () => {
-  const { dir, count } = await shortRows();
-  const process = fileURLToPath(new URL("../../dist/test/support/memory-process.js", import.meta.url));
-  const { stdout } = await promisify(execFile)(execPath, ["--expose-gc", process, dir]);
-  const { bytesRead, kept } = JSON.parse(stdout) as { bytesRead: number; kept: number };
-  expect(bytesRead).toBe(count * bytes(numbered(0)).length);
-  expect(kept).toBeGreaterThan(bytesRead);
-  expect(kept).toBeLessThan(4 * bytesRead);
-});
+it(
+  "keeps about the size of the blocks that were read, and not several times as much",
+  { tags: "rest/slow" },
+  async () => {
+    const { dir, count } = await shortRows();
+    const process = fileURLToPath(new URL("../../dist/test/support/memory-process.js", import.meta.url));
+    const { stdout } = await promisify(execFile)(execPath, ["--expose-gc", process, dir]);
+    const { bytesRead, kept } = JSON.parse(stdout) as { bytesRead: number; kept: number };
+    expect(bytesRead).toBe(count * bytes(numbered(0)).length);
+    expect(kept).toBeGreaterThan(bytesRead);
+    expect(kept).toBeLessThan(4 * bytesRead);
+  },
+);
 
-it("reads the end of a table in one request, however large, once that of a similar table is known", async () => {
-  const { dir, count } = await shortRows();
-  const reads: [name: string, start: number, end: number][] = [];
-  const files = await folderFiles(dir, (...read) => void (read[0].endsWith(".ldb") && reads.push(read)));
-  const ranged = await openRanged(files);
-  const tables = new Set<string>();
-  for (let at = 0; at < count; at += count / 10) {
-    reads.length = 0;
-    expect(await ranged.get(bytes(numbered(at)))).toBeDefined();
-    const [name = ""] = reads[0] ?? [];
-    if (tables.has(name)) continue;
-    // The end, another part of it that was not expected, and the block of the row.
-    expect(reads).toHaveLength(tables.size === 0 ? 3 : 2);
-    const ends = reads.slice(0, -1).map(([, start, end]) => end - start);
-    expect(ends.reduce((sum, one) => sum + one)).toBeGreaterThan(128 * 1024);
-    tables.add(name);
-  }
-  expect(tables.size).toBeGreaterThan(1);
-});
+it(
+  "reads the end of a table in one request, however large, once that of a similar table is known",
+  { tags: "rest/slow" },
+  async () => {
+    const { dir, count } = await shortRows();
+    const reads: [name: string, start: number, end: number][] = [];
+    const files = await folderFiles(dir, (...read) => void (read[0].endsWith(".ldb") && reads.push(read)));
+    const ranged = await openRanged(files);
+    const tables = new Set<string>();
+    for (let at = 0; at < count; at += count / 10) {
+      reads.length = 0;
+      expect(await ranged.get(bytes(numbered(at)))).toBeDefined();
+      const [name = ""] = reads[0] ?? [];
+      if (tables.has(name)) continue;
+      // The end, another part of it that was not expected, and the block of the row.
+      expect(reads).toHaveLength(tables.size === 0 ? 3 : 2);
+      const ends = reads.slice(0, -1).map(([, start, end]) => end - start);
+      expect(ends.reduce((sum, one) => sum + one)).toBeGreaterThan(128 * 1024);
+      tables.add(name);
+    }
+    expect(tables.size).toBeGreaterThan(1);
+  },
+);
 
 it("requests the logs together with the manifest", async () => {
   const files = await folderFiles(await captured());

@@ -53,7 +53,7 @@ describe("the last value of a row in a closed database", () => {
     expect(await last()).toBe(`value ${batches - 1}`);
   });
 
-  it("is never an older one, whichever byte of the log is flipped", async () => {
+  it("is never an older one, whichever byte of the log is flipped", { tags: "rest/slow" }, async () => {
     await write(0, 20, 10);
     const [log = ""] = await filesOf(".log");
     const { length } = await readFile(log);
@@ -70,7 +70,7 @@ describe("the last value of a row in a closed database", () => {
     expect(found).toBeGreaterThan(length * 0.9);
   });
 
-  it("is never an older one, whichever byte of the tables is flipped", async () => {
+  it("is never an older one, whichever byte of the tables is flipped", { tags: "rest/slow" }, async () => {
     await write(0, 20, 10);
     await write(0, 0, 0);
     await write(20, 1, 10);

@@ -633,16 +633,20 @@ describe("a director", () => {
     }
   });
 
-  it("hands out what it does not remember, and forgets what it cannot hold", async () => {
-    await using scene = await shared.scene({ cap: 100_000, lease: "PT1M" });
-    const all = names(3_000);
-    await scene.enqueue(all, { ...OPEN, text: "x".repeat(2_000) });
-    const { calls, handle } = counting();
-    const director = scene.node.client().direct(scene.name, { concurrency: 2, handle });
-    await allFinished(scene);
-    expect(byName(calls)).toEqual(byName(once(all)));
-    await director.stop();
-  });
+  it(
+    "hands out what it does not remember, and forgets what it cannot hold",
+    { tags: "rest/slow" },
+    async () => {
+      await using scene = await shared.scene({ cap: 100_000, lease: "PT1M" });
+      const all = names(3_000);
+      await scene.enqueue(all, { ...OPEN, text: "x".repeat(2_000) });
+      const { calls, handle } = counting();
+      const director = scene.node.client().direct(scene.name, { concurrency: 2, handle });
+      await allFinished(scene);
+      expect(byName(calls)).toEqual(byName(once(all)));
+      await director.stop();
+    },
+  );
 });
 
 /** Returns a scene with an entry that a director had in hand when its process ended. */
@@ -702,24 +706,28 @@ describe("after a director has ended without giving its shard back", () => {
     await director.stop();
   });
 
-  it("suspects are handed out one at a time, and each attempt that is not answered counts", async () => {
-    await using scene = await shared.scene({ lease: "PT1M" });
-    const begun = new Date(0).toISOString();
-    const suspect = (attempts: number) => ({ ...OPEN, retry: { attempts, at: begun, error: "?", begun } });
-    await scene.enqueue(["e1", "e2"], suspect(0));
-    await scene.enqueue(["e3"], suspect(3));
-    await scene.enqueue(["f4", "f5"]);
-    const answered = resolvable();
-    const { calls, handle } = counting(() => answered.promise);
-    const director = scene.node.client().direct(scene.name, { handle });
-    await vi.waitFor(() => expect(byName(calls)).toEqual(once(["e1", "f4", "f5"])), PATIENT);
-    expect(await scene.document("e1")).toMatchObject({ retry: { attempts: 1 } });
-    answered.resolve();
-    await allFinished(scene);
-    expect(byName(calls)).toEqual(once(["e1", "e2", "f4", "f5"]));
-    expect(await scene.document("e3")).toMatchObject({ state: "dead", retry: { attempts: 3, at: null } });
-    await director.stop();
-  });
+  it(
+    "suspects are handed out one at a time, and each attempt that is not answered counts",
+    { tags: "rest/slow" },
+    async () => {
+      await using scene = await shared.scene({ lease: "PT1M" });
+      const begun = new Date(0).toISOString();
+      const suspect = (attempts: number) => ({ ...OPEN, retry: { attempts, at: begun, error: "?", begun } });
+      await scene.enqueue(["e1", "e2"], suspect(0));
+      await scene.enqueue(["e3"], suspect(3));
+      await scene.enqueue(["f4", "f5"]);
+      const answered = resolvable();
+      const { calls, handle } = counting(() => answered.promise);
+      const director = scene.node.client().direct(scene.name, { handle });
+      await vi.waitFor(() => expect(byName(calls)).toEqual(once(["e1", "f4", "f5"])), PATIENT);
+      expect(await scene.document("e1")).toMatchObject({ retry: { attempts: 1 } });
+      answered.resolve();
+      await allFinished(scene);
+      expect(byName(calls)).toEqual(once(["e1", "e2", "f4", "f5"]));
+      expect(await scene.document("e3")).toMatchObject({ state: "dead", retry: { attempts: 3, at: null } });
+      await director.stop();
+    },
+  );
 });
 
 it("a handler that never ends keeps neither the other entries of its shard from being handled, nor the shard from being drained later", async () => {
@@ -796,9 +804,13 @@ async function goThrough(count: number): Promise<void> {
   await Promise.all(directors.map((director) => director.stop()));
 }
 
-it("more entries than all shards hold together go through them, because directors drain what is finished", async () => {
-  await goThrough(100);
-});
+it(
+  "more entries than all shards hold together go through them, because directors drain what is finished",
+  { tags: "rest/slow" },
+  async () => {
+    await goThrough(100);
+  },
+);
 
 it("many more entries than all shards hold together go through them", { tags: "rest/slow" }, async () => {
   await goThrough(300);

@@ -146,22 +146,26 @@ describe("a look at a log's backup", () => {
     expect(await requests()).toEqual(["read"]);
   });
 
-  it("lists a backup ever more rarely while its pointer proves right, but immediately if it is missing", async () => {
-    const clock = manualClock(Date.now());
-    const look = async (): Promise<string[]> => {
-      calls = [];
-      clock.advance(60_000);
-      await scene.look({ store: watched, clock });
-      return calls;
-    };
-    await look();
-    const listed: number[] = [];
-    for (let n = 1; n <= 1_440; n += 1) if ((await look()).includes("list")) listed.push(n);
-    expect(listed).toEqual([10, 30, 70, 150, 310, 630, 990, 1_350]);
-    await scene.store.remove(`log-${scene.logId}/newest.json`);
-    expect(await look()).toEqual(["read", "list", "create"]);
-    expect(await look()).toEqual(["read"]);
-  });
+  it(
+    "lists a backup ever more rarely while its pointer proves right, but immediately if it is missing",
+    { tags: "rest/slow" },
+    async () => {
+      const clock = manualClock(Date.now());
+      const look = async (): Promise<string[]> => {
+        calls = [];
+        clock.advance(60_000);
+        await scene.look({ store: watched, clock });
+        return calls;
+      };
+      await look();
+      const listed: number[] = [];
+      for (let n = 1; n <= 1_440; n += 1) if ((await look()).includes("list")) listed.push(n);
+      expect(listed).toEqual([10, 30, 70, 150, 310, 630, 990, 1_350]);
+      await scene.store.remove(`log-${scene.logId}/newest.json`);
+      expect(await look()).toEqual(["read", "list", "create"]);
+      expect(await look()).toEqual(["read"]);
+    },
+  );
 
   it("names the end of a backup whose writer was stopped before it did, and lists the backup more often after that", async () => {
     const clock = manualClock(Date.now());
@@ -198,30 +202,34 @@ describe("a look at a log's backup", () => {
     expect((await scene.look({ store: watched })).written).toHaveLength(1);
   });
 
-  it("reads each segment once to merge 64 of them, and reads the result back before it removes them", async () => {
-    for (let n = 0; n < 63; n += 1) {
-      await scene.append(`message ${n}`);
-      await scene.look({ store: watched });
-    }
-    await scene.append("the last one");
-    const made = await requests();
-    const counts = new Map<string, number>();
-    for (const call of made) counts.set(call, (counts.get(call) ?? 0) + 1);
-    expect(Object.fromEntries(counts)).toEqual({
-      read: 1,
-      "read lease": 1,
-      list: 1,
-      "create lease": 1,
-      upload: 2,
-      replace: 1,
-      open: 65,
-      remove: 64,
-      "remove lease": 1,
-    });
-    expect(made.lastIndexOf("upload")).toBeLessThan(made.lastIndexOf("open"));
-    expect(made.lastIndexOf("open")).toBeLessThan(made.indexOf("remove"));
-    expect(await scene.segments()).toHaveLength(1);
-  });
+  it(
+    "reads each segment once to merge 64 of them, and reads the result back before it removes them",
+    { tags: "rest/slow" },
+    async () => {
+      for (let n = 0; n < 63; n += 1) {
+        await scene.append(`message ${n}`);
+        await scene.look({ store: watched });
+      }
+      await scene.append("the last one");
+      const made = await requests();
+      const counts = new Map<string, number>();
+      for (const call of made) counts.set(call, (counts.get(call) ?? 0) + 1);
+      expect(Object.fromEntries(counts)).toEqual({
+        read: 1,
+        "read lease": 1,
+        list: 1,
+        "create lease": 1,
+        upload: 2,
+        replace: 1,
+        open: 65,
+        remove: 64,
+        "remove lease": 1,
+      });
+      expect(made.lastIndexOf("upload")).toBeLessThan(made.lastIndexOf("open"));
+      expect(made.lastIndexOf("open")).toBeLessThan(made.indexOf("remove"));
+      expect(await scene.segments()).toHaveLength(1);
+    },
+  );
 
   it("knows the size of a segment that another node has just written, and merges the segment", async () => {
     faults.before = async ({ method }: StoreCall) => {
@@ -280,46 +288,50 @@ describe("a look at a log's backup", () => {
     expect((await scene.look()).covered).toEqual([{ first: 1, last: 3 }]);
   });
 
-  it("skips a damaged segment, reports it until it is removed, and then writes it again", async () => {
-    await scene.append("one");
-    await scene.look();
-    const [damaged] = await scene.segments();
-    const place = scene.pathOf(damaged?.name ?? "");
-    const whole = await readFile(place);
-    const flipped = Buffer.from(whole);
-    flipped.writeUInt8(flipped.readUInt8(300) ^ 1, 300);
-    await writeFile(place, flipped);
-    await scene.append("two");
-    await scene.look();
-    const read: unknown[] = [];
-    const backup = scene.backup();
-    const reading = (async () => {
-      for await (const array of backup.read(1, { signal: new AbortController().signal })) {
-        read.push(...array);
-        break;
-      }
-    })();
-    await expect(reading).rejects.toMatchObject({ code: "SEGMENT_CORRUPT" });
-    expect(read).toEqual([]);
-    // Messages in other segments remain readable.
-    expect(text(await backup.fetch(3))).toBe("two");
-    await backup.close();
-    // The damage is detected when the segment is read for a merge.
-    for (let n = 0; n < 70; n += 1) {
-      await scene.append(`message ${n}`);
+  it(
+    "skips a damaged segment, reports it until it is removed, and then writes it again",
+    { tags: "rest/slow" },
+    async () => {
+      await scene.append("one");
       await scene.look();
-    }
-    expect([...scene.memory.damaged.values()].map(({ message }) => message)).toEqual([
-      expect.stringContaining(damaged?.name ?? "?"),
-    ]);
-    expect((await scene.look()).covered).toEqual([{ first: 3, last: 73 }]);
-    await rm(place);
-    const { covered, written } = await scene.look();
-    expect(written.map(({ name }) => name)).toEqual([damaged?.name]);
-    expect(covered).toEqual([{ first: 1, last: 73 }]);
-    expect(scene.memory.damaged.size).toBe(0);
-    expect(await readAll(73)).toHaveLength(73);
-  });
+      const [damaged] = await scene.segments();
+      const place = scene.pathOf(damaged?.name ?? "");
+      const whole = await readFile(place);
+      const flipped = Buffer.from(whole);
+      flipped.writeUInt8(flipped.readUInt8(300) ^ 1, 300);
+      await writeFile(place, flipped);
+      await scene.append("two");
+      await scene.look();
+      const read: unknown[] = [];
+      const backup = scene.backup();
+      const reading = (async () => {
+        for await (const array of backup.read(1, { signal: new AbortController().signal })) {
+          read.push(...array);
+          break;
+        }
+      })();
+      await expect(reading).rejects.toMatchObject({ code: "SEGMENT_CORRUPT" });
+      expect(read).toEqual([]);
+      // Messages in other segments remain readable.
+      expect(text(await backup.fetch(3))).toBe("two");
+      await backup.close();
+      // The damage is detected when the segment is read for a merge.
+      for (let n = 0; n < 70; n += 1) {
+        await scene.append(`message ${n}`);
+        await scene.look();
+      }
+      expect([...scene.memory.damaged.values()].map(({ message }) => message)).toEqual([
+        expect.stringContaining(damaged?.name ?? "?"),
+      ]);
+      expect((await scene.look()).covered).toEqual([{ first: 3, last: 73 }]);
+      await rm(place);
+      const { covered, written } = await scene.look();
+      expect(written.map(({ name }) => name)).toEqual([damaged?.name]);
+      expect(covered).toEqual([{ first: 1, last: 73 }]);
+      expect(scene.memory.damaged.size).toBe(0);
+      expect(await readAll(73)).toHaveLength(73);
+    },
+  );
 
   it("reads a damaged segment's transactions from another one that holds them", async () => {
     await scene.append("one", "two");

@@ -161,6 +161,7 @@ describe("foreign messages, whatever they contain,", () => {
 
   it(
     "result in the same rows whether applied one by one, in one batch or in any batches, and never stop a node",
+    { tags: "rest/slow", timeout: 180_000 + ROUNDS * 20 },
     async () => {
       let committed = 0;
       await fc.assert(
@@ -186,7 +187,6 @@ describe("foreign messages, whatever they contain,", () => {
       // If all messages were rejected, nothing would be tested.
       expect(committed).toBeGreaterThan(ROUNDS);
     },
-    180_000 + ROUNDS * 20,
   );
 });
 

@@ -93,7 +93,7 @@ it(
   },
 );
 
-it("a single document of any size can be replaced and deleted", async () => {
+it("a single document of any size can be replaced and deleted", { tags: "rest/slow" }, async () => {
   const { index, last } = await indexOf(messagesOf([...puts(1, 65 * MIB), { ops: [remove(0)] }]));
   expect(await index.outcome(last)).toMatchObject({ committed: true });
 });

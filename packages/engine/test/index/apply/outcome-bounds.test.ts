@@ -90,7 +90,7 @@ async function firstOf(kv: KvReader, kind: typeof ROW.transaction | typeof ROW.e
 const REMOVED = expect.objectContaining({ code: "OUTCOME_REMOVED" }) as unknown;
 
 describe("a bound on outcomes", () => {
-  it("removes the same outcomes however the log is divided", async () => {
+  it("removes the same outcomes however the log is divided", { tags: "rest/slow" }, async () => {
     const log = messages();
     const { kv, removedUpTo } = await indexOf(log);
     // The age is 2,400 transactions, and there is a sweep at each transaction that is divisible by 256.

@@ -57,31 +57,35 @@ const put = (id: string, value: number): Transaction => ({ ops: [["put", "pods",
 const other: Transaction = { ops: [["delete", "pods", "nothing"]] };
 
 describe("the memory of idempotency ids", () => {
-  it("has the same rows however the log is divided, and agrees with a fold of the same memory", async () => {
-    await fc.assert(
-      fc.asyncProperty(
-        fc.array(transaction, { minLength: 1, maxLength: 30 }),
-        fc.integer({ min: 1, max: 6 }),
-        fc.integer({ min: 1, max: 9 }),
-        async (transactions, remembered, run) => {
-          const messages = messagesOf(transactions);
-          const model = new IndexModel(remembered);
-          for (const [index, one] of transactions.entries()) model.apply(one, 1_001 + index);
-          const [one, whole] = [
-            await applied(messages, run, remembered),
-            await applied(messages, 100, remembered),
-          ];
-          expect(await rowsOf(one)).toEqual(await rowsOf(whole));
-          const index = await IndexStore.open(one, empty);
-          for (const [txId, committed] of model.outcomes) {
-            expect(await index.outcome(txId)).toMatchObject({ committed });
-          }
-          await Promise.all([index.close(), whole.close()]);
-        },
-      ),
-      { numRuns: 150 },
-    );
-  });
+  it(
+    "has the same rows however the log is divided, and agrees with a fold of the same memory",
+    { tags: "rest/slow" },
+    async () => {
+      await fc.assert(
+        fc.asyncProperty(
+          fc.array(transaction, { minLength: 1, maxLength: 30 }),
+          fc.integer({ min: 1, max: 6 }),
+          fc.integer({ min: 1, max: 9 }),
+          async (transactions, remembered, run) => {
+            const messages = messagesOf(transactions);
+            const model = new IndexModel(remembered);
+            for (const [index, one] of transactions.entries()) model.apply(one, 1_001 + index);
+            const [one, whole] = [
+              await applied(messages, run, remembered),
+              await applied(messages, 100, remembered),
+            ];
+            expect(await rowsOf(one)).toEqual(await rowsOf(whole));
+            const index = await IndexStore.open(one, empty);
+            for (const [txId, committed] of model.outcomes) {
+              expect(await index.outcome(txId)).toMatchObject({ committed });
+            }
+            await Promise.all([index.close(), whole.close()]);
+          },
+        ),
+        { numRuns: 150 },
+      );
+    },
+  );
 
   it.each([1, 2, 6])(
     "applies a transaction once within its window, and again afterwards, in runs of %i",

@@ -91,44 +91,48 @@ async function pages(index: IndexStore, query: Omit<Parameters<IndexStore["list"
   return found;
 }
 
-it("a list by several fields contains the documents that meet all conditions, page by page, now and at any transaction", async () => {
-  await fc.assert(
-    fc.asyncProperty(
-      steps,
-      queries,
-      range,
-      fc.integer({ min: 1, max: 3 }),
-      fc.array(fc.nat(120), { maxLength: 4 }),
-      async (taken, where, { namespace, prefix = "" }, limit, pasts) => {
-        const index = await IndexStore.open(await memoryProvider().open("pods"), empty);
-        await index.apply([
-          { position: 1, time: 1, payload: encodeBirthRecord(birth) },
-          message(2, ["configure", { indexes: { pods: FIELDS } }]),
-          ...taken.map(([[space, name], value], at): LogMessage => {
-            const id = `${space}/${name}`;
-            const op: TxOperation =
-              value === undefined ? ["delete", "pods", id] : ["put", "pods", id, { ...value }];
-            return message(FIRST + at, op);
-          }),
-        ]);
-        while (await index.buildFields());
-        const within = { ...(namespace === undefined ? {} : { namespace }), prefix };
-        for (const past of [undefined, ...pasts.map((one) => one % taken.length)]) {
-          const wanted = after(taken, past ?? taken.length).filter(
-            ([id, value]) =>
-              (namespace === undefined || id.startsWith(`${namespace}/`)) &&
-              id.slice(id.indexOf("/") + 1).startsWith(prefix) &&
-              where.every((one) => textOf(value, one.field) === one.value),
-          );
-          const asOf = past === undefined ? {} : { asOf: { txId: FIRST - 1 + past } };
-          expect(await pages(index, { ...within, ...asOf, limit, where })).toEqual(wanted);
-        }
-        await index.close();
-      },
-    ),
-    { numRuns: 300 },
-  );
-});
+it(
+  "a list by several fields contains the documents that meet all conditions, page by page, now and at any transaction",
+  { tags: "rest/slow" },
+  async () => {
+    await fc.assert(
+      fc.asyncProperty(
+        steps,
+        queries,
+        range,
+        fc.integer({ min: 1, max: 3 }),
+        fc.array(fc.nat(120), { maxLength: 4 }),
+        async (taken, where, { namespace, prefix = "" }, limit, pasts) => {
+          const index = await IndexStore.open(await memoryProvider().open("pods"), empty);
+          await index.apply([
+            { position: 1, time: 1, payload: encodeBirthRecord(birth) },
+            message(2, ["configure", { indexes: { pods: FIELDS } }]),
+            ...taken.map(([[space, name], value], at): LogMessage => {
+              const id = `${space}/${name}`;
+              const op: TxOperation =
+                value === undefined ? ["delete", "pods", id] : ["put", "pods", id, { ...value }];
+              return message(FIRST + at, op);
+            }),
+          ]);
+          while (await index.buildFields());
+          const within = { ...(namespace === undefined ? {} : { namespace }), prefix };
+          for (const past of [undefined, ...pasts.map((one) => one % taken.length)]) {
+            const wanted = after(taken, past ?? taken.length).filter(
+              ([id, value]) =>
+                (namespace === undefined || id.startsWith(`${namespace}/`)) &&
+                id.slice(id.indexOf("/") + 1).startsWith(prefix) &&
+                where.every((one) => textOf(value, one.field) === one.value),
+            );
+            const asOf = past === undefined ? {} : { asOf: { txId: FIRST - 1 + past } };
+            expect(await pages(index, { ...within, ...asOf, limit, where })).toEqual(wanted);
+          }
+          await index.close();
+        },
+      ),
+      { numRuns: 300 },
+    );
+  },
+);
 
 it("a list by several fields examines the documents of the rarest value", async () => {
   const kv = await memoryProvider().open("pods");

@@ -144,37 +144,41 @@ it(
   },
 );
 
-it("an index purges evicted documents that have rows of their own, of every version", async () => {
-  const tokens = Array.from({ length: 4 }, token);
-  await apply([["configure", { history: { vault: { keep: 10 } } }]]);
-  const body = randomBytes(1_000).toString("base64");
-  const fillUp = async (): Promise<void> => {
-    for (let n = 0; n < 6_000; n += 500)
-      await apply(
-        Array.from({ length: 500 }, (_, at) => [
-          "put",
-          "vault",
-          `default/o-${n + at}`,
-          { body: randomBytes(800).toString("base64") },
-        ]),
-      );
-  };
-  await fillUp();
-  for (const one of tokens) {
-    await apply([["put", "vault", "default/s", { one, body }]]);
-    // The documents that follow fill a table.
+it(
+  "an index purges evicted documents that have rows of their own, of every version",
+  { tags: "rest/slow" },
+  async () => {
+    const tokens = Array.from({ length: 4 }, token);
+    await apply([["configure", { history: { vault: { keep: 10 } } }]]);
+    const body = randomBytes(1_000).toString("base64");
+    const fillUp = async (): Promise<void> => {
+      for (let n = 0; n < 6_000; n += 500)
+        await apply(
+          Array.from({ length: 500 }, (_, at) => [
+            "put",
+            "vault",
+            `default/o-${n + at}`,
+            { body: randomBytes(800).toString("base64") },
+          ]),
+        );
+    };
     await fillUp();
-  }
-  await kv.compact();
-  expect(await found(tokens)).toBe(4);
-  await apply([["evict", "vault", "default/s"]]);
-  expect((await allRows(kv, rowsOfKind(ROW.erasure))).length).toBe(4);
-  await index.close();
-  await opened();
-  expect(await index.purgeEvictions(ENOUGH)).toEqual({ txId: position, held: undefined });
-  expect(await found(tokens)).toBe(0);
-  expect(await allRows(kv, rowsOfKind(ROW.erasure))).toEqual([]);
-});
+    for (const one of tokens) {
+      await apply([["put", "vault", "default/s", { one, body }]]);
+      // The documents that follow fill a table.
+      await fillUp();
+    }
+    await kv.compact();
+    expect(await found(tokens)).toBe(4);
+    await apply([["evict", "vault", "default/s"]]);
+    expect((await allRows(kv, rowsOfKind(ROW.erasure))).length).toBe(4);
+    await index.close();
+    await opened();
+    expect(await index.purgeEvictions(ENOUGH)).toEqual({ txId: position, held: undefined });
+    expect(await found(tokens)).toBe(0);
+    expect(await allRows(kv, rowsOfKind(ROW.erasure))).toEqual([]);
+  },
+);
 
 it("after reopening, an index purges evictions that were not purged before it was closed", async () => {
   const secret = token();

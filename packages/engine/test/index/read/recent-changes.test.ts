@@ -84,26 +84,30 @@ describe("the changes that an index keeps are those that it reads", () => {
     expect(await comparedBothWays(later, [4])).toBeGreaterThan(0);
   });
 
-  it.each(readdirSync(FIXTURES))("in the content of every kind of release %s", async (release) => {
-    const messages = readFileSync(path.join(FIXTURES, release, "messages.ndjson"), "utf8")
-      .trimEnd()
-      .split("\n")
-      .map((line) => JSON.parse(line) as { position: number; time: number; payload: string })
-      .map(({ payload, ...one }) => ({ ...one, payload: Buffer.from(payload) }));
-    const [first] = messages;
-    const decoded = decodeMessage(first?.payload ?? Buffer.alloc(0));
-    if (decoded.kind !== "birth") throw new Error("the log begins with another message");
-    const birth = decoded.birth;
-    const state = emptyState({ id: birth.log, name: "cairn", bounds: { first: 1, last: 1 }, birth });
-    for (const [length, reach] of [
-      [1, 1],
-      [40, 12],
-      [300, 12],
-    ] as const) {
-      const runs = Array.from({ length: Math.ceil(messages.length / length) }, () => length);
-      expect(await comparedBothWays(messages, runs, { state, reach })).toBeGreaterThan(10);
-    }
-  });
+  it.each(readdirSync(FIXTURES))(
+    "in the content of every kind of release %s",
+    { tags: "rest/slow" },
+    async (release) => {
+      const messages = readFileSync(path.join(FIXTURES, release, "messages.ndjson"), "utf8")
+        .trimEnd()
+        .split("\n")
+        .map((line) => JSON.parse(line) as { position: number; time: number; payload: string })
+        .map(({ payload, ...one }) => ({ ...one, payload: Buffer.from(payload) }));
+      const [first] = messages;
+      const decoded = decodeMessage(first?.payload ?? Buffer.alloc(0));
+      if (decoded.kind !== "birth") throw new Error("the log begins with another message");
+      const birth = decoded.birth;
+      const state = emptyState({ id: birth.log, name: "cairn", bounds: { first: 1, last: 1 }, birth });
+      for (const [length, reach] of [
+        [1, 1],
+        [40, 12],
+        [300, 12],
+      ] as const) {
+        const runs = Array.from({ length: Math.ceil(messages.length / length) }, () => length);
+        expect(await comparedBothWays(messages, runs, { state, reach })).toBeGreaterThan(10);
+      }
+    },
+  );
 });
 
 describe("what an index keeps of its changes", () => {

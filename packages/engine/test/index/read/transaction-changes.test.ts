@@ -107,42 +107,46 @@ function puts(name: string, count: number, bytes: number): Transaction[] {
 const timeOf = (txId: number): number => 2_000 + (txId % 3) * 500 + txId;
 
 describe("the changes of transactions", () => {
-  it("equal the changes of a fold of the log, including expiry and evictions, at every point of the log", async () => {
-    await fc.assert(
-      fc.asyncProperty(
-        fc.array(transaction, { minLength: 1, maxLength: 30 }),
-        fc.integer({ min: 1, max: 9 }),
-        async (transactions, step) => {
-          const { index, apply, changes } = await openIndex();
-          const model = new IndexModel();
-          const evictions: string[] = [];
-          for (let from = 0; from < transactions.length; from += step) {
-            const run = transactions.slice(from, from + step);
-            const after = index.state.txId;
-            await apply(run, timeOf);
-            for (const one of run) {
-              const before = keysOf([one]).filter(([bucket, key]) => model.history(bucket, key).length > 0);
-              model.apply(one, timeOf(model.txId + 1));
-              for (const [bucket, key] of before) {
-                if (model.history(bucket, key).length === 0)
-                  evictions.push(`${model.txId} evict ${bucket} ${key} `);
+  it(
+    "equal the changes of a fold of the log, including expiry and evictions, at every point of the log",
+    { tags: "rest/slow" },
+    async () => {
+      await fc.assert(
+        fc.asyncProperty(
+          fc.array(transaction, { minLength: 1, maxLength: 30 }),
+          fc.integer({ min: 1, max: 9 }),
+          async (transactions, step) => {
+            const { index, apply, changes } = await openIndex();
+            const model = new IndexModel();
+            const evictions: string[] = [];
+            for (let from = 0; from < transactions.length; from += step) {
+              const run = transactions.slice(from, from + step);
+              const after = index.state.txId;
+              await apply(run, timeOf);
+              for (const one of run) {
+                const before = keysOf([one]).filter(([bucket, key]) => model.history(bucket, key).length > 0);
+                model.apply(one, timeOf(model.txId + 1));
+                for (const [bucket, key] of before) {
+                  if (model.history(bucket, key).length === 0)
+                    evictions.push(`${model.txId} evict ${bucket} ${key} `);
+                }
               }
+              const all = expected(model, evictions, transactions);
+              expect(await told(await changes())).toEqual(all);
+              expect(await told(await changes({ after }))).toEqual(
+                all.filter((change) => idOf(change) > after),
+              );
             }
-            const all = expected(model, evictions, transactions);
-            expect(await told(await changes())).toEqual(all);
-            expect(await told(await changes({ after }))).toEqual(
-              all.filter((change) => idOf(change) > after),
-            );
-          }
-          const all = await told(await changes());
-          const ofPods = all.filter((change) => / (?:put|delete|evict) pods a\//.test(change));
-          expect(await told(await changes({ bucket: "pods", namespace: "a" }))).toEqual(ofPods);
-          await index.close();
-        },
-      ),
-      { numRuns: 80 },
-    );
-  });
+            const all = await told(await changes());
+            const ofPods = all.filter((change) => / (?:put|delete|evict) pods a\//.test(change));
+            expect(await told(await changes({ bucket: "pods", namespace: "a" }))).toEqual(ofPods);
+            await index.close();
+          },
+        ),
+        { numRuns: 80 },
+      );
+    },
+  );
 
   it("come in pages of bounded size, which together contain all of them", async () => {
     const { index, apply, changes } = await openIndex();

@@ -62,51 +62,56 @@ describe("the rows of versions", () => {
   const kinds = async (): Promise<string> =>
     (await allRows(raw, {})).map(([key]) => String.fromCodePoint(key[0] ?? 0)).join("");
 
-  it("have a document in a row of its own only if it is large, and are read as if they had it themselves", async () => {
-    const arbitrary = fc.array(fc.tuple(fc.integer({ min: 1, max: 60 }), fc.nat({ max: 300 })), {
-      maxLength: 40,
-    });
-    await fc.assert(
-      fc.asyncProperty(arbitrary, async (written) => {
-        const [plain, split] = [await memoryProvider().open("plain"), await memoryProvider().open("split")];
-        const reader = indexRows(split);
-        for (const [n, [name, length]] of written.entries()) {
-          const key = documentRowKey("pods", `default/${name}`);
-          const value = encodeVersion(key, n + 1, n, Buffer.from(JSON.stringify("x".repeat(length))));
-          const before = await reader.get(key);
-          const moved =
-            before === undefined
-              ? []
-              : [
-                  {
-                    type: "put",
-                    key: versionRowKey(key, versionValueRevision(before)),
-                    value: before,
-                  } as const,
-                ];
-          const batch = [...moved, { type: "put", key, value } as const];
-          await plain.batch(batch);
-          await reader.batch(batch);
-        }
-        const snapshot = reader.snapshot();
-        const logical = { gte: rowsOfKind(ROW.document).gte, lt: prefixEnd(Buffer.from([ROW.version])) };
-        const expected = (await allRows(plain, logical)).map(asBuffers);
-        for (const one of [reader, snapshot, indexReader(split)]) {
-          for (const reverse of [false, true]) {
-            const found = (await allRows(one, { ...logical, reverse })).map(asBuffers);
-            expect(reverse ? found.toReversed() : found).toEqual(expected);
+  it(
+    "have a document in a row of its own only if it is large, and are read as if they had it themselves",
+    { tags: "rest/slow" },
+    async () => {
+      const arbitrary = fc.array(fc.tuple(fc.integer({ min: 1, max: 60 }), fc.nat({ max: 300 })), {
+        maxLength: 40,
+      });
+      await fc.assert(
+        fc.asyncProperty(arbitrary, async (written) => {
+          const [plain, split] = [await memoryProvider().open("plain"), await memoryProvider().open("split")];
+          const reader = indexRows(split);
+          for (const [n, [name, length]] of written.entries()) {
+            const key = documentRowKey("pods", `default/${name}`);
+            const value = encodeVersion(key, n + 1, n, Buffer.from(JSON.stringify("x".repeat(length))));
+            const before = await reader.get(key);
+            const moved =
+              before === undefined
+                ? []
+                : [
+                    {
+                      type: "put",
+                      key: versionRowKey(key, versionValueRevision(before)),
+                      value: before,
+                    } as const,
+                  ];
+            const batch = [...moved, { type: "put", key, value } as const];
+            await plain.batch(batch);
+            await reader.batch(batch);
           }
-          const keys = expected.map(([key]) => key);
-          const values = (await one.getMany(keys)).map((value) => Buffer.from(value ?? []));
-          expect(values).toEqual(expected.map(([, value]) => value));
-          for (const [key, value] of expected) expect(Buffer.from((await one.get(key)) ?? [])).toEqual(value);
-        }
-        await snapshot.close();
-        await Promise.all([plain.close(), reader.close()]);
-      }),
-      { numRuns: 50 },
-    );
-  });
+          const snapshot = reader.snapshot();
+          const logical = { gte: rowsOfKind(ROW.document).gte, lt: prefixEnd(Buffer.from([ROW.version])) };
+          const expected = (await allRows(plain, logical)).map(asBuffers);
+          for (const one of [reader, snapshot, indexReader(split)]) {
+            for (const reverse of [false, true]) {
+              const found = (await allRows(one, { ...logical, reverse })).map(asBuffers);
+              expect(reverse ? found.toReversed() : found).toEqual(expected);
+            }
+            const keys = expected.map(([key]) => key);
+            const values = (await one.getMany(keys)).map((value) => Buffer.from(value ?? []));
+            expect(values).toEqual(expected.map(([, value]) => value));
+            for (const [key, value] of expected)
+              expect(Buffer.from((await one.get(key)) ?? [])).toEqual(value);
+          }
+          await snapshot.close();
+          await Promise.all([plain.close(), reader.close()]);
+        }),
+        { numRuns: 50 },
+      );
+    },
+  );
 
   it("keep a document where it is when its version is superseded, and remove it with the version", async () => {
     await rows.batch([put(7, LARGE)]);

@@ -112,11 +112,15 @@ describe("the state row", () => {
     birth: { log: "log-1", offset: 0 },
   });
 
-  it("contains the written values, and is reported as INDEX_CORRUPT when any of its bits is flipped", async () => {
-    const value = encodeState(state);
-    expect(await readAs(value)).toEqual(state);
-    for (const damaged of flipped(value)) await expect(readAs(damaged)).rejects.toThrow(CORRUPT);
-  });
+  it(
+    "contains the written values, and is reported as INDEX_CORRUPT when any of its bits is flipped",
+    { tags: "rest/slow" },
+    async () => {
+      const value = encodeState(state);
+      expect(await readAs(value)).toEqual(state);
+      for (const damaged of flipped(value)) await expect(readAs(damaged)).rejects.toThrow(CORRUPT);
+    },
+  );
 
   it("is recognized as the row of another version", async () => {
     const other = expect.objectContaining({ code: "INDEX_VERSION" }) as unknown;

@@ -81,24 +81,28 @@ describe("a version's value", () => {
 describe("a version with a flipped bit", () => {
   const short = fc.option(fc.json({ stringUnit: "binary", maxDepth: 1 }), { nil: undefined });
 
-  it("is reported as INDEX_CORRUPT wherever the bit is in the value, whether it is read as bytes or as a string", () => {
-    fc.assert(
-      fc.property(rowKeys, numbers, numbers, short, (rowKey, revision, time, json) => {
-        const value = encodeVersion(
-          rowKey,
-          revision,
-          time,
-          json === undefined ? undefined : Buffer.from(json),
-        );
-        const rows = rowsOf(rowKey, revision, json);
-        for (const damaged of flipped(value)) {
-          for (const row of rows) expect(() => checkedVersion(row, damaged)).toThrow(CORRUPT);
-          expect(() => decodeVersionText(rowKey, damaged.toString("utf8"))).toThrow(CORRUPT);
-        }
-      }),
-      { numRuns: 20 },
-    );
-  });
+  it(
+    "is reported as INDEX_CORRUPT wherever the bit is in the value, whether it is read as bytes or as a string",
+    { tags: "rest/slow" },
+    () => {
+      fc.assert(
+        fc.property(rowKeys, numbers, numbers, short, (rowKey, revision, time, json) => {
+          const value = encodeVersion(
+            rowKey,
+            revision,
+            time,
+            json === undefined ? undefined : Buffer.from(json),
+          );
+          const rows = rowsOf(rowKey, revision, json);
+          for (const damaged of flipped(value)) {
+            for (const row of rows) expect(() => checkedVersion(row, damaged)).toThrow(CORRUPT);
+            expect(() => decodeVersionText(rowKey, damaged.toString("utf8"))).toThrow(CORRUPT);
+          }
+        }),
+        { numRuns: 20 },
+      );
+    },
+  );
 
   it("is reported as INDEX_CORRUPT wherever the bit is in the key, whatever row that results in", () => {
     fc.assert(

@@ -14,7 +14,7 @@ const SAMPLE_ROUNDS = 4;
 const PROMISE =
   "while a node joins, every stale read is answered as of one state, none older than one before it, whatever its store does";
 
-it(`${PROMISE} (seed ${SAMPLE})`, async () => {
+it(`${PROMISE} (seed ${SAMPLE})`, { tags: "rest/slow" }, async () => {
   const joined = await joins(SAMPLE, SAMPLE_ROUNDS);
   expect(joined.filter(({ told }) => told.attached > 0)).not.toEqual([]);
 });

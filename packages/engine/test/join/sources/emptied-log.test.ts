@@ -72,19 +72,23 @@ describe("nodes whose log was emptied, and lacks nothing", () => {
     await areWell(b, a);
   });
 
-  it("continue after a restart, also of the server, and after others have written", async () => {
-    const [a, b] = [await scene.ready("a"), await scene.ready("b")];
-    const last = await put(a, 0, 5, "v");
-    await b.await(last);
-    await scene.stop(b);
-    await empty();
-    await scene.nats.kill();
-    await scene.nats.start();
-    await scene.stop(a);
-    const again = await scene.ready("a");
-    await put(again, 5, 7, "more");
-    await areWell(again, await scene.ready("b"));
-  });
+  it(
+    "continue after a restart, also of the server, and after others have written",
+    { tags: "rest/slow" },
+    async () => {
+      const [a, b] = [await scene.ready("a"), await scene.ready("b")];
+      const last = await put(a, 0, 5, "v");
+      await b.await(last);
+      await scene.stop(b);
+      await empty();
+      await scene.nats.kill();
+      await scene.nats.start();
+      await scene.stop(a);
+      const again = await scene.ready("a");
+      await put(again, 5, 7, "more");
+      await areWell(again, await scene.ready("b"));
+    },
+  );
 
   it("continue its backup, from which alone another node joins", async () => {
     const logBackup = { every: 200, keep: "all", codec: "none" } as const;
@@ -103,26 +107,33 @@ describe("nodes whose log was emptied, and lacks nothing", () => {
     await areWell(again, b);
   });
 
-  it("continue when messages become too old, and say from the start that the stream removes them", async () => {
-    const node = await scene.ready("a");
-    await operator(async (nats) => await nats.edit({ max_age: 1e9, duplicate_window: 1e9 }));
-    await put(node, 0, 5, "v");
-    await saveCheckpoint(node);
-    await scene.stop(node);
-    await operator(async (nats) => {
-      await vi.waitFor(async () => expect((await nats.info()).state.messages).toBe(0), PATIENT);
-    });
-    const [again, fresh] = [await scene.ready("a"), await scene.ready("b")];
-    for (const one of [again, fresh])
-      expect((await one.status()).findings).toContainEqual(
-        expect.objectContaining({ error: "LOG_UNSAFE", message: expect.stringContaining("older than PT1S") }),
-      );
-    await areWell(again, fresh);
-  });
+  it(
+    "continue when messages become too old, and say from the start that the stream removes them",
+    { tags: "rest/slow" },
+    async () => {
+      const node = await scene.ready("a");
+      await operator(async (nats) => await nats.edit({ max_age: 1e9, duplicate_window: 1e9 }));
+      await put(node, 0, 5, "v");
+      await saveCheckpoint(node);
+      await scene.stop(node);
+      await operator(async (nats) => {
+        await vi.waitFor(async () => expect((await nats.info()).state.messages).toBe(0), PATIENT);
+      });
+      const [again, fresh] = [await scene.ready("a"), await scene.ready("b")];
+      for (const one of [again, fresh])
+        expect((await one.status()).findings).toContainEqual(
+          expect.objectContaining({
+            error: "LOG_UNSAFE",
+            message: expect.stringContaining("older than PT1S"),
+          }),
+        );
+      await areWell(again, fresh);
+    },
+  );
 });
 
 describe("nodes whose log was emptied after messages that they lack", () => {
-  it("fail, and continue once what the hint says is done word by word", async () => {
+  it("fail, and continue once what the hint says is done word by word", { tags: "rest/slow" }, async () => {
     const a = await scene.ready("a");
     await put(a, 0, 5, "v");
     await saveCheckpoint(a);

@@ -40,26 +40,30 @@ async function waiting(node: CairnNode): Promise<string> {
 }
 
 describe("a node without an index whose checkpoint store is away", () => {
-  it("says for what it waits, since when, and what it does when; then it replays the log, once", async () => {
-    const begun = Date.now();
-    const node = await started(1_000);
-    const hint = await waiting(node);
-    const [, since = "", until = ""] =
-      /has waited for a checkpoint in this store since (\S+Z)\. At (\S+Z), the node stops waiting, and builds its index from the log/.exec(
-        hint,
-      ) ?? [];
-    expect(Date.parse(since)).toBeGreaterThanOrEqual(begun);
-    expect(Date.parse(until) - Date.parse(since)).toBe(1_000);
-    await node.ready;
-    expect(Date.now()).toBeGreaterThanOrEqual(Date.parse(until) - 50);
-    // The store is back.
-    faults.fail = () => undefined;
-    await scene.stop(node);
-    const again = await scene.ready("a", { store });
-    const { join, index } = await again.status();
-    expect(join).toMatchObject({ restoredFrom: null, movedAside: [], replayed: 0 });
-    expect(index.documents).toBe(5);
-  });
+  it(
+    "says for what it waits, since when, and what it does when; then it replays the log, once",
+    { tags: "rest/slow" },
+    async () => {
+      const begun = Date.now();
+      const node = await started(1_000);
+      const hint = await waiting(node);
+      const [, since = "", until = ""] =
+        /has waited for a checkpoint in this store since (\S+Z)\. At (\S+Z), the node stops waiting, and builds its index from the log/.exec(
+          hint,
+        ) ?? [];
+      expect(Date.parse(since)).toBeGreaterThanOrEqual(begun);
+      expect(Date.parse(until) - Date.parse(since)).toBe(1_000);
+      await node.ready;
+      expect(Date.now()).toBeGreaterThanOrEqual(Date.parse(until) - 50);
+      // The store is back.
+      faults.fail = () => undefined;
+      await scene.stop(node);
+      const again = await scene.ready("a", { store });
+      const { join, index } = await again.status();
+      expect(join).toMatchObject({ restoredFrom: null, movedAside: [], replayed: 0 });
+      expect(index.documents).toBe(5);
+    },
+  );
 
   it("restores a checkpoint if the store is back in time, as after a short outage by default", async () => {
     const node = await started();
@@ -79,14 +83,18 @@ describe("a node without an index whose checkpoint store is away", () => {
     expect((await node.status()).join.restoredFrom).toMatchObject({ txId: last });
   });
 
-  it("waits as long as necessary if the log may be the wrong one, because it holds nothing", async () => {
-    await NatsOperator.at(scene.nats.url, async (nats) => await nats.deleteStream());
-    const parts = { onLogMismatch: { regressed: "rebuild", different: "rebuild" } } as const;
-    const wrong = await scene.ready("wrong", {
-      parts,
-      store: filesystemStore({ path: path.join(scene.folder, "wrong") }),
-    });
-    await scene.stop(wrong);
-    expect(await waiting(await started(1))).toContain("waits as long as necessary");
-  });
+  it(
+    "waits as long as necessary if the log may be the wrong one, because it holds nothing",
+    { tags: "rest/slow" },
+    async () => {
+      await NatsOperator.at(scene.nats.url, async (nats) => await nats.deleteStream());
+      const parts = { onLogMismatch: { regressed: "rebuild", different: "rebuild" } } as const;
+      const wrong = await scene.ready("wrong", {
+        parts,
+        store: filesystemStore({ path: path.join(scene.folder, "wrong") }),
+      });
+      await scene.stop(wrong);
+      expect(await waiting(await started(1))).toContain("waits as long as necessary");
+    },
+  );
 });

@@ -59,6 +59,7 @@ async function failureOf(node: CairnNode) {
 describe("a damaged index", () => {
   it.each(["middle", "end"] as const)(
     "that holds what the log has lost is kept and reported until its folder is removed (damaged in the %s)",
+    { tags: "rest/slow" },
     async (where) => {
       const first = await scene.ready("a");
       await put(first, 0, 5, "kept");
@@ -120,7 +121,7 @@ describe("a damaged index", () => {
     expect((await command("log", "create", "--empty")).code).toBe(0);
   });
 
-  it("is left behind by following the hints, and kept", async () => {
+  it("is left behind by following the hints, and kept", { tags: "rest/slow" }, async () => {
     const first = await scene.ready("a");
     await put(first, 0, 5, "x");
     const checkpoint = await saveCheckpoint(first);
@@ -146,21 +147,25 @@ describe("a damaged index", () => {
     expect(findings.map(({ code }) => code)).toContain("index-uncompared");
   });
 
-  it("in quarantine shows it as well, if it may hold transactions that nothing else does", async () => {
-    const first = await scene.ready("a");
-    await put(first, 0, 5, "kept");
-    await scene.copyLog();
-    await put(first, 5, 9, "lost");
-    await scene.stop(first);
-    await scene.rollBackLog();
-    await damage("a", "end");
-    await scene.stop(await scene.ready("a"));
-    await rm(path.join(scene.dbDir("a"), "live"), { recursive: true });
-    await scene.loseLog();
-    expect((await failureOf(await scene.start("a")))?.message).toMatch(
-      /it is unknown what the index in \S+quarantine\S+ holds/,
-    );
-  });
+  it(
+    "in quarantine shows it as well, if it may hold transactions that nothing else does",
+    { tags: "rest/slow" },
+    async () => {
+      const first = await scene.ready("a");
+      await put(first, 0, 5, "kept");
+      await scene.copyLog();
+      await put(first, 5, 9, "lost");
+      await scene.stop(first);
+      await scene.rollBackLog();
+      await damage("a", "end");
+      await scene.stop(await scene.ready("a"));
+      await rm(path.join(scene.dbDir("a"), "live"), { recursive: true });
+      await scene.loseLog();
+      expect((await failureOf(await scene.start("a")))?.message).toMatch(
+        /it is unknown what the index in \S+quarantine\S+ holds/,
+      );
+    },
+  );
 
   it("of another node in the same folder keeps a node from beginning a log", async () => {
     const b = await scene.ready("b");

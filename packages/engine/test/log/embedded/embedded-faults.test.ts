@@ -54,10 +54,13 @@ describe("an embedded log", () => {
     for (const log of logs) await log.close();
   });
 
-  it("has every acknowledged message at its position and no hole after its process is killed", async () => {
-    const answered = new Map<number, string>();
-    for (let round = 0; round < 5; round += 1) {
-      const child = inProcess(`
+  it(
+    "has every acknowledged message at its position and no hole after its process is killed",
+    { tags: "rest/slow" },
+    async () => {
+      const answered = new Map<number, string>();
+      for (let round = 0; round < 5; round += 1) {
+        const child = inProcess(`
         const write = async (writer) => {
           for (let n = 0; ; n += 1) {
             const text = "round ${round} writer " + writer + " message " + n + " " + "x".repeat(n % 3000);
@@ -66,22 +69,25 @@ describe("an embedded log", () => {
           }
         };
         for (let writer = 0; writer < 8; writer += 1) void write(writer);`);
-      const enough = answered.size + 100 + Math.floor(Math.random() * 400);
-      for await (const line of createInterface({ input: child.stdout })) {
-        const [position, content] = line.split(/=(.*)/s);
-        // The last line may have been cut by the kill.
-        if (content !== undefined && answered.size < enough) answered.set(Number(position), content);
-        if (answered.size === enough) child.kill("SIGKILL");
+        const enough = answered.size + 100 + Math.floor(Math.random() * 400);
+        for await (const line of createInterface({ input: child.stdout })) {
+          const [position, content] = line.split(/=(.*)/s);
+          // The last line may have been cut by the kill.
+          if (content !== undefined && answered.size < enough) answered.set(Number(position), content);
+          if (answered.size === enough) child.kill("SIGKILL");
+        }
+        const log = await openEmbeddedTxLog({ path });
+        const { first, last } = await log.bounds();
+        expect(last).toBeGreaterThanOrEqual(Math.max(...answered.keys()));
+        const messages = await takeMessages(log, first, last);
+        expect(messages.map(({ position }) => position)).toEqual(
+          Array.from({ length: last }, (_, n) => n + 1),
+        );
+        for (const [position, content] of answered) expect(text(messages[position - 1])).toBe(content);
+        await log.close();
       }
-      const log = await openEmbeddedTxLog({ path });
-      const { first, last } = await log.bounds();
-      expect(last).toBeGreaterThanOrEqual(Math.max(...answered.keys()));
-      const messages = await takeMessages(log, first, last);
-      expect(messages.map(({ position }) => position)).toEqual(Array.from({ length: last }, (_, n) => n + 1));
-      for (const [position, content] of answered) expect(text(messages[position - 1])).toBe(content);
-      await log.close();
-    }
-  });
+    },
+  );
 
   it("refuses to be opened by two processes, or twice by one", async () => {
     const child = inProcess(`say("open"); setInterval(() => {}, 1000);`);

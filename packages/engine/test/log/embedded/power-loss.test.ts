@@ -41,18 +41,24 @@ describe("an embedded log after a power loss during its last append", () => {
       expect(await openWith(log, log.content)).toEqual({ last: all.last, code: undefined, notices: [] });
     });
 
-    it(`has every acknowledged message when a page is missing and later ones exist (${what})`, async () => {
-      const { answered, all, ...log } = await written(sizes);
-      for (const page of [PAGE, 512]) {
-        const pages = pagesBetween(answered.bytes, all.bytes, page);
-        const some = pages.filter((_, index) => index % Math.ceil(pages.length / 8) === 0 || index < 2);
-        for (const [from, to] of [...some, ...pages.slice(-1)]) {
-          const { last, notices } = await openWith(log, without(log.content, [from, to]));
-          expect(last).toBe(answered.last);
-          expect(notices).toEqual([expect.stringContaining(`ended in ${all.bytes - answered.bytes} bytes`)]);
+    it(
+      `has every acknowledged message when a page is missing and later ones exist (${what})`,
+      { tags: "rest/slow" },
+      async () => {
+        const { answered, all, ...log } = await written(sizes);
+        for (const page of [PAGE, 512]) {
+          const pages = pagesBetween(answered.bytes, all.bytes, page);
+          const some = pages.filter((_, index) => index % Math.ceil(pages.length / 8) === 0 || index < 2);
+          for (const [from, to] of [...some, ...pages.slice(-1)]) {
+            const { last, notices } = await openWith(log, without(log.content, [from, to]));
+            expect(last).toBe(answered.last);
+            expect(notices).toEqual([
+              expect.stringContaining(`ended in ${all.bytes - answered.bytes} bytes`),
+            ]);
+          }
         }
-      }
-    });
+      },
+    );
   }
 
   it("has every acknowledged message when a page reached the disk between two writes to it", async () => {

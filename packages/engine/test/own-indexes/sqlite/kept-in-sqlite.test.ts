@@ -92,7 +92,7 @@ const COUNT = "select count(*), sum(total) from orders";
 const WORDS = "select count(*) from orders_text where orders_text match 'tea'";
 
 describe("an index in SQLite that a node keeps", () => {
-  it("answers queries, also of what was written just before", async () => {
+  it("answers queries, also of what was written just before", { tags: "rest/slow" }, async () => {
     await start();
     const txId = await putOrders(300);
     expect(await ask(COUNT, txId)).toEqual([[300, 44_850]]);
@@ -101,7 +101,7 @@ describe("an index in SQLite that a node keeps", () => {
     expect(await ask(COUNT, deleted.txId)).toEqual([[299, 44_551]]);
   });
 
-  it("is restored with a checkpoint", async () => {
+  it("is restored with a checkpoint", { tags: "rest/slow" }, async () => {
     await start();
     const txId = await putOrders(300);
     await ask(COUNT, txId);
@@ -134,7 +134,7 @@ describe("an index in SQLite that a node keeps", () => {
     },
   );
 
-  it("is built again if a query finds that its file is damaged", async () => {
+  it("is built again if a query finds that its file is damaged", { tags: "rest/slow" }, async () => {
     await start();
     const txId = await putOrders(2_000);
     await ask(COUNT, txId);
