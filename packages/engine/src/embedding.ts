@@ -8,8 +8,10 @@ export type { FieldQuery } from "./index/read/field-query.ts";
 export type { TransactionEvent, WatchChange } from "./index/read/transaction-event.ts";
 export { WatchCompactedError } from "./index/read/watch-compacted.ts";
 /** The interface that a log of your own implements, and that with which nodes reach one another through it. */
+export { type AppendPlace, AppendSequence } from "./log/append-sequence.ts";
 export type {
   Appended,
+  AppendOptions,
   LogBackupSource,
   LogBounds,
   LogMessage,

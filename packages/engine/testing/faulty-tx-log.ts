@@ -1,6 +1,13 @@
 import { setTimeout as delay } from "node:timers/promises";
 import { CairnError } from "@cairn/kv";
-import type { LogBounds, LogMessage, LogReadOptions, TxLog } from "../src/log/tx-log.ts";
+import type {
+  Appended,
+  AppendOptions,
+  LogBounds,
+  LogMessage,
+  LogReadOptions,
+  TxLog,
+} from "../src/log/tx-log.ts";
 
 /** The interval at which a stalled reading checks whether it may continue. */
 const LOOK_MS = 5;
@@ -66,10 +73,7 @@ export class FaultyTxLog implements TxLog {
     return this.#log.exists();
   }
 
-  async append(
-    payload: Uint8Array,
-    options?: { messageId?: string; timeoutMs?: number },
-  ): Promise<{ position: number; duplicate: boolean }> {
+  async append(payload: Uint8Array, options?: AppendOptions): Promise<Appended> {
     this.#check();
     return this.#log.append(payload, options);
   }

@@ -2,7 +2,7 @@ import { once } from "node:events";
 import { request } from "node:http";
 import { connect } from "node:net";
 import { text } from "node:stream/consumers";
-import { CairnError } from "@cairn/kv";
+import { CairnError, resolvable } from "@cairn/kv";
 import { describe, expect, test, vi } from "vitest";
 import { serve, type ServedNode } from "@cairn/test-support/nodes/served-node";
 
@@ -117,6 +117,29 @@ describe("POST /api/v1/tx/batch", () => {
     const answer = await post(served, `${[0, 1, 2, 3].map((i) => line(i)).join("\n")}\n`);
     expect(answer.status).toBe(503);
     expect(await answer.json()).toMatchObject({ line: 2, accepted: 1, acceptedAfter: 2 });
+  });
+
+  test("says which line the log has stored behind later ones", async () => {
+    await using served = await serve();
+    // The second line is stored once the fourth one is.
+    const fourth = resolvable();
+    served.node.beforeSubmit = async ({ id }) => {
+      if (id === "id-1") await fourth.promise;
+      if (id === "id-3") setImmediate(fourth.resolve);
+    };
+    const answer = await post(served, `${[0, 1, 2, 3].map((i) => line(i)).join("\n")}\n`, "?first-line=11");
+    expect([answer.status, await answer.json()]).toMatchObject([
+      409,
+      {
+        error: {
+          code: "CONFLICT",
+          message: expect.stringContaining("line 12 after line 13, as the transactions 5 and 3"),
+          hint: expect.stringContaining("send the lines from 12 on again"),
+        },
+        accepted: 4,
+        lastTxId: 5,
+      },
+    ]);
   });
 
   test("returns an error immediately while the client is still sending, and keeps the connection usable", async () => {

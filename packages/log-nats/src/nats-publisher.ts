@@ -2,7 +2,7 @@ import { systemClock, CairnError, isCairnError } from "@cairn/kv";
 import { logUnreachable } from "./nats-reachable.ts";
 import { createHash, randomUUID } from "node:crypto";
 import { headers, type Msg, type MsgHdrs, type Subscription } from "nats";
-import type { Appended } from "@cairn/engine";
+import type { Appended, AppendOptions } from "@cairn/engine";
 import type { LinkListener, NatsLink } from "./nats-connection.ts";
 import { natsResend } from "./nats-resend.ts";
 import type { StreamTarget } from "./nats-stream.ts";
@@ -34,6 +34,7 @@ interface Flight {
   target: StreamTarget;
   readonly payload: Uint8Array;
   readonly headers: MsgHdrs;
+  readonly place: AppendOptions["place"];
   /** True if the message's id was generated here rather than provided by the caller. */
   readonly ownId: boolean;
   /** The deadline. Like `sentAt`, it is a time of `performance.now()`. */
@@ -121,7 +122,7 @@ export class NatsPublisher implements LinkListener {
   append(
     target: StreamTarget,
     payload: Uint8Array,
-    { messageId, timeoutMs = this.#options.deadlineMs }: { messageId?: string; timeoutMs?: number },
+    { messageId, timeoutMs = this.#options.deadlineMs, place }: AppendOptions,
   ): Promise<Appended> {
     if (hasLasted(this.#downSince)) return Promise.reject(this.#link.down());
     return new Promise((resolve, reject) => {
@@ -134,7 +135,7 @@ export class NatsPublisher implements LinkListener {
       const ownId = messageId === undefined;
       this.#foreign.domain = target.domain;
       if (!this.#closed) this.#subscription ??= this.#subscribe();
-      const pending = { resolve, reject, sentAt: 0, refusal: undefined };
+      const pending = { resolve, reject, place, sentAt: 0, refusal: undefined };
       this.#waiting.push({ target, payload, headers: fields, ownId, deadline, expiresAt, ...pending });
       this.#pumpSoon();
       this.#tick ??= setInterval(() => this.#checkTimes(), TICK_MS);
@@ -209,6 +210,11 @@ export class NatsPublisher implements LinkListener {
   }
 
   #send(number: number, flight: Flight): void {
+    const failure = flight.place?.failure();
+    if (failure !== undefined) {
+      this.#land(number, flight);
+      return abandon(flight, failure.error);
+    }
     flight.sentAt = performance.now();
     const reply = `${this.#inbox}.${number}`;
     try {
@@ -219,7 +225,7 @@ export class NatsPublisher implements LinkListener {
     } catch (error) {
       // This happens, for example, if the current server's size limit is lower than the previous server's.
       this.#land(number, flight);
-      flight.reject(streamError(this.#options.stream, this.#link, error));
+      abandon(flight, streamError(this.#options.stream, this.#link, error));
     }
   }
 
@@ -254,7 +260,7 @@ export class NatsPublisher implements LinkListener {
     this.#resend.succeeded();
     // If the id was generated here, a duplicate can only come from an earlier attempt to send this message.
     if (failure === undefined) flight.resolve({ position: seq, duplicate: duplicate && !flight.ownId });
-    else flight.reject(failure);
+    else abandon(flight, failure);
     this.#pump();
   }
 
@@ -303,19 +309,11 @@ export class NatsPublisher implements LinkListener {
     );
   }
 
-  /** Rejects the messages, sent or waiting, for which there is a reason. */
+  /** Rejects the messages, sent or waiting, for which there is a reason, and those that follow them in a sequence. */
   #rejectWhere(reasonFor: (flight: Flight) => CairnError | undefined): void {
-    for (const [number, flight] of this.#flights) {
-      const reason = reasonFor(flight);
-      if (reason === undefined) continue;
-      this.#land(number, flight);
-      flight.reject(reason);
-    }
-    this.#waiting = this.#waiting.filter((flight) => {
-      const reason = reasonFor(flight);
-      if (reason !== undefined) flight.reject(reason);
-      return reason === undefined;
-    });
+    for (const [number, flight] of this.#flights)
+      if (isRejected(flight, reasonFor)) this.#land(number, flight);
+    this.#waiting = this.#waiting.filter((flight) => !isRejected(flight, reasonFor));
   }
 
   #checkTimes(): void {
@@ -344,6 +342,19 @@ export class NatsPublisher implements LinkListener {
     clearInterval(this.#tick);
     this.#tick = undefined;
   }
+}
+
+function abandon({ place, reject }: Flight, error: unknown): void {
+  place?.fail(error);
+  reject(error);
+}
+
+function isRejected(flight: Flight, reasonFor: (flight: Flight) => CairnError | undefined): boolean {
+  const reason = reasonFor(flight);
+  const failure = reason === undefined ? flight.place?.failure() : { error: reason };
+  if (failure === undefined) return false;
+  abandon(flight, failure.error);
+  return true;
 }
 
 function hasLasted(since: number | undefined): boolean {

@@ -7,7 +7,7 @@ import { DEFAULT_MAX_BYTES, DEFAULT_PULL_TIMING, NatsReader, type PullTiming } f
 import { NatsStream, type StreamTarget, targetOf } from "./nats-stream.ts";
 import { notTaken } from "./nats-stream-error.ts";
 import { inactiveLimit, takesMessages } from "./nats-stream-settings.ts";
-import type { Appended, LogMessage, LogReadOptions, TxLog } from "@cairn/engine";
+import type { Appended, AppendOptions, LogMessage, LogReadOptions, TxLog } from "@cairn/engine";
 
 /** The stream that is the log, and the connection to its server. */
 export interface NatsTxLogOptions extends NatsConnectionOptions {
@@ -127,10 +127,7 @@ class NatsTxLog implements TxLog {
     this.#target = undefined;
   }
 
-  async append(
-    payload: Uint8Array,
-    options: { messageId?: string; timeoutMs?: number } = {},
-  ): Promise<Appended> {
+  async append(payload: Uint8Array, options: AppendOptions = {}): Promise<Appended> {
     if (this.#closed) this.#link.check();
     if (payload.length > this.maxPayload) {
       throw new CairnError(

@@ -2,9 +2,10 @@
 import { setImmediate as nextTurn } from "node:timers/promises";
 import type { CairnError } from "@cairn/kv";
 import { describe, expect, it, vi } from "vitest";
+import { AppendSequence } from "@cairn/engine";
 import { followLog } from "@cairn/engine/src/log/follow-log";
 import { openNatsTxLog } from "../src/nats-tx-log.ts";
-import { bytes, text } from "@cairn/engine/testing";
+import { bytes, takeMessages, text } from "@cairn/engine/testing";
 import { startNatsServer } from "../testing/nats-server.ts";
 import { startMutableProxy } from "./mutable-proxy.ts";
 import { NatsFixture } from "@cairn/test-support/nodes/nats-fixture";
@@ -118,6 +119,31 @@ describe("a writer to a log on NATS", () => {
     const log = await nats.open({ maxInflight: 7 });
     const appended = await Promise.all(Array.from({ length: 1_000 }, (_, n) => log.append(bytes(`${n}`))));
     expect(appended.map(({ position }) => position)).toEqual(Array.from({ length: 1_000 }, (_, n) => n + 2));
+  });
+
+  it("sends nothing that follows an abandoned message in a sequence", async () => {
+    const proxy = await startMutableProxy(nats.server.port);
+    const log = await nats.open({ servers: `nats://127.0.0.1:${proxy.port}`, maxInflight: 1 });
+    const sequence = new AppendSequence();
+    const [first, second] = [sequence.take(), sequence.take()];
+    await log.append(bytes("before"));
+    proxy.mute();
+    const appended = Promise.allSettled([
+      log.append(bytes("abandoned"), { place: first, timeoutMs: 300 }),
+      log.append(bytes("behind it"), { place: second }),
+      log.append(bytes("of another")),
+    ]);
+    await vi.waitFor(() => expect(second.failure()).toBeDefined());
+    proxy.cut();
+    const code = "LOG_UNREACHABLE";
+    expect(await appended).toMatchObject([
+      { reason: { code } },
+      { reason: { code } },
+      { status: "fulfilled" },
+    ]);
+    const stored = (await takeMessages(log, 3, 2)).map(text);
+    expect(stored).toEqual(["abandoned", "of another"]);
+    await proxy.close();
   });
 
   it("abandons an append at its deadline if the server is still unreachable", async () => {

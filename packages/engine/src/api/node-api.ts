@@ -17,6 +17,7 @@ import type {
   TxOutcome,
   VerifiedSummary,
 } from "@cairn/client";
+import type { AppendSequence } from "../log/append-sequence.ts";
 import type { FollowEvent, FollowQuery } from "../watch/follow-session.ts";
 import type { Watch, WatchQuery } from "../watch/watch-event.ts";
 import type { EventPage } from "../index/read/event-reads.ts";
@@ -155,6 +156,8 @@ export interface SubmittedTransaction {
   readonly txId: TxId;
   /** The CRC-32 of the message: a log that has lost this message may give its id to another one. */
   readonly checksum: number;
+  /** True if the log had stored the transaction already, by its id. */
+  readonly isRepeated?: boolean;
 }
 
 export interface NodeReadiness extends Pick<NodeStatus, "phase" | "progress" | "failure"> {
@@ -191,11 +194,16 @@ export interface NodeApi {
   /**
    * Resolves once the transaction is in the log. Throws TX_INVALID, TX_TOO_LARGE, CONFLICT (same id, different body),
    * NOT_READY, LOG_UNREACHABLE or LOG_FULL. Throws TX_TIMEOUT after `timeoutMs` (30,000 by default); the transaction
-   * may or may not be stored. The log records `by`, 1 to 64 visible ASCII characters, as the writer of the transaction.
+   * may or may not be stored. The log records `by`, 1 to 64 visible ASCII characters, as the writer of the transaction. Those
+   * of a `sequence` are stored in the order of the calls, up to the first one that is rejected.
    */
   submit(
     transaction: Transaction<AnyOperation>,
-    options?: { readonly timeoutMs?: number; readonly by?: string },
+    options?: {
+      readonly timeoutMs?: number;
+      readonly by?: string;
+      readonly sequence?: AppendSequence;
+    },
   ): Promise<SubmittedTransaction>;
   /**
    * Waits until this node's index contains everything up to `txId`, and returns the last transaction that it contains.

@@ -1,5 +1,6 @@
 import type { CheckpointStore } from "@cairn/checkpoint";
 import type { CairnError } from "@cairn/kv";
+import type { AppendPlace } from "./append-sequence.ts";
 import type { PeerChannel } from "./peer-channel.ts";
 
 /**
@@ -49,6 +50,12 @@ export interface LogReadOptions {
   readonly maxBytes?: number | undefined;
 }
 
+export interface AppendOptions {
+  readonly messageId?: string | undefined;
+  readonly timeoutMs?: number;
+  readonly place?: AppendPlace | undefined;
+}
+
 /**
  * An append-only sequence of messages that all nodes read in the same order.
  *
@@ -90,12 +97,10 @@ export interface TxLog {
    * their payload. (A log may forget ids when it is closed, because an index applies an id only once.) Messages are stored in the order of the calls, even if the calls are concurrent. Throws `TX_TOO_LARGE`, `LOG_FULL`, `DISK_FULL`
    * or `LOG_UNREACHABLE` (the message may or may not be stored, and it is safe to retry with the same id). `payload`
    * must not be modified until the promise settles. The caller waits no longer than `timeoutMs`; after that, a log that
-   * retries may abandon the message.
+   * retries may abandon the message. With a `place`, nothing is sent behind
+   * an earlier message of the same sequence that was rejected.
    */
-  append(
-    payload: Uint8Array,
-    options?: { messageId?: string | undefined; timeoutMs?: number },
-  ): Promise<Appended>;
+  append(payload: Uint8Array, options?: AppendOptions): Promise<Appended>;
   bounds(): Promise<LogBounds>;
   /** Returns the message at `position`; undefined if the log does not hold it. */
   fetch(position: number): Promise<LogMessage | undefined>;

@@ -13,7 +13,7 @@ import { LIMITS } from "@cairn/client/protocol";
 import type { NodeApi, SubmittedTransaction } from "../api/node-api.ts";
 import { logOffset } from "../index/rows/index-state.ts";
 import type { IndexStore } from "../index/index-store.ts";
-import type { TxLog } from "../log/tx-log.ts";
+import type { AppendOptions, TxLog } from "../log/tx-log.ts";
 import { contentHash, logTagOf, messageChecksum } from "../transactions/message-frame.ts";
 import { decodeMessage, encodeBarrier, encodeTransaction } from "../transactions/transaction-codec.ts";
 import { validTransaction, type ValidTransaction } from "../transactions/validate-transaction.ts";
@@ -42,6 +42,8 @@ const NEAR_TRANSACTIONS = 512;
 /** How long the node's own reading is awaited before the log is compared instead (ms). */
 const OWN_READING_MS = 100;
 
+type StoreOptions = AppendOptions & { readonly timeoutMs: number };
+
 interface Target {
   readonly log: TxLog;
   readonly index: IndexStore;
@@ -66,23 +68,35 @@ export class NodeAppends {
     this.#maxBody = maxBody;
   }
 
-  readonly submit: NodeApi["submit"] = async (transaction, { timeoutMs = LIMITS.waitMs, by } = {}) => {
-    const valid = validTransaction(transaction);
-    const target = this.#target();
-    const submitted = this.#append(target, valid, timeoutMs, by);
-    const answered = storedInTime(this.#guarded(target.index, submitted), timeoutMs);
-    return await this.#life.observation.refusals.observe(answered);
+  readonly submit: NodeApi["submit"] = async (
+    transaction,
+    { timeoutMs = LIMITS.waitMs, by, sequence } = {},
+  ) => {
+    const place = sequence?.take();
+    try {
+      const valid = validTransaction(transaction);
+      const target = this.#target();
+      const submitted = this.#append(target, valid, by, { messageId: valid.id, timeoutMs, place });
+      const answered = storedInTime(this.#guarded(target.index, submitted), timeoutMs);
+      return await this.#life.observation.refusals.observe(answered);
+    } catch (error) {
+      place?.fail(error);
+      throw error;
+    } finally {
+      place?.leave();
+    }
   };
 
   /**
    * Appends a transaction and returns its id once the log has stored it in the node's own history, in the order of the
-   * calls. Throws `TX_TOO_LARGE` before anything is sent, and the errors of {@link storedAfter} and {@link sameHistory}.
+   * calls if they have places. Throws `TX_TOO_LARGE` before anything is sent, and the errors of {@link storedAfter} and
+   * {@link sameHistory}.
    */
   async #append(
     target: Target,
     transaction: ValidTransaction,
-    timeoutMs: number,
     by: string | undefined,
+    options: StoreOptions,
   ): Promise<SubmittedTransaction> {
     const { log, of } = target;
     const payload = encodeTransaction(transaction, of.id, undefined, by);
@@ -94,13 +108,13 @@ export class NodeAppends {
         "Split the transaction into several smaller ones.",
       );
     }
-    const { id: messageId } = transaction;
     // Only one node can use a log over which nodes cannot communicate.
-    if (log.peers === undefined) return await this.#store(target, payload, { messageId, timeoutMs });
+    if (log.peers === undefined) return await this.#store(target, payload, options);
     const sent = this.#life.sent.add(payload);
     try {
-      const stored = await this.#store(target, payload, { messageId, timeoutMs });
-      const isRead = sent !== undefined && (await this.#isRead(sent, stored.txId, of.offset, timeoutMs / 2));
+      const stored = await this.#store(target, payload, options);
+      const isRead =
+        sent !== undefined && (await this.#isRead(sent, stored.txId, of.offset, options.timeoutMs / 2));
       if (isRead || (await this.#confirmHistory()) === of.id) return stored;
     } finally {
       this.#life.sent.remove(payload);
@@ -122,21 +136,24 @@ export class NodeAppends {
   }
 
   /** Appends a message unless a message with its id has been appended. Returns once the log has stored it. */
-  async #store(
-    target: Target,
-    payload: Uint8Array,
-    { messageId: id, timeoutMs }: { readonly messageId: string | undefined; readonly timeoutMs: number },
-  ): Promise<SubmittedTransaction> {
+  async #store(target: Target, payload: Uint8Array, options: StoreOptions): Promise<SubmittedTransaction> {
     const { log, index, of } = target;
+    const { messageId: id, timeoutMs, place } = options;
     const known = index.state.txId;
     const earlier = id === undefined ? undefined : await this.#earlier(target, id, payload);
     if (earlier !== undefined) return earlier;
-    let appended = await log.append(payload, { messageId: id, timeoutMs });
+    // The id of an earlier message may still be looked for.
+    await place?.reached();
+    const failure = place?.failure();
+    if (failure !== undefined) throw failure.error;
+    const appending = log.append(payload, options);
+    place?.leave();
+    let appended = await appending;
     if (appended.duplicate && id !== undefined) {
       const txId = appended.position + of.offset;
       const first = await log.fetch(appended.position);
       if (first !== undefined && isRepetition(first.payload, payload, of.id, id))
-        return { txId, checksum: messageChecksum(first.payload) };
+        return { txId, checksum: messageChecksum(first.payload), isRepeated: true };
       // The log remembers ids for minutes, and any client can set them, so its message may be one to which the id does
       // not belong: the index decides, which also applies nothing twice.
       const indexed = this.#life.position.reached(txId, timeoutMs / 2).then(() => true);
@@ -168,9 +185,9 @@ export class NodeAppends {
       );
     }
     const recent = index.checksumAt(txId);
-    if (recent !== undefined) return { txId, checksum: recent };
+    if (recent !== undefined) return { txId, checksum: recent, isRepeated: true };
     const message = await log.fetch(txId - of.offset);
-    return message === undefined ? undefined : { txId, checksum: messageChecksum(message.payload) };
+    return message && { txId, checksum: messageChecksum(message.payload), isRepeated: true };
   }
 
   /**

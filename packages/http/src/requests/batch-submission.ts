@@ -1,9 +1,14 @@
 import { CairnError, type Deadline, type TimeSlice } from "@cairn/kv";
 import type { TxId, TxOutcome } from "@cairn/client";
-import { type NodeApi, type SubmittedTransaction, validTransaction } from "@cairn/engine";
+import { AppendSequence, type NodeApi, type SubmittedTransaction, validTransaction } from "@cairn/engine";
 import { bodyTooLarge, RequestError } from "../answers/request-error.ts";
 import type { IndexBacklog } from "./index-backlog.ts";
 import { type NdjsonLine, ndjsonLines, parseJson } from "@cairn/text";
+
+interface StoredLine {
+  readonly line: number;
+  readonly txId: TxId;
+}
 
 interface AbortedLine {
   readonly line: number;
@@ -44,15 +49,20 @@ const MAX_ABORTED_LINES = 10_000;
 /**
  * Submits a stream of lines in order, many concurrently, and stops at the first rejected one. To leave room for other
  * requests, it waits for an {@link IndexBacklog}, and submits only for a slice of each turn of the event loop. No line
- * after an invalid one is stored; if the log itself rejects a line, later ones in flight may be.
+ * after an invalid one is stored; if the log itself rejects a line, later ones that it has received already may be.
  */
 export class BatchSubmission {
   readonly #api: Pick<NodeApi, "submit" | "indexed">;
   readonly #options: BatchOptions;
   /** Arrays of lines, oldest first. `done` resolves once all are acknowledged or rejected; it never rejects itself. */
-  readonly #waiting: { lines: number; bytes: number; done: Promise<unknown> }[] = [];
+  readonly #waiting: { lines: number; bytes: number; done: Promise<readonly (StoredLine | undefined)[]> }[] =
+    [];
   #waitingLines = 0;
   #waitingBytes = 0;
+  readonly #sequence = new AppendSequence();
+  /** The line with the highest transaction id up to now, and the first one that is stored behind a later line. */
+  #highest: StoredLine = { line: 0, txId: 0 };
+  #misplaced: { readonly line: StoredLine; readonly before: StoredLine } | undefined;
   /** The number of submitted lines, regardless of their outcome. */
   #submitted = 0;
   /** The number of the last submitted line in the body. */
@@ -111,7 +121,10 @@ export class BatchSubmission {
             abortedLines: this.#abortedLines.toSorted((a, b) => a.line - b.line),
           }),
     };
-    if (this.#failure === undefined) return summary;
+    if (this.#failure === undefined) {
+      if (this.#misplaced !== undefined) throw misplaced(this.#misplaced, summary);
+      return summary;
+    }
     const { error, line, before } = this.#failure;
     if (!(error instanceof CairnError)) throw error;
     throw new RequestError(error.code, `Line ${line}: ${error.message}`, {
@@ -131,7 +144,7 @@ export class BatchSubmission {
   }
 
   #submitLines(lines: readonly NdjsonLine[]): void {
-    const acknowledged: Promise<void>[] = [];
+    const acknowledged: Promise<StoredLine | undefined>[] = [];
     let bytes = 0;
     for (const line of lines) {
       if (this.#failure !== undefined) break;
@@ -145,24 +158,29 @@ export class BatchSubmission {
     this.#waitingBytes += bytes;
   }
 
-  async #submit(line: NdjsonLine, before: number): Promise<void> {
+  /** Returns where a line is stored; undefined if it was before, or is not. */
+  async #submit(line: NdjsonLine, before: number): Promise<StoredLine | undefined> {
+    const number = line.number + this.#options.firstLine - 1;
     try {
       const transaction = validTransaction(parseJson(line.bytes));
       const submitted = await this.#api.submit(transaction, {
         timeoutMs: this.#options.startLimit().limitMs,
+        sequence: this.#sequence,
       });
       this.#accepted += 1;
-      const { txId } = submitted;
+      const { txId, isRepeated = false } = submitted;
+      const stored = isRepeated ? undefined : { line: number, txId };
       this.#firstTxId = Math.min(this.#firstTxId ?? txId, txId);
       this.#lastTxId = Math.max(this.#lastTxId ?? txId, txId);
       const outcome = await this.#options.outcomeOf?.(submitted);
-      if (outcome?.committed !== false) return;
+      if (outcome?.committed !== false) return stored;
       this.#aborted += 1;
-      if (this.#abortedLines.length >= MAX_ABORTED_LINES) return;
-      const number = line.number + this.#options.firstLine - 1;
-      this.#abortedLines.push({ line: number, txId: outcome.txId, reason: outcome.reason ?? "" });
+      if (this.#abortedLines.length < MAX_ABORTED_LINES)
+        this.#abortedLines.push({ line: number, txId: outcome.txId, reason: outcome.reason ?? "" });
+      return stored;
     } catch (error) {
       this.#fail(error, line.number, before);
+      return undefined;
     }
   }
 
@@ -171,12 +189,33 @@ export class BatchSubmission {
     this.#failure = { error, line: line + this.#options.firstLine - 1, before };
   }
 
+  /** Compares a line's place in the log with those of the lines before it. */
+  #place(stored: StoredLine): void {
+    if (stored.txId > this.#highest.txId) this.#highest = stored;
+    else this.#misplaced ??= { line: this.#highest, before: stored };
+  }
+
   async #awaitOldest(): Promise<void> {
     const oldest = this.#waiting.shift();
     if (oldest === undefined) return;
-    await oldest.done;
+    for (const stored of await oldest.done) if (stored !== undefined) this.#place(stored);
     this.#waitingLines -= oldest.lines;
     this.#waitingBytes -= oldest.bytes;
     if (this.#lastTxId !== null) this.#options.backlog.add(this.#lastTxId, oldest.bytes);
   }
+}
+
+/** A log that is a cluster may refuse a message, accept the next one, and then the first. */
+function misplaced(
+  { line, before }: { readonly line: StoredLine; readonly before: StoredLine },
+  summary: BatchResult,
+): RequestError {
+  return new RequestError(
+    "CONFLICT",
+    `The log has stored line ${line.line} after line ${before.line}, as the transactions ${line.txId} and ${before.txId}. All lines are stored.`,
+    {
+      hint: `If their order matters, send the lines from ${line.line} on again, without ids or with others, so that the last change of each document is that of the batch.`,
+      details: { ...summary },
+    },
+  );
 }

@@ -4,7 +4,7 @@ import { trimmedTooFar } from "../anchor.ts";
 import { damaged, databaseError, hasDatabase, type Database } from "./embedded-database.ts";
 import { positionKey, decodeRow, POSITIONS, positionOf } from "./embedded-rows.ts";
 import { EmbeddedStorage, type PendingAppend } from "./embedded-storage.ts";
-import type { Appended, LogBounds, LogMessage, LogReadOptions, TxLog } from "../tx-log.ts";
+import type { Appended, AppendOptions, LogBounds, LogMessage, LogReadOptions, TxLog } from "../tx-log.ts";
 import { isDamagedMessage } from "../../transactions/message-frame.ts";
 
 interface EmbeddedTxLogOptions {
@@ -79,7 +79,7 @@ class EmbeddedTxLog implements TxLog {
     await this.#storage.begin(birthRecord);
   }
 
-  async append(payload: Uint8Array, options: { messageId?: string } = {}): Promise<Appended> {
+  async append(payload: Uint8Array, options: AppendOptions = {}): Promise<Appended> {
     this.#checkExists();
     if (
       payload.length > MAX_PAYLOAD_BYTES ||
@@ -91,7 +91,7 @@ class EmbeddedTxLog implements TxLog {
         `Split the transaction. The limit is ${MAX_PAYLOAD_BYTES} bytes, and ${MAX_MESSAGE_ID_BYTES} bytes for the message's id.`,
       );
     }
-    return this.#commit.append(payload, options.messageId);
+    return this.#commit.append(payload, options);
   }
 
   async bounds(): Promise<LogBounds> {
@@ -226,6 +226,7 @@ class EmbeddedTxLog implements TxLog {
 }
 
 interface Waiting extends PendingAppend {
+  readonly place: AppendOptions["place"];
   readonly resolve: (appended: Appended) => void;
   readonly reject: (error: unknown) => void;
 }
@@ -253,9 +254,9 @@ export class GroupCommit {
     this.#gather = gather;
   }
 
-  append(payload: Uint8Array, messageId: string | undefined): Promise<Appended> {
+  append(payload: Uint8Array, { messageId, place }: AppendOptions = {}): Promise<Appended> {
     return new Promise((resolve, reject) => {
-      this.#waiting.push({ payload, messageId, resolve, reject });
+      this.#waiting.push({ payload, messageId, place, resolve, reject });
       this.#running ??= this.#run();
     });
   }
@@ -269,16 +270,21 @@ export class GroupCommit {
       // Calls in the same turn of the event loop belong to one group at least.
       await this.#gather();
       const group = this.#takeGroup();
+      if (group.length === 0) continue;
       try {
         const appended = await this.#store(group);
         for (const [index, result] of appended.entries()) group[index]?.resolve(result);
       } catch (error) {
-        for (const waiting of group) waiting.reject(error);
+        for (const waiting of group) {
+          waiting.place?.fail(error);
+          waiting.reject(error);
+        }
       }
     }
     this.#running = undefined;
   }
 
+  /** Takes the next group, and rejects what follows a rejected message. */
   #takeGroup(): Waiting[] {
     let bytes = 0;
     let count = 0;
@@ -287,7 +293,11 @@ export class GroupCommit {
       if (count > 0 && (bytes > MAX_BYTES || count >= MAX_MESSAGES)) break;
       count += 1;
     }
-    return this.#waiting.splice(0, count);
+    return this.#waiting.splice(0, count).filter(({ place, reject }) => {
+      const failure = place?.failure();
+      if (failure !== undefined) reject(failure.error);
+      return failure === undefined;
+    });
   }
 }
 

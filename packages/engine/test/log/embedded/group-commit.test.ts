@@ -1,5 +1,6 @@
 import { describe, expect, it } from "vitest";
 import type { PendingAppend } from "../../../src/log/embedded/embedded-storage.ts";
+import { AppendSequence } from "../../../src/log/append-sequence.ts";
 import { GroupCommit } from "../../../src/log/embedded/embedded-tx-log.ts";
 import { MessageIdMemory } from "../../../src/log/embedded/embedded-contents.ts";
 import { MESSAGE_ID_WINDOW_MS } from "../../../src/log/tx-log.ts";
@@ -63,6 +64,26 @@ describe("group commit", () => {
     await expect.poll(() => groups.length).toBe(2);
     groups[1]?.finish();
     expect(await next).toEqual({ position: 1, duplicate: false });
+  });
+
+  it("rejects what follows a rejected message in a sequence, and stores what precedes it", async () => {
+    const { groups, commit } = heldStore();
+    const sequence = new AppendSequence();
+    const [before, failed, behind] = [sequence.take(), sequence.take(), sequence.take()];
+    const failing = commit.append(payload(1), { place: failed });
+    await expect.poll(() => groups.length).toBe(1);
+    const others = [
+      commit.append(payload(2), { place: behind }),
+      commit.append(payload(3), { place: before }),
+      commit.append(payload(4)),
+    ];
+    groups[0]?.finish(new Error("disk"));
+    await expect(failing).rejects.toThrow("disk");
+    await expect.poll(() => groups.length).toBe(2);
+    groups[1]?.finish();
+    await expect(others[0]).rejects.toThrow("disk");
+    await Promise.all(others.slice(1));
+    expect(groups[1]?.sizes).toEqual([3, 4]);
   });
 
   it("is idle only when no message waits", async () => {
