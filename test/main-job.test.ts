@@ -46,31 +46,27 @@ function describeJob(commits: number, tags: readonly string[]): void {
         await rm(folder, { recursive: true, force: true });
       });
 
-      it(
-        "loads a history into node A, which saves checkpoints by itself",
-        { tags: "rest/slow" },
-        async () => {
-          a = startNode("node-a", ["-f", fixtureConfig("crux.edn"), "-e", FREQUENT]);
-          await a.ready();
-          const url = await a.url();
-          const loaded = await runCairn(["load", "-", "--await", "--json", "--url", url], {
-            input: withLineBreaks(historyLines({ directory: repository.directory, name: "repo" })),
-          });
-          expect(loaded.stderr + loaded.stdout).toContain('"transactions"');
-          expect(JSON.parse(loaded.stdout)).toMatchObject({ transactions: expect.any(Number) });
-          const { transactions, lastTxId } = JSON.parse(loaded.stdout) as {
-            transactions: number;
-            lastTxId: number;
-          };
-          expect(transactions).toBeGreaterThanOrEqual(commits);
-          // The birth record is the log's first message.
-          expect(lastTxId).toBe(transactions + 1);
-          await vi.waitFor(
-            async () => expect((await a.status()).checkpoints.last).toMatchObject({ txId: lastTxId }),
-            { timeout: 30_000, interval: 100 },
-          );
-        },
-      );
+      it("loads a history into node A, which saves checkpoints by itself", async () => {
+        a = startNode("node-a", ["-f", fixtureConfig("crux.edn"), "-e", FREQUENT]);
+        await a.ready();
+        const url = await a.url();
+        const loaded = await runCairn(["load", "-", "--await", "--json", "--url", url], {
+          input: withLineBreaks(historyLines({ directory: repository.directory, name: "repo" })),
+        });
+        expect(loaded.stderr + loaded.stdout).toContain('"transactions"');
+        expect(JSON.parse(loaded.stdout)).toMatchObject({ transactions: expect.any(Number) });
+        const { transactions, lastTxId } = JSON.parse(loaded.stdout) as {
+          transactions: number;
+          lastTxId: number;
+        };
+        expect(transactions).toBeGreaterThanOrEqual(commits);
+        // The birth record is the log's first message.
+        expect(lastTxId).toBe(transactions + 1);
+        await vi.waitFor(
+          async () => expect((await a.status()).checkpoints.last).toMatchObject({ txId: lastTxId }),
+          { timeout: 30_000, interval: 100 },
+        );
+      });
 
       it("has exactly the files of git ls-tree, and the same digest, on node B, which restored most of it", async () => {
         const b = startNode("node-b", ["-f", fixtureConfig("crux.json")]);
