@@ -35,11 +35,12 @@ export async function makeShared(folder: string): Promise<void> {
 
 /**
  * Returns the mode of a folder that its group may write. What is created in it gets the same one whatever the umask,
- * because the nodes that share the store may run under several users.
+ * because the nodes that share the store may run under several users. A sticky folder, such as /tmp, belongs to
+ * everybody, which says nothing about who may write a store in it.
  */
 async function modeOfGroup(folder: string): Promise<number | undefined> {
   const { mode } = await stat(folder);
-  return (mode & 0o020) === 0 ? undefined : mode & 0o7777;
+  return (mode & 0o1020) === 0o020 ? mode & 0o7777 : undefined;
 }
 
 /** Closes a temporary file, and removes the file if it still exists. */

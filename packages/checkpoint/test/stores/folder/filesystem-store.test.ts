@@ -1,5 +1,5 @@
 import { execFile } from "node:child_process";
-import { chmod, mkdir, readdir, rename, symlink, truncate, utimes, writeFile } from "node:fs/promises";
+import { chmod, mkdir, readdir, rename, stat, symlink, truncate, utimes, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { Readable } from "node:stream";
 import { promisify } from "node:util";
@@ -117,6 +117,19 @@ test("a folder without permissions is denied", async () => {
   await expect(readOnly.now()).rejects.toMatchObject(denied);
   expect(await readOnly.list("")).toHaveLength(1);
   expect((await readOnly.read("a.json"))?.text).toBe("1");
+});
+
+test.each([
+  ["that its group may write, has its mode", 0o2770, 0o2770],
+  ["that is sticky, as /tmp is, has that of the umask", 0o1777, 0o755],
+])("a store in a folder %s", async (_, mode, expected) => {
+  const dir = await temporaryDirectory();
+  await chmod(dir, mode);
+  const before = process.umask(0o022);
+  onTestFinished(() => void process.umask(before));
+  await filesystemStore({ path: join(dir, "store") }).create("a.json", "1");
+  const modes = await Promise.all(["store", "store/a.json"].map((name) => stat(join(dir, name))));
+  expect(modes.map((one) => one.mode & 0o7777)).toEqual([expected, expected & 0o666]);
 });
 
 test("a foreign folder that this user may not read does not affect checkpoints and leases", async () => {
