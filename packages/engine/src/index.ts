@@ -1,4 +1,5 @@
 export * from "./embedding.ts";
+export { awaitSubmitted } from "./api/await-submitted.ts";
 export { ClusterStatusSchema, StatusSchema } from "./api/status-schema.ts";
 export {
   type HttpOptions,

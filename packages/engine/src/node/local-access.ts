@@ -15,9 +15,10 @@ import {
   type PointInTime,
   type QueueEntry,
 } from "@cairn/client";
-import { LIST_FIRST, type NodeAccess, pause, pointText, retryPauseMs } from "@cairn/client/protocol";
-import { CairnError, isCairnError, unlessAborted } from "@cairn/kv";
+import { LIMITS, LIST_FIRST, type NodeAccess, pause, pointText, retryPauseMs } from "@cairn/client/protocol";
+import { CairnError, Deadline, isCairnError, unlessAborted } from "@cairn/kv";
 import { badValue, omitUndefined, parseAsOf, parseDocumentKey } from "@cairn/text";
+import { awaitSubmitted } from "../api/await-submitted.ts";
 import type { NodeApi, ReadOptions } from "../api/node-api.ts";
 import { nodeClosed } from "../api/not-ready.ts";
 import type { AsOf, DocumentVersion, StoredDocument } from "../index/read/documents.ts";
@@ -40,6 +41,7 @@ export type LocalApi = Pick<
   | "phase"
   | "submit"
   | "await"
+  | "commitResult"
   | "get"
   | "list"
   | "history"
@@ -99,8 +101,9 @@ export class LocalAccess implements NodeAccess {
 
   readonly transact: NodeAccess["transact"] = (transaction, options) =>
     this.#call(options, async (node) => {
-      const time = omitUndefined({ timeoutMs: options.timeoutMs });
-      return await node.await(await node.submit(transaction, time), time);
+      const limit = new Deadline(options.timeoutMs ?? LIMITS.waitMs);
+      const submitted = await node.submit(transaction, { timeoutMs: limit.leftMs });
+      return (await awaitSubmitted(node, submitted, limit, (txId) => `await(${txId})`)).outcome;
     });
 
   readonly submit: NodeAccess["submit"] = (transaction, options) =>
@@ -238,7 +241,8 @@ export class LocalAccess implements NodeAccess {
 
   /** What was running when the node was closed may fail because its index is closed, or just end. */
   #failure(error: CairnError): CairnClientError {
-    const isClosed = error.code === "NOT_READY" && this.#node.phase === "stopping";
+    const isStored = "txId" in error.details;
+    const isClosed = error.code === "NOT_READY" && this.#node.phase === "stopping" && !isStored;
     return clientError(isClosed ? nodeClosed() : error);
   }
 }

@@ -1,7 +1,6 @@
 import { LIMITS } from "@cairn/client/protocol";
-import { CairnError, isCairnError, Deadline, TIMED_OUT, withTimeout } from "@cairn/kv";
-import type { SubmittedTransaction, CommitResult } from "@cairn/engine";
-import { RequestError } from "../answers/request-error.ts";
+import { CairnError, Deadline, TIMED_OUT, withTimeout } from "@cairn/kv";
+import { awaitSubmitted as awaitOn, type SubmittedTransaction, type CommitResult } from "@cairn/engine";
 import type { Call, RouteApi } from "../permits/call.ts";
 import type { Query } from "../requests/address.ts";
 import type { WRITE_PARAMETERS } from "../requests/parameters.ts";
@@ -25,31 +24,12 @@ export async function submit(
   return isAwaited ? { txId, result: await awaitSubmitted(call.api, submitted, limit) } : { txId };
 }
 
-/**
- * Waits until a submitted transaction is indexed. Errors contain its id, because it is stored in any case: clients then
- * read its outcome instead of sending it again, which could apply it twice.
- */
 export async function awaitSubmitted(
   api: RouteApi,
   submitted: SubmittedTransaction,
   limit: Deadline,
 ): Promise<CommitResult> {
-  const id = submitted.txId;
-  try {
-    return await api.commitResult(submitted, { timeoutMs: limit.leftMs });
-  } catch (error) {
-    if (!isCairnError(error) || error.code === "LOG_REGRESSED" || error.code === "OUTCOME_REMOVED")
-      throw error;
-    const message =
-      error.code === "TX_TIMEOUT"
-        ? `Transaction ${id} is stored, but was not indexed within ${limit.limitMs} ms.`
-        : error.message;
-    throw new RequestError(error.code, message, {
-      hint: `Do not send the transaction again, because it is stored. Read its outcome with GET /api/v1/tx/${id}, from this node or another one. cairn status shows the node's progress.`,
-      cause: error,
-      details: { txId: id },
-    });
-  }
+  return await awaitOn(api, submitted, limit, (txId) => `GET /api/v1/tx/${txId}`);
 }
 
 /** Returns the result of a call to a checkpoint store. Throws `STORE_UNREACHABLE` once the limit has passed. */

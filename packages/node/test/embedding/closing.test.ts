@@ -53,6 +53,27 @@ describe("a node that is closed", () => {
     expect(lines).toEqual([]);
   });
 
+  it("says of a write that is stored that it is, so that nobody sends it again", async () => {
+    const node = await start();
+    const client = node.client();
+    const names = Array.from({ length: 20 }, (_, n) => `flag-${n}`);
+    const writing = Promise.allSettled(names.map((name) => client.put("flags", name, true)));
+    await node.close();
+    const answers = await writing;
+    await using again = await start();
+    for (const [n, answer] of answers.entries()) {
+      const stored = await again.client().get("flags", names[n] ?? "");
+      const txId =
+        answer.status === "fulfilled"
+          ? answer.value.txId
+          : (answer.reason as { details: { txId?: number } }).details.txId;
+      expect(stored?.revision).toBe(txId);
+      if (answer.status === "rejected" && txId !== undefined)
+        expect(answer.reason).toMatchObject({ code: "NOT_READY", hint: /Do not send .* await\(\d+\)/ });
+    }
+    expect(answers.some(({ status }) => status === "rejected")).toBe(true);
+  });
+
   it("ends its watches and follows as closed, and refuses calls so, until another one is started", async () => {
     const node = await start();
     const client = node.client();
