@@ -1,7 +1,8 @@
 import { LIMITS } from "@cairn/client/protocol";
 import { CairnError, Deadline, TIMED_OUT, withTimeout } from "@cairn/kv";
-import { awaitSubmitted as awaitOn, type SubmittedTransaction, type CommitResult } from "@cairn/engine";
-import type { Call, RouteApi } from "../permits/call.ts";
+import type { TxId } from "@cairn/client";
+import { awaitSubmitted, type CommitResult } from "@cairn/engine";
+import type { Call } from "../permits/call.ts";
 import type { Query } from "../requests/address.ts";
 import type { WRITE_PARAMETERS } from "../requests/parameters.ts";
 
@@ -21,16 +22,13 @@ export async function submit(
   const limit = timeLimit(call.query.timeoutMs);
   const submitted = await call.submit(transaction, { timeoutMs: limit.leftMs });
   const { txId } = submitted;
-  return isAwaited ? { txId, result: await awaitSubmitted(call.api, submitted, limit) } : { txId };
+  return isAwaited
+    ? { txId, result: await awaitSubmitted(call.api, submitted, limit, outcomePath) }
+    : { txId };
 }
 
-export async function awaitSubmitted(
-  api: RouteApi,
-  submitted: SubmittedTransaction,
-  limit: Deadline,
-): Promise<CommitResult> {
-  return await awaitOn(api, submitted, limit, (txId) => `GET /api/v1/tx/${txId}`);
-}
+/** Where the outcome of a transaction is read. */
+export const outcomePath = (txId: TxId): string => `GET /api/v1/tx/${txId}`;
 
 /** Returns the result of a call to a checkpoint store. Throws `STORE_UNREACHABLE` once the limit has passed. */
 export async function storeInTime<T>(answer: Promise<T>, limit: Deadline): Promise<T> {

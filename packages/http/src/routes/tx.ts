@@ -1,6 +1,6 @@
 import { parseTxId } from "@cairn/text";
 import { CairnError, TIMED_OUT, withTimeout } from "@cairn/kv";
-import { validTransaction } from "@cairn/engine";
+import { awaitSubmitted, validTransaction } from "@cairn/engine";
 import { jsonAnswer } from "../answers/answer.ts";
 import { page } from "../answers/document-page.ts";
 import { found, jsonOf, READ_ERRORS, type Route, route, SUBMIT_ERRORS, written } from "../openapi/route.ts";
@@ -13,7 +13,7 @@ import {
   WRITE_PARAMETERS,
 } from "../requests/parameters.ts";
 import { array, ref, TEXT } from "../requests/schema-parts.ts";
-import { awaitSubmitted, submit, timeLimit } from "./await-tx.ts";
+import { outcomePath, submit, timeLimit } from "./await-tx.ts";
 
 export const txRoutes: readonly Route[] = [
   route({
@@ -66,7 +66,8 @@ export const txRoutes: readonly Route[] = [
           firstLine: query.firstLine ?? 1,
           startLimit: () => timeLimit(query.timeoutMs),
           outcomeOf: isAwaited
-            ? async (submitted) => (await awaitSubmitted(api, submitted, timeLimit(query.timeoutMs))).outcome
+            ? async (submitted) =>
+                (await awaitSubmitted(api, submitted, timeLimit(query.timeoutMs), outcomePath)).outcome
             : undefined,
           slice,
           backlog,
