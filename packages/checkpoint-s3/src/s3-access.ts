@@ -1,5 +1,5 @@
 import { createRequire } from "node:module";
-import { CairnError } from "@cairn/kv";
+import { CairnError, startTimer } from "@cairn/kv";
 import type * as sdk from "@aws-sdk/client-s3";
 import { type DirectAnswer, type DirectRead, directReads } from "./s3-direct-reads.ts";
 import { fieldOf, isOfSettings, NOT_S3_HINT, type Refusal, refusalOf, s3Error } from "./s3-errors.ts";
@@ -62,9 +62,21 @@ export interface S3Access {
 /** The connection timeout. A reachable service accepts connections immediately, even if its responses take longer. */
 const CONNECT_TIMEOUT_MS = 5_000;
 
+/** How long a request waits for a response before that is told (ms): it fails only after several attempts. */
+const SILENCE_MS = 5_000;
+
 /** Creates the access to a bucket. Loads nothing and makes no connection until the first request. */
-export function s3Access(settings: S3Settings): S3Access {
-  const { location } = settings;
+export function s3Access(settings: S3Settings, notice: (sentence: string) => void): S3Access {
+  const { location, maxAttempts, requestTimeout } = settings;
+  /** Whether it was told that the service is silent, and nothing has been heard from it since. */
+  let isSilent = false;
+  const tellSilence = (doing: string): void => {
+    if (!isSilent)
+      notice(
+        `${location} has not responded for ${SILENCE_MS / 1_000} s while ${doing}. The request fails after up to ${maxAttempts} attempts of ${requestTimeout / 1_000} s.`,
+      );
+    isSilent = true;
+  };
   let client: Promise<Client> | undefined;
   let lastDate: number | undefined;
   // Aborts requests without a signal of their own. Replaced after each close, because the store may be used again.
@@ -82,15 +94,23 @@ export function s3Access(settings: S3Settings): S3Access {
         lastDate = date;
       });
       const { s3 } = await client;
+      // Sending a body may take any time.
+      const isTimed = !("Body" in input);
+      const heard = isTimed ? startTimer(SILENCE_MS, () => tellSilence(doing)) : undefined;
       const send = s3[request] as (input: object, options: object) => Promise<Output<typeof request>>;
       try {
-        return await send.call(s3, { Bucket: settings.bucket, ...input }, { abortSignal });
+        const output = await send.call(s3, { Bucket: settings.bucket, ...input }, { abortSignal });
+        isSilent = false;
+        return output;
       } catch (error) {
         abortSignal.throwIfAborted();
         const refusal = refusalOf(error);
+        if (refusal !== undefined) isSilent = false;
         const meant = refusal === undefined ? undefined : unless?.(refusal);
         if (meant !== undefined) return meant;
         throw s3Error(error, { ...settings, doing, permission: PERMISSIONS[request] });
+      } finally {
+        heard?.();
       }
     },
     async readDirectly(name, headers, signal = closing.signal) {

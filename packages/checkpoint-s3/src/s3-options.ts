@@ -40,7 +40,10 @@ export interface S3StoreOptions {
   readonly requestTimeout?: number;
   /** Whether every write is rejected before it is sent. Defaults to false. */
   readonly readOnly?: boolean;
-  /** Called once for each optional operation that the service does not support or the credentials do not permit. */
+  /**
+   * Called once for each optional operation that the service does not support or the credentials do not permit, and
+   * when a request has waited for a response for some seconds.
+   */
   readonly onNotice?: (sentence: string) => void;
   /** The environment with the `AWS_*` variables. Defaults to the environment of this process. */
   readonly env?: Readonly<Record<string, string | undefined>>;

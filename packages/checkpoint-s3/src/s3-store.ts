@@ -18,8 +18,8 @@ const CLOCK_TOLERANCE_MS = 5_000;
 export function s3Store(options: S3StoreOptions): CheckpointStore {
   const settings = s3Settings(options);
   const { address, location } = settings;
-  const access = s3Access(settings);
   const notice = options.onNotice ?? (() => undefined);
+  const access = s3Access(settings, notice);
   let probing: Promise<S3Findings> | undefined;
   let findings: S3Findings | undefined;
   /** The clocks of a service's servers may differ, and time must not appear to go backwards. */

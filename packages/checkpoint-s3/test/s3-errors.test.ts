@@ -106,6 +106,27 @@ test("a request to a service that stays silent is abandoned", async () => {
   await expect(store.list("")).rejects.toMatchObject({ code: "STORE_UNREACHABLE" });
 });
 
+test(
+  "a service that stays silent is named long before its requests fail",
+  { tags: "rest/slow" },
+  async () => {
+    const silent = createServer(() => undefined);
+    await new Promise<void>((resolve) => silent.listen(0, "127.0.0.1", resolve));
+    onTestFinished(() => void silent.close());
+    const { port } = silent.address() as AddressInfo;
+    const notices: string[] = [];
+    const onNotice = (sentence: string): void => void notices.push(sentence);
+    const store = storeAt(`http://127.0.0.1:${port}`, { requestTimeout: 60_000, onNotice });
+    const asked = Promise.allSettled([store.list(""), store.read("a.json")]);
+    await vi.waitFor(() =>
+      expect(notices).toEqual([expect.stringContaining("has not responded for 5 s while")]),
+    );
+    await store.close();
+    await asked;
+    expect(notices).toHaveLength(1);
+  },
+);
+
 test("an https: address of a service that speaks http is distinguished from a missing service", async () => {
   const { endpoint } = await answeringServer(() => ({ status: 200 }));
   await expect(storeAt(endpoint.replace("http:", "https:")).list("")).rejects.toMatchObject({

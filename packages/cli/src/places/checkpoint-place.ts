@@ -45,7 +45,7 @@ export interface CheckpointPlace extends LogsPlace {
 export async function openPlace(run: CommandRun<StoreKeyOptions>, place: string): Promise<CheckpointPlace> {
   const { options, terminal } = run;
   const { store, name } = place.startsWith("s3:")
-    ? placeInBucket(place, terminal)
+    ? placeInBucket(place, run)
     : await placeInFolder(place, terminal);
   run.defer(() => store.close());
   return { store: await withKeys(store, options, terminal), name };
@@ -106,7 +106,11 @@ async function placeInFolder(place: string, terminal: Terminal): Promise<Checkpo
 }
 
 /** The region, the endpoint and the credentials come from the environment, as in other tools for S3. */
-function placeInBucket(place: string, { env }: Terminal): CheckpointPlace {
+function placeInBucket(
+  place: string,
+  run: Pick<CommandRun<StoreKeyOptions>, "terminal" | "notice">,
+): CheckpointPlace {
+  const { env } = run.terminal;
   const [, bucket, path = ""] = /^s3:\/\/([^/]+)(?:\/(.*))?$/.exec(place) ?? [];
   if (bucket === undefined)
     throw new UsageError(`${place} is not a place in S3.`, "Write s3://bucket/prefix.");
@@ -117,6 +121,7 @@ function placeInBucket(place: string, { env }: Terminal): CheckpointPlace {
     bucket,
     prefix,
     env,
+    onNotice: (sentence) => run.notice(sentence),
     ...(!id || !key
       ? {}
       : {
