@@ -19,6 +19,7 @@ import {
 } from "../rows/row-keys.ts";
 import {
   checkedHead,
+  headLength,
   readAllNewest,
   versionValueRevision,
   versionValueTime,
@@ -35,6 +36,9 @@ const SWEEP_EVERY = 256;
 const ROWS_PER_VERSION = 2;
 const MIN_ROWS = 512;
 const MAX_ROWS = 65_536;
+/** A key with versions beyond the bound that reaches the end of a page of rows costs one row more. */
+const PAGE_ROWS = 1_000;
+const PAGE_BYTES = 256 * 1024;
 /** How many keys are searched for versions at once. This is no part of the index version. */
 const RANGES_AT_ONCE = 16;
 /** Versions superseded within this number of transactions are kept for paged lists and lagging watchers. */
@@ -158,7 +162,8 @@ class Sweep {
     };
     while (this.budget > 0) {
       let next: Uint8Array | undefined;
-      for await (const rows of this.#reader.range({ gte, lt, reverse: true, limit: this.budget })) {
+      const range = this.#reader.range({ gte, lt, reverse: true, limit: this.budget });
+      for await (const rows of pagesOf(range)) {
         const page = await (segment.kind === ROW.version
           ? this.#versions(segment, rows, key)
           : this.#tombstones(segment, rows));
@@ -321,6 +326,23 @@ class Sweep {
     for (const [key] of old) if (!kept.has(key)) this.swept.tombstones.push(asKind(key, ROW.document));
     return { next: rows.at(-1)?.[0] ?? new Uint8Array(0), isJump: false };
   }
+}
+
+/** Divides rows as a store would that has their documents in place, so that pages follow from the log alone. */
+async function* pagesOf(range: AsyncIterable<readonly KvRow[]>): AsyncGenerator<readonly KvRow[], void> {
+  let page: KvRow[] = [];
+  let bytes = 0;
+  for await (const rows of range) {
+    for (const row of rows) {
+      page.push(row);
+      bytes += row[0].length + headLength(row[1]);
+      if (bytes <= PAGE_BYTES && page.length < PAGE_ROWS) continue;
+      yield page;
+      page = [];
+      bytes = 0;
+    }
+  }
+  if (page.length > 0) yield page;
 }
 
 interface Page {

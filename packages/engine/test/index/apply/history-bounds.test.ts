@@ -50,8 +50,27 @@ afterEach(async () => {
   for (const kv of opened.splice(0)) await kv.close();
 });
 
-async function indexOf(log: readonly LogMessage[], run: number): Promise<{ index: IndexStore; kv: KvStore }> {
+/** Makes a store yield its rows in pages of 1 to 7, as one with larger or fewer bytes in its rows might. */
+function inSmallPages(kv: KvStore): void {
+  const range = kv.range.bind(kv);
+  kv.range = async function* (wanted) {
+    let size = 0;
+    for await (const rows of range(wanted)) {
+      for (let from = 0; from < rows.length; from += size) {
+        size = (size % 7) + 1;
+        yield rows.slice(from, from + size);
+      }
+    }
+  };
+}
+
+async function indexOf(
+  log: readonly LogMessage[],
+  run: number,
+  prepare: (kv: KvStore) => void = () => {},
+): Promise<{ index: IndexStore; kv: KvStore }> {
   const kv = await memoryProvider().open("/nonexistent/in-memory");
+  prepare(kv);
   opened.push(kv);
   const index = await IndexStore.open(kv, empty);
   for (let from = 0; from < log.length; from += run) await index.apply(log.slice(from, from + run));
@@ -85,6 +104,13 @@ describe.each<[string, BoundPolicy]>([
   ["both", { keep: 5, for: "PT30M" }],
   ["nothing at all", { keep: 0 }],
 ])("history bounded by %s", (_what, bound) => {
+  it("is the same whatever the pages in which a store yields its rows", async () => {
+    const log = messages(bound);
+    const { kv } = await indexOf(log, 10_000);
+    const { kv: other } = await indexOf(log, 10_000, inSmallPages);
+    expect(await rowsOf(other)).toEqual(await rowsOf(kv));
+  });
+
   it("is the same however the log is divided, and reads either return the correct past state or report its removal", async () => {
     const log = messages(bound);
     const { index, kv } = await indexOf(log, 10_000);
