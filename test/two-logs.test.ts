@@ -70,8 +70,10 @@ it(
       ),
     });
     expect(warning?.message).toContain(id);
+    // A look between two saves of the other node ends a warning, and the next one begins another.
     const lines = a.lines.filter((line) => line.includes("The nodes of another log"));
-    expect(lines).toHaveLength(1);
+    expect(lines).not.toEqual([]);
+    expect(lines.length).toBeLessThanOrEqual(value);
     const metrics = await (await fetch(`${await a.url()}/metrics`)).text();
     expect(metrics).toMatch(/cairn_checkpoint_warning_timestamp_seconds\{about="other-log"\} [1-9]/);
 
