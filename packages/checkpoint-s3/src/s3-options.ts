@@ -50,39 +50,13 @@ export interface S3StoreOptions {
 }
 
 /** The options, with all defaults that can be determined without a request. */
-export interface S3Settings {
-  readonly bucket: string;
-  /** The prefix, which is empty or ends with a slash. */
-  readonly prefix: string;
-  /** The address that commands take: `s3://bucket/prefix`. */
-  readonly address: string;
-  /** Includes the endpoint, if any. It is the identity too, because two services may have buckets of the same name. */
-  readonly location: string;
-  readonly region: string | undefined;
-  readonly endpoint: string | undefined;
-  readonly forcePathStyle: boolean;
-  readonly credentials: S3Credentials | undefined;
-  /** The profile of the AWS configuration files, requested here or by the environment. */
-  readonly profile: string | undefined;
-  readonly checksums: S3Checksums;
-  readonly partSize: number;
-  readonly concurrency: number;
-  readonly maxAttempts: number;
-  readonly requestTimeout: number;
-  /** Parameters of every write. */
-  readonly encryption: {
-    readonly ServerSideEncryption: S3StoreOptions["serverSideEncryption"];
-    readonly SSEKMSKeyId: string | undefined;
-  };
-  /** Additional parameters for writing an archive. */
-  readonly storage: { readonly StorageClass: StorageClass | undefined };
-}
+export type S3Settings = Readonly<ReturnType<typeof s3Settings>>;
 
 /** The type is a placeholder: other services have classes that the SDK's types do not contain. */
 type StorageClass = "STANDARD";
 
 /** Throws `CONFIG_INVALID` for an invalid prefix or endpoint variable. */
-export function s3Settings(options: S3StoreOptions): S3Settings {
+export function s3Settings(options: S3StoreOptions) {
   const env = options.env ?? process.env;
   const { bucket, serverSideEncryption, kmsKeyId, storageClass } = options;
   requirePlain(options, env);
@@ -94,13 +68,17 @@ export function s3Settings(options: S3StoreOptions): S3Settings {
   const ownProfile = credentials !== undefined && "profile" in credentials ? credentials.profile : undefined;
   return {
     bucket,
+    /** Empty, or ends with a slash. */
     prefix: folder === "" ? "" : `${folder}/`,
+    /** What commands take: `s3://bucket/prefix`. */
     address,
+    /** Includes the endpoint. It is the identity too: two services may have buckets of the same name. */
     location: endpoint === undefined ? address : `${address} at ${shownEndpoint(endpoint)}`,
     region: region ?? (endpoint === undefined || ownProfile !== undefined ? undefined : "us-east-1"),
     endpoint,
     forcePathStyle: options.forcePathStyle ?? endpoint !== undefined,
     credentials,
+    /** The profile of the AWS configuration files, requested here or by the environment. */
     profile: credentials === undefined ? env["AWS_PROFILE"] || undefined : ownProfile,
     checksums: options.checksums ?? (endpoint === undefined ? "when-supported" : "when-required"),
     partSize: Math.max(MIN_PART_BYTES, options.partSize ?? DEFAULT_PART_BYTES),
@@ -108,10 +86,12 @@ export function s3Settings(options: S3StoreOptions): S3Settings {
     maxAttempts: options.maxAttempts ?? 5,
     // The SDK's timers run out at once if they are longer.
     requestTimeout: Math.min(options.requestTimeout ?? 30_000, MAX_TIMER_MS),
+    /** Parameters of every write. */
     encryption: {
       ServerSideEncryption: serverSideEncryption,
       SSEKMSKeyId: kmsKeyId,
     },
+    /** Additional parameters for writing an archive. */
     storage: { StorageClass: storageClass as StorageClass | undefined },
   };
 }

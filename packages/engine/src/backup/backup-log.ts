@@ -1,5 +1,5 @@
 import type { CheckpointStore } from "@cairn/checkpoint";
-import { type Clock, systemClock, CairnError, isCairnError } from "@cairn/kv";
+import { type Clock, systemClock, CairnError, isCairnError, unlessFailed } from "@cairn/kv";
 import type { TxId } from "@cairn/client";
 import type { LogBounds, LogMessage, LogReadOptions, TxLog } from "../log/tx-log.ts";
 import type { BirthRecord } from "../transactions/birth-record.ts";
@@ -37,8 +37,6 @@ export interface BackupLogOptions {
   readonly isOfAllLogs?: boolean;
   /** If present, the backup is read as if it ended with this transaction; later segments and holes are ignored. */
   readonly endsWith?: TxId;
-  /** Called with the error of a damaged segment whose transactions can be read from another segment. */
-  readonly onDamage?: (error: CairnError) => void;
   readonly clock?: Clock;
 }
 
@@ -247,10 +245,7 @@ export class BackupLog implements TxLog {
       (one) => first <= one.last && one.last <= last && !holdsEnd(segment, one),
     );
     for (const file of contradicting) {
-      const other = await this.#readUsable(file, signal).catch((error: unknown) => {
-        if (!isCairnError(error, "SEGMENT_CORRUPT")) throw error;
-        this.#options.onDamage?.(error);
-      });
+      const other = await unlessFailed(this.#readUsable(file, signal), "SEGMENT_CORRUPT", undefined);
       if (other !== undefined)
         throw differentHistories(segmentPlace(segment), segmentPlace(other), file.last);
     }
@@ -277,7 +272,6 @@ export class BackupLog implements TxLog {
             if (by === "list") damage = corruptSegment(file.name, "the store lists it, but does not have it");
             continue;
           }
-          if (damage !== undefined) this.#options.onDamage?.(damage);
           return segment;
         } catch (error) {
           if (!isCairnError(error, "SEGMENT_CORRUPT")) throw error;

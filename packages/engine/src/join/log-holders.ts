@@ -113,22 +113,12 @@ async function heldHere(
   system: System,
   own: LookOptions["own"],
 ): Promise<readonly Holder[]> {
+  if (own !== undefined && "unusable" in own) throw own.unusable;
   const { live } = dbDirLayout(system.dbDir);
-  if (own !== undefined) {
-    if ("unusable" in own) throw own.unusable;
-    const { txId } = own;
-    return [
-      {
-        kind: "own",
-        holder: `the local index holds transactions up to ${txId}`,
-        folder: live,
-        ...byItself(txId),
-      },
-    ];
-  }
-  const txId = await lastInIndex(live, name, system.kvProvider);
-  if (txId <= FIRST_TX_ID) return [];
-  const holder = `the index in ${live} holds transactions up to ${txId}`;
+  const txId = own?.txId ?? (await lastInIndex(live, name, system.kvProvider));
+  if (own === undefined && txId <= FIRST_TX_ID) return [];
+  const index = own === undefined ? `index in ${live}` : "local index";
+  const holder = `the ${index} holds transactions up to ${txId}`;
   return [{ kind: "own", holder, folder: live, ...byItself(txId) }];
 }
 

@@ -2,9 +2,8 @@ import { randomUUID } from "node:crypto";
 import { readFile, rename, writeFile } from "node:fs/promises";
 import path from "node:path";
 import { makeFolder, namesIn, removeFolder, syncFile, syncFolder, unlessFailed } from "@cairn/kv";
+import { parsedJson } from "@cairn/text";
 import { z } from "zod";
-import type { TxId } from "@cairn/client";
-import type { OwnIndexOptions } from "./own-index.ts";
 
 /*
  * <db-dir>/own/<name>/ has a folder for each build of an index, of which at most one is complete: the one that
@@ -15,24 +14,19 @@ const ServedSchema = z.object({
   folder: z.string(),
   version: z.number(),
   options: z.record(z.string(), z.unknown()),
+  /** The buckets whose documents it has; all if undefined. */
   buckets: z.array(z.string()).optional(),
+  /** Since `at` (ms since 1970), files have contained nothing that was evicted by transactions up to `txId`. */
   purged: z.object({ txId: z.number(), at: z.number() }),
 });
+type Served = z.infer<typeof ServedSchema>;
 
-/** Since `at` (ms since 1970), files have contained nothing that was evicted by transactions up to `txId`. */
-export interface OwnPurge {
-  readonly txId: TxId;
-  readonly at: number;
-}
+export type OwnPurge = Readonly<Served["purged"]>;
 
 /** A complete build, with the version and options of its configuration. */
-export interface CompleteBuild {
+export interface CompleteBuild extends Readonly<Omit<Served, "folder" | "buckets">> {
   readonly dir: string;
-  readonly version: number;
-  readonly options: OwnIndexOptions["options"];
-  /** The buckets whose documents it has; all if undefined. */
   readonly buckets: readonly string[] | undefined;
-  readonly purged: OwnPurge;
 }
 
 const SERVED = "served.json";
@@ -47,7 +41,7 @@ export class IndexFolders {
   /** Returns the complete build, if any. */
   async complete(): Promise<CompleteBuild | undefined> {
     const text = await unlessFailed(readFile(this.#at(SERVED), "utf8"), "ENOENT", undefined);
-    const served = text === undefined ? undefined : ServedSchema.safeParse(parsed(text)).data;
+    const served = text === undefined ? undefined : ServedSchema.safeParse(parsedJson(text)).data;
     if (served === undefined || !(await namesIn(this.#dir)).includes(served.folder)) return undefined;
     const { folder, version, options, buckets, purged } = served;
     return { dir: this.#at(folder), version, options, buckets, purged };
@@ -94,13 +88,5 @@ export class IndexFolders {
 
   #at(name: string): string {
     return path.join(this.#dir, name);
-  }
-}
-
-function parsed(text: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch {
-    return undefined;
   }
 }

@@ -1,4 +1,4 @@
-import { CairnError, type CancelTimer, Semaphore, startTimer } from "@cairn/kv";
+import { CairnError, type CancelTimer, Semaphore, startTimer, withTimeout } from "@cairn/kv";
 import { Inbox, receiveError, ThreadModule } from "@cairn/kv/threads";
 import type { Position } from "@cairn/client";
 import type { Worker } from "node:worker_threads";
@@ -118,12 +118,7 @@ export class IndexThread {
 
   async #close(): Promise<void> {
     this.#worker.postMessage({ op: "close" } satisfies ThreadRequest, []);
-    let cancel: CancelTimer | undefined;
-    await Promise.race([
-      this.#exited,
-      new Promise<void>((resolve) => (cancel = startTimer(CLOSE_MS, resolve))),
-    ]);
-    cancel?.();
+    await withTimeout(this.#exited, CLOSE_MS);
     // Native code may not be interruptible. It then ends with the process, and nothing waits for it.
     void this.#worker.terminate();
     this.#fail(new Error("the index was closed"));

@@ -16,15 +16,7 @@ import {
   tooLarge,
 } from "../../store/stored-files.ts";
 import { folderError, inFolder } from "./folder-errors.ts";
-import {
-  isLink,
-  listFolder,
-  openFile,
-  readFileRanges,
-  readFileStream,
-  removeFile,
-  writeAll,
-} from "./folder-files.ts";
+import { isLink, listFolder, openFile, readFileRanges, readFileStream, removeFile } from "./folder-files.ts";
 import { FolderMemory, noFolder } from "./folder-memory.ts";
 import {
   createTemporary,
@@ -168,7 +160,7 @@ export function filesystemStore(options: FilesystemStoreOptions): CheckpointStor
         } else {
           if (signal !== undefined) addAbortSignal(signal, content);
           for await (const chunk of content) {
-            await writeAll(file.handle, chunk, doing, location);
+            await inFolder(location, doing, () => file.handle.writeFile(chunk));
             bytes += chunk.length;
           }
         }

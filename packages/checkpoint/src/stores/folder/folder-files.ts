@@ -74,22 +74,6 @@ export async function removeFile(path: string, durable: boolean): Promise<void> 
   if ((await unlessFailed(removing, "ENOENT", false)) && durable) await syncFolder(dirname(path));
 }
 
-/** Writes all of `chunk`, since a single write may write only a part of it. */
-export async function writeAll(
-  handle: FileHandle,
-  chunk: Uint8Array,
-  doing: string,
-  location: string,
-): Promise<void> {
-  try {
-    for (let at = 0; at < chunk.length;) {
-      at += (await handle.write(chunk, at, chunk.length - at)).bytesWritten;
-    }
-  } catch (error) {
-    throw folderError(error, doing, location);
-  }
-}
-
 /** Opens a file for reading. Throws `CHECKPOINT_CORRUPT` if it is not a regular file. */
 export async function openFile(path: string, name: string): Promise<OpenFile> {
   // Without O_NONBLOCK, opening a pipe would wait for a writer.
