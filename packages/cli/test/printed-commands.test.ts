@@ -39,14 +39,66 @@ const COMPLETING = new Set([
   "text/src/printed-commands.ts",
 ]);
 
-it("no other code completes a command of a hint", { tags: "rest/slow" }, async () => {
-  const folder = path.join(ROOT, "packages");
-  const names = (await readdir(folder, { recursive: true })).filter((name) =>
-    /^[^/]+\/src\/.*\.ts$/.test(name),
+/** Returns the files below these folders of the repository with this ending, by their paths in it. */
+async function filesIn(folders: readonly string[], ending: string): Promise<string[]> {
+  const found = folders.map(async (folder) => {
+    const names = await readdir(path.join(ROOT, folder), { recursive: true });
+    return names.filter((name) => name.endsWith(ending)).map((name) => path.join(folder, name));
+  });
+  return (await Promise.all(found)).flat();
+}
+
+async function sources(): Promise<string[]> {
+  const packages = await readdir(path.join(ROOT, "packages"));
+  return await filesIn(
+    packages.map((name) => path.join("packages", name, "src")),
+    ".ts",
   );
+}
+
+it("no other code completes a command of a hint", async () => {
+  const names = (await sources()).map((name) => name.replace(/^packages\//, ""));
   expect(names.length).toBeGreaterThan(500);
   for (const name of names.filter((one) => !COMPLETING.has(one))) {
-    const text = await readFile(path.join(folder, name), "utf8");
+    const text = await readFile(path.join(ROOT, "packages", name), "utf8");
     expect([name, /commandLine|cairn [a-z ]+ -f [A-Z]+\b/.exec(text)?.[0]]).toEqual([name, undefined]);
   }
+});
+
+/** The options that a text gives to a command: those that follow its name, up to the first other word. */
+function optionsGiven(rest: string): string[] {
+  const found: string[] = [];
+  let mayBeValue = false;
+  for (const word of rest.split(/\s+/)) {
+    const [, option] = /^\[?(--[a-z][a-z0-9-]*)/.exec(word) ?? [];
+    if (option !== undefined) found.push(option);
+    else if (!mayBeValue && !/^[A-Z$<'"./@|{-]|[:/=.]/.test(word)) break;
+    if (/[.;`)]$/.test(word)) break;
+    mayBeValue = option !== undefined;
+  }
+  return found;
+}
+
+it("every command that sources and pages name has the options that they give it", async () => {
+  const program = new Command("cairn");
+  for (const add of await loadCommands()) add(program, new CapturedTerminal({}));
+  const commands = new Map(optionsOf(program));
+  const names = [...commands.keys()].toSorted((a, b) => b.length - a.length);
+  const files = [...(await sources()), ...(await filesIn(["docs"], ".md")), "README.md"];
+  const wrong: string[] = [];
+  let checked = 0;
+  for (const file of files) {
+    const text = await readFile(path.join(ROOT, file), "utf8");
+    for (const { 1: rest = "" } of text.matchAll(/\bcairn ([a-z][^\n]*)/g)) {
+      const name = names.find((one) => rest === one || new RegExp(`^${one}[^\\w-]`).test(rest));
+      if (name === undefined) continue;
+      for (const option of optionsGiven(rest.slice(name.length).trimStart())) {
+        checked += 1;
+        if (![...(commands.get(name) ?? []), "--help", "--debug", "--color", "--no-color"].includes(option))
+          wrong.push(`${file}: cairn ${name} ${option}`);
+      }
+    }
+  }
+  expect(wrong).toEqual([]);
+  expect(checked).toBeGreaterThan(150);
 });

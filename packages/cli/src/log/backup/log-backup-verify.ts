@@ -114,7 +114,7 @@ async function rebuild(
     const built = await rebuildIndex({ system, log, dir, txId, agreeAt: txId - 1, signal });
     if (built.digest !== saved.digest) {
       const message = `An index built from the log backup has the digest ${built.digest}, but ${name} has the digest ${saved.digest}.`;
-      const hint = "Run cairn status --cluster --digest --rebuild to see which nodes agree with the log.";
+      const hint = "Run cairn status --cluster --digest to see which nodes agree with the log.";
       await onProblem({ file: null, error: new CairnError("CHECKPOINT_CORRUPT", message, hint) });
     }
     return { checkpoint: name, txId, digest: built.digest, basis: built.basis };
