@@ -4,7 +4,7 @@ import { anchorOf } from "../../log/anchor.ts";
 import type { TxLog } from "../../log/tx-log.ts";
 import { differentHistories, segmentPlace } from "../segments/continuation.ts";
 import { reachedBy } from "../segments/backup-view.ts";
-import { readSegment } from "../segments/read-segment.ts";
+import { readSegment, UNUSABLE_SEGMENT } from "../segments/read-segment.ts";
 import { corruptSegment, type Segment } from "../segments/segment.ts";
 import {
   beginOfBackup,
@@ -45,7 +45,7 @@ export interface VerifiedSegments {
 }
 
 /** The codes of errors that affect a single segment. */
-const PROBLEMS = new Set<string>(["SEGMENT_CORRUPT", "KEY_MISSING", "PLAIN_REFUSED"]);
+const PROBLEMS = new Set<string>([...UNUSABLE_SEGMENT, "KEY_MISSING"]);
 
 /**
  * Reads every segment of a backup, at most two in memory, and compares it with its digest and name, its neighbors, the
