@@ -3,6 +3,7 @@ import path from "node:path";
 import { type CheckpointStore, encryptedStore, type StoreEncryption } from "@cairn/checkpoint";
 import { encryptionWith, newIdentity } from "@cairn/checkpoint/testing";
 import { afterEach, beforeEach, expect, test } from "vitest";
+import { verifyBackup } from "../../src/backup/backup-beginning.ts";
 import { readSegment } from "../../src/backup/segments/read-segment.ts";
 import { verifySegments } from "../../src/backup/write/verify-backup.ts";
 import { BackupScene, noMemory } from "@cairn/test-support/nodes/backup-scene";
@@ -147,4 +148,27 @@ test("a plain segment that nothing needs does not keep the others from being rea
   expect((await log.bounds()).last).toBe(encrypted.last);
   expect((await log.fetch(encrypted.last))?.payload.toString()).toBe("two");
   expect(await codeOf(log.fetch(plain.last))).toBe("PLAIN_REFUSED");
+});
+
+test("the check of a backup reports a segment without its key, or a plain one, but not as missing", async () => {
+  await scene.append("one");
+  await scene.look();
+  await scene.append("two");
+  const old = encryptedStore(scene.store, { ...keys, acceptPlain: true });
+  await scene.look({ store: old });
+  await scene.append("three");
+  const next = await encryptionWith(scene.folder, [newIdentity()]);
+  const both = {
+    ...next,
+    identities: [...next.identities, ...keys.identities],
+    macKeys: [...next.macKeys, ...keys.macKeys],
+  };
+  await scene.look({ store: encryptedStore(scene.store, both) });
+  const codes: string[] = [];
+  const { signal } = new AbortController();
+  await verifyBackup(
+    { store: encryptedStore(scene.store, next), logId: scene.logId, log: scene.log, checkpoints: [], signal },
+    async ({ error }) => void codes.push(error.code),
+  );
+  expect(codes).toEqual(["PLAIN_REFUSED", "KEY_MISSING"]);
 });
