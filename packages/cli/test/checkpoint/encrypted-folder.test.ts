@@ -80,4 +80,23 @@ describe("an encrypted folder", () => {
     });
     expect(await run("list", "store", "--accept-plain")).toMatchObject({ code: 2 });
   });
+
+  test("does not print an identity that is given instead of a key file", async () => {
+    await saveEncrypted(12);
+    const identity = newIdentity();
+    const checkpointer = { "restore-from": [], encryption: { "key-file": "${KEY}" } };
+    const config = JSON.stringify({ "cairn/index-store": { "kv-store": { checkpointer } } });
+    for (const argv of [
+      ["checkpoint", "list", "store", "--key-file", identity],
+      ["checkpoint", "verify", "-j", config],
+      ...["check", "print"].map((one) => ["config", one, "-j", config]),
+      ["config", "print", "--json", "-j", config],
+    ]) {
+      const terminal = new CapturedTerminal({ cwd: dir, env: { KEY: identity } });
+      const { code, stdout, stderr } = await cairn(argv, terminal);
+      expect(stdout + stderr).not.toContain(identity.slice(0, 30));
+      expect(stdout + stderr).toContain("Write the identity into a file");
+      expect(code).toBe(2);
+    }
+  });
 });
