@@ -72,6 +72,27 @@ describe("an encrypted folder", () => {
     expect((await run("list", "store", "--key-file", basename(path))).stderr).toContain("PLAIN_REFUSED");
   });
 
+  test("is not reported as empty without the key", async () => {
+    await saveEncrypted(12);
+    const strange = basename(await keyFile(dir, [newIdentity()]));
+    for (const options of [[], ["--key-file", strange]])
+      for (const argv of [["list"], ["show"], ["verify"], ["verify", "--log", "log-1"]]) {
+        const [command = "", ...more] = argv;
+        const { code, stdout, stderr } = await run(command, "store", ...more, ...options);
+        expect({ code, stdout }).toEqual({ code: 1, stdout: "" });
+        expect(stderr).toMatch(/^KEY_MISSING: /);
+      }
+  });
+
+  test("of plain checkpoints says that they are refused, whichever log is asked for", async () => {
+    await saveTo(join(dir, "store"), [5]);
+    const key = basename(await keyFile(dir, [newIdentity()]));
+    for (const more of [[], ["--log", "log-1"]])
+      expect((await run("verify", "store", "--key-file", key, ...more)).stderr).toMatch(
+        /cannot be used: checkpoint-5-\S+ \(PLAIN_REFUSED\)/,
+      );
+  });
+
   test("needs a key file that can be read", async () => {
     await saveEncrypted(12);
     expect(await run("list", "store", "--key-file", "absent")).toMatchObject({
