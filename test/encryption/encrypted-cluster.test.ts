@@ -110,6 +110,10 @@ it("a cluster keeps saving and joining while its key is rotated", async () => {
   for (const id of ["a", "b"]) {
     await scene.stop(id);
     await scene.ready(id, encrypting(scene));
+    // As docs/encryption.md says of a cluster in which nothing is written.
+    expect((await scene.run("checkpoint create", { on: id })).stdout).toContain("skipped");
+    await scene.run("tx put notes default/rotated 1", { on: id });
+    expect((await scene.run("checkpoint create", { on: id })).stdout).toContain("checkpoint-");
     for (const on of ["a", "b"]) {
       await putSecrets(scene, on, n, n);
       n += 1;
