@@ -1,6 +1,6 @@
 // @module-tag nats
 // @module-tag rest/slow
-import { readdir, readFile, writeFile } from "node:fs/promises";
+import { readdir, readFile, rm, writeFile } from "node:fs/promises";
 import path from "node:path";
 import { newIdentity } from "@cairn/checkpoint/testing";
 import { expect, it, onTestFinished } from "vitest";
@@ -15,11 +15,14 @@ async function opened(): Promise<HintScene> {
   return scene;
 }
 
-/** Returns the settings of a node that encrypts, and backs up its log. */
-function encrypting(scene: HintScene): NodeStart {
-  const encryption = { "key-file": scene.path("cairn.key") };
-  const checkpointer = { encryption, "log-backup": { every: "PT0.3S" } };
+/** Returns the settings of a node that backs up its log. */
+function writing(encryption?: object): NodeStart {
+  const checkpointer = { ...(encryption && { encryption }), "log-backup": { every: "PT0.3S" } };
   return { settings: { "cairn/index-store": { "kv-store": { checkpointer } } } };
+}
+
+function encrypting(scene: HintScene): NodeStart {
+  return writing({ "key-file": scene.path("cairn.key") });
 }
 
 /** Returns the settings of a node that only reads the backup and the checkpoints. */
@@ -107,6 +110,10 @@ it("a cluster keeps saving and joining while its key is rotated", async () => {
   for (const id of ["a", "b"]) {
     await scene.stop(id);
     await scene.ready(id, encrypting(scene));
+    // As docs/encryption.md says of a cluster in which nothing is written.
+    expect((await scene.run("checkpoint create", { on: id })).stdout).toContain("skipped");
+    await scene.run("tx put notes default/rotated 1", { on: id });
+    expect((await scene.run("checkpoint create", { on: id })).stdout).toContain("checkpoint-");
     for (const on of ["a", "b"]) {
       await putSecrets(scene, on, n, n);
       n += 1;
@@ -125,3 +132,37 @@ it("a cluster keeps saving and joining while its key is rotated", async () => {
   expect(await scene.node("a").digest()).toEqual(await scene.node("c").digest());
   expect(await scene.run("checkpoint create", { on: "c" })).toMatchObject({ code: 0 });
 }, 120_000);
+
+it.each(["empty", "plain"] as const)(
+  "a first segment that is %s and not needed keeps neither a reader nor a recovery from what is beyond it",
+  async (kind) => {
+    const scene = await opened();
+    await writeKeys(scene, newIdentity());
+    await scene.ready("a", kind === "plain" ? writing() : encrypting(scene));
+    await backedUp(scene, "a");
+    await putSecrets(scene, "a", 1, 3);
+    await backedUp(scene, "a");
+    const [first = "", ...old] = (await storeFiles(scene))
+      .filter((file) => file.endsWith(".segment"))
+      .toSorted();
+    await scene.stop("a");
+    await scene.ready("a", encrypting(scene));
+    await putSecrets(scene, "a", 4, 6);
+    expect(await scene.run("checkpoint create")).toMatchObject({ code: 0 });
+    await putSecrets(scene, "a", 7, 9);
+    await backedUp(scene, "a");
+    const expected = await scene.node("a").digest();
+    await scene.stop("a");
+    if (kind === "empty") for (const file of old) await writeFile(file, "");
+    // As if the log and its backup had been trimmed: the segment with the birth record is needed.
+    for (const file of [first, path.join(path.dirname(first), "newest.json")]) await rm(file);
+    await scene.ready("r", reading(scene));
+    await scene.waitForStatus("r", ({ index }) => index?.txId === expected.txId);
+    expect(await scene.node("r").digest()).toEqual(expected);
+    await scene.operate(async (stream) => await stream.deleteStream());
+    const settings = JSON.stringify(encrypting(scene).settings);
+    const recovered = await scene.run(`log recover -j '${settings}' --dry-run`, { on: "without-index" });
+    expect(recovered.stdout + recovered.stderr).toContain(`continues after transaction ${expected.txId}`);
+  },
+  120_000,
+);

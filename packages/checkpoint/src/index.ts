@@ -18,7 +18,13 @@ export {
 } from "./store/stored-files.ts";
 export { parseStoredRecord } from "./store/stored-record.ts";
 
-export { decodeRecipient, readEncryption, type StoreEncryption } from "./encryption/key-file.ts";
+export {
+  decodeRecipient,
+  holdsIdentity,
+  IDENTITY_AS_PATH,
+  readEncryption,
+  type StoreEncryption,
+} from "./encryption/key-file.ts";
 export {
   openSealed,
   requireEncrypted,

@@ -16,6 +16,7 @@ export { backupsBeyond } from "./backup/beyond-log.ts";
 export { surveyBackup } from "./backup/backup-survey.ts";
 export { EarlierLogs } from "./backup/earlier-logs.ts";
 export { logWithBackup } from "./backup/log-with-backup.ts";
+export { isUnusableSegment } from "./backup/segments/read-segment.ts";
 export { holesOf, listBackups, type TxRange } from "./backup/segments/segment-name.ts";
 export { missingInBackup } from "./backup/write/verify-backup.ts";
 export { judgeFormat, verifyRestored } from "./checkpoints/accept-checkpoint.ts";

@@ -1,4 +1,5 @@
-import { readdir, rm } from "node:fs/promises";
+import { readdir, rm, writeFile } from "node:fs/promises";
+import { newIdentity } from "@cairn/checkpoint/testing";
 import type { BrokenCluster } from "../scene/broken-cluster.ts";
 import { changeBytes, filesBelow } from "../scene/damage.ts";
 import type { HintScene, NodeStart } from "../scene/hint-scene.ts";
@@ -10,21 +11,25 @@ const BACKS_UP: NodeStart = {
 };
 
 /** Starts node a, which backs its log up, and writes five documents, each of which has its own segment. */
-async function backedUp(scene: HintScene): Promise<void> {
-  await scene.ready("a", BACKS_UP);
+async function backedUp(scene: HintScene, options = BACKS_UP): Promise<void> {
+  await scene.ready("a", options);
   for (let n = 1; n <= 5; n += 1) {
     await scene.fill("a", n, n);
     await scene.waitForStatus("a", ({ logBackup }) => logBackup?.covered?.at(-1)?.last === n + 1);
   }
 }
 
-/** Returns the options of a node that reads the log from the backup. */
-function reading(scene: HintScene): NodeStart {
+/** Returns the options of a node that reads the log from the backup, with a key file where `keyed` says so. */
+function reading(scene: HintScene, ...keyed: readonly ("checkpointer" | "log")[]): NodeStart {
   const store = { "cairn/module": FOLDER_STORE, path: scene.path("checkpoints") };
-  const checkpointer = { store: null, "approx-frequency": null, "restore-from": [store] };
+  const keys = (of: (typeof keyed)[number]): object =>
+    keyed.includes(of) ? { encryption: { "key-file": scene.path("cairn.key") } } : {};
+  const restoring = { store: null, "approx-frequency": null, "restore-from": [store] };
+  const checkpointer = { ...restoring, ...keys("checkpointer") };
+  const log = { "cairn/module": "cairn.log-backup/->tx-log", store, every: "PT0.3S", ...keys("log") };
   return {
     settings: {
-      "cairn/tx-log": { "cairn/module": "cairn.log-backup/->tx-log", store, every: "PT0.3S" },
+      "cairn/tx-log": log,
       "cairn/index-store": { "kv-store": { checkpointer } },
     },
     env: { NATS_URL: "", CAIRN_CHECKPOINT_PATH: "" },
@@ -76,6 +81,21 @@ export const LOG_BACKUPS: readonly BrokenCluster[] = [
         await scene.step(`rm ${name}`, async () => await rm(scene.path("checkpoints", name)));
       await scene.ready("a", BACKS_UP);
     },
+  },
+  {
+    name: "reader-without-key",
+    failure: "the log backup is encrypted, and a node that reads it has the key file only for checkpoints",
+    codes: ["KEY_MISSING"],
+    async break(scene) {
+      await writeFile(scene.path("cairn.key"), `${newIdentity()}\n`);
+      const encryption = { "key-file": scene.path("cairn.key") };
+      const checkpointer = { encryption, "log-backup": { every: "PT0.3S" } };
+      await backedUp(scene, { settings: { "cairn/index-store": { "kv-store": { checkpointer } } } });
+      scene.start("r", reading(scene, "checkpointer"));
+      return { status: "r" };
+    },
+    hint: /KEY_MISSING[^]*of cairn\/tx-log as well if the log is read from a backup, [^]* restart the node/,
+    follow: async (scene) => await scene.restart("r", reading(scene, "checkpointer", "log")),
   },
   {
     name: "backup-hole",

@@ -30,11 +30,24 @@ const KEY_ID_BYTES = 8;
 const KEY_FILE_HINT =
   "Create a key file with age-keygen -o FILE. Each of its lines is an identity (AGE-SECRET-KEY-1…), a comment (#) or empty.";
 
+/** Returns whether a text that should name a file contains an identity, so that no message may repeat it. */
+export function holdsIdentity(text: string): boolean {
+  return /age-secret-key-[0-9a-z-]{20}/i.test(text);
+}
+
+/** What is said about a text that {@link holdsIdentity}. */
+export const IDENTITY_AS_PATH = {
+  message: "An identity (AGE-SECRET-KEY-1…) was given instead of the path of a file.",
+  hint: "Write the identity into a file that only this user can read (chmod 600), and name that file.",
+};
+
 /** Reads the key file at `path`. Throws `CONFIG_INVALID`; no message contains a part of a key. */
 export async function readEncryption(
   path: string,
   { recipients = [], acceptPlain = false }: { recipients?: readonly string[]; acceptPlain?: boolean } = {},
 ): Promise<StoreEncryption> {
+  if (holdsIdentity(path))
+    throw new CairnError("CONFIG_INVALID", IDENTITY_AS_PATH.message, IDENTITY_AS_PATH.hint);
   let text: string;
   try {
     text = await readFile(path, "utf8");

@@ -3,6 +3,7 @@ import type { CheckpointSource } from "../store/checkpoint-source.ts";
 import {
   checkpointFiles,
   type CheckpointListing,
+  isKeyMissing,
   readCheckpoints,
   type SkippedCheckpoint,
   type StoredCheckpoint,
@@ -31,7 +32,8 @@ export interface RetainedListing extends CheckpointListing {
 
 /**
  * Lists all logs' checkpoints, newest first, with what a sweep of this log would decide without consulting the log.
- * Reads every manifest once, and writes nothing. Throws `STORE_*`.
+ * Reads every manifest once, and writes nothing. Throws `STORE_*`, and
+ * `KEY_MISSING` if none can be read and keys are missing: an empty list would say that there are none.
  */
 export async function listRetained(
   options: RetainedOptions,
@@ -50,6 +52,8 @@ export async function listRetained(
     // The lists of files can be long, and nothing here needs them.
     usable.push({ ...found, manifest: { ...found.manifest, files: [] } });
   }
+  const locked = skipped.find((one) => isKeyMissing(one, undefined));
+  if (usable.length === 0 && locked !== undefined) throw locked.error;
   const decisions = await (own === undefined
     ? undefined
     : decideOwn({ store, format, logId: own.logId, policy: own.policy }, usable, own.storeNow));

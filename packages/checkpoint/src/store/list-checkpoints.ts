@@ -153,7 +153,7 @@ async function readCheckpoint(
     const skipped = { name, store: store.location, error };
     if (text === undefined) return skipped;
     if (error.code === "KEY_MISSING") return { ...skipped, logId: sealedLogId(text) };
-    return error.code === "PLAIN_REFUSED" ? { ...skipped, ...plainLog(name, text) } : skipped;
+    return error.code === "PLAIN_REFUSED" ? { ...skipped, ...logOf(decodeManifest(name, text)) } : skipped;
   }
 }
 
@@ -161,16 +161,6 @@ type LogOfSkipped = Pick<SkippedCheckpoint, "logId" | "logName">;
 
 function logOf({ log }: Pick<StoredManifest, "log">): LogOfSkipped {
   return { logId: log.id, logName: log.name };
-}
-
-/** Returns the log in a manifest that is refused because it is not encrypted; nothing if it is also invalid. */
-function plainLog(name: string, text: string): LogOfSkipped {
-  try {
-    return logOf(decodeManifest(name, text));
-  } catch (error) {
-    if (isCairnError(error, "CHECKPOINT_CORRUPT")) return {};
-    throw error;
-  }
 }
 
 /** The codes of errors that affect a single checkpoint. */

@@ -1,5 +1,6 @@
 import type { CairnError } from "@cairn/kv";
 import type { StoreEncryption } from "../encryption/key-file.ts";
+import type { SealedHeader } from "../encryption/sealed-file.ts";
 import { archivePacking } from "./archive-format.ts";
 import {
   checkpointFile,
@@ -35,12 +36,14 @@ export async function openManifest(
   const corrupt = (why: string): CairnError => invalidManifest(name, why);
   const parse = (text: string): unknown => parseManifestText(name, text);
   const file = checkpointFile(name, "manifest");
-  const { text, header } = await openText(file, stored, encryption, { parse, corrupt });
-  const manifest = decodeManifest(name, text);
-  const isSealed = header !== undefined;
-  // A plain manifest could otherwise present an encrypted archive as its own.
-  if (archivePacking(manifest).encrypted !== isSealed)
-    throw corrupt(`its archive is ${isSealed ? "not " : ""}encrypted, unlike the manifest`);
-  if (isSealed && manifest.log.id !== header.log) throw corrupt(`it belongs to the log ${manifest.log.id}`);
-  return manifest;
+  const decode = (text: string, header: SealedHeader | undefined): StoredManifest => {
+    const manifest = decodeManifest(name, text);
+    const isSealed = header !== undefined;
+    // A plain manifest could otherwise present an encrypted archive as its own.
+    if (archivePacking(manifest).encrypted !== isSealed)
+      throw corrupt(`its archive is ${isSealed ? "not " : ""}encrypted, unlike the manifest`);
+    if (isSealed && manifest.log.id !== header.log) throw corrupt(`it belongs to the log ${manifest.log.id}`);
+    return manifest;
+  };
+  return await openText(file, stored, encryption, { parse, corrupt, decode });
 }

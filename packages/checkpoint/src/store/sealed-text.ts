@@ -27,25 +27,34 @@ export async function sealText(
 }
 
 /**
- * Returns the decrypted text of a file, and its header if it was encrypted. Throws what `corrupt` returns if it was
- * changed, `KEY_MISSING` if it cannot be decrypted, and `PLAIN_REFUSED` if it is not encrypted but must be. `parse`
- * parses JSON.
+ * Returns what `decode` makes of the text of a file, decrypted if necessary. Throws what `corrupt` returns if it was
+ * changed, `KEY_MISSING` if it cannot be decrypted, and `PLAIN_REFUSED` if it must be encrypted but is a valid plain
+ * text; what is neither is damaged, as `decode` says. `parse` parses JSON.
  */
-export async function openText(
+export async function openText<T>(
   file: string,
   text: string,
   encryption: StoreEncryption | undefined,
-  { parse, corrupt }: { parse: (text: string) => unknown; corrupt: (why: string) => CairnError },
-): Promise<{ readonly text: string; readonly header?: SealedHeader }> {
+  {
+    parse,
+    corrupt,
+    decode,
+  }: {
+    parse: (text: string) => unknown;
+    corrupt: (why: string) => CairnError;
+    decode: (text: string, header: SealedHeader | undefined) => T;
+  },
+): Promise<T> {
   if (!BEGINNING.test(text)) {
+    const plain = decode(text, undefined);
     requireEncrypted(file, encryption);
-    return { text };
+    return plain;
   }
   const parsed = SealedTextSchema.safeParse(parse(text));
   if (!parsed.success) throw corrupt("its header is invalid or of an unknown version");
   const { sealed, encrypted } = parsed.data;
   const content = await openSealed(file, sealed, Buffer.from(encrypted, "base64"), encryption, corrupt);
-  return { text: content.toString("utf8"), header: sealed };
+  return decode(content.toString("utf8"), sealed);
 }
 
 /** Returns the log id in the header of an encrypted text. Without a key, it cannot be authenticated. */

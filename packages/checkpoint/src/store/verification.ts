@@ -77,11 +77,11 @@ async function readMark(store: CheckpointStore, file: string): Promise<Verificat
   try {
     const stored = await store.read(file);
     if (stored === undefined || stored.text.length > MAX_RECORD_LENGTH) return undefined;
-    const { text } = await openText(file, stored.text, encryption, {
+    return await openText(file, stored.text, encryption, {
       parse: (sealed) => parseStoredRecord(z.unknown(), sealed),
       corrupt: (why) => new CairnError("CHECKPOINT_CORRUPT", `The mark ${file} is invalid: ${why}.`),
+      decode: (text) => parseStoredRecord(VerificationSchema, text),
     });
-    return parseStoredRecord(VerificationSchema, text);
   } catch (error) {
     if (isCairnError(error) && UNREADABLE.has(error.code)) return undefined;
     throw error;

@@ -7,6 +7,7 @@ import {
   requireEmpty,
   type TxLog,
   buildPlanned,
+  isUnusableSegment,
   type PastIndex,
   placePast,
   type PastPlan,
@@ -105,7 +106,7 @@ function exactPlanner(
         return exactly(stored);
       }
       const plan = await outcomeOf(planPast({ ...from, log }));
-      if (isCairnError(stored, "SEGMENT_CORRUPT")) {
+      if (isUnusableSegment(stored)) {
         if (isCairnError(plan) || plan.source !== "log") throw stored;
         run.notice(`the log itself is read, because its backup is damaged: ${stored.message}`);
       }

@@ -159,6 +159,12 @@ export async function chooseCheckpoint(
     throw skipped.find((one) => one.name === name)?.error ?? noCheckpoint([store], name, skipped);
   }
   const { usable, skipped } = await listCandidates([store], options);
+  const asked = ask?.asked ?? logId;
+  const isThere = usable.some(({ log }) => asked === undefined || log.id === asked);
+  // A log cannot be chosen among checkpoints that cannot be read.
+  const unread = isThere ? undefined : skipped.find((one) => isKeyMissing(one, asked));
+  if (unread !== undefined) throw unread.error;
+  if (usable.length === 0 && skipped.length > 0) throw noCheckpoint([store], undefined, skipped);
   const id = ask === undefined ? logId : await chosenLog(place, usable, ask.asked);
   const found = usable.find(({ log }) => id === undefined || log.id === id);
   const locked = skipped.find((one) => isKeyMissing(one, id));

@@ -72,6 +72,27 @@ describe("an encrypted folder", () => {
     expect((await run("list", "store", "--key-file", basename(path))).stderr).toContain("PLAIN_REFUSED");
   });
 
+  test("is not reported as empty without the key", async () => {
+    await saveEncrypted(12);
+    const strange = basename(await keyFile(dir, [newIdentity()]));
+    for (const options of [[], ["--key-file", strange]])
+      for (const argv of [["list"], ["show"], ["verify"], ["verify", "--log", "log-1"]]) {
+        const [command = "", ...more] = argv;
+        const { code, stdout, stderr } = await run(command, "store", ...more, ...options);
+        expect({ code, stdout }).toEqual({ code: 1, stdout: "" });
+        expect(stderr).toMatch(/^KEY_MISSING: /);
+      }
+  });
+
+  test("of plain checkpoints says that they are refused, whichever log is asked for", async () => {
+    await saveTo(join(dir, "store"), [5]);
+    const key = basename(await keyFile(dir, [newIdentity()]));
+    for (const more of [[], ["--log", "log-1"]])
+      expect((await run("verify", "store", "--key-file", key, ...more)).stderr).toMatch(
+        /cannot be used: checkpoint-5-\S+ \(PLAIN_REFUSED\)/,
+      );
+  });
+
   test("needs a key file that can be read", async () => {
     await saveEncrypted(12);
     expect(await run("list", "store", "--key-file", "absent")).toMatchObject({
@@ -79,5 +100,24 @@ describe("an encrypted folder", () => {
       stderr: expect.stringContaining("CONFIG_INVALID"),
     });
     expect(await run("list", "store", "--accept-plain")).toMatchObject({ code: 2 });
+  });
+
+  test("does not print an identity that is given instead of a key file", async () => {
+    await saveEncrypted(12);
+    const identity = newIdentity();
+    const checkpointer = { "restore-from": [], encryption: { "key-file": "${KEY}" } };
+    const config = JSON.stringify({ "cairn/index-store": { "kv-store": { checkpointer } } });
+    for (const argv of [
+      ["checkpoint", "list", "store", "--key-file", identity],
+      ["checkpoint", "verify", "-j", config],
+      ...["check", "print"].map((one) => ["config", one, "-j", config]),
+      ["config", "print", "--json", "-j", config],
+    ]) {
+      const terminal = new CapturedTerminal({ cwd: dir, env: { KEY: identity } });
+      const { code, stdout, stderr } = await cairn(argv, terminal);
+      expect(stdout + stderr).not.toContain(identity.slice(0, 30));
+      expect(stdout + stderr).toContain("Write the identity into a file");
+      expect(code).toBe(2);
+    }
   });
 });

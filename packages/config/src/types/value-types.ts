@@ -1,4 +1,5 @@
 import { resolve } from "node:path";
+import { holdsIdentity, IDENTITY_AS_PATH } from "@cairn/checkpoint";
 import type { ConfigNode } from "../source/config-tree.ts";
 import { eitherOf, orVariable, type JsonSchema } from "./json-schema.ts";
 import { allOrNone } from "./map-type.ts";
@@ -84,6 +85,8 @@ export function path(): ValueType<string> {
       if (node.type === "call")
         return value.expected("a path as a string", 'Write "/path/to/it" in double quotes.');
       if (node.type !== "string") return value.expected("a path as a string");
+      if (holdsIdentity(node.text))
+        return value.refuse(IDENTITY_AS_PATH.message, { hint: IDENTITY_AS_PATH.hint });
       const found = absolutePath(node.text, reading.cwd);
       if (found !== undefined) return found;
       if (!node.text.startsWith("~")) return value.expected("a path on this machine");

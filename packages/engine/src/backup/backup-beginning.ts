@@ -31,8 +31,8 @@ interface BackupBeginning {
   readonly problems: readonly CairnError[];
 }
 
-/** `beginning` is null if the backup is empty. */
-interface VerifiedBackup extends VerifiedSegments {
+/** `beginning` is null if the backup is empty, or if not all of it can be read with these keys. */
+interface VerifiedBackup extends Omit<VerifiedSegments, "isLocked"> {
   readonly beginning: Omit<BackupBeginning, "problems"> | null;
 }
 
@@ -43,8 +43,8 @@ export async function verifyBackup(
 ): Promise<VerifiedBackup> {
   const { store, logId, checkpoints } = options;
   const ofLog = checkpoints.filter((one) => one.log.id === logId);
-  const found = await verifySegments({ ...options, checkpoints: ofLog }, onProblem);
-  if (found.covered.length === 0) return { ...found, beginning: null };
+  const { isLocked, ...found } = await verifySegments({ ...options, checkpoints: ofLog }, onProblem);
+  if (found.covered.length === 0 || isLocked) return { ...found, beginning: null };
   const { problems, ...beginning } = await findBeginning({ store, logId, checkpoints, ...found });
   for (const error of problems) await onProblem({ file: null, error });
   return { ...found, beginning };

@@ -1,7 +1,8 @@
 import { CairnError, isCairnError } from "@cairn/kv";
+import { UNUSABLE_SEGMENT } from "./segments/read-segment.ts";
 
 /** The codes of errors for which a backup is as good as none to those who can do without it. */
-export const UNREADABLE = ["LOG_UNREACHABLE", "SEGMENT_CORRUPT"] as const;
+export const UNREADABLE = ["LOG_UNREACHABLE", ...UNUSABLE_SEGMENT] as const;
 
 /** To a log's readers, a failing store is an unreachable log. */
 export async function inLogTerms<T>(work: Promise<T>): Promise<T> {

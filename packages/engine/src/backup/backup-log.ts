@@ -12,7 +12,7 @@ import {
   type SegmentPlace,
 } from "./segments/continuation.ts";
 import { SegmentBuffers } from "./segments/segment-buffers.ts";
-import { readSegment } from "./segments/read-segment.ts";
+import { isUnusableSegment, readSegment, UNUSABLE_SEGMENT } from "./segments/read-segment.ts";
 import { inLogTerms, readOnly } from "./backup-errors.ts";
 import { corruptSegment, type Segment, type SegmentHeader } from "./segments/segment.ts";
 import { BackupView } from "./segments/backup-view.ts";
@@ -46,8 +46,8 @@ const LISTING_MS = 1_000;
 const LOOK_PERIODS = 2;
 
 /**
- * A log read from its backup in a checkpoint store. A damaged segment is skipped if another one holds its transactions;
- * else `SEGMENT_CORRUPT` is thrown before any of its messages is returned. A read that would mix two histories throws
+ * A log read from its backup in a checkpoint store. An unusable segment is skipped if another one holds its transactions;
+ * else its error ({@link isUnusableSegment}) is thrown before any of its messages is returned. A read that would mix two histories throws
  * `LOG_REGRESSED`.
  */
 export class BackupLog implements TxLog {
@@ -229,7 +229,7 @@ export class BackupLog implements TxLog {
   }
 
   /**
-   * Returns a segment with a transaction, if any. Throws `SEGMENT_CORRUPT` if all are damaged, and `LOG_REGRESSED` if
+   * Returns a segment with a transaction, if any. Throws the error of one if all are unusable, and `LOG_REGRESSED` if
    * intact ones differ there, as only the log shows which is right.
    */
   async #load(
@@ -245,7 +245,7 @@ export class BackupLog implements TxLog {
       (one) => first <= one.last && one.last <= last && !holdsEnd(segment, one),
     );
     for (const file of contradicting) {
-      const other = await unlessFailed(this.#readUsable(file, signal), "SEGMENT_CORRUPT", undefined);
+      const other = await unlessFailed(this.#readUsable(file, signal), UNUSABLE_SEGMENT, undefined);
       if (other !== undefined)
         throw differentHistories(segmentPlace(segment), segmentPlace(other), file.last);
     }
@@ -274,7 +274,7 @@ export class BackupLog implements TxLog {
           }
           return segment;
         } catch (error) {
-          if (!isCairnError(error, "SEGMENT_CORRUPT")) throw error;
+          if (!isUnusableSegment(error)) throw error;
           damage = error;
         }
       }
@@ -283,7 +283,7 @@ export class BackupLog implements TxLog {
     return undefined;
   }
 
-  /** Returns a segment; undefined if it was removed. Throws `SEGMENT_CORRUPT`, and then does not read it again. */
+  /** Returns a segment; undefined if it was removed. An unusable one is not read again. */
   async #readUsable(
     file: SegmentFile,
     signal: AbortSignal | undefined,
@@ -299,7 +299,7 @@ export class BackupLog implements TxLog {
         throw corruptSegment(file.name, "its offset differs from the offset of the other segments");
       return segment;
     } catch (error) {
-      if (isCairnError(error, "SEGMENT_CORRUPT")) this.#damaged.set(versionOf(file), error);
+      if (isUnusableSegment(error)) this.#damaged.set(versionOf(file), error);
       throw error;
     }
   }
@@ -314,7 +314,7 @@ export class BackupLog implements TxLog {
       } catch (error) {
         // Two segments contradict each other, which reading reports; the logs of both have this name and offset.
         if (this.#log !== undefined && isCairnError(error, "LOG_REGRESSED")) return this.#log;
-        if (!isCairnError(error, "SEGMENT_CORRUPT")) throw error;
+        if (!isUnusableSegment(error)) throw error;
         damage ??= error;
       }
     }

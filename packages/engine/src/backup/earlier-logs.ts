@@ -14,6 +14,7 @@ import {
 import { UNREADABLE } from "./backup-errors.ts";
 import { BackupLog } from "./backup-log.ts";
 import type { EarlierEnd } from "./write/expire-segments.ts";
+import { isUnusableSegment, UNUSABLE_SEGMENT } from "./segments/read-segment.ts";
 
 /** A log that another log continues. It is read from its backup. */
 export interface EarlierLog {
@@ -83,7 +84,7 @@ export class EarlierLogs {
   async endsBefore({ id, birth }: Pick<LogIdentity, "id" | "birth">): Promise<readonly EarlierEnd[]> {
     let known = birth;
     for (const backup of this.#backupsOf(id))
-      known ??= await unlessFailed(backup.birth(), "SEGMENT_CORRUPT", undefined);
+      known ??= await unlessFailed(backup.birth(), UNUSABLE_SEGMENT, undefined);
     return await this.ends(known);
   }
 
@@ -148,7 +149,7 @@ export class EarlierLogs {
         if (earlier !== undefined && (found === undefined || earlier.first < found.first)) found = earlier;
       } catch (error) {
         if (isCairnError(error, "LOG_UNREACHABLE")) unread = error;
-        else if (!isCairnError(error, "SEGMENT_CORRUPT")) throw error;
+        else if (!isUnusableSegment(error)) throw error;
       }
     }
     if (!isRead && unread !== undefined) throw unread;
@@ -187,5 +188,5 @@ export async function endsWithin(earlier: EarlierLog, { txId, sha256 }: HistoryE
   if (txId === offset) return beginsAtBirth(earlier);
   if (txId < first) return false;
   const checked = checkAnchor(log, { position: txId - offset, sha256 });
-  return (await unlessFailed(checked, "SEGMENT_CORRUPT", null)) === undefined;
+  return (await unlessFailed(checked, UNUSABLE_SEGMENT, null)) === undefined;
 }

@@ -14,7 +14,7 @@ export interface FurthestBackup {
   readonly segments: (from: TxId, upTo: TxId) => { readonly count: number; readonly bytes: number };
 }
 
-/** Undefined if no store contains a backup of the log. Throws `SEGMENT_CORRUPT` and the errors of the stores. */
+/** Undefined if no store contains a backup of the log. Throws the error of an unusable segment, and those of the stores. */
 export async function furthestBackup(
   stores: readonly CheckpointStore[],
   logId: string,

@@ -1,6 +1,6 @@
 import type { CheckpointStore } from "@cairn/checkpoint";
 import type { Chains, TxId } from "@cairn/client";
-import { CairnError, closing, isCairnError, unlessFailed } from "@cairn/kv";
+import { CairnError, closing, unlessFailed } from "@cairn/kv";
 import { omitUndefined } from "@cairn/text";
 import type { System } from "../api/system.ts";
 import { lineOf, type LogOrigin, readLineages } from "../backup/backup-lineage.ts";
@@ -25,6 +25,7 @@ import { isUnused, type LogIdentity, readLogIdentity } from "../log/log-identity
 import type { TxLog } from "../log/tx-log.ts";
 import type { PastIndex } from "../replay/past-index.ts";
 import type { CopiedIndex, PastPlan } from "../replay/past-plan.ts";
+import { isUnusableSegment, UNUSABLE_SEGMENT } from "../backup/segments/read-segment.ts";
 
 /** A place that was asked, and a copy of its index if it has one in a folder. */
 export interface AskedHolder extends Holder {
@@ -118,7 +119,7 @@ class Comparison {
     try {
       return await reading;
     } catch (error) {
-      if (!isCairnError(error, "SEGMENT_CORRUPT")) throw error;
+      if (!isUnusableSegment(error)) throw error;
       this.#damaged.set(error.message, error);
       onDamaged?.();
       return undefined;
@@ -193,7 +194,7 @@ async function addStores(comparison: Comparison, continuation: Continuation): Pr
   /** Whether a holder of what is known to follow the plan differs from it before that, or holds something else. */
   const isOther = (id: string, last: TxId, shared: SharedTransactions): boolean =>
     id !== plan.logId || last > plan.known || shared.txId < Math.min(last, txId) || !shared.isProven;
-  const lineage = (await unlessFailed(readLineages(stores), "SEGMENT_CORRUPT", undefined)) ?? new Map();
+  const lineage = (await unlessFailed(readLineages(stores), UNUSABLE_SEGMENT, undefined)) ?? new Map();
   const obsolete = new Set(
     [...lineage.values()].flatMap((origin: LogOrigin | undefined) => origin?.obsolete ?? []),
   );

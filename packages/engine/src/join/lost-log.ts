@@ -12,6 +12,7 @@ import { type Candidates, listCandidates } from "../checkpoints/candidates.ts";
 import { readLogIdentity } from "../log/log-identity.ts";
 import { checkpointAlone, type PastPlan, planPast } from "../replay/past-plan.ts";
 import { obsoleteLogs } from "../transactions/birth-record.ts";
+import { UNUSABLE_SEGMENT } from "../backup/segments/read-segment.ts";
 
 export interface LostLog {
   readonly id: string;
@@ -71,7 +72,7 @@ export async function findLostLog(
     // One that is damaged cannot be read.
     const backup = await unlessFailed(
       readBackup(stores, id),
-      ["SEGMENT_CORRUPT", "LOG_DIFFERENT"],
+      [...UNUSABLE_SEGMENT, "LOG_DIFFERENT"],
       undefined,
     );
     if (backup === undefined || (!reaches.has(id) && backup.name !== name)) continue;
@@ -139,7 +140,11 @@ async function remainsOf(
 }
 
 /** The errors of a plan that show that the stores lead nowhere, although something else may. */
-const UNPLANNED: ReadonlySet<string> = new Set(["CHECKPOINT_NOT_FOUND", "SEGMENT_CORRUPT", "LOG_REGRESSED"]);
+const UNPLANNED: ReadonlySet<string> = new Set([
+  "CHECKPOINT_NOT_FOUND",
+  ...UNUSABLE_SEGMENT,
+  "LOG_REGRESSED",
+]);
 
 /** Returns a clause that says who holds which transactions of a lost log. */
 export function holderOf({ plan, unusable }: LostLog): string {

@@ -1,4 +1,5 @@
 import { backoffMs, type CairnError, type ErrorCode, systemErrorOf } from "@cairn/kv";
+import { isUnusableSegment } from "../backup/segments/read-segment.ts";
 
 /**
  * What a node does after an error has interrupted joining or following the log.
@@ -55,6 +56,11 @@ export function reactionTo(error: CairnError, during: "opening" | "joining" | "f
   if (during === "opening" && error.code === "LOG_GAP") return HALT;
   const following = during === "following" ? WHILE_FOLLOWING[error.code] : undefined;
   return following ?? REACTIONS[error.code] ?? HALT;
+}
+
+/** Returns whether an error shows that messages which the node needs cannot be read where its log should be. */
+export function isGap(error: CairnError | undefined): boolean {
+  return error?.code === "LOG_GAP" || isUnusableSegment(error);
 }
 
 /** Returns a sentence for the node's log output that describes a reaction after this many failures without progress. */

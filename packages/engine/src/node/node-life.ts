@@ -25,6 +25,7 @@ import {
   describeReaction,
   type FailureReaction,
   HALT,
+  isGap,
   pausesFirst,
   reactionTo,
   retryDelayMs,
@@ -252,7 +253,7 @@ class Life implements ComparedNode {
           this.#parts.onOpened(this.log);
         }
         this.history ??= logWithBackup(this.log, restoreStores(system));
-        await this.#follow(this.log, this.history, await this.#join(this.history, suspect, last));
+        await this.#follow(this.log, this.history, await this.#join(this.history, suspect, isGap(last)));
         return;
       } catch (thrown) {
         if (signal.aborted) return;
@@ -291,11 +292,7 @@ class Life implements ComparedNode {
     return reactionTo(error, this.log === undefined ? "opening" : "joining");
   }
 
-  async #join(
-    log: LogHistory,
-    suspect: CairnError | undefined,
-    last: CairnError | undefined,
-  ): Promise<JoinedIndex> {
+  async #join(log: LogHistory, suspect: CairnError | undefined, beforeGap: boolean): Promise<JoinedIndex> {
     const replacement = this.#replacement;
     this.#replacement = undefined;
     const joined = await joinIndex({
@@ -305,7 +302,7 @@ class Life implements ComparedNode {
       events: this.observation.events,
       signal: this.#stop.signal,
       suspect,
-      beforeGap: last?.code === "LOG_GAP" || last?.code === "SEGMENT_CORRUPT",
+      beforeGap,
       replacement,
       storeWait: this.#storeWait,
       distrusted: this.#doubts.distrusted,

@@ -5,6 +5,7 @@ import { lineOf, newestLogs, readLineage } from "../backup/backup-lineage.ts";
 import { reachedBy } from "../backup/segments/backup-view.ts";
 import { lastSegment, listBackup, listBackups } from "../backup/segments/segment-name.ts";
 import { listCandidates } from "../checkpoints/candidates.ts";
+import { UNUSABLE_SEGMENT } from "../backup/segments/read-segment.ts";
 
 /**
  * Returns the newest log of each lineage among `logs`, as far as backups in the store show which log continues which, or
@@ -17,7 +18,7 @@ export async function latestOf(
 ): Promise<ReadonlyMap<string, string>> {
   if (asked === undefined ? logs.size < 2 : logs.has(asked))
     return new Map([...logs].filter(([id]) => asked === undefined || id === asked));
-  const lineage = await unlessFailed(readLineage(store), "SEGMENT_CORRUPT", undefined);
+  const lineage = await unlessFailed(readLineage(store), UNUSABLE_SEGMENT, undefined);
   const known = lineage ?? new Map<string, undefined>();
   const line = asked === undefined ? [...logs.keys()] : lineOf(known, asked).filter((id) => logs.has(id));
   const newest = new Set(newestLogs(known, line));

@@ -5,7 +5,6 @@ import {
   CairnError,
   closing,
   holdsLevelDb,
-  isCairnError,
   type KvProvider,
   makeFolder,
   removeFolder,
@@ -26,6 +25,7 @@ import {
   restoreInto,
   type Restoring,
 } from "./rebuild-index.ts";
+import { isUnusableSegment } from "../backup/segments/read-segment.ts";
 
 interface PastBuild extends Restoring, Pick<RebuildOptions, "onProgress"> {
   readonly plan: PastPlan;
@@ -93,7 +93,7 @@ export async function buildPlanned(
     } catch (error) {
       const name = made?.history === undefined ? made?.checkpoint?.name : undefined;
       if (name !== undefined && checkpoints.has(name)) continue;
-      if (onSegment === undefined || !isCairnError(error, "SEGMENT_CORRUPT") || readableTo === 0) throw error;
+      if (onSegment === undefined || !isUnusableSegment(error) || readableTo === 0) throw error;
       // What was built ends before the damaged segment. If it ends there again, nothing before it can be used either.
       const reached = made === undefined ? 0 : await endOfIndex(options);
       readableTo = reached === readableTo ? 0 : reached;

@@ -14,6 +14,7 @@ import { isoTime } from "@cairn/text";
 import { beginningOf } from "./fold-log.ts";
 import { lastBackedUp } from "./logs-in-store.ts";
 import { type OtherHistory, separateHistories } from "./other-histories.ts";
+import { UNUSABLE_SEGMENT } from "../backup/segments/read-segment.ts";
 
 /** A point in a log's history: a transaction, or the last transaction at or before a time (ms since 1970). */
 export type PastPoint = { readonly txId: TxId } | { readonly time: number };
@@ -78,7 +79,7 @@ interface Readable {
 }
 
 /** The errors of a damaged or contradictory part of a backup. */
-const CONTRADICTORY = ["SEGMENT_CORRUPT", "LOG_REGRESSED"] as const;
+const CONTRADICTORY = [...UNUSABLE_SEGMENT, "LOG_REGRESSED"] as const;
 
 const NONE = { count: 0, bytes: 0 };
 
@@ -212,7 +213,7 @@ async function findReadable(
   checkpoints: readonly CandidateCheckpoint[],
 ): Promise<Readable | undefined> {
   // The log may hold everything that is needed.
-  const ignored = log === undefined ? [] : "SEGMENT_CORRUPT";
+  const ignored = log === undefined ? [] : UNUSABLE_SEGMENT;
   const backup = await unlessFailed(furthestBackup(stores, logId), ignored, undefined);
   const ofLog = log === undefined ? undefined : await readLogIdentity(log);
   if (log !== undefined && ofLog?.id === logId) {
@@ -351,7 +352,7 @@ async function isAccepted(
   kvFormat: string,
 ): Promise<boolean> {
   const judging = acceptManifest(one, kvFormat, history, identity);
-  return (await unlessFailed(judging, "SEGMENT_CORRUPT", false)) === true;
+  return (await unlessFailed(judging, UNUSABLE_SEGMENT, false)) === true;
 }
 
 /** Returns whether a log or its backup holds a different message than a checkpoint at the checkpoint's end. */

@@ -3,6 +3,7 @@ import path from "node:path";
 import { type CheckpointStore, encryptedStore, type StoreEncryption } from "@cairn/checkpoint";
 import { encryptionWith, newIdentity } from "@cairn/checkpoint/testing";
 import { afterEach, beforeEach, expect, test } from "vitest";
+import { verifyBackup } from "../../src/backup/backup-beginning.ts";
 import { readSegment } from "../../src/backup/segments/read-segment.ts";
 import { verifySegments } from "../../src/backup/write/verify-backup.ts";
 import { BackupScene, noMemory } from "@cairn/test-support/nodes/backup-scene";
@@ -103,10 +104,13 @@ test("a changed, truncated, swapped or renamed segment is damaged", async () => 
     await writeFile(file, changed);
     expect(await codeOf(readSegment(store, second)), `byte ${at}`).toBe("SEGMENT_CORRUPT");
   }
-  for (const length of [10, headerEnd + 1, intact.length - 1]) {
-    await writeFile(file, intact.subarray(0, length));
-    const bytes = { name: second.name, bytes: length };
-    expect(["SEGMENT_CORRUPT", "PLAIN_REFUSED"]).toContain(await codeOf(readSegment(store, bytes)));
+  for (const content of [
+    ...[0, 10, headerEnd + 1, intact.length - 1].map((length) => intact.subarray(0, length)),
+    Buffer.alloc(intact.length),
+  ]) {
+    await writeFile(file, content);
+    const there = { name: second.name, bytes: content.length };
+    expect(await codeOf(readSegment(store, there)), `${content.length} bytes`).toBe("SEGMENT_CORRUPT");
   }
   await copyFile(scene.pathOf(first.name), file);
   expect(await codeOf(readSegment(store, { ...first, name: second.name }))).toBe("SEGMENT_CORRUPT");
@@ -130,4 +134,41 @@ test("plain segments are read only if they are accepted", async () => {
   const accepting = encryptedStore(scene.store, { ...keys, acceptPlain: true });
   expect(await codeOf(readSegment(accepting, segment))).toBe("none");
   expect(path.basename(segment.name)).toMatch(/\.segment$/);
+});
+
+test("a plain segment that nothing needs does not keep the others from being read", async () => {
+  await scene.append("one");
+  await scene.look();
+  await scene.append("two");
+  await scene.look({ store });
+  const [plain, encrypted] = await scene.segments();
+  if (plain === undefined || encrypted === undefined) throw new Error("there are no segments");
+  const log = scene.backup(store);
+  expect(await log.offset()).toBe(0);
+  expect((await log.bounds()).last).toBe(encrypted.last);
+  expect((await log.fetch(encrypted.last))?.payload.toString()).toBe("two");
+  expect(await codeOf(log.fetch(plain.last))).toBe("PLAIN_REFUSED");
+});
+
+test("the check of a backup reports a segment without its key, or a plain one, but not as missing", async () => {
+  await scene.append("one");
+  await scene.look();
+  await scene.append("two");
+  const old = encryptedStore(scene.store, { ...keys, acceptPlain: true });
+  await scene.look({ store: old });
+  await scene.append("three");
+  const next = await encryptionWith(scene.folder, [newIdentity()]);
+  const both = {
+    ...next,
+    identities: [...next.identities, ...keys.identities],
+    macKeys: [...next.macKeys, ...keys.macKeys],
+  };
+  await scene.look({ store: encryptedStore(scene.store, both) });
+  const codes: string[] = [];
+  const { signal } = new AbortController();
+  await verifyBackup(
+    { store: encryptedStore(scene.store, next), logId: scene.logId, log: scene.log, checkpoints: [], signal },
+    async ({ error }) => void codes.push(error.code),
+  );
+  expect(codes).toEqual(["PLAIN_REFUSED", "KEY_MISSING"]);
 });

@@ -18,7 +18,7 @@ export const checkpointRoutes: readonly Route[] = [
     summary: "List the store's checkpoints, newest first.",
     query: READ_PARAMETERS,
     answers: found("The checkpoints.", array(ref("Checkpoint"))),
-    errors: [...READ_ERRORS, ...STORE_ERRORS],
+    errors: [...READ_ERRORS, ...STORE_ERRORS, "KEY_MISSING"],
     async handle({ api, query }) {
       const limit = timeLimit(query.timeoutMs);
       await api.prepareRead(query);

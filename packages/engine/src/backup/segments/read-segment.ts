@@ -1,12 +1,19 @@
 import { type CheckpointStore } from "@cairn/checkpoint";
-import { isCairnError } from "@cairn/kv";
-import { corruptSegment, decodeSegment, MAX_SEGMENT_BYTES, type Segment } from "./segment.ts";
+import { type CairnError, isCairnError } from "@cairn/kv";
+import { corruptSegment, MAX_SEGMENT_BYTES, type Segment } from "./segment.ts";
 import { openSegment } from "./sealed-segment.ts";
 import type { SegmentBuffers } from "./segment-buffers.ts";
 import type { SegmentFile } from "./segment-name.ts";
 
+/** The codes of errors with which a single segment is passed over: something else may hold its transactions. */
+export const UNUSABLE_SEGMENT = ["SEGMENT_CORRUPT", "PLAIN_REFUSED"] as const;
+
+export function isUnusableSegment(error: unknown): error is CairnError {
+  return UNUSABLE_SEGMENT.some((code) => isCairnError(error, code));
+}
+
 /**
- * Reads and decodes a segment; undefined if it was removed. Throws `SEGMENT_CORRUPT` and the store's errors. With
+ * Reads and decodes a segment; undefined if it was removed. Throws {@link UNUSABLE_SEGMENT} and the store's errors. With
  * `buffers`, the memory is taken from there, and the caller releases the segment.
  */
 export async function readSegment(
@@ -29,10 +36,7 @@ export async function readSegment(
     }
     const stored = memory.subarray(0, length);
     const release = (): void => buffers?.give(memory);
-    const plain = await openSegment(name, stored, store.encryption);
-    if (plain === stored) return await decodeSegment(name, stored, release);
-    release();
-    return await decodeSegment(name, plain);
+    return await openSegment(name, stored, store.encryption, release);
   } catch (error) {
     if (isCairnError(error, "NOT_FOUND")) return undefined;
     throw error;

@@ -6,7 +6,7 @@ import {
   type StoreEncryption,
 } from "@cairn/checkpoint";
 import { parsedJson } from "@cairn/text";
-import { corruptSegment } from "./segment.ts";
+import { corruptSegment, decodeSegment, type Segment } from "./segment.ts";
 
 /** How an encrypted segment's first line, its JSON header, begins; plain ones differ (docs/encryption.md). */
 const BEGINNING = Buffer.from('{"format":"cairn-sealed/');
@@ -27,24 +27,29 @@ export async function sealSegment(
 }
 
 /**
- * Returns the segment in a file, decrypted if necessary. Throws `SEGMENT_CORRUPT` if it was changed, `KEY_MISSING` if
- * no key fits, and `PLAIN_REFUSED` if it must be encrypted but is not.
+ * Decodes the segment in a file, decrypted if necessary. Throws `SEGMENT_CORRUPT` if it was changed, `KEY_MISSING` if
+ * no key fits, and `PLAIN_REFUSED` if it must be encrypted but is an intact plain one. `release` as in
+ * {@link decodeSegment}.
  */
 export async function openSegment(
   file: string,
   stored: Buffer,
   encryption: StoreEncryption | undefined,
-): Promise<Buffer> {
+  release: () => void,
+): Promise<Segment> {
   if (!stored.subarray(0, BEGINNING.length).equals(BEGINNING)) {
+    const segment = await decodeSegment(file, stored, release);
     requireEncrypted(file, encryption);
-    return stored;
+    return segment;
   }
   const end = stored.subarray(0, MAX_HEADER_BYTES).indexOf(NEWLINE);
   if (end < 0) throw corruptSegment(file, "its first line is too long");
   const header = SealedHeaderSchema.safeParse(parsedJson(stored.toString("utf8", 0, end)));
   if (!header.success)
     throw corruptSegment(file, "its first line is invalid or of an unknown version", header.error);
-  return await openSealed(file, header.data, stored.subarray(end + 1), encryption, (why) =>
+  const plain = await openSealed(file, header.data, stored.subarray(end + 1), encryption, (why) =>
     corruptSegment(file, why),
   );
+  release();
+  return await decodeSegment(file, plain);
 }

@@ -22,7 +22,7 @@ import {
   type TxRange,
 } from "../segments/segment-name.ts";
 import { hasToMerge, tidyBackup } from "./merge-segments.ts";
-import { readSegment } from "../segments/read-segment.ts";
+import { readSegment, UNUSABLE_SEGMENT } from "../segments/read-segment.ts";
 import {
   type BackupTarget,
   requireSameHistory,
@@ -184,7 +184,7 @@ async function requireKey(
   const newest = lastSegment(segments);
   if (memory.keyFits === true || newest === undefined) return;
   const reading = readSegment(store, newest, signal);
-  await unlessFailed(reading, ["SEGMENT_CORRUPT", "PLAIN_REFUSED"], undefined);
+  await unlessFailed(reading, UNUSABLE_SEGMENT, undefined);
   memory.keyFits = true;
 }
 

@@ -1,7 +1,7 @@
 import { type CairnError, inParallel, isCairnError } from "@cairn/kv";
 import type { LogMessage } from "../../log/tx-log.ts";
 import { differentHistories, holdsEnd, segmentPlace, requireContinuation } from "../segments/continuation.ts";
-import { readSegment } from "../segments/read-segment.ts";
+import { readSegment, UNUSABLE_SEGMENT } from "../segments/read-segment.ts";
 import type { Segment } from "../segments/segment.ts";
 import { inOrder, type SegmentFile, versionOf } from "../segments/segment-name.ts";
 import { type BackupMemory, isDamaged, type LookResults } from "./look-results.ts";
@@ -103,7 +103,7 @@ export function planMerge(
 }
 
 /** The codes of errors that affect a single segment. */
-const UNUSABLE = new Set<string>(["SEGMENT_CORRUPT", "LOG_REGRESSED", "PLAIN_REFUSED"]);
+const UNUSABLE = new Set<string>([...UNUSABLE_SEGMENT, "LOG_REGRESSED"]);
 
 type OnDamaged = (segment: SegmentFile, error: CairnError) => void;
 

@@ -1,6 +1,6 @@
 import { type CheckpointStore } from "@cairn/checkpoint";
-import { type CairnError, isCairnError } from "@cairn/kv";
-import { readSegment } from "../segments/read-segment.ts";
+import type { CairnError } from "@cairn/kv";
+import { isUnusableSegment, readSegment } from "../segments/read-segment.ts";
 import type { SegmentFile } from "../segments/segment-name.ts";
 
 /** The segments that this process read completely and need not read again, and the errors of damaged ones. */
@@ -22,7 +22,7 @@ export class SegmentReads {
       this.#damaged.delete(place);
       return true;
     } catch (error) {
-      if (!isCairnError(error, "SEGMENT_CORRUPT") && !isCairnError(error, "PLAIN_REFUSED")) throw error;
+      if (!isUnusableSegment(error)) throw error;
       this.#damaged.set(place, error);
       return false;
     }

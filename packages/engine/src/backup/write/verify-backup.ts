@@ -4,7 +4,7 @@ import { anchorOf } from "../../log/anchor.ts";
 import type { TxLog } from "../../log/tx-log.ts";
 import { differentHistories, segmentPlace } from "../segments/continuation.ts";
 import { reachedBy } from "../segments/backup-view.ts";
-import { readSegment } from "../segments/read-segment.ts";
+import { readSegment, UNUSABLE_SEGMENT } from "../segments/read-segment.ts";
 import { corruptSegment, type Segment } from "../segments/segment.ts";
 import {
   beginOfBackup,
@@ -42,10 +42,12 @@ export interface VerifiedSegments {
   readonly covered: readonly TxRange[];
   /** The names of the checkpoints whose last transaction is identical in the backup. */
   readonly agreeing: readonly string[];
+  /** Whether there are segments that cannot be read with these keys. */
+  readonly isLocked: boolean;
 }
 
 /** The codes of errors that affect a single segment. */
-const PROBLEMS = new Set<string>(["SEGMENT_CORRUPT", "KEY_MISSING", "PLAIN_REFUSED"]);
+const PROBLEMS = new Set<string>([...UNUSABLE_SEGMENT, "KEY_MISSING"]);
 
 /**
  * Reads every segment of a backup, at most two in memory, and compares it with its digest and name, its neighbors, the
@@ -68,6 +70,8 @@ export async function verifySegments(
     await onProblem({ file: name, error });
   }
   const whole: SegmentFile[] = [];
+  /** What is there but cannot be read with these keys, so nothing shows that it is missing. */
+  const locked: SegmentFile[] = [];
   const agreeing: string[] = [];
   /** It contains everything that a later segment shares with any earlier one. */
   let furthest: Segment | undefined;
@@ -77,6 +81,7 @@ export async function verifySegments(
     const problem = (error: CairnError): Promise<void> => onProblem({ file: file.name, error });
     const segment = await readSegment(store, file, signal).catch(async (error: unknown) => {
       if (!isCairnError(error) || !PROBLEMS.has(error.code)) throw error;
+      if (error.code !== "SEGMENT_CORRUPT") locked.push(file);
       await problem(error);
     });
     bytes += file.bytes;
@@ -98,11 +103,13 @@ export async function verifySegments(
     if (furthest === undefined || segment.header.last > furthest.header.last) furthest = segment;
   }
   const covered = coveredRanges(whole);
-  const end = Math.max(covered.at(-1)?.last ?? 0, reached);
+  const there = coveredRanges([...whole, ...locked]);
+  const end = Math.max(there.at(-1)?.last ?? 0, reached);
   const begin = beginOfBackup(listing, furthest?.header.log.offset ?? 0, end);
-  for (const hole of holesOf(covered, begin, reached))
+  for (const hole of holesOf(there, begin, reached))
     await onProblem({ file: null, error: missingInBackup(hole, store.location) });
-  return { segments: segments.length, bytes, messages, covered, agreeing: [...new Set(agreeing)] };
+  const counts = { segments: segments.length, bytes, messages };
+  return { ...counts, covered, agreeing: [...new Set(agreeing)], isLocked: locked.length > 0 };
 }
 
 export function missingInBackup(hole: TxRange, location: string): CairnError {
