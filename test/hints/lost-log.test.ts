@@ -4,6 +4,7 @@ import { once } from "node:events";
 import { chmod, mkdir, mkdtemp, open, readdir, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import path from "node:path";
+import { encodeTransaction } from "@cairn/engine/src/transactions/transaction-codec";
 import { NatsOperator, type NatsTestServer, startNatsServer } from "@cairn/log-nats/testing";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { CAIRN, type CommandResult, createCheckpoint, NodeProcess } from "@cairn/test-support/cairn-process";
@@ -234,16 +235,23 @@ describe("a log that is lost before its first checkpoint", () => {
     },
   );
 
-  it(
-    "can be begun again empty by a person, and the orphans of each node loaded into it",
+  it.each(["is gone", "begins with a transaction"])(
+    "can be begun again empty by a person if its stream %s, and the orphans of each node loaded into it",
     { tags: "rest/slow" },
-    async () => {
+    async (state) => {
       const env = { NATS_URL: nats.url };
       const a = start("a", [], env);
       await a.ready();
       await fill(a, 1, 5);
-      await NatsOperator.at(nats.url, async (operator) => await operator.deleteStream());
-      expect((await failureOf(a)).hint).toContain("cairn log create --empty");
+      const early = encodeTransaction({ ops: [["put", "things", "default/k9", 9]] }, "previous");
+      await NatsOperator.at(nats.url, async (operator) => {
+        await operator.deleteStream();
+        if (state !== "is gone") await operator.makeForeignStream([Buffer.from(early).toString()]);
+      });
+      const { hint } = await failureOf(a);
+      expect(hint).toContain("cairn log create --empty");
+      if (hint.includes("nats stream rm cairn"))
+        await NatsOperator.at(nats.url, async (operator) => await operator.deleteStream());
       expect((await shell("cairn log create --empty")).code).toBe(0);
       const replaced =
         /replaced on purpose, set "on-log-mismatch": \{"different": "rebuild"\}.*`(.*cairn log orphans)`/;

@@ -57,6 +57,10 @@ describe("a node whose nats-server is frozen", () => {
           "m",
         ),
       );
+      expect((await node.status()).findings[0]).toMatchObject({
+        code: "node-stalled",
+        hint: expect.stringMatching(/servers.* cairn log status .*by itself\.$/),
+      });
       // After many more checks, it is still reported only once.
       await vi.waitFor(async () =>
         expect((await node.status()).stalled?.forMs).toBeGreaterThan(5 * SOON.afterMs),

@@ -6,6 +6,8 @@ import { expect, it, onTestFinished, vi } from "vitest";
 import { formatStatus } from "@cairn/cli/src/node/status-screen";
 import { startNode } from "../src/start-node.ts";
 import type { CairnNode } from "@cairn/engine";
+import { encodeBirthRecord } from "@cairn/engine/src/transactions/transaction-codec";
+import { openNatsTxLog } from "@cairn/log-nats/src/nats-tx-log";
 import { NatsOperator, startNatsServer } from "@cairn/log-nats/testing";
 
 const NOWHERE = "http://127.0.0.1:9";
@@ -113,3 +115,23 @@ it(
     ]);
   },
 );
+
+it("the status reports no transactions of a log that the node has not read, which may continue another one", async () => {
+  const nats = await startNatsServer();
+  onTestFinished(() => nats.close());
+  const continues = { log: "earlier", anchor: { txId: 96, sha256: "0".repeat(64) } };
+  const log = await openNatsTxLog({ servers: [nats.url] });
+  await log.create((id) => encodeBirthRecord({ log: id, offset: 96, continues }));
+  await log.close();
+  const node = await nodeWith({
+    "cairn/tx-log": { "cairn/module": "cairn.nats/->tx-log", servers: [nats.url] },
+  });
+  await failsWith(node, "LOG_TRIMMED");
+  expect((await told(node)).lines).toMatch(/^Log cairn, not read yet \(/);
+  expect((await node.status()).log).toMatchObject({
+    id: null,
+    firstTxId: null,
+    lastTxId: null,
+    exists: true,
+  });
+});

@@ -19,3 +19,17 @@ export function madeOnce<K, V>(
   map.set(key, made);
   return made;
 }
+
+/** Returns an object with some members replaced; all others, present or absent, are its own, so nothing is forgotten. */
+export function wrapped<T extends object>(
+  object: object,
+  own: { readonly [Name in keyof T]?: T[Name] | undefined },
+): T {
+  // The target is empty, because a proxy must return the members of a frozen target unchanged.
+  return new Proxy({} as T, {
+    get(_, name) {
+      const value: unknown = Reflect.get(Object.hasOwn(own, name) ? own : object, name);
+      return typeof value === "function" ? (value.bind(object) as unknown) : value;
+    },
+  });
+}

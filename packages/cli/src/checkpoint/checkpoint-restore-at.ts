@@ -46,11 +46,11 @@ export async function restoreAt(
   const provider = levelProvider();
   const wanted = { stores: [store], kvFormat: provider.format, logId, at, signal };
   const openLog = system && logOf(run, system);
-  const planner = exactPlanner(run, wanted, openLog);
+  const damaged: CairnError[] = [];
   const unpacking = showRestore(run, "restoring");
   const replaying = run.lateProgress("replaying", formatCount);
   const { plan, past } = await buildPlanned(
-    planner.plan,
+    exactPlanner(run, wanted, openLog, damaged),
     {
       system: { nodeId: run.node, kvProvider: provider, checkpointer: { store } },
       dir: await workFolder(run, dirname(target), "restore"),
@@ -60,10 +60,12 @@ export async function restoreAt(
         unpacking.stop();
         replaying.update(done, total, "transactions");
       },
-      onSegment: planner.withoutBackup,
+      onSegment: (error) => void damaged.push(error),
     },
     (skipped) => run.notice(`skipped ${skipped.name}: ${skipped.error.code}: ${skipped.error.message}`),
   );
+  for (const { code, message } of damaged)
+    run.notice(`a segment of the log backup was passed over: ${code}: ${message}`);
   await placePast(past, target);
   if (openLog !== undefined) await noticeLostHistory(run, past, openLog);
   const { txId, digest, state } = past;
@@ -74,49 +76,41 @@ export async function restoreAt(
   );
 }
 
-interface ExactPlanner {
-  readonly plan: Parameters<typeof buildPlanned>[0];
-  /** Called with the error of a damaged segment, after which the log itself is read. */
-  readonly withoutBackup: (error: CairnError) => void;
-}
-
-/** Plans from the store and, if that does not lead exactly to the point, from the configured log. */
+/**
+ * Plans from the store and, if that does not lead exactly to the point, from the configured log. Throws the error of a
+ * damaged segment if nothing leads there without it.
+ */
 function exactPlanner(
   run: RestoreRun,
   wanted: Parameters<typeof planPast>[0] & { readonly at: PastPoint },
   openLog: OpenLog | undefined,
-): ExactPlanner {
+  damaged: readonly CairnError[],
+): Parameters<typeof buildPlanned>[0] {
   const { at, stores } = wanted;
-  let damage: CairnError | undefined;
   const exactly = (plan: Outcome<PastPlan>): PastPlan => {
+    if (!isCairnError(plan) && plan.exact) return plan;
+    if (damaged[0] !== undefined) throw damaged[0];
     if (isCairnError(plan)) throw plan;
-    if (plan.exact) return plan;
     const where = stores.map(({ location }) => location).join(" or ");
     const last = `--at-tx ${plan.txId} restores the last earlier transaction that can be reached.`;
     throw notReached(plan, at, where, last);
   };
-  return {
-    plan: async ({ checkpoints }) => {
-      const from = { ...wanted, found: { checkpoints } };
-      const stored = damage ?? (await outcomeOf(planPast(from)));
-      if (openLog === undefined || (!isCairnError(stored) && stored.exact)) return exactly(stored);
-      const log = await openLog();
-      if (isCairnError(log)) {
-        run.notice(`the log cannot be read, so only its backup is used: ${log.message}`);
-        return exactly(stored);
-      }
-      const plan = await outcomeOf(planPast({ ...from, log }));
-      if (isUnusableSegment(stored)) {
-        if (isCairnError(plan) || plan.source !== "log") throw stored;
-        run.notice(`the log itself is read, because its backup is damaged: ${stored.message}`);
-      }
-      return exactly(plan);
-    },
-    withoutBackup: (error) => {
-      if (openLog === undefined || damage !== undefined) throw damage ?? error;
-      damage = error;
-    },
+  return async (found) => {
+    const from = { ...wanted, found };
+    const stored = await planned(from);
+    if (openLog === undefined || (!isCairnError(stored) && stored.exact)) return exactly(stored);
+    const log = await openLog();
+    if (!isCairnError(log)) return exactly(await planned({ ...from, log }));
+    run.notice(`the log cannot be read, so only its backup is used: ${log.message}`);
+    return exactly(stored);
   };
+}
+
+async function planned(options: Parameters<typeof planPast>[0]): Promise<Outcome<PastPlan>> {
+  const plan = await outcomeOf(planPast(options));
+  // The plan is made again without that segment.
+  if (isUnusableSegment(plan)) throw plan;
+  return plan;
 }
 
 type Outcome<T> = T | CairnError;

@@ -115,7 +115,9 @@ async function printFromBackups(
   const signal = run.interruptible("not all transactions were printed");
   const dir = await workFolder(run, system.dir, "orphans");
   const planning = { stores: restoreStores(system), kvFormat: system.kvProvider.format, signal };
-  const building = { system: { ...system, nodeId: run.node }, dir, signal };
+  const onSegment = ({ code, message }: CairnError): void =>
+    run.notice(`a segment of the log backup was passed over: ${code}: ${message}`);
+  const building = { system: { ...system, nodeId: run.node }, dir, signal, onSegment };
   const gaps: CairnError[] = [];
   for (const { logId, store, shared, listed, last } of backups) {
     const plan: Parameters<typeof buildPlanned>[0] = async (found) =>

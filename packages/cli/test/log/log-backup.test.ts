@@ -134,7 +134,7 @@ describe("cairn log backup", () => {
     expect(restored).toMatchObject({
       code: 0,
       stderr: expect.stringMatching(
-        new RegExp(`^notice: the log itself is read, because its backup is damaged: .*${damaged}`),
+        new RegExp(`^notice: a segment of the log backup was passed over: SEGMENT_CORRUPT: .*${damaged}`),
       ),
     });
     const { digest } = JSON.parse(intact.stdout) as { digest: string };

@@ -159,6 +159,14 @@ export class BackupLog implements TxLog {
     return segment.messages.copy(txId);
   }
 
+  /** As the segment that begins with `position` records it. */
+  async before(position: number): Promise<string | undefined> {
+    const segments = await this.#segments();
+    const txId = position + (await this.#identity(segments)).offset;
+    const { first, before } = (await this.#load(txId, undefined))?.header ?? {};
+    return first === txId ? (before ?? undefined) : undefined;
+  }
+
   async *read(from: number, options: LogReadOptions): AsyncGenerator<readonly LogMessage[], void, void> {
     const signal = AbortSignal.any([options.signal, this.#closed.signal]);
     const segments = await this.#segments();

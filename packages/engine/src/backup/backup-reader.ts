@@ -87,6 +87,10 @@ export class BackupReader implements TxLog {
     });
   }
 
+  async before(position: number): Promise<string | undefined> {
+    return await this.#ask((log) => log.before(position));
+  }
+
   async contents(): Promise<string> {
     return await this.#ask((log) => log.contents());
   }

@@ -1,5 +1,6 @@
 import type { CheckpointStore } from "@cairn/checkpoint";
 import type { TxId } from "@cairn/client";
+import { wrapped } from "@cairn/text";
 import { BackupLog } from "./backup-log.ts";
 import { coveredRanges, listBackup, type TxRange } from "./segments/segment-name.ts";
 
@@ -39,4 +40,11 @@ export async function furthestBackup(
   const log = new BackupLog({ store: found.store, logId });
   const offset = await log.offset();
   return offset === undefined ? undefined : { ...found, log, offset };
+}
+
+/** Returns a store that does not list these segments, so that its backups are read as if they had holes there. */
+export function withoutSegments(store: CheckpointStore, files: ReadonlySet<string>): CheckpointStore {
+  return wrapped<CheckpointStore>(store, {
+    list: async (prefix) => (await store.list(prefix)).filter(({ name }) => !files.has(name)),
+  });
 }

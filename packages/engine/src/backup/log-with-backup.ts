@@ -42,10 +42,10 @@ export interface LogHistory extends TxLog {
  * Returns a log whose trimmed messages are read from a backup in `stores`: of those that hold the messages directly
  * before the log's first one and that the log continues, the backup that goes back furthest. An unreadable
  * backup is ignored; the log then begins at its own first message. For replaying only: code that trims, appends or
- * inspects uses the log itself.
+ * inspects uses the log itself. A log that has its backups already is returned.
  */
-export function logWithBackup(log: TxLog, stores: readonly CheckpointStore[]): LogHistory {
-  if (log.backup !== undefined) return log;
+export function logWithBackup(log: LogHistory, stores: readonly CheckpointStore[]): LogHistory {
+  if (log.backup !== undefined || log.earlier !== undefined) return log;
   let known: KnownBackups | undefined;
   /** The backup, and the log's first position when it was last compared with it. */
   let compared: { readonly backup: BackupLog; readonly first: number } | undefined;
@@ -129,6 +129,10 @@ export function logWithBackup(log: TxLog, stores: readonly CheckpointStore[]): L
       return position >= first && position < bounds.first ? await backup?.fetch(position) : undefined;
     },
     read,
+    async before(position) {
+      const { backup = log } = await beginning(await log.bounds());
+      return await backup.before?.(position);
+    },
     async contents() {
       const { listings } = await ofLog();
       return (await Promise.all(listings.map(async (listing) => await listing.current()))).join("\n");

@@ -90,10 +90,21 @@ function lifeFindings({ phase, failure, stalled }: NodeFacts): Finding[] {
     findings.push(finding(phase === "failed" ? "node-failed" : "node-interrupted", failure));
   if (stalled !== null) {
     const message = `no progress for ${formatDuration(stalled.forMs)}. ${stalled.message}`;
-    findings.push(finding("node-stalled", { message, since: stalled.since }));
+    const hint = STALLED_HINTS[stalled.waitingFor];
+    findings.push(finding("node-stalled", { message, hint, since: stalled.since }));
   }
   return findings;
 }
+
+const STALLED_HINTS: Readonly<Record<NonNullable<NodeStatus["stalled"]>["waitingFor"], string>> = {
+  log: "Check the log's servers and the network: cairn log status reads the log without the node, which continues by itself.",
+  messages:
+    "Check the log's servers and the network. If cairn log status reads the log, but the node does not, restart the node.",
+  store:
+    "Check the checkpoint store and the network: cairn checkpoint list reads the store without the node, which continues by itself.",
+  files:
+    "Check the disks of db-dir and of checkpoint stores in folders, and mount again what does not respond. The node continues by itself.",
+};
 
 /** The findings for warnings of the log. All others mean that it may lose transactions. */
 const LOG_WARNINGS: Readonly<Record<string, Parameters<typeof finding>[0]>> = {

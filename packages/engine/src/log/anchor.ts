@@ -32,15 +32,16 @@ const HEAD_BYTES = 16;
  * if the log continues the history. Otherwise, returns the reason: `LOG_REGRESSED` if the position is beyond the log's
  * end or held a different message, and `LOG_TRIMMED` if messages after it were removed from the log's beginning.
  *
- * A log that lacks the anchor's message, but none after it, lacks nothing. It cannot show that message, so its id
- * decides, and the time of the last message if it was emptied: messages that take the place of lost ones are stored
- * later. docs/internals/rules.md lists all cases.
+ * A log that lacks the anchor's message, but none after it, lacks nothing. `before` is what it may still know of that
+ * message, as a segment of a backup does. Otherwise, its id decides, and the time of the last message if it was emptied:
+ * messages that take the place of lost ones are stored later. docs/internals/rules.md lists all cases.
  */
 export function judgeAnchor(
   logName: string,
   anchor: Anchor,
   bounds: LogBounds,
   message: LogMessage | undefined,
+  before: string = anchor.sha256,
 ): CairnError | undefined {
   const { position } = anchor;
   if (message !== undefined) {
@@ -49,7 +50,7 @@ export function judgeAnchor(
   if (position > bounds.last) return shortened(logName, bounds.last, position);
   if (!lacksNothing(position, bounds)) return trimmed(logName, position + 1, bounds.first - 1);
   const { last, lastTime = 0 } = bounds;
-  const isOther = position === last && lastTime > (anchor.time ?? Infinity);
+  const isOther = before !== anchor.sha256 || (position === last && lastTime > (anchor.time ?? Infinity));
   return isOther ? otherMessage(logName, position) : undefined;
 }
 
@@ -65,7 +66,7 @@ export function wasLast({ position, time }: LogMessage, { last, lastTime }: LogB
 
 /** Returns the result of {@link judgeAnchor}. Throws `LOG_UNREACHABLE` if the log does not respond. */
 export async function checkAnchor(
-  log: Pick<TxLog, "name" | "bounds" | "fetch">,
+  log: Pick<TxLog, "name" | "bounds" | "fetch" | "before">,
   anchor: Anchor,
 ): Promise<CairnError | undefined> {
   const { position } = anchor;
@@ -74,7 +75,8 @@ export async function checkAnchor(
   const bounds = await log.bounds();
   // A log that ended before the position may have reached it in the meantime.
   const isWithin = position >= bounds.first && position <= bounds.last;
-  return judgeAnchor(log.name, anchor, bounds, isWithin ? await log.fetch(position) : undefined);
+  const before = position + 1 === bounds.first ? await log.before?.(bounds.first) : undefined;
+  return judgeAnchor(log.name, anchor, bounds, isWithin ? await log.fetch(position) : undefined, before);
 }
 
 type CheckpointEnd = Pick<Manifest, "anchor" | "log" | "txTime">;

@@ -29,7 +29,7 @@ export interface LogState {
 
 export interface FollowedLog extends Pick<
   TxLog,
-  "name" | "exists" | "bounds" | "fetch" | "read" | "onRestored"
+  "name" | "exists" | "bounds" | "fetch" | "read" | "before" | "onRestored"
 > {
   /** The last position alone, for a follower that has everything. Absent if `bounds` costs no more. */
   end?(): Promise<number>;

@@ -1,5 +1,6 @@
 import type { CheckpointStore } from "@cairn/checkpoint";
 import type { CairnError } from "@cairn/kv";
+import { wrapped } from "@cairn/text";
 import type { AppendPlace } from "./append-sequence.ts";
 import type { PeerChannel } from "./peer-channel.ts";
 
@@ -113,6 +114,11 @@ export interface TxLog {
    */
   read(from: number, options: LogReadOptions): AsyncIterable<readonly LogMessage[]>;
   /**
+   * Returns the SHA-256 of the anchor of the message before `position`, the first one of {@link bounds}, if the log knows
+   * it although it no longer holds that message. Absent if it knows none.
+   */
+  before?(position: number): Promise<string | undefined>;
+  /**
    * Calls `listener` whenever the connection is restored, until the returned function is called. Absent without one.
    */
   onRestored?(listener: () => void): () => void;
@@ -156,16 +162,10 @@ export interface TxLog {
   close(): Promise<void>;
 }
 
-/** Returns `log` with some members replaced; all others, present or absent, are its own, so a wrapper forgets none. */
+/** Returns `log` with some members replaced. */
 export function wrapLog<L extends TxLog = TxLog>(
   log: TxLog,
   own: { readonly [Name in keyof L]?: L[Name] | undefined },
 ): L {
-  // The target is empty, because a proxy must return the members of a frozen target unchanged.
-  return new Proxy({} as L, {
-    get(_, name) {
-      const value: unknown = Reflect.get(Object.hasOwn(own, name) ? own : log, name);
-      return typeof value === "function" ? (value.bind(log) as unknown) : value;
-    },
-  });
+  return wrapped<L>(log, own);
 }

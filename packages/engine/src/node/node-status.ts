@@ -64,10 +64,11 @@ export async function nodeStatus(
     problem === undefined ||
     (problem === SILENT.problem && failure !== undefined) ||
     [failure, ...warnings].some((one) => one?.message === problem.message);
-  const offset = identity?.birth?.offset ?? index?.state.log.offset ?? 0;
-  const isEmpty = bounds === undefined || bounds.last < bounds.first;
+  // A log that has not been read yet may continue another one.
+  const offset = identity && (identity.birth?.offset ?? index?.state.log.offset);
   // A log that was emptied still knows its last message.
-  const lastTxId = bounds === undefined || bounds.last === 0 ? null : bounds.last + offset;
+  const isUnknown = bounds === undefined || offset === undefined;
+  const lastTxId = isUnknown || bounds.last === 0 ? null : bounds.last + offset;
   const state = index?.state;
   const facts = {
     node,
@@ -77,7 +78,7 @@ export async function nodeStatus(
       name: parts.log?.name ?? parts.logName,
       location: parts.log?.location ?? null,
       id: identity?.id ?? state?.log.id ?? null,
-      firstTxId: isEmpty ? null : bounds.first + offset,
+      firstTxId: isUnknown || bounds.last < bounds.first ? null : bounds.first + offset,
       lastTxId,
       reachable,
       exists,

@@ -1,10 +1,8 @@
 import { readdir, rename, rmdir } from "node:fs/promises";
 import path from "node:path";
-import type { TxId } from "@cairn/client";
 import {
   CairnError,
   closing,
-  holdsLevelDb,
   type KvProvider,
   makeFolder,
   removeFolder,
@@ -12,7 +10,7 @@ import {
   syncFolder,
   systemErrorCode,
 } from "@cairn/kv";
-import { omitUndefined } from "@cairn/text";
+import { UnusableSegment } from "../backup/segments/segment.ts";
 import { judgeFormat } from "../checkpoints/accept-checkpoint.ts";
 import { digestIndex } from "../index/read/digest.ts";
 import { fileReader, openIndex } from "../index/local-index.ts";
@@ -25,7 +23,6 @@ import {
   restoreInto,
   type Restoring,
 } from "./rebuild-index.ts";
-import { isUnusableSegment } from "../backup/segments/read-segment.ts";
 
 interface PastBuild extends Restoring, Pick<RebuildOptions, "onProgress"> {
   readonly plan: PastPlan;
@@ -61,14 +58,13 @@ async function readPast(provider: KvProvider, live: string, name: string): Promi
 }
 
 interface PlannedBuild extends Omit<PastBuild, "plan" | "onSkipped"> {
-  /** Called with the error of a damaged segment, after which the plan is made again without it. By default, it is thrown. */
-  readonly onSegment?: (error: CairnError) => void;
+  /** Called with the error of a damaged segment, after which the plan is made again without it. */
+  readonly onSegment: (error: CairnError) => void;
 }
 
 /**
- * Carries out the plan that `plan` returns. If it depends on a checkpoint or, with `onSegment`, on a segment that turns
- * out to be damaged, plans again without the damaged ones. `onDamaged` receives the checkpoints. The plan that is returned
- * depends on none of them.
+ * Carries out the plan that `plan` returns. If it depends on a checkpoint or a segment that turns out to be damaged, plans
+ * again without the damaged ones. `onDamaged` receives the checkpoints. The plan that is returned depends on none of them.
  */
 export async function buildPlanned(
   plan: (found: Unusable) => Promise<PastPlan>,
@@ -76,14 +72,13 @@ export async function buildPlanned(
   onDamaged: NonNullable<PastBuild["onSkipped"]>,
 ): Promise<{ readonly plan: PastPlan; readonly past: PastIndex }> {
   const checkpoints = new Map<string, CairnError>();
-  let readableTo: TxId | undefined;
+  const segments = new Set<string>();
   const onSkipped: PastBuild["onSkipped"] = (skipped, store) => {
     if (!isDamage(skipped.error) || checkpoints.has(skipped.name)) return;
     checkpoints.set(skipped.name, skipped.error);
     onDamaged(skipped, store);
   };
-  const planned = async (): Promise<PastPlan> =>
-    await plan({ checkpoints, ...omitUndefined({ readableTo }) });
+  const planned = async (): Promise<PastPlan> => await plan({ checkpoints, segments });
   for (;;) {
     let made: PastPlan | undefined;
     try {
@@ -93,22 +88,11 @@ export async function buildPlanned(
     } catch (error) {
       const name = made?.history === undefined ? made?.checkpoint?.name : undefined;
       if (name !== undefined && checkpoints.has(name)) continue;
-      if (onSegment === undefined || !isUnusableSegment(error) || readableTo === 0) throw error;
-      // What was built ends before the damaged segment. If it ends there again, nothing before it can be used either.
-      const reached = made === undefined ? 0 : await endOfIndex(options);
-      readableTo = reached === readableTo ? 0 : reached;
+      if (!(error instanceof UnusableSegment) || segments.has(error.file)) throw error;
+      segments.add(error.file);
       onSegment(error);
     }
   }
-}
-
-/** Returns the last transaction of the index that was being built; 0 if there is none. */
-async function endOfIndex({ system, dir }: Pick<PlannedBuild, "system" | "dir">): Promise<TxId> {
-  const live = path.join(dir, "live");
-  if (!(await holdsLevelDb(live))) return 0;
-  const { kv, state } = await openIndex(fileReader(system.kvProvider), live);
-  await kv.close();
-  return state?.txId ?? 0;
 }
 
 /** Moves a built index to `target`, a new or empty folder on the same file system, and flushes it. */

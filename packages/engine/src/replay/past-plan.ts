@@ -2,7 +2,7 @@ import { type CheckpointStore, parseCheckpointName } from "@cairn/checkpoint";
 import type { TxId } from "@cairn/client";
 import { CairnError, isCairnError, unlessFailed } from "@cairn/kv";
 import { BackupLog } from "../backup/backup-log.ts";
-import { type FurthestBackup, furthestBackup } from "../backup/furthest-backup.ts";
+import { type FurthestBackup, furthestBackup, withoutSegments } from "../backup/furthest-backup.ts";
 import { followHistory, type LogHistory, logWithBackup } from "../backup/log-with-backup.ts";
 import { acceptManifest } from "../checkpoints/accept-checkpoint.ts";
 import { type Candidates, listCandidates, type CandidateCheckpoint } from "../checkpoints/candidates.ts";
@@ -22,8 +22,8 @@ export type PastPoint = { readonly txId: TxId } | { readonly time: number };
 export interface Unusable {
   /** The reasons, by checkpoint. */
   readonly checkpoints: ReadonlyMap<string, CairnError>;
-  /** The last transaction before a damaged segment of the backup. */
-  readonly readableTo?: TxId;
+  /** The files of damaged segments. A backup is read as if it had a hole there. */
+  readonly segments: ReadonlySet<string>;
 }
 
 export interface PastOptions {
@@ -36,6 +36,8 @@ export interface PastOptions {
   readonly at?: PastPoint | undefined;
   /** What turned out to be unusable when an earlier plan was carried out. */
   readonly found?: Unusable;
+  /** The transaction at which a later log continues this one. Defaults to the last one. */
+  readonly continuedAt?: TxId;
   readonly candidates?: Candidates;
   readonly signal: AbortSignal;
 }
@@ -81,6 +83,8 @@ interface Readable {
 /** The errors of a damaged or contradictory part of a backup. */
 const CONTRADICTORY = [...UNUSABLE_SEGMENT, "LOG_REGRESSED"] as const;
 
+const NOTHING: Unusable = { checkpoints: new Map(), segments: new Set() };
+
 const NONE = { count: 0, bytes: 0 };
 
 /**
@@ -90,13 +94,14 @@ const NONE = { count: 0, bytes: 0 };
  * plan leads to the nearest reachable point before it. Throws `CHECKPOINT_NOT_FOUND` if no such point can be reached.
  * Also throws the errors of logs and stores.
  */
-export async function planPast(options: PastOptions): Promise<PastPlan> {
-  const { stores, logId, at } = options;
+export async function planPast(asked: PastOptions): Promise<PastPlan> {
+  const { stores, logId, at, found = NOTHING } = asked;
+  const readFrom = stores.map((store) => withoutSegments(store, found.segments));
+  const options = { ...asked, stores: readFrom, found };
   const candidates =
-    options.candidates ?? (await listCandidates(stores, { ...options, found: options.found?.checkpoints }));
+    options.candidates ?? (await listCandidates(stores, { ...options, found: found.checkpoints }));
   const { usable } = candidates;
-  const isUnreadable = options.found?.readableTo === 0;
-  const readable = isUnreadable ? undefined : await findReadable(options, usable);
+  const readable = await findReadable(options, usable);
   const ofLog = usable.filter(({ log }) => log.id === logId);
   const { latest, others } = await historiesUpTo(ofLog, readable, options);
   const lost = new Set(others.filter(({ isLater }) => !isLater).map(({ checkpoint }) => checkpoint));
@@ -120,7 +125,7 @@ export async function planPast(options: PastOptions): Promise<PastPlan> {
   const isExact = at !== undefined && "txId" in at && before?.txId === at.txId;
   if (reading !== undefined && !isExact && reading.txId >= (before?.txId ?? 0)) return reading;
   if (before !== undefined) return alone(before, isExact);
-  const continued = pastOfContinued(options, candidates, readable);
+  const continued = pastOfContinued(asked, candidates, readable);
   const earlier = continued && (await unlessFailed(planPast(continued), "CHECKPOINT_NOT_FOUND", undefined));
   if (earlier !== undefined) return earlier;
   throw nothingLeadsTo(options, candidates, readable?.last, continued?.logId);
@@ -135,14 +140,13 @@ function pastOfContinued(
   candidates: Candidates,
   readable: Readable | undefined,
 ): PastOptions | undefined {
-  const { at, found } = options;
+  const { at } = options;
   const { log: logId, anchor } = readable?.identity.birth?.continues ?? {};
   if (at === undefined || anchor === undefined || logId === undefined) return undefined;
   if ("txId" in at && at.txId > anchor.txId) return undefined;
   const usable = candidates.usable.filter(({ log, txId }) => log.id !== logId || txId <= anchor.txId);
-  const readableTo = Math.min(found?.readableTo ?? Infinity, anchor.txId);
-  const unusable = { checkpoints: found?.checkpoints ?? new Map<string, CairnError>(), readableTo };
-  return { ...options, logId, log: undefined, candidates: { ...candidates, usable }, found: unusable };
+  const continuedAt = anchor.txId;
+  return { ...options, logId, log: undefined, candidates: { ...candidates, usable }, continuedAt };
 }
 
 export function checkpointAlone(
@@ -190,7 +194,7 @@ async function planReading(
 ): Promise<Omit<PastPlan, "known" | "others"> | undefined> {
   const found = await pointIn(readable, checkpoints, options);
   if (found === undefined) return undefined;
-  // What follows a hole can be reached only from a checkpoint that ends after it.
+  // What follows a hole can be reached only from a checkpoint that ends directly before it, or later.
   const ends = readable.covered.map(({ last }) => last).filter((last) => last < found.txId);
   for (const txId of [found.txId, ...ends.toReversed()]) {
     const upTo = await endedWith(readable, txId, options);
@@ -209,11 +213,11 @@ async function planReading(
 
 /** Returns the log or its backup, whichever reaches further; undefined if neither can be read. */
 async function findReadable(
-  { stores, logId, log, found }: PastOptions,
+  { stores, logId, log, found = NOTHING, continuedAt = Infinity }: PastOptions,
   checkpoints: readonly CandidateCheckpoint[],
 ): Promise<Readable | undefined> {
-  // The log may hold everything that is needed.
-  const ignored = log === undefined ? [] : UNUSABLE_SEGMENT;
+  // The log or a checkpoint may hold everything that is needed.
+  const ignored = log === undefined && found.segments.size === 0 ? [] : UNUSABLE_SEGMENT;
   const backup = await unlessFailed(furthestBackup(stores, logId), ignored, undefined);
   const ofLog = log === undefined ? undefined : await readLogIdentity(log);
   if (log !== undefined && ofLog?.id === logId) {
@@ -228,7 +232,7 @@ async function findReadable(
     }
   }
   if (backup === undefined) return undefined;
-  const last = Math.min(backup.last, found?.readableTo ?? Infinity);
+  const last = Math.min(backup.last, continuedAt);
   const covered = backup.covered
     .filter(({ first }) => first <= last)
     .map((run) => ({ first: run.first, last: Math.min(run.last, last) }));
@@ -329,12 +333,14 @@ async function basisOf(
   { kvFormat }: PastOptions,
 ): Promise<{ readonly checkpoint: CandidateCheckpoint | undefined } | undefined> {
   const { history, identity, backup } = readable;
+  const { offset = 0 } = backup ?? {};
   const from = backup === undefined ? 0 : beginningOfRun(backup, txId);
   for (const one of checkpoints) {
-    if (one.txId > txId || (one.log.id === identity.id && one.txId < from)) continue;
+    // After one of an earlier log, all of this one is read.
+    if (one.txId > txId || Math.max(one.txId, offset) + 1 < from) continue;
     if (await isAccepted(one, readable, kvFormat)) return { checkpoint: one };
   }
-  const isWhole = backup === undefined || txId <= backup.offset || from === backup.offset + 1;
+  const isWhole = from <= offset + 1;
   const empty = isWhole ? await beginningOf(history, identity) : undefined;
   return empty === undefined ? undefined : { checkpoint: undefined };
 }

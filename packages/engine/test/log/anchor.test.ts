@@ -38,6 +38,13 @@ describe("an anchor", () => {
     expect(judgeAnchor("log", anchor, bounds, undefined)).toBeUndefined();
   });
 
+  it("is refused if the log knows that it held another message there", () => {
+    const bounds = { first: 8, last: 9 };
+    expect(judgeAnchor("log", anchor, bounds, undefined, anchor.sha256)).toBeUndefined();
+    const other = anchorOf({ ...message, time: 2 }).sha256;
+    expect(judgeAnchor("log", anchor, bounds, undefined, other)).toMatchObject({ code: "LOG_REGRESSED" });
+  });
+
   it.each([
     ["beyond the end of the log", { first: 1, last: 6 }, undefined, "LOG_REGRESSED", "ends at message 6"],
     ["in a log without messages", { first: 1, last: 0 }, undefined, "LOG_REGRESSED", "ends at message 0"],

@@ -23,7 +23,7 @@ it("the error explains what to do if a transaction precedes the birth record, so
   await expect(readLogIdentity(log)).rejects.toMatchObject({
     code: "LOG_DIFFERENT",
     message: expect.stringContaining("its first message is a transaction"),
-    hint: expect.stringMatching(/Delete the stream .*log recover.*log create/),
+    hint: expect.stringMatching(/Delete the stream .*log recover.*log create --empty/),
   });
 });
 

@@ -1,6 +1,6 @@
 import { type CheckpointStore } from "@cairn/checkpoint";
 import { type CairnError, isCairnError } from "@cairn/kv";
-import { corruptSegment, MAX_SEGMENT_BYTES, type Segment } from "./segment.ts";
+import { corruptSegment, MAX_SEGMENT_BYTES, type Segment, UnusableSegment } from "./segment.ts";
 import { openSegment } from "./sealed-segment.ts";
 import type { SegmentBuffers } from "./segment-buffers.ts";
 import type { SegmentFile } from "./segment-name.ts";
@@ -39,6 +39,8 @@ export async function readSegment(
     return await openSegment(name, stored, store.encryption, release);
   } catch (error) {
     if (isCairnError(error, "NOT_FOUND")) return undefined;
-    throw error;
+    if (!isCairnError(error, "PLAIN_REFUSED")) throw error;
+    const { code, message, hint } = error;
+    throw new UnusableSegment(name, code, message, { hint, cause: error });
   }
 }

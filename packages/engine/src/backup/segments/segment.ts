@@ -137,9 +137,19 @@ export async function decodeSegment(
   return { file, header, messages, release };
 }
 
+/** The error of a single segment, `SEGMENT_CORRUPT` or `PLAIN_REFUSED`, with its file. */
+export class UnusableSegment extends CairnError {
+  readonly file: string;
+
+  constructor(file: string, ...error: ConstructorParameters<typeof CairnError>) {
+    super(...error);
+    this.file = file;
+  }
+}
+
 /** Returns `SEGMENT_CORRUPT`: the content of a file in a log backup is not what a node wrote. */
-export function corruptSegment(file: string, why: string, cause?: unknown): CairnError {
-  return new CairnError("SEGMENT_CORRUPT", `The segment ${file} is damaged: ${why}.`, {
+export function corruptSegment(file: string, why: string, cause?: unknown): UnusableSegment {
+  return new UnusableSegment(file, "SEGMENT_CORRUPT", `The segment ${file} is damaged: ${why}.`, {
     hint: "Remove the file, and newest.json beside it: if the log still holds its transactions, a node writes them again at its next look. If the log has been trimmed past them, replace the file with a copy, or save a checkpoint beyond it on a ready node: cairn checkpoint create --url URL (the address of that node). cairn log backup verify shows what else is missing.",
     cause,
   });
