@@ -1,4 +1,5 @@
 import { CairnError } from "@cairn/kv";
+import { documentProblem } from "@cairn/engine";
 import { splitKey } from "@cairn/client/protocol";
 import { parseJson } from "@cairn/text";
 import { documentLines } from "../requests/ndjson-chunks.ts";
@@ -29,8 +30,7 @@ export async function openNdjsonSource(
   const input = await openNdjson(path, terminal);
   const resultsOf = (line: unknown): ImportRecord["result"][] => {
     if (keyMember === undefined) return putsOf(line);
-    const place = placeOfMember(line, keyMember, placement);
-    return [isRefusal(place) ? place : { ...place, json: JSON.stringify(line) }];
+    return [documentAt(placeOfMember(line, keyMember, placement), line)];
   };
   let read = 0;
   const counted = async function* (): AsyncGenerator<Buffer> {
@@ -104,10 +104,18 @@ function placeOfMember(line: unknown, member: string, placement: Placement): Pla
 function putsOf(line: unknown): ImportRecord["result"][] {
   const ops = typeof line === "object" && line !== null && "ops" in line ? line.ops : undefined;
   if (!Array.isArray(ops) || !ops.every(isPut)) return [invalid(NOT_PUTS)];
-  return ops.map(([, bucket, key, document]) => {
-    const place = checkedPlace({ bucket, ...splitKey(key) });
-    return isRefusal(place) ? place : { ...place, json: JSON.stringify(document) };
-  });
+  return ops.map(([, bucket, key, document]) =>
+    documentAt(checkedPlace({ bucket, ...splitKey(key) }), document),
+  );
+}
+
+function documentAt(place: Place | ImportRefusal, document: unknown): ImportRecord["result"] {
+  if (isRefusal(place)) return place;
+  // What is nested too deeply cannot be written as JSON again.
+  const problem = documentProblem(document);
+  return problem === undefined
+    ? { ...place, json: JSON.stringify(document) }
+    : invalid(`It cannot be stored: ${problem}.`);
 }
 
 const NOT_PUTS = "It is not a transaction that only puts documents.";
