@@ -2,8 +2,7 @@ import { CairnError } from "@cairn/kv";
 import { documentProblem } from "@cairn/engine";
 import { splitKey } from "@cairn/client/protocol";
 import { parseJson } from "@cairn/text";
-import { documentLines } from "../requests/ndjson-chunks.ts";
-import { openNdjson } from "../requests/export-lines.ts";
+import { type NdjsonInput, openNdjson } from "../requests/export-lines.ts";
 import type { Terminal } from "../terminal/terminal.ts";
 import {
   checkedPlace,
@@ -32,15 +31,8 @@ export async function openNdjsonSource(
     if (keyMember === undefined) return putsOf(line);
     return [documentAt(placeOfMember(line, keyMember, placement), line)];
   };
-  let read = 0;
-  const counted = async function* (): AsyncGenerator<Buffer> {
-    for await (const piece of input.lines) {
-      read += piece.length;
-      yield piece;
-    }
-  };
-  const bytesRead = input.bytes === undefined ? undefined : (): number => read;
-  const records = checkedBeginning(readRecords(counted(), resultsOf), keyMember);
+  const bytesRead = input.bytes === undefined ? undefined : input.bytesRead;
+  const records = checkedBeginning(readRecords(input.lines, resultsOf), keyMember);
   return { records, total: input.bytes, bytesRead, close: input.close };
 }
 
@@ -74,10 +66,10 @@ async function* checkedBeginning(
 }
 
 async function* readRecords(
-  source: AsyncIterable<Buffer>,
+  pages: NdjsonInput["lines"],
   resultsOf: (line: unknown) => ImportRecord["result"][],
 ): AsyncGenerator<ImportRecord[]> {
-  for await (const lines of documentLines(source)) {
+  for await (const lines of pages) {
     yield lines.flatMap(({ number, bytes }) => {
       const sourceKey = `line ${number}`;
       try {
