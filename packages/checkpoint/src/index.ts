@@ -54,6 +54,7 @@ export { takeCheckpoint, type TakeOptions, type TakeOutcome } from "./save/check
 export { firstLookDelay, isTooSoon, nextLookDelay, retryDelay } from "./save/schedule.ts";
 
 export { type ArchivedFiles, openArchive } from "./archive/archived-files.ts";
+export { archivableBytes } from "./archive/pack/pack.ts";
 
 export {
   findCandidates,

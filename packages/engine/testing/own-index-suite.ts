@@ -3,6 +3,7 @@ import { readdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
 import * as fc from "fast-check";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { requireArchivable } from "../src/own-indexes/checkpointed-files.ts";
 import type { IndexBatch, OwnIndex, OwnIndexModule } from "../src/own-indexes/own-index.ts";
 import { type BatchChange, CLEAR, complete, incomplete, remove } from "./own-index-batches.ts";
 import {
@@ -176,6 +177,7 @@ export function ownIndexSuite(name: string, create: OwnIndexModule, parts: OwnIn
       await (
         await index.capture(copies[1])
       ).copied;
+      for (const copy of copies) await requireArchivable(copy);
       await scene.close(index);
       await expectContents(
         scene,

@@ -39,9 +39,13 @@ export function parseTime(text: string, name: string): string {
   );
 }
 
+/** An offset of a zone that is not below a day. Luxon reads any digits. */
+const IMPOSSIBLE_OFFSET = /T.*[+-](?!(?:[01]\d|2[0-3])(?::?[0-5]\d)?$)[\d:]*$/;
+
 /** Parses an ISO 8601 time. An unescaped + in a zone's offset arrives as a space. */
 function utcTime(text: string): ReturnType<typeof DateTime.fromISO> {
-  return DateTime.fromISO(text.replace(" ", "+"), { zone: "utc" });
+  const given = text.replace(" ", "+");
+  return DateTime.fromISO(IMPOSSIBLE_OFFSET.test(given) ? "" : given, { zone: "utc" });
 }
 
 /** Parses the point of a read of the past: a transaction id or an ISO 8601 time. Throws `REQUEST_INVALID`. */

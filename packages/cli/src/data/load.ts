@@ -37,8 +37,8 @@ export const addLoad = command({
     const loaded = await sendChunks(node, chunks, {
       fromLine,
       signal,
-      onProgress: ({ bytes, transactions: sent }) =>
-        display.update(bytes, formatNumberOf(sent, "transaction")),
+      onProgress: ({ transactions: sent }) =>
+        display.update(input.bytesRead(), formatNumberOf(sent, "transaction")),
       onRetry: ({ code, message }) => void run.tell(`${code}: ${message} Retrying.`),
       onAborted: isAwaited ? onAborted : undefined,
       onStop: stopped,

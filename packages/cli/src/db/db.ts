@@ -6,6 +6,7 @@ import {
   closing,
   copyRows,
   diskError,
+  indexCorrupt,
   isCairnError,
   type KvReader,
   levelProvider,
@@ -85,6 +86,8 @@ const addCheck = command({
   },
 });
 
+const NO_STATE = "its write-ahead log is missing or empty, or its node has only just begun it.";
+
 type OnProblem = (problem: DbProblem) => Promise<void>;
 
 /** Undefined if the index cannot be used, which is a problem. */
@@ -94,6 +97,8 @@ async function checkContent(run: DbRun, copy: DbCopy, onProblem: OnProblem): Pro
     const { reader } = await openCopy(run, copy);
     const state = await findState(reader);
     if (state === undefined) {
+      if (copy.kind === "db-dir")
+        throw indexCorrupt(`The index in ${copy.source} lacks its state: ${NO_STATE}`);
       let rows = 0;
       for await (const page of reader.range({})) rows += page.length;
       return { rows, documents: 0, txId: null, logId: null };

@@ -126,7 +126,7 @@ async function* recordChunks(
 
   const take = (): NdjsonChunk => {
     const content = Buffer.from(lines.join(""));
-    const chunk = { bytes: content, firstLine, lines: lines.length, end: counts.read };
+    const chunk = { bytes: content, firstLine, lines: lines.length };
     firstLine += lines.length;
     [lines, bytes] = [[], 0];
     return chunk;

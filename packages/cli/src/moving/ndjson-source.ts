@@ -1,8 +1,8 @@
 import { CairnError } from "@cairn/kv";
+import { documentProblem } from "@cairn/engine";
 import { splitKey } from "@cairn/client/protocol";
 import { parseJson } from "@cairn/text";
-import { documentLines } from "../requests/ndjson-chunks.ts";
-import { openNdjson } from "../requests/export-lines.ts";
+import { type NdjsonInput, openNdjson } from "../requests/export-lines.ts";
 import type { Terminal } from "../terminal/terminal.ts";
 import {
   checkedPlace,
@@ -29,18 +29,10 @@ export async function openNdjsonSource(
   const input = await openNdjson(path, terminal);
   const resultsOf = (line: unknown): ImportRecord["result"][] => {
     if (keyMember === undefined) return putsOf(line);
-    const place = placeOfMember(line, keyMember, placement);
-    return [isRefusal(place) ? place : { ...place, json: JSON.stringify(line) }];
+    return [documentAt(placeOfMember(line, keyMember, placement), line)];
   };
-  let read = 0;
-  const counted = async function* (): AsyncGenerator<Buffer> {
-    for await (const piece of input.lines) {
-      read += piece.length;
-      yield piece;
-    }
-  };
-  const bytesRead = input.bytes === undefined ? undefined : (): number => read;
-  const records = checkedBeginning(readRecords(counted(), resultsOf), keyMember);
+  const bytesRead = input.bytes === undefined ? undefined : input.bytesRead;
+  const records = checkedBeginning(readRecords(input.lines, resultsOf), keyMember);
   return { records, total: input.bytes, bytesRead, close: input.close };
 }
 
@@ -74,10 +66,10 @@ async function* checkedBeginning(
 }
 
 async function* readRecords(
-  source: AsyncIterable<Buffer>,
+  pages: NdjsonInput["lines"],
   resultsOf: (line: unknown) => ImportRecord["result"][],
 ): AsyncGenerator<ImportRecord[]> {
-  for await (const lines of documentLines(source)) {
+  for await (const lines of pages) {
     yield lines.flatMap(({ number, bytes }) => {
       const sourceKey = `line ${number}`;
       try {
@@ -104,10 +96,18 @@ function placeOfMember(line: unknown, member: string, placement: Placement): Pla
 function putsOf(line: unknown): ImportRecord["result"][] {
   const ops = typeof line === "object" && line !== null && "ops" in line ? line.ops : undefined;
   if (!Array.isArray(ops) || !ops.every(isPut)) return [invalid(NOT_PUTS)];
-  return ops.map(([, bucket, key, document]) => {
-    const place = checkedPlace({ bucket, ...splitKey(key) });
-    return isRefusal(place) ? place : { ...place, json: JSON.stringify(document) };
-  });
+  return ops.map(([, bucket, key, document]) =>
+    documentAt(checkedPlace({ bucket, ...splitKey(key) }), document),
+  );
+}
+
+function documentAt(place: Place | ImportRefusal, document: unknown): ImportRecord["result"] {
+  if (isRefusal(place)) return place;
+  // What is nested too deeply cannot be written as JSON again.
+  const problem = documentProblem(document);
+  return problem === undefined
+    ? { ...place, json: JSON.stringify(document) }
+    : invalid(`It cannot be stored: ${problem}.`);
 }
 
 const NOT_PUTS = "It is not a transaction that only puts documents.";

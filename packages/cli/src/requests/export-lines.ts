@@ -1,9 +1,9 @@
 import { createHash, type Hash } from "node:crypto";
 import { CairnError } from "@cairn/kv";
-import { foreignText, parsedJson } from "@cairn/text";
+import { foreignText, type NdjsonLine, parsedJson } from "@cairn/text";
 import { openInput } from "../terminal/input.ts";
 import type { Terminal } from "../terminal/terminal.ts";
-import { countFeeds } from "./ndjson-chunks.ts";
+import { joinLines, readLines } from "./ndjson-chunks.ts";
 
 export interface ExportHeader {
   readonly format: 1;
@@ -16,17 +16,15 @@ export interface ExportHeader {
 /** The last line of an export, which shows that the export is complete. */
 export interface ExportSummary {
   readonly documents: number;
-  /** The SHA-256 of the lines between the first and the last one, including their line feeds, but no carriage returns. */
+  /** The SHA-256 of the lines between the first and the last one, including their line feeds, but no carriage returns or blank lines. */
   readonly digest: string;
 }
 
-const LINE_FEED = 10;
-const CARRIAGE_RETURN = 13;
+type Lines = AsyncIterable<readonly NdjsonLine[]>;
+
 /** What some editors write before text in UTF-8. */
 const BYTE_ORDER_MARK = "\u00EF\u00BB\u00BF";
 const FIRST = '{"cairn-export":';
-/** The number of bytes of blank lines after which the input is no export (there are more than editors leave). */
-const MAX_BLANK_BYTES = 1_024;
 const LAST = '{"cairn-export-end":';
 
 /** Writes the lines of an export, and computes their digest. */
@@ -56,77 +54,53 @@ export class ExportWriter {
 }
 
 /**
- * Returns the transactions of NDJSON. Throws `EXPORT_DAMAGED` at the end of an export whose last line does not match
- * its first. These two are removed, but lines keep their numbers. Other input is returned unchanged.
+ * Returns the lines of NDJSON, without the first and the last one of an export. Throws `EXPORT_DAMAGED` if these do not
+ * match what is between them. An export yields an empty page first, and other input none.
  */
-export async function* checkedExport(source: AsyncIterable<Buffer>): AsyncGenerator<Buffer, void, void> {
+export async function* checkedExport(pages: Lines): Lines {
   const hash = createHash("sha256");
-  let state: "unknown" | "export" | "other" = "unknown";
-  let lines = 0;
-  /** The bytes that may be the first line, and then those that may be the last one. */
-  let held: Buffer = Buffer.alloc(0);
-  for await (const piece of source) {
-    if (state === "other") {
-      yield piece;
+  let isExport: boolean | undefined;
+  let documents = 0;
+  let held: readonly NdjsonLine[] = [];
+  for await (const page of pages) {
+    if (isExport === undefined) {
+      isExport = beginsExport(page);
+      if (isExport) yield [];
+      held = isExport ? page.slice(1) : [];
+    } else held = [...held, ...page];
+    if (!isExport) {
+      yield page;
       continue;
     }
-    held = held.length === 0 ? piece : Buffer.concat([held, piece]);
-    if (state === "unknown") {
-      const foreign = foreignText(held);
-      if (foreign !== undefined)
-        throw new CairnError("TX_INVALID", `The input is not text in UTF-8: ${foreign.what}.`, foreign.hint);
-      state = kindOf(held);
-      if (state === "other") {
-        yield held;
-        held = Buffer.alloc(0);
-      }
-      if (state !== "export") continue;
-      const start = firstLineAt(held);
-      const feed = held.indexOf(LINE_FEED, start);
-      const first = parsedJson(held.toString("utf8", start, feed)) as
-        | { "cairn-export"?: ExportHeader }
-        | undefined;
-      if (first?.["cairn-export"]?.format !== 1)
-        throw damaged("The first line of the export is damaged, or was written by a later version.");
-      // A blank line in place of the first line keeps the numbers of the others.
-      yield Buffer.from("\n".repeat(countFeeds(held.subarray(0, feed + 1))));
-      held = held.subarray(feed + 1);
-    }
-    const start = held.lastIndexOf(LINE_FEED, -2) + 1;
-    if (start === 0) continue;
-    const whole = held.subarray(0, start);
-    held = held.subarray(start);
-    const text = whole.includes(CARRIAGE_RETURN)
-      ? whole.toString("latin1").replaceAll("\r\n", "\n")
-      : undefined;
-    hash.update(text === undefined ? whole : Buffer.from(text, "latin1"));
-    lines += countFeeds(whole);
-    yield whole;
+    // This may be the last line.
+    const lines = held.slice(0, -1);
+    held = held.slice(-1);
+    const end = lines.find(({ bytes }) => startsWith(bytes, LAST));
+    if (end !== undefined) throw continued(end);
+    hash.update(joinLines(lines));
+    documents += lines.length;
+    yield lines;
   }
-  // An export may end within its first line, too.
-  if (state === "export" || isFirstLine(held)) compareSummary(held.toString("utf8"), lines, hash);
-  else if (held.length > 0) yield held;
+  if (isExport === true) compareSummary(held[0]?.bytes.toString("utf8") ?? "", documents, hash);
 }
 
-/** Returns whether the input is an export; unknown if its first line is not complete. */
-function kindOf(beginning: Buffer): "unknown" | "export" | "other" {
-  const start = firstLineAt(beginning);
-  if (isFirstLine(beginning)) return beginning.includes(LINE_FEED, start) ? "export" : "unknown";
-  const text = beginning.toString("latin1", start, start + FIRST.length);
-  const mayBegin = FIRST.startsWith(text) || (start === 0 && BYTE_ORDER_MARK.startsWith(text));
-  return mayBegin && start <= MAX_BLANK_BYTES ? "unknown" : "other";
+/** Returns whether these are the first lines of an export. Throws `TX_INVALID` for what is not text in UTF-8. */
+function beginsExport([first]: readonly NdjsonLine[]): boolean {
+  if (first === undefined) return false;
+  const foreign = foreignText(first.bytes);
+  if (foreign !== undefined)
+    throw new CairnError("TX_INVALID", `The input is not text in UTF-8: ${foreign.what}.`, foreign.hint);
+  const { bytes } = first;
+  const line = startsWith(bytes, BYTE_ORDER_MARK) ? bytes.subarray(BYTE_ORDER_MARK.length) : bytes;
+  if (!startsWith(line, FIRST)) return false;
+  const header = parsedJson(line.toString("utf8")) as { "cairn-export"?: ExportHeader } | undefined;
+  if (header?.["cairn-export"]?.format === 1) return true;
+  throw damaged("The first line of the export is damaged, or was written by a later version.");
 }
 
-function isFirstLine(beginning: Buffer): boolean {
-  return beginning.subarray(firstLineAt(beginning)).toString("latin1", 0, FIRST.length) === FIRST;
-}
-
-/** Returns the number of bytes before the first line: a mark and blank lines. */
-function firstLineAt(beginning: Buffer): number {
-  const { length } = BYTE_ORDER_MARK;
-  let at = beginning.toString("latin1", 0, length) === BYTE_ORDER_MARK ? length : 0;
-  while (beginning[at] === LINE_FEED || beginning[at] === CARRIAGE_RETURN) at += 1;
-  return at;
+/** `text` has one byte for each character. */
+function startsWith(bytes: Buffer, text: string): boolean {
+  return bytes.toString("latin1", 0, text.length) === text;
 }
 
 function compareSummary(line: string, lines: number, hash: Hash): void {
@@ -143,8 +117,13 @@ function compareSummary(line: string, lines: number, hash: Hash): void {
   throw damaged(`The export was changed: its documents have the digest ${actual}, not ${digest}.`);
 }
 
-function damaged(message: string): CairnError {
-  return new CairnError("EXPORT_DAMAGED", message, "Repeat the export, and use its whole output.");
+function damaged(message: string, hint = "Repeat the export, and use its whole output."): CairnError {
+  return new CairnError("EXPORT_DAMAGED", message, hint);
+}
+
+function continued({ number }: NdjsonLine): CairnError {
+  const hint = `Write what is after line ${number} to another file.`;
+  return damaged(`The export ends in line ${number}, but other lines follow.`, hint);
 }
 
 function digestOf(hash: Hash): string {
@@ -152,17 +131,26 @@ function digestOf(hash: Hash): string {
 }
 
 export interface NdjsonInput {
-  /** The content, without the first and the last line of an export. */
-  readonly lines: AsyncIterable<Buffer>;
+  /** Its lines, without blank ones, and without the first and the last one of an export. */
+  readonly lines: Lines;
   /** The size of the file; undefined if unknown. */
   readonly bytes: number | undefined;
+  bytesRead(): number;
   close(): void;
 }
 
 /** Throws `EXPORT_DAMAGED` for an incomplete export: of a file before any use, of standard input at its end. */
 export async function openNdjson(path: string, terminal: Terminal): Promise<NdjsonInput> {
   const { stream, bytes } = await openInput(path, terminal);
-  const input = { lines: checkedExport(stream), bytes, close: () => void stream.destroy() };
+  let read = 0;
+  const counted = async function* (): AsyncGenerator<Buffer> {
+    for await (const piece of stream) {
+      read += piece.length;
+      yield piece;
+    }
+  };
+  const lines = checkedExport(readLines(counted()));
+  const input = { lines, bytes, bytesRead: () => read, close: () => void stream.destroy() };
   // A pipe, even one with a name, can be read only once.
   if (bytes === undefined) return input;
   try {
@@ -177,11 +165,10 @@ export async function openNdjson(path: string, terminal: Terminal): Promise<Ndjs
 async function checkFile(path: string, terminal: Terminal): Promise<void> {
   const { stream } = await openInput(path, terminal);
   try {
-    let isFirst = true;
-    for await (const piece of checkedExport(stream)) {
-      // The content of an export begins with the blank line in place of its first line.
-      if (isFirst && piece.toString("latin1") !== "\n") return;
-      isFirst = false;
+    let isExport = false;
+    for await (const page of checkedExport(readLines(stream))) {
+      if (!isExport && page.length > 0) return;
+      isExport = true;
     }
   } finally {
     stream.destroy();

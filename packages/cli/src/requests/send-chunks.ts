@@ -6,8 +6,6 @@ import { NoAnswerError, type NodeClient, NodeError } from "./node-client.ts";
 export interface SendProgress {
   readonly transactions: number;
   readonly lastTxId: number | undefined;
-  /** The number of bytes of the source that have been acknowledged or skipped. */
-  readonly bytes: number;
   /** The number of the line with which to continue. */
   readonly nextLine: number;
 }
@@ -52,7 +50,6 @@ export async function sendChunks(
   let progress: SendProgress = {
     transactions: 0,
     lastTxId: undefined,
-    bytes: 0,
     nextLine: options.fromLine,
   };
   const { signal } = options;
@@ -69,7 +66,6 @@ export async function sendChunks(
       progress = {
         transactions: progress.transactions + result.accepted,
         lastTxId: result.lastTxId ?? progress.lastTxId,
-        bytes: chunk.end,
         nextLine: chunk.firstLine + chunk.lines,
       };
       options.onProgress(progress);

@@ -252,6 +252,17 @@ describe("a place", () => {
     expect([code, stderr]).toEqual([2, expect.stringContaining("Choose one of them with --log ID")]);
   });
 
+  it.each(["missing", "empty"])("of a node whose write-ahead log is %s is damaged", async (how) => {
+    await cp(path.join(folder, "n-index"), path.join(folder, how), { recursive: true });
+    const live = path.join(folder, how, "live");
+    for (const name of (await readdir(live)).filter((file) => file.endsWith(".log")))
+      if (how === "empty") await writeFile(path.join(live, name), "");
+      else await rm(path.join(live, name));
+    const { code, stdout, stderr } = await db("check", how);
+    expect([code, stdout]).toEqual([1, expect.stringContaining("write-ahead log is missing or empty")]);
+    expect(stderr).toMatch(/^INDEX_CORRUPT: .* has 1 problem\.\n.* Restart the node of this index/);
+  });
+
   it("that is another program's LevelDB is reported as such, and can be listed with --raw", async () => {
     const kv = await levelProvider().open(path.join(folder, "foreign"));
     await kv.batch([put(Buffer.from("cats"), json("two")), put(Buffer.from([0xff, 0x01]), json("x"))]);

@@ -3,6 +3,7 @@ import { isCairnError } from "@cairn/kv";
 import fc from "fast-check";
 import { expect, test } from "vitest";
 import { checkedExport, ExportWriter } from "../../src/requests/export-lines.ts";
+import { readLines } from "../../src/requests/ndjson-chunks.ts";
 
 function exportOf(documents: readonly unknown[]): string {
   const writer = new ExportWriter();
@@ -11,15 +12,24 @@ function exportOf(documents: readonly unknown[]): string {
   return `${first}${lines.join("")}${writer.last()}`;
 }
 
-/** Passes bytes on in pieces that end at `cuts`. */
-async function check(bytes: Buffer, cuts: readonly number[]): Promise<string> {
+/** Passes bytes on in pieces that end at `cuts`. Returns the lines with their numbers. */
+async function check(bytes: Buffer, cuts: readonly number[]): Promise<(readonly [number, string])[]> {
   const ends = [...new Set([0, ...cuts.map((cut) => cut % (bytes.length + 1)), bytes.length])].toSorted(
     (a, b) => a - b,
   );
   const pieces = ends.slice(1).map((end, at) => bytes.subarray(ends[at], end));
-  const checked: Buffer[] = [];
-  for await (const piece of checkedExport(Readable.from(pieces))) checked.push(piece);
-  return Buffer.concat(checked).toString();
+  const checked: (readonly [number, string])[] = [];
+  for await (const lines of checkedExport(readLines(Readable.from(pieces))))
+    checked.push(...lines.map(({ number, bytes: line }) => [number, line.toString()] as const));
+  return checked;
+}
+
+/** Returns the lines of a text that are not blank. */
+function numbered(text: string): (readonly [number, string])[] {
+  return text
+    .split("\n")
+    .map((line, at) => [at + 1, line.replace(/\r$/, "")] as const)
+    .filter(([, line]) => !/^[ \t]*$/.test(line));
 }
 
 const documents = fc.array(fc.jsonValue(), { maxLength: 8 });
@@ -29,8 +39,7 @@ test("the lines between the first and the last line of an export keep their numb
   await fc.assert(
     fc.asyncProperty(documents, cuts, async (values, at) => {
       const text = exportOf(values);
-      const lines = text.split("\n");
-      expect(await check(Buffer.from(text), at)).toBe(["", ...lines.slice(1, -2), ""].join("\n"));
+      expect(await check(Buffer.from(text), at)).toEqual(numbered(text).slice(1, -1));
     }),
     { numRuns: 300 },
   );
@@ -38,20 +47,30 @@ test("the lines between the first and the last line of an export keep their numb
 
 test("an export is recognized behind a byte order mark and with other line ends", async () => {
   const marked = Buffer.from(`\uFEFF${exportOf([{ a: "ü" }, 2]).replaceAll("\n", "\r\n")}`);
-  for (let cut = 0; cut < marked.length; cut += 1)
-    expect((await check(marked, [cut])).split("\r\n")).toHaveLength(3);
+  for (let cut = 0; cut < marked.length; cut += 1) expect(await check(marked, [cut])).toHaveLength(2);
   await expect(check(marked.subarray(0, -40), [])).rejects.toMatchObject({ code: "EXPORT_DAMAGED" });
 });
 
-test("an export is recognized behind blank lines, and its lines keep their numbers", async () => {
-  const text = `\n\r\n${exportOf([{ a: "ü" }, 2])}`;
-  for (let cut = 0; cut < text.length; cut += 1)
-    expect(await check(Buffer.from(text), [cut])).toBe(
-      ["", "", "", ...text.split("\n").slice(3, -2), ""].join("\n"),
-    );
-  await expect(check(Buffer.from(text.slice(0, -40)), [])).rejects.toMatchObject({ code: "EXPORT_DAMAGED" });
-  const blank = "\n".repeat(3_000);
-  expect(await check(Buffer.from(blank), [1_500])).toBe(blank);
+test("blank lines anywhere in an export change nothing, and its lines keep their numbers", async () => {
+  const text = exportOf([{ a: "ü" }, 2]);
+  const lines = text.trimEnd().split("\n");
+  for (const blank of ["", " ", "\r", "\n\r\n"])
+    for (let at = 0; at <= lines.length; at += 1) {
+      const longer = [...lines.slice(0, at), blank, ...lines.slice(at), ""].join("\n");
+      expect(await check(Buffer.from(longer), [longer.length / 2])).toEqual(numbered(longer).slice(1, -1));
+      const cut = Buffer.from(longer.trimEnd().slice(0, -40));
+      await expect(check(cut, [])).rejects.toMatchObject({ code: "EXPORT_DAMAGED" });
+    }
+  expect(await check(Buffer.from("\n".repeat(3_000)), [1_500])).toEqual([]);
+});
+
+test("an export behind which other lines follow is refused, with the number of its last line", async () => {
+  const text = exportOf([1, 2]);
+  for (const more of [text, '{"ops":[]}', "x"])
+    await expect(check(Buffer.from(`${text}\n${more}\n`), [20])).rejects.toMatchObject({
+      code: "EXPORT_DAMAGED",
+      message: "The export ends in line 4, but other lines follow.",
+    });
 });
 
 test("an export that ends early is refused, wherever it ends", async () => {
@@ -87,13 +106,13 @@ test("an export of a later format is refused", async () => {
   await expect(check(Buffer.from(later), [])).rejects.toMatchObject({ code: "EXPORT_DAMAGED" });
 });
 
-test("any other input is unchanged", async () => {
+test("the lines of any other input are unchanged", async () => {
   await fc.assert(
     fc.asyncProperty(
       fc.oneof(fc.string(), fc.constant('{"cairn-exp'), fc.constant('1\n{"cairn-export":1}\n')),
       cuts,
       async (text, at) => {
-        expect(await check(Buffer.from(text), at)).toBe(text);
+        expect(await check(Buffer.from(text), at)).toEqual(numbered(Buffer.from(text).toString()));
       },
     ),
   );

@@ -72,3 +72,19 @@ test("an import whose first lines are refused ends although its input does not",
   setImmediate(() => source.push(documents(60)));
   expect(await imported(source)).toMatchObject({ code: 2, stderr: /^TX_INVALID: / });
 });
+
+test.each([501, 5_000, 20_000])(
+  "a document that is nested %i deep is refused like any other, and the import goes on",
+  async (depth) => {
+    const deep = `${"[".repeat(depth)}${"]".repeat(depth)}`;
+    const puts = `${PUT}{"ops":[["put","pods","deep",${deep}]]}\n${PUT}`;
+    const asDocuments = `${documents(1)}{"email":"deep","deep":${deep}}\n${documents(1)}`;
+    for (const { stdout, stderr, code } of [
+      await imported(puts),
+      await imported(asDocuments, "--key-member", "email", "--bucket", "people"),
+    ]) {
+      expect([code, stdout]).toEqual([1, expect.stringMatching(/^imported \d documents? in .* \d written/)]);
+      expect(stderr).toMatch(/first one is line 2: It cannot be stored: a document is nested too deeply/);
+    }
+  },
+);

@@ -33,8 +33,8 @@ export interface Director extends AsyncDisposable {
   /** The shards that the director holds, in the order of their numbers. */
   readonly shards: readonly number[];
   /**
-   * Resolves when the director has stopped. Rejects if it cannot go on, as when the bucket is not a queue (`NOT_FOUND`)
-   * or a token lacks a right (`FORBIDDEN`).
+   * Resolves when the director has stopped. Rejects if it cannot go on, as when the bucket is not a queue (`NOT_FOUND`),
+   * a token lacks a right (`FORBIDDEN`) or all nodes are read-only (`LOG_READ_ONLY`).
    */
   readonly done: Promise<void>;
   /** Hands out no more entries, waits for handlers while renewing leases, writes their ends, gives the shards back. */

@@ -86,6 +86,7 @@ const PERMANENT: ReadonlySet<unknown> = new Set([
   "FORBIDDEN",
   "NOT_FOUND",
   "OUTCOME_REMOVED",
+  "LOG_READ_ONLY",
 ]);
 
 /** Returns whether the same request may succeed later. */

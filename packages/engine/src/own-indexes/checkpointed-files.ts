@@ -1,6 +1,7 @@
 import { rename } from "node:fs/promises";
 import path from "node:path";
-import { makeFolder, namesIn, removeFolder, syncFile, systemClock } from "@cairn/kv";
+import { archivableBytes } from "@cairn/checkpoint";
+import { namesIn, removeFolder, syncFile, systemClock } from "@cairn/kv";
 import type { TxId } from "@cairn/client";
 import { IndexFolders } from "./index-folders.ts";
 import type { OwnIndexOptions } from "./own-index.ts";
@@ -15,7 +16,17 @@ const FILE = /^own-(?<name>[^.]+)\.(?<version>\d+)\.(?<file>.+)$/;
 export async function addOwnFiles(from: string, dir: string): Promise<void> {
   for (const index of await namesIn(from))
     for (const file of await namesIn(path.join(from, index)))
-      await rename(path.join(from, index, file), path.join(dir, `own-${index}.${file}`));
+      await rename(path.join(from, index, file), path.join(dir, archivedName(index, file)));
+}
+
+function archivedName(index: string, file: string): string {
+  return `own-${index}.${file}`;
+}
+
+/** Throws `CHECKPOINT_CORRUPT` if a module has captured what a checkpoint cannot contain, such as a folder or a link. */
+export async function requireArchivable(dir: string): Promise<void> {
+  for (const file of await namesIn(dir))
+    await archivableBytes(path.join(dir, file), archivedName(path.basename(dir), file));
 }
 
 /** The indexes of one's own of those who restore a checkpoint, if they have any. */
@@ -63,9 +74,7 @@ export async function takeOwnFiles(
     });
 }
 
-/** Makes the folder for the capture of an index of one's own in `into`. */
-export async function folderForCapture(into: string, { name, version }: OwnIndexOptions): Promise<string> {
-  const folder = path.join(into, `${name}.${version}`);
-  await makeFolder(folder);
-  return folder;
+/** The folder for the capture of an index of one's own in `into`. */
+export function folderForCapture(into: string, { name, version }: OwnIndexOptions): string {
+  return path.join(into, `${name}.${version}`);
 }

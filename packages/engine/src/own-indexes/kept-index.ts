@@ -5,6 +5,7 @@ import {
   type KvProvider,
   type KvReader,
   LEVEL_FORMAT,
+  makeFolder,
   type RepeatedWork,
   removeFolder,
   repeatEvery,
@@ -24,7 +25,6 @@ import { firstRow } from "../index/rows/row-cursor.ts";
 import { logFailure } from "../observe/failures.ts";
 import { applyBatches } from "./apply-batches.ts";
 import { CheckpointComparison } from "./checkpoint-comparison.ts";
-import { folderForCapture } from "./checkpointed-files.ts";
 import { type CompleteBuild, IndexFolders, type OwnPurge } from "./index-folders.ts";
 import { isBuildOf, KeptBuild } from "./kept-build.ts";
 import { IndexThread } from "./index-thread.ts";
@@ -309,12 +309,11 @@ export class KeptIndex {
   }
 
   /**
-   * Copies the files of a live index into a folder in `into`, once it has what the node's index has now. Returns false,
-   * and does nothing, if that takes too long, or if the index is not live or cannot be copied.
+   * Copies the files of a live index into the new folder `dir`, once it has what the node's index has now. Returns false
+   * if that takes too long, or if the index is not live or cannot be copied.
    */
-  async capture(into: string): Promise<boolean> {
-    const { index, options } = this.#parts;
-    const { txId } = index.state;
+  async capture(dir: string): Promise<boolean> {
+    const { txId } = this.#parts.index.state;
     if (this.#state !== "live") return false;
     if ((await unlessFailed(this.position.reached(txId, CAPTURE_WAIT_MS), "TX_TIMEOUT", "late")) === "late")
       return false;
@@ -322,7 +321,7 @@ export class KeptIndex {
     if (thread?.can.has("capture") !== true) return false;
     const evicted = await this.#evicted();
     if (evicted && !thread.can.has("purge")) return false;
-    const dir = await folderForCapture(into, options);
+    await makeFolder(dir);
     const isCaptured = await withTimeout(thread.capture(dir, evicted), CAPTURE_MS);
     if (isCaptured === true) {
       if (evicted) await this.#build.notePurged(txId);
@@ -332,7 +331,6 @@ export class KeptIndex {
       this.#broken.abort(new CairnError("INTERNAL", `It was not captured within ${CAPTURE_MS / 1_000} s.`));
       await thread.close();
     }
-    await removeFolder(dir);
     return false;
   }
 

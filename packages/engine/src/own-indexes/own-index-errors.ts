@@ -21,11 +21,21 @@ export function notLevel(format: string): CairnError {
 }
 
 export function ownIndexFailed(name: string, error: unknown): CairnError {
-  const hint = isCairnError(error) && error.hint !== undefined ? `${error.hint} ` : "";
+  // What is unexpected is a fault of the module, which Cairn's authors do not know.
+  const isHelpful = isCairnError(error) && error.code !== "INTERNAL" && error.hint !== undefined;
+  const hint = isHelpful ? `${error.hint} ` : "";
   const message = errorMessage(error);
   const end = /[.!?]$/.test(message) ? "" : ".";
   return new CairnError("OWN_INDEX_FAILED", `The index ${name} failed: ${message}${end}`, {
     hint: `${hint}Correct its module, its configuration or the document that the message names. The node tries again by itself, at most an hour later, and when it is started again. An earlier version of the index is kept until the new one is complete: its version in the configuration brings it back.`,
+    cause: error,
+  });
+}
+
+/** Returns the error for the files of an index that are, or should be, in a checkpoint. `what` is a clause. */
+export function ownFilesUnusable(what: string, error: unknown): CairnError {
+  return new CairnError("OWN_INDEX_FAILED", `${what} (${errorMessage(error)}).`, {
+    hint: "Correct its module, or what the message names. Until then, the index may be built anew wherever the checkpoint is restored.",
     cause: error,
   });
 }

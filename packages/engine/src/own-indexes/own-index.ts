@@ -37,7 +37,8 @@ export interface OwnIndex {
    */
   apply(batch: IndexBatch): void | Promise<void>;
   /**
-   * Copies its files to the empty folder `dir`, as of its position. Batches may be applied as soon as it returns, also
+   * Copies its files to the empty folder `dir`, as of its position: regular files, no folders or links, whose names
+   * consist of letters, digits, dots, dashes and underscores and have, after `own-NAME.VERSION.`, at most 100. Batches may be applied as soon as it returns, also
    * while the files are still being copied. An index without it is in no checkpoint.
    */
   capture?(dir: string): IndexCapture | Promise<IndexCapture>;

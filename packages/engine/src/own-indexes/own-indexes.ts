@@ -1,12 +1,14 @@
-import { CairnError, errorMessage, namesIn, removeFolder } from "@cairn/kv";
+import { CairnError, namesIn, removeFolder } from "@cairn/kv";
 import type { OwnIndexStatus, TxId } from "@cairn/client";
 import { didYouMean, nearestName } from "@cairn/text";
 import type { Logger } from "pino";
 import path from "node:path";
 import { asCairnError, logFailure } from "../observe/failures.ts";
 import type { OwnPurge } from "./index-folders.ts";
+import { folderForCapture, requireArchivable } from "./checkpointed-files.ts";
 import { KeptIndex, type KeptIndexParts } from "./kept-index.ts";
 import type { OwnIndexOptions, ServedIndex } from "./own-index.ts";
+import { ownFilesUnusable } from "./own-index-errors.ts";
 import type { RestoredCheckpoint } from "./restored-digests.ts";
 
 export interface OwnIndexesParts extends Omit<KeptIndexParts, "options" | "dir"> {
@@ -87,18 +89,23 @@ export class OwnIndexes implements OwnIndexReads {
    */
   async capture(into: string): Promise<void> {
     for (const [at, kept] of this.#kept.entries()) {
-      if (this.#options[at]?.checkpoint !== true) continue;
+      const options = this.#options[at];
+      if (options?.checkpoint !== true) continue;
+      const dir = folderForCapture(into, options);
       try {
-        if (!(await kept.capture(into)))
-          this.#logger.info(
-            { index: kept.name },
-            "the checkpoint does not contain the index, which is not live, or cannot be copied",
-          );
+        if (await kept.capture(dir)) {
+          await requireArchivable(dir);
+          continue;
+        }
+        this.#logger.info(
+          { index: kept.name },
+          "the checkpoint does not contain the index, which is not live, or cannot be copied",
+        );
       } catch (error) {
-        const failure = asCairnError(error);
-        logFailure(this.#logger, "warn", failure, `The checkpoint does not contain the index ${kept.name}.`);
-        await removeFolder(path.join(into, `${kept.name}.${kept.status.version}`));
+        const failure = ownFilesUnusable(`The index ${kept.name} could not be captured`, error);
+        logFailure(this.#logger, "warn", failure, "The checkpoint does not contain it.");
       }
+      await removeFolder(dir);
     }
   }
 
@@ -118,11 +125,7 @@ export class OwnIndexes implements OwnIndexReads {
       } catch (error) {
         signal.throwIfAborted();
         const what = `The index ${kept.name} in ${restored.name} could not be compared with one built anew`;
-        const failure = new CairnError("OWN_INDEX_FAILED", `${what} (${errorMessage(error)}).`, {
-          hint: "Correct its module. Until then, the index may be built anew wherever the checkpoint is restored.",
-          cause: error,
-        });
-        logFailure(this.#logger, "warn", failure, "The checkpoint is verified.");
+        logFailure(this.#logger, "warn", ownFilesUnusable(what, error), "The checkpoint is verified.");
       }
     }
   }

@@ -134,6 +134,25 @@ it("a checkpoint refuses writes, watches, and reads of what is after it", async 
   });
 });
 
+it("a director on a checkpoint ends, because nothing can be written", async () => {
+  const { store, start } = await checkpointScene();
+  const node = await start("saver");
+  const queue = { shards: 1, cap: 5, terminal: { state: ["done"] }, lease: "PT1M" };
+  await node.ready;
+  await node.client().setPolicies({ queues: { tasks: queue } });
+  await node.client().enqueue("tasks", "a", {});
+  await saveCheckpoint(node);
+  const { client, close } = await openCheckpoint({ store });
+  const errors: unknown[] = [];
+  const director = client.direct("tasks", {
+    handle: () => undefined,
+    onError: (error) => errors.push(error),
+  });
+  await expect(director.done).rejects.toMatchObject({ code: "LOG_READ_ONLY" });
+  expect(errors).toMatchObject([{ code: "LOG_READ_ONLY" }]);
+  await close();
+});
+
 it("a checkpoint that is not there, is compressed, or is in a store without ranges is refused with the reason", async () => {
   const { store, start, system, name } = await saved();
   const absent = name.replace(/-[0-9a-f]{8}$/, "-00000000");

@@ -2,8 +2,10 @@ import {
   appendFileSync,
   copyFileSync,
   existsSync,
+  mkdirSync,
   readFileSync,
   renameSync,
+  symlinkSync,
   truncateSync,
   writeFileSync,
 } from "node:fs";
@@ -14,11 +16,15 @@ import path from "node:path";
  * An index of one's own in one JSON file, for tests. Options: `failOn`, the name of a document that it cannot index;
  * `hold`, a file while which exists nothing is applied; `trace`, a file to which it adds a line for each build and
  * purge, and when it is held; `isBare`, whether it can only do what it must; `isTorn`, whether its captures are incomplete;
+ * `leaves`, a `folder`, a `link` or a `name` that its captures contain besides; `exitsOn`, the name of a document at which its thread ends;
  * `isMute`, whether it does not report when its captures are complete; `forgets`, the name of a document that it indexes
  * only when it is built; `hangs`, the call that never returns (`open` or `capture`), or `native` for a process that it
  * waits for, whose id is in `trace`.
  */
-export async function create({ failOn, hold, trace, isBare, isTorn, isMute, forgets, hangs }, { dir }) {
+export async function create(
+  { failOn, hold, trace, isBare, isTorn, leaves, exitsOn, isMute, forgets, hangs },
+  { dir },
+) {
   if (hangs === "open") await new Promise(() => {});
   const note = (what) => trace !== undefined && appendFileSync(trace, `${what}\n`);
   const file = path.join(dir, "index.json");
@@ -36,6 +42,7 @@ export async function create({ failOn, hold, trace, isBare, isTorn, isMute, forg
       for (const change of batch.changes) {
         const key = `${change.bucket} ${change.namespace}/${change.name}`;
         if (change.op === "put" && change.name === failOn) throw new Error(`it cannot index ${key}`);
+        if (exitsOn !== undefined && change.name === exitsOn) process.exit();
         if (forgets !== undefined && change.name === forgets && !isBuilding) continue;
         if (change.op === "put") documents.set(key, `${change.revision} ${change.json}`);
         else if (change.op === "delete") documents.delete(key);
@@ -63,6 +70,9 @@ export async function create({ failOn, hold, trace, isBare, isTorn, isMute, forg
     capture: (to) => {
       if (hangs === "capture") return new Promise(() => {});
       copyFileSync(file, path.join(to, "index.json"));
+      if (leaves === "folder") mkdirSync(path.join(to, "more"));
+      if (leaves === "link") symlinkSync("index.json", path.join(to, "more"));
+      if (leaves === "name") writeFileSync(path.join(to, "more files"), "");
       if (isTorn) truncateSync(path.join(to, "index.json"), 9);
       return isMute ? undefined : { copied: Promise.resolve() };
     },

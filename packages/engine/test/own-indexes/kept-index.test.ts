@@ -180,6 +180,36 @@ describe("an index of one's own", () => {
     expect(manifest).not.toContain("own-");
   });
 
+  it.each([{ leaves: "folder" }, { leaves: "link" }, { leaves: "name" }, { isMute: true }])(
+    "that cannot be in a checkpoint does not keep it from being saved, and its module is told: %j",
+    async (options) => {
+      await scene.start({ options });
+      await scene.put("a");
+      await scene.reached();
+      await saveCheckpoint(scene.node);
+      const [name = ""] = (await scene.node.checkpoints()).map((one) => one.name);
+      const manifest = await readFile(path.join(scene.folder, "checkpoints", `${name}.json`), "utf8");
+      expect(manifest).not.toContain("own-");
+      expect(scene.logged).toContainEqual(
+        expect.objectContaining({
+          code: "OWN_INDEX_FAILED",
+          msg: expect.stringMatching(
+            /^The index json could not be captured \(.*(own-json\.1\.more|its method capture)/,
+          ) as string,
+          hint: expect.stringContaining("Correct its module") as string,
+        }),
+      );
+    },
+  );
+
+  it("whose thread ends is a fault of its module, not of Cairn", { tags: "rest/slow" }, async () => {
+    await scene.start({ options: { exitsOn: "bad" } });
+    await scene.reached();
+    await scene.put("bad");
+    const { failure } = await scene.reached("failed");
+    expect(failure?.hint).toMatch(/^Correct its module/);
+  });
+
   it(
     "is purged after an eviction before it is in a checkpoint, or built again if it cannot be",
     { tags: "rest/slow" },

@@ -300,6 +300,8 @@ describe("a query of an own index", () => {
   });
 });
 
+const ROWS = { text: "rows", args: [] };
+
 describe("an own index that is asked", () => {
   const indexes: OwnIndexReads = {
     served: () => served(),
@@ -310,10 +312,29 @@ describe("an own index that is asked", () => {
   };
 
   it("is first waited for", async () => {
-    const query = { text: "rows", args: [] };
-    expect((await queryIndex(() => indexes, processes, "orders", query, { minTx: 7 })).txId).toBe(7);
-    const late = queryIndex(() => indexes, processes, "orders", query, { minTx: 8, timeoutMs: 5 });
+    expect((await queryIndex(() => indexes, processes, "orders", ROWS, { minTx: 7 })).txId).toBe(7);
+    const late = queryIndex(() => indexes, processes, "orders", ROWS, { minTx: 8, timeoutMs: 5 });
     await expect(late).rejects.toMatchObject({ code: "TX_TIMEOUT" });
+  });
+
+  it.each([{ timeoutMs: NaN }, { rows: -1 }, { rows: 1.5 }, { bytes: 0 }, { rows: "5" }, { foo: 1 }])(
+    "is refused with limits that would limit nothing: %o",
+    async (limits) => {
+      const asked = queryIndex(() => indexes, processes, "orders", ROWS, { limits: limits as object });
+      const [name = ""] = Object.keys(limits);
+      await expect(asked).rejects.toMatchObject({
+        code: "REQUEST_INVALID",
+        message: expect.stringContaining(` limit ${name}`) as string,
+      });
+    },
+  );
+
+  it("is too long, and no other one is, if it has no time", async () => {
+    const asked = queryIndex(() => indexes, processes, "orders", ROWS, { timeoutMs: 0 });
+    await expect(asked).rejects.toMatchObject({
+      code: "QUERY_LIMIT",
+      hint: expect.stringContaining("give it more time") as string,
+    });
   });
 });
 

@@ -101,11 +101,13 @@ export class Call<Q = object> {
     const { api } = this.served;
     const outcome = timeoutMs === undefined ? await api.outcome(txId) : await api.await(txId, { timeoutMs });
     const { permit } = this;
-    const { reason, ...others } = outcome ?? {};
-    if (reason === undefined || reason === TOO_LARGE || permit.buckets === undefined) return outcome;
+    if (outcome === undefined || permit.buckets === undefined) return outcome;
+    // Nothing says of which queue the shards are.
+    const { reason, shards: _, ...others } = outcome;
     // The reason of an abort names a key and its revision, and is omitted if they are in another bucket.
-    const [, bucket] = /^CONFLICT: (\S+) \S/.exec(reason) ?? [];
-    return bucket !== undefined && permit.mayUse(bucket) ? outcome : (others as TxOutcome);
+    const [, bucket] = /^CONFLICT: (\S+) \S/.exec(reason ?? "") ?? [];
+    const isVisible = reason === TOO_LARGE || (bucket !== undefined && permit.mayUse(bucket));
+    return (isVisible ? { ...others, reason } : others) as TxOutcome;
   }
 }
 

@@ -168,6 +168,16 @@ describe("a token that applies to two buckets", () => {
     expect(served.node.submitted).toHaveLength(before + 1);
   });
 
+  it("does not see into which shards a transaction has enqueued", async () => {
+    await using served = await serveTwo();
+    const outcome = { txId: 11, txTime: "2026-11-20T06:00:00.000Z", position: madePosition(11) };
+    served.node.outcome = () => Promise.resolve({ ...outcome, committed: true, shards: [0] });
+    const seen = async (headers: Record<string, string>) =>
+      (await (await served.fetch("/api/v1/tx/11", { headers })).json()) as object;
+    expect(await seen(AS_APP)).toEqual({ ...outcome, committed: true });
+    expect(await seen(AS_ALL)).toMatchObject({ shards: [0] });
+  });
+
   it("sees why a transaction was aborted only if the reason names a bucket of its own", async () => {
     await using served = await serveTwo();
     const outcomes = {

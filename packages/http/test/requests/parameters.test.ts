@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { parseTimeout } from "../../src/requests/parameters.ts";
-import { parseTime } from "@cairn/text";
+import { parseAsOf, parseTime } from "@cairn/text";
 
 describe("a duration in an address", () => {
   it.each([
@@ -60,4 +60,17 @@ describe("a time in an address", () => {
       expect(() => parseTime(text, "--at")).toThrow(/^--at must be an ISO 8601 time, not/);
     },
   );
+
+  it.each(["+99:99", " 25:00", "-99:99", "+24:00", "-00:60", "+2400", "-0060", "+24", "+1", "+01:0"])(
+    "is refused with the offset %j",
+    (offset) => {
+      const text = `2026-11-20T06:12:26${offset}`;
+      expect(() => parseTime(text, "--at")).toThrow(/^--at must be an ISO 8601 time, not/);
+      expect(() => parseAsOf(text, "as-of")).toThrow(/^as-of must be a transaction id or an ISO 8601 time/);
+    },
+  );
+
+  it.each(["+14:00", "-12:00", "+0530", "+23:59", "-03", " 05:45"])("may have the offset %j", (offset) => {
+    expect(parseAsOf(`2026-11-20T06:12:26${offset}`, "as-of")).toHaveProperty("time");
+  });
 });

@@ -220,7 +220,7 @@ function changed(name: string, how: string): CairnError {
 export function notPlain(name: string): CairnError {
   return new CairnError(
     "CHECKPOINT_CORRUPT",
-    `The capture holds ${JSON.stringify(name)}, which is not a regular file.`,
-    "Remove it from the captured directory: a checkpoint must contain only regular files.",
+    `The capture holds ${JSON.stringify(name)}, which is not a regular file with a plain name.`,
+    "Remove it from the captured directory: a checkpoint contains only regular files, whose names have at most 100 letters, digits, dots, dashes and underscores.",
   );
 }

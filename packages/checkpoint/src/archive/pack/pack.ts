@@ -210,6 +210,13 @@ interface FoundFiles {
   readonly threads: boolean;
 }
 
+/** Returns the size of a file that an archive is to contain under a name. Throws `CHECKPOINT_CORRUPT` if it cannot. */
+export async function archivableBytes(path: string, name: string): Promise<number> {
+  const found = await lstat(path);
+  if (!found.isFile() || !FileName.safeParse(name).success || name.length > NAME_LIMIT) throw notPlain(name);
+  return found.size;
+}
+
 async function plainFiles(
   dir: string,
   live: ReadonlySet<string> | undefined,
@@ -219,8 +226,7 @@ async function plainFiles(
     .toSorted();
   const sizes: { bytes: number }[] = [];
   for (const name of names) {
-    if (!FileName.safeParse(name).success || name.length > NAME_LIMIT) throw notPlain(name);
-    sizes.push({ bytes: (await lstat(join(dir, name))).size });
+    sizes.push({ bytes: await archivableBytes(join(dir, name), name) });
   }
   const bytes = sizes.reduce((sum, file) => sum + file.bytes, 0);
   return { names, bytes, archiveBytes: archiveSize(sizes) };

@@ -62,7 +62,7 @@ export interface BackupLook {
   readonly bytes: number;
   /** The runs of transactions that the backup should hold and lacks, up to its end or the one that its pointer names. */
   readonly holes: readonly TxRange[];
-  /** The first transaction that the log held when the look began and that the backup should hold. */
+  /** The first transaction that the log held when the look began and that the backup should hold after it. */
   readonly logBegin: number;
   /** When the log stored the oldest transaction that it held then and that the backup lacks (ms), if there is one. */
   readonly exposedSince: number | undefined;
@@ -112,13 +112,16 @@ export async function lookAtBackup(options: BackupLookOptions): Promise<BackupLo
     await done.attempt(() => view.point(listing, listing.segments, options));
   const { segments, written, merged, removed, failure } = done;
   const covered = coveredRanges(segments.filter((segment) => !isDamaged(memory, segment)));
-  const missing = missingIn(covered, range).first;
+  // This look may have moved the beginning.
+  const begin = beginOfBackup(done, of.offset, range.last);
+  const logBegin = Math.max(range.first, begin);
+  const missing = missingIn(covered, { first: logBegin, last: range.last }).first;
   return {
     covered,
     segments: segments.length,
     bytes: segments.reduce((sum, { bytes }) => sum + bytes, 0),
-    holes: holesOf(covered, beginOfBackup(done, of.offset, range.last), view.reached),
-    logBegin: range.first,
+    holes: holesOf(covered, begin, view.reached),
+    logBegin,
     exposedSince: missing && (await options.log.fetch(missing - of.offset))?.time,
     written,
     merged,

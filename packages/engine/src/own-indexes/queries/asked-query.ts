@@ -63,7 +63,7 @@ export class AskedQuery {
   /** Rejects it after it has run for `ranMs`: it may have waited for longer, which is no fault of its own. */
   outOfTime(ranMs: number): void {
     const { limits, time } = this.run;
-    const isOwn = ranMs >= limits.timeoutMs || ranMs > time.limitMs / 2;
+    const isOwn = ranMs >= limits.timeoutMs || ranMs >= time.limitMs / 2;
     this.reject(isOwn ? tooLong(ranMs) : busy(time.limitMs - ranMs));
   }
 
@@ -85,6 +85,6 @@ function tooLong(timeoutMs: number): CairnError {
   return new CairnError(
     "QUERY_LIMIT",
     `The query did not end within ${timeoutMs} ms, and was stopped.`,
-    "Make it cheaper: with a condition on an indexed column, or fewer joined rows (explain query plan shows how SQLite carries out a statement).",
+    "Make it cheaper: with a condition on an indexed column, or fewer joined rows (explain query plan shows how SQLite carries out a statement). If it had less than 5 s, give it more time.",
   );
 }

@@ -1,6 +1,7 @@
 import type { ClientRows, Json, TxId } from "@cairn/client";
 import { LIMITS } from "@cairn/client/protocol";
 import { CairnError, Deadline, isCairnError, TimeSlice, unlessAborted } from "@cairn/kv";
+import { badValue } from "@cairn/text";
 import type { IndexQuery, QueryLimits, ServedIndex } from "../own-index.ts";
 import type { OwnIndexReads } from "../own-indexes.ts";
 import type { QueryRows } from "./asked-query.ts";
@@ -33,7 +34,7 @@ export async function queryIndex(
   options: IndexQueryOptions,
 ): Promise<QueryRows> {
   const { minTx, timeoutMs = LIMITS.waitMs, admit, signal } = options;
-  const limits = { ...DEFAULT_LIMITS, ...options.limits };
+  const limits = checkedLimits(options.limits);
   const time = new Deadline(timeoutMs);
   // The query must not wait for an index that cannot answer.
   indexes().served(name);
@@ -58,6 +59,23 @@ export async function queryIndex(
     if (!isCairnError(error, "INDEX_CORRUPT") || served === undefined) throw error;
     throw indexes().damaged(name, served, error);
   }
+}
+
+/** Throws `REQUEST_INVALID` for a limit that no query would exceed. */
+function checkedLimits(given: Partial<QueryLimits> = {}): QueryLimits {
+  for (const [name, limit] of Object.entries(given)) {
+    if (!Object.hasOwn(DEFAULT_LIMITS, name))
+      throw badValue(
+        `A query has no limit ${name}.`,
+        `The limits are ${Object.keys(DEFAULT_LIMITS).join(", ")}.`,
+      );
+    if (!Number.isSafeInteger(limit) || limit < 1)
+      throw badValue(
+        `The limit ${name} must be a whole number above 0, not ${limit}.`,
+        "Correct it, or omit it.",
+      );
+  }
+  return { ...DEFAULT_LIMITS, ...given };
 }
 
 /** Parses rows, part by part: all parts together would occupy the thread for long. */

@@ -113,11 +113,12 @@ class SqliteIndex implements OwnIndex {
     }
     try {
       const { namespace, name } = change;
-      // SQLite would end the text there, and two keys could become one.
-      if (`${namespace}${name}`.includes("\0"))
-        throw new Error("SQLite cannot hold a key with the character NUL");
-      if (change.op === "delete") for (const table of rows) table.delete(namespace, name);
-      else for (const table of rows) table.put(change);
+      // SQLite would end the text there, and two keys could become one. So no table has such a row to delete.
+      const canHold = !`${namespace}${name}`.includes("\0");
+      if (change.op === "put") {
+        if (!canHold) throw new Error("SQLite cannot hold a key with the character NUL");
+        for (const table of rows) table.put(change);
+      } else if (canHold) for (const table of rows) table.delete(namespace, name);
     } catch (error) {
       throw sqliteError(error, `${change.bucket} ${change.namespace}/${change.name}`);
     }

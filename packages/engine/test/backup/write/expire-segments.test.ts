@@ -118,7 +118,7 @@ describe("segments of a log backup", () => {
       memory: { storeClock: undefined, damaged: new Map<string, never>() },
       removal: { keep: KEEP, verifiedUpTo: async () => 11 },
     };
-    const kept = { holes: [], covered: [{ first: 11, last: 31 }] };
+    const kept = { holes: [], covered: [{ first: 11, last: 31 }], logBegin: 11, exposedSince: undefined };
     const first = await lookAtBackup(options);
     expect(first).toMatchObject(kept);
     expect(first.removed).toHaveLength(2);

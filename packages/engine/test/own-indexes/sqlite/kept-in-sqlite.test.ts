@@ -134,6 +134,18 @@ describe("an index in SQLite that a node keeps", () => {
     },
   );
 
+  it("goes on when the document whose key it cannot hold is deleted", { tags: "rest/slow" }, async () => {
+    await start();
+    await node.submit({ ops: [["put", "orders", "a\0b", { owner: "ann" }]] });
+    const own = async () => (await node.status()).ownIndexes;
+    await expect
+      .poll(own)
+      .toMatchObject([{ failure: { message: expect.stringContaining("NUL") as string } }]);
+    const { txId } = await node.submit({ ops: [["delete", "orders", "a\0b"]] });
+    await expect.poll(own, { timeout: 30_000 }).toMatchObject([{ state: "live", txId }]);
+    expect(await ask(COUNT, txId)).toEqual([[0, null]]);
+  });
+
   it("is built again if a query finds that its file is damaged", { tags: "rest/slow" }, async () => {
     await start();
     const txId = await putOrders(2_000);

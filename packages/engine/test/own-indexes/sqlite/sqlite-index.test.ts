@@ -86,6 +86,14 @@ describe("an index in SQLite", () => {
     });
   });
 
+  it("goes on once a key that SQLite cannot hold is deleted, and deletes no other", async () => {
+    const index = await scene.open();
+    await index.apply(complete("1-a", CLEAR, put("orders/default/a", 1)));
+    await index.apply(complete("3-a", remove("orders/default/a\0b")));
+    expect(await index.position()).toBe("3-a");
+    expect(await scene.query("select name from orders")).toEqual([["a"]]);
+  });
+
   it("names the document of a change that fails, and keeps what was there", async () => {
     const index = await scene.open();
     await index.apply(complete("1-a", CLEAR, put("orders/default/a", { owner: "ann" })));
