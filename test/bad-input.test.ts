@@ -74,25 +74,29 @@ describe("a node with unusable input", () => {
     expect(await readdir(folder)).toEqual([name]);
   });
 
-  it("reports that its log is unreachable, and joins once the log can be reached", async () => {
-    const nats = await startNatsServer();
-    await nats.stop();
-    const node = start({ NATS_URL: nats.url });
-    const url = await node.url();
-    expect((await fetch(`${url}/health/live`)).status).toBe(200);
-    expect((await fetch(`${url}/health/ready`)).status).toBe(503);
-    expect((await node.status()).log).toMatchObject({ reachable: false });
-    const refused = await put(node, "a", 1);
-    expect(refused.status).toBe(503);
-    expect(await refused.json()).toMatchObject({ error: { code: "NOT_READY", hint: expect.any(String) } });
-    try {
-      await nats.start();
-      await node.ready();
-      expect((await put(node, "a", 1)).status).toBe(201);
-    } finally {
-      await nats.close();
-    }
-  });
+  it(
+    "reports that its log is unreachable, and joins once the log can be reached",
+    { tags: "rest/slow" },
+    async () => {
+      const nats = await startNatsServer();
+      await nats.stop();
+      const node = start({ NATS_URL: nats.url });
+      const url = await node.url();
+      expect((await fetch(`${url}/health/live`)).status).toBe(200);
+      expect((await fetch(`${url}/health/ready`)).status).toBe(503);
+      expect((await node.status()).log).toMatchObject({ reachable: false });
+      const refused = await put(node, "a", 1);
+      expect(refused.status).toBe(503);
+      expect(await refused.json()).toMatchObject({ error: { code: "NOT_READY", hint: expect.any(String) } });
+      try {
+        await nats.start();
+        await node.ready();
+        expect((await put(node, "a", 1)).status).toBe(201);
+      } finally {
+        await nats.close();
+      }
+    },
+  );
 
   it(
     "moves a half-written index to quarantine and rebuilds it completely",

@@ -115,7 +115,7 @@ describe("a node whose checkpoints are in S3", () => {
   );
 
   describe("commands on its store", () => {
-    it("report the error in an address", async () => {
+    it("report the error in an address", { tags: "rest/slow" }, async () => {
       const denied = { ...env, AWS_ENDPOINT_URL: "http://127.0.0.1:9" };
       const unreachable = await runCairn(["checkpoint", "list", place], { env: denied });
       expect(unreachable).toMatchObject({
@@ -129,7 +129,7 @@ describe("a node whose checkpoints are in S3", () => {
     });
   });
 
-  it("prints its configuration without the keys", async () => {
+  it("prints its configuration without the keys", { tags: "rest/slow" }, async () => {
     const explicit = XTDB_CONFIG.replace(
       ":bucket",
       ':credentials {:access-key-id "${AWS_ACCESS_KEY_ID}" :secret-access-key "${AWS_SECRET_ACCESS_KEY}"} :bucket',

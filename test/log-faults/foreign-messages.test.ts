@@ -94,19 +94,23 @@ describe("a message that another program published to the log", () => {
       (log) => framed(log, '{"ops":[["delete","things","default/none"]]}'),
     ],
     ["arbitrary text", () => Buffer.from("garbage")],
-  ])("does not suppress the transaction whose id it uses if it contains %s", async (_, message) => {
-    const [a] = nodes as [CairnNode];
-    const ops = [["put", "things", "default/wanted", 1]] as const;
-    const body = '{"ops":[["put","things","default/wanted"]],"id":"mine"}\n1';
-    await scene.operate(async (operator) => await operator.publish(message(logId, body), "mine"));
-    const { txId } = await a.submit({ ops, id: "mine" });
-    expect(await a.await(txId)).toMatchObject({ committed: true });
-    expect(await values(a)).toMatchObject({ wanted: 1 });
-    // The transaction is applied once, however often it is sent.
-    const again = await a.submit({ ops, id: "mine" });
-    expect(await a.await(again.txId)).toMatchObject({ committed: true });
-    expect(
-      (await a.history({ bucket: "things", namespace: "default", name: "wanted" })).versions,
-    ).toHaveLength(1);
-  });
+  ])(
+    "does not suppress the transaction whose id it uses if it contains %s",
+    { tags: "rest/slow" },
+    async (_, message) => {
+      const [a] = nodes as [CairnNode];
+      const ops = [["put", "things", "default/wanted", 1]] as const;
+      const body = '{"ops":[["put","things","default/wanted"]],"id":"mine"}\n1';
+      await scene.operate(async (operator) => await operator.publish(message(logId, body), "mine"));
+      const { txId } = await a.submit({ ops, id: "mine" });
+      expect(await a.await(txId)).toMatchObject({ committed: true });
+      expect(await values(a)).toMatchObject({ wanted: 1 });
+      // The transaction is applied once, however often it is sent.
+      const again = await a.submit({ ops, id: "mine" });
+      expect(await a.await(again.txId)).toMatchObject({ committed: true });
+      expect(
+        (await a.history({ bucket: "things", namespace: "default", name: "wanted" })).versions,
+      ).toHaveLength(1);
+    },
+  );
 });

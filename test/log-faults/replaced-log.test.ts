@@ -33,28 +33,36 @@ describe("a log whose server's store was replaced by an earlier copy, with other
   });
   afterEach(async () => await scene.close());
 
-  it("is detected by a node that was down in the meantime, which rebuilds from the log", async () => {
-    await a.close();
-    await scene.stopAndRestoreStore();
-    await scene.nats.start();
-    const b = await scene.ready("b");
-    // The writes extend beyond the lost part, so that every position of the lost history has a different message.
-    await put(b, 20, 40, "new");
-    const again = await scene.ready("a");
-    expect((await again.status()).join.movedAside).toMatchObject([{ code: "LOG_REGRESSED" }]);
-    await expectFoldOf(scene, again);
-    expect(Object.values(await values(again))).not.toContain("lost");
-  });
+  it(
+    "is detected by a node that was down in the meantime, which rebuilds from the log",
+    { tags: "rest/slow" },
+    async () => {
+      await a.close();
+      await scene.stopAndRestoreStore();
+      await scene.nats.start();
+      const b = await scene.ready("b");
+      // The writes extend beyond the lost part, so that every position of the lost history has a different message.
+      await put(b, 20, 40, "new");
+      const again = await scene.ready("a");
+      expect((await again.status()).join.movedAside).toMatchObject([{ code: "LOG_REGRESSED" }]);
+      await expectFoldOf(scene, again);
+      expect(Object.values(await values(again))).not.toContain("lost");
+    },
+  );
 
-  it("is detected by a running node, even if another node writes beyond that node's position before it reconnects", async () => {
-    await scene.stopAndRestoreStore();
-    await scene.nats.start();
-    const b = await scene.ready("b");
-    await put(b, 20, 40, "new");
-    await waitForRebuild(a, "LOG_REGRESSED");
-    await expectFoldOf(scene, a);
-    expect(Object.values(await values(a))).not.toContain("lost");
-  });
+  it(
+    "is detected by a running node, even if another node writes beyond that node's position before it reconnects",
+    { tags: "rest/slow" },
+    async () => {
+      await scene.stopAndRestoreStore();
+      await scene.nats.start();
+      const b = await scene.ready("b");
+      await put(b, 20, 40, "new");
+      await waitForRebuild(a, "LOG_REGRESSED");
+      await expectFoldOf(scene, a);
+      expect(Object.values(await values(a))).not.toContain("lost");
+    },
+  );
 });
 
 /** Which of these a transaction meets depends on who notices the new stream first: its publisher, its reader or the node. */

@@ -32,9 +32,13 @@ const MAX_SHOWN = 20;
 const ALLOWED_ENDS = new Set(["halted: LOG_TRIMMED", "ended: DISK_FULL"]);
 
 describe("a cluster in which all kinds of faults happen concurrently", () => {
-  it(`loses nothing, applies nothing twice and returns no wrong response (seed ${SAMPLE})`, async () => {
-    await expectNoViolation(SAMPLE, SAMPLE_MS);
-  });
+  it(
+    `loses nothing, applies nothing twice and returns no wrong response (seed ${SAMPLE})`,
+    { tags: "rest/slow" },
+    async () => {
+      await expectNoViolation(SAMPLE, SAMPLE_MS);
+    },
+  );
 
   it(
     `loses nothing, applies nothing twice and returns no wrong response, for longer (seed ${SEED})`,

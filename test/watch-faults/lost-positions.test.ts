@@ -82,7 +82,7 @@ async function expectRefusal(position: Position): Promise<void> {
 }
 
 describe("a position that the log has lost", () => {
-  it("is refused although there is another transaction with its id", async () => {
+  it("is refused although there is another transaction with its id", { tags: "rest/slow" }, async () => {
     const position = await losePosition();
     await put("e", "f", "g", "h");
     await expectRefusal(position);
@@ -205,7 +205,7 @@ describe("a position that the log has lost", () => {
 });
 
 describe("a position", () => {
-  it("is not a number, except 0, which is the beginning of the log", async () => {
+  it("is not a number, except 0, which is the beginning of the log", { tags: "rest/slow" }, async () => {
     await put("a");
     const answer = await streamOf("2");
     expect(answer.status).toBe(400);

@@ -61,23 +61,29 @@ async function listed(): Promise<string[]> {
 }
 
 describe("the state of a controller", () => {
-  it("is that of the nodes after changes of which they have no history left", async () => {
-    await client.setPolicies({ history: { "*": { keep: 0 } } });
-    await client.put("deployments", "web", { image: "nginx", replicas: 1 });
-    await client.put("pods", "gone", {});
-    const position = await catchUp();
-    expect(documentsOf(state)).toEqual(await listed());
-    await client.delete("pods", "gone");
-    // A node keeps the history of the last 1,000 transactions, and removes older history little by little.
-    const writes = Array.from({ length: 3_000 }, (_, replicas) =>
-      client.put("deployments", "web", { image: "nginx", replicas }),
-    );
-    await Promise.all(writes);
-    await expect(client.watch({ from: position }).next()).rejects.toMatchObject({ code: "WATCH_COMPACTED" });
-    await catchUp(position);
-    expect([...state.pods.keys()]).toEqual([]);
-    expect(documentsOf(state)).toEqual(await listed());
-  });
+  it(
+    "is that of the nodes after changes of which they have no history left",
+    { tags: "rest/slow" },
+    async () => {
+      await client.setPolicies({ history: { "*": { keep: 0 } } });
+      await client.put("deployments", "web", { image: "nginx", replicas: 1 });
+      await client.put("pods", "gone", {});
+      const position = await catchUp();
+      expect(documentsOf(state)).toEqual(await listed());
+      await client.delete("pods", "gone");
+      // A node keeps the history of the last 1,000 transactions, and removes older history little by little.
+      const writes = Array.from({ length: 3_000 }, (_, replicas) =>
+        client.put("deployments", "web", { image: "nginx", replicas }),
+      );
+      await Promise.all(writes);
+      await expect(client.watch({ from: position }).next()).rejects.toMatchObject({
+        code: "WATCH_COMPACTED",
+      });
+      await catchUp(position);
+      expect([...state.pods.keys()]).toEqual([]);
+      expect(documentsOf(state)).toEqual(await listed());
+    },
+  );
 
   it("is replaced after a position that the log does not contain", async () => {
     await client.put("pods", "web-0", {});

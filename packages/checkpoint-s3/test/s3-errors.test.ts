@@ -71,22 +71,26 @@ test("a redirect that names the region in a header leads to an error that names 
   });
 });
 
-test("a request to a service that fails briefly is retried, up to the limit", async () => {
-  let failures = 1;
-  const server = await answeringServer(() =>
-    failures-- > 0
-      ? { status: 503, body: errorDocument("SlowDown") }
-      : { status: 200, body: listingPage(["p/a.json"]) },
-  );
-  const store = storeAt(server.endpoint);
-  expect(await store.list("")).toMatchObject([{ name: "a.json", bytes: 7 }]);
-  expect(server.asked).toHaveLength(2);
-  failures = 10;
-  await expect(store.list("")).rejects.toMatchObject({ code: "STORE_UNREACHABLE" });
-  expect(server.asked).toHaveLength(4);
-  await expect(store.read("a.json")).rejects.toMatchObject({ code: "STORE_UNREACHABLE" });
-  expect(server.asked).toHaveLength(6);
-});
+test(
+  "a request to a service that fails briefly is retried, up to the limit",
+  { tags: "rest/slow" },
+  async () => {
+    let failures = 1;
+    const server = await answeringServer(() =>
+      failures-- > 0
+        ? { status: 503, body: errorDocument("SlowDown") }
+        : { status: 200, body: listingPage(["p/a.json"]) },
+    );
+    const store = storeAt(server.endpoint);
+    expect(await store.list("")).toMatchObject([{ name: "a.json", bytes: 7 }]);
+    expect(server.asked).toHaveLength(2);
+    failures = 10;
+    await expect(store.list("")).rejects.toMatchObject({ code: "STORE_UNREACHABLE" });
+    expect(server.asked).toHaveLength(4);
+    await expect(store.read("a.json")).rejects.toMatchObject({ code: "STORE_UNREACHABLE" });
+    expect(server.asked).toHaveLength(6);
+  },
+);
 
 test("a service that does not exist, or drops every connection, is unreachable", async () => {
   const { endpoint } = await answeringServer(() => "reset");

@@ -61,6 +61,7 @@ test.each([
   [17 * MIB, 17 * MIB, 7],
 ])(
   "a file of %i bytes, expected to have %i, is downloaded with %i requests",
+  { tags: "rest/slow" },
   async (size, expectedBytes, requests) => {
     const server = await memoryS3();
     const store = server.store(PARTS);
@@ -118,31 +119,35 @@ test.each([
   ["the content fails", "content"],
   ["it is aborted", "abort"],
   ["a part fails permanently", "part"],
-])("when %s in the middle of an upload, nothing is left, not even its parts", async (_what, how) => {
-  const server = await memoryS3();
-  const store = server.store(PARTS);
-  const stop = new AbortController();
-  if (how === "part") {
-    server.quirks.interfere = (asked, response) => {
-      if (!isPart(asked) || asked.query.get("partNumber") !== "2") return false;
-      response.writeHead(500).end();
-      return true;
-    };
-  }
-  async function* content(): AsyncGenerator<Buffer> {
-    yield CONTENT.subarray(0, 12 * MIB);
-    await vi.waitFor(() => expect(server.asked.some(isPart)).toBe(true));
-    if (how === "abort") stop.abort(new Error("the content failed"));
-    if (how === "content") throw new Error("the content failed");
-    // A failed part must be reported without waiting for the others.
-    await new Promise(() => undefined);
-  }
-  const upload = store.upload("a.tar", Readable.from(content(), { objectMode: false }), {
-    signal: stop.signal,
-  });
-  await expect(upload).rejects.toThrow(how === "part" ? /responded with 500/ : "the content failed");
-  await vi.waitFor(() => expectNothing(server));
-});
+])(
+  "when %s in the middle of an upload, nothing is left, not even its parts",
+  { tags: "rest/slow" },
+  async (_what, how) => {
+    const server = await memoryS3();
+    const store = server.store(PARTS);
+    const stop = new AbortController();
+    if (how === "part") {
+      server.quirks.interfere = (asked, response) => {
+        if (!isPart(asked) || asked.query.get("partNumber") !== "2") return false;
+        response.writeHead(500).end();
+        return true;
+      };
+    }
+    async function* content(): AsyncGenerator<Buffer> {
+      yield CONTENT.subarray(0, 12 * MIB);
+      await vi.waitFor(() => expect(server.asked.some(isPart)).toBe(true));
+      if (how === "abort") stop.abort(new Error("the content failed"));
+      if (how === "content") throw new Error("the content failed");
+      // A failed part must be reported without waiting for the others.
+      await new Promise(() => undefined);
+    }
+    const upload = store.upload("a.tar", Readable.from(content(), { objectMode: false }), {
+      signal: stop.signal,
+    });
+    await expect(upload).rejects.toThrow(how === "part" ? /responded with 500/ : "the content failed");
+    await vi.waitFor(() => expectNothing(server));
+  },
+);
 
 test("an upload whose completion succeeded without a response has succeeded", async () => {
   const server = await memoryS3({ loseAnswer: isComplete });

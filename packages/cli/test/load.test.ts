@@ -27,7 +27,7 @@ function load(served: ServedNode, stdin: string, ...options: string[]): Promise<
 }
 
 describe("load", () => {
-  test("stores every line in the order of the file", async () => {
+  test("stores every line in the order of the file", { tags: "rest/slow" }, async () => {
     await using served = await serve();
     const dir = await mkdtemp(join(tmpdir(), "cairn-load-"));
     try {

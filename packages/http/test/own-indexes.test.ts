@@ -92,7 +92,7 @@ it("a query ends when its client disconnects", async () => {
   expect(await ended).toMatchObject({ message: "The client has closed the connection." });
 });
 
-it("a client that leaves ends its query, and large answers come whole", async () => {
+it("a client that leaves ends its query, and large answers come whole", { tags: "rest/slow" }, async () => {
   const dir = await mkdtemp(path.join(tmpdir(), "cairn-queries-"));
   await writeFile(path.join(dir, "rows.json"), '{"position":"7-0123456789ab","rows":[]}');
   const processes = new QueryProcesses({ warn: () => undefined });

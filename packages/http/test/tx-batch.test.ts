@@ -159,7 +159,7 @@ describe("POST /api/v1/tx/batch", () => {
     expect(served.node.submitted).toEqual([]);
   });
 
-  test("reads only a bounded amount ahead of a slow log", async () => {
+  test("reads only a bounded amount ahead of a slow log", { tags: "rest/slow" }, async () => {
     await using served = await serve();
     const open = new AbortController();
     const gate = once(open.signal, "abort").then(() => undefined);

@@ -43,6 +43,7 @@ const READS: readonly [string, (node: NodeApi, options: ReadOptions) => Promise<
 describe("a linearizable read", () => {
   it.each(READS)(
     "of %s waits for the transactions that another node acknowledged, even if its own node lags behind",
+    { tags: "rest/slow" },
     async (_, read) => {
       const writer = await scene.ready("a");
       const { node, faults } = await scene.withheld("b");
@@ -71,7 +72,7 @@ describe("a linearizable read", () => {
     },
   );
 
-  it("is available over HTTP, in the client and on the command line", async () => {
+  it("is available over HTTP, in the client and on the command line", { tags: "rest/slow" }, async () => {
     const writer = await scene.ready("a");
     const { node, faults } = await scene.withheld("b");
     const urls = node.url ?? "";

@@ -126,7 +126,7 @@ describe("a node whose nats-server is frozen", () => {
 });
 
 describe("a node whose nats-server was stopped while it had nothing to do", () => {
-  it("reports that the log is unreachable, and no stall", async () => {
+  it("reports that the log is unreachable, and no stall", { tags: "rest/slow" }, async () => {
     const stall = { afterMs: 100 };
     const node = await scene.ready("a", { stall, logger: logger() });
     await put(node, 0, 3, "x");

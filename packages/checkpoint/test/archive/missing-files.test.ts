@@ -43,20 +43,24 @@ console.log(
 );
 `;
 
-test("without the file of a thread, only that attempt fails, a checkpointer does not start, and the process continues", async () => {
-  const dir = await temporaryDirectory();
-  await cp(join(PACKAGE, "dist/bundle"), join(dir, "bundle"), { recursive: true });
-  await symlink(join(PACKAGE, "node_modules"), join(dir, "node_modules"));
-  await writeFile(join(dir, "program.mjs"), PROGRAM);
-  const { stdout } = await promisify(execFile)(process.execPath, ["program.mjs"], { cwd: dir });
-  const missing = (name: string): unknown => ({
-    code: "CONFIG_MODULE",
-    message: `A file of Cairn is missing: ${join(dir, "bundle", name)}.`,
-    hint: expect.stringContaining("--packages=external") as string,
-  });
-  expect(JSON.parse(stdout)).toEqual({
-    save: [missing("pack-worker.js"), "taken"],
-    restore: [missing("unpack-worker.js"), "object"],
-    start: missing("unpack-worker.js"),
-  });
-});
+test(
+  "without the file of a thread, only that attempt fails, a checkpointer does not start, and the process continues",
+  { tags: "rest/slow" },
+  async () => {
+    const dir = await temporaryDirectory();
+    await cp(join(PACKAGE, "dist/bundle"), join(dir, "bundle"), { recursive: true });
+    await symlink(join(PACKAGE, "node_modules"), join(dir, "node_modules"));
+    await writeFile(join(dir, "program.mjs"), PROGRAM);
+    const { stdout } = await promisify(execFile)(process.execPath, ["program.mjs"], { cwd: dir });
+    const missing = (name: string): unknown => ({
+      code: "CONFIG_MODULE",
+      message: `A file of Cairn is missing: ${join(dir, "bundle", name)}.`,
+      hint: expect.stringContaining("--packages=external") as string,
+    });
+    expect(JSON.parse(stdout)).toEqual({
+      save: [missing("pack-worker.js"), "taken"],
+      restore: [missing("unpack-worker.js"), "object"],
+      start: missing("unpack-worker.js"),
+    });
+  },
+);

@@ -260,34 +260,38 @@ describe("on worker threads, with more rounds;", { tags: "rest/slow" }, () => {
   );
 });
 
-test("a local file is read without its stream, and unpacked correctly or refused", async () => {
-  const dir = await temporaryDirectory();
-  const files = {
-    ...FILES,
-    "000005.ldb": Buffer.alloc(9_000_001, "large "),
-    "000009.ldb": Buffer.alloc(4_194_304, "4"),
-  };
-  const archive = forgeArchive(Object.entries(files).map(([path, content]) => ({ path, content })));
-  const manifest = manifestOf(archive, files);
-  const damaged = Buffer.from(archive);
-  damaged.writeUInt8(damaged.readUInt8(5_000_000) ^ 4, 5_000_000);
-  const store = filesystemStore({ path: join(dir, "store") });
-  for (const [name, content] of Object.entries({
-    whole: archive,
-    damaged,
-    cut: archive.subarray(0, -9_000_000),
-  }))
-    await store.upload(name, streamOf(content, 100_000));
-  const opened = await store.open("whole");
-  expect(opened.file).toBeTypeOf("number");
-  await unpackArchive(opened, join(dir, "out"), manifest, { threads: true });
-  expect(opened.destroyed).toBe(true);
-  expect(await contentsOf(join(dir, "out"))).toEqual(digestsOf(files));
-  const unpack = async (name: string): Promise<void> =>
-    unpackArchive(await store.open(name), join(dir, `out-${name}`), manifest, { threads: true });
-  await expect(unpack("damaged")).rejects.toMatchObject({ code: "CHECKPOINT_CORRUPT" });
-  await expect(unpack("cut")).rejects.toMatchObject({ code: "CHECKPOINT_INCOMPLETE" });
-});
+test(
+  "a local file is read without its stream, and unpacked correctly or refused",
+  { tags: "rest/slow" },
+  async () => {
+    const dir = await temporaryDirectory();
+    const files = {
+      ...FILES,
+      "000005.ldb": Buffer.alloc(9_000_001, "large "),
+      "000009.ldb": Buffer.alloc(4_194_304, "4"),
+    };
+    const archive = forgeArchive(Object.entries(files).map(([path, content]) => ({ path, content })));
+    const manifest = manifestOf(archive, files);
+    const damaged = Buffer.from(archive);
+    damaged.writeUInt8(damaged.readUInt8(5_000_000) ^ 4, 5_000_000);
+    const store = filesystemStore({ path: join(dir, "store") });
+    for (const [name, content] of Object.entries({
+      whole: archive,
+      damaged,
+      cut: archive.subarray(0, -9_000_000),
+    }))
+      await store.upload(name, streamOf(content, 100_000));
+    const opened = await store.open("whole");
+    expect(opened.file).toBeTypeOf("number");
+    await unpackArchive(opened, join(dir, "out"), manifest, { threads: true });
+    expect(opened.destroyed).toBe(true);
+    expect(await contentsOf(join(dir, "out"))).toEqual(digestsOf(files));
+    const unpack = async (name: string): Promise<void> =>
+      unpackArchive(await store.open(name), join(dir, `out-${name}`), manifest, { threads: true });
+    await expect(unpack("damaged")).rejects.toMatchObject({ code: "CHECKPOINT_CORRUPT" });
+    await expect(unpack("cut")).rejects.toMatchObject({ code: "CHECKPOINT_INCOMPLETE" });
+  },
+);
 
 /** Things in place of an archive that can be opened, but fail as an archive on a failing volume does when it is read. */
 const UNREADABLE: [string, (path: string) => Promise<unknown>][] = [

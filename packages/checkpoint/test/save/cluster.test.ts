@@ -28,34 +28,38 @@ test("if several nodes look at one folder at the same moment, one of them upload
   }
 });
 
-test("a cluster with one folder saves about one checkpoint per period, whatever its size", async () => {
-  const dir = await temporaryDirectory();
-  const path = join(dir, "store");
-  const approxFrequency = 250;
-  const taken: number[] = [];
-  const onEvent = (event: CheckpointerEvent): void => {
-    if (event.type === "taken") taken.push(Date.parse(event.checkpoint.manifest.takenAt));
-  };
-  const start = (node: string, store: CheckpointStore): Checkpointer =>
-    startCheckpointer({
-      source: sourceOfLog(node),
-      onEvent,
-      options: {
-        store,
-        approxFrequency,
-        checkpointDir: join(dir, node),
-        keepDirBetweenCheckpoints: true,
-        keepDirOnClose: false,
-        checkpointOnClose: false,
-        compression: "none",
-      },
-    });
-  const checkpointers = NODES.map((node) => start(node, filesystemStore({ path })));
-  onTestFinished(async () => void (await Promise.all(checkpointers.map((one) => one.stop()))));
-  await vi.waitFor(() => expect(taken.length).toBeGreaterThanOrEqual(8), { timeout: 30_000 });
-  await Promise.all(checkpointers.map((one) => one.stop()));
-  const times = taken.toSorted((a, b) => a - b);
-  const gaps = times.slice(1).map((time, at) => time - (times[at] ?? 0));
-  // No checkpoint is earlier than the schedule allows. How much later it is depends on the load of the machine.
-  expect(Math.min(...gaps)).toBeGreaterThanOrEqual(0.9 * approxFrequency - 10);
-});
+test(
+  "a cluster with one folder saves about one checkpoint per period, whatever its size",
+  { tags: "rest/slow" },
+  async () => {
+    const dir = await temporaryDirectory();
+    const path = join(dir, "store");
+    const approxFrequency = 250;
+    const taken: number[] = [];
+    const onEvent = (event: CheckpointerEvent): void => {
+      if (event.type === "taken") taken.push(Date.parse(event.checkpoint.manifest.takenAt));
+    };
+    const start = (node: string, store: CheckpointStore): Checkpointer =>
+      startCheckpointer({
+        source: sourceOfLog(node),
+        onEvent,
+        options: {
+          store,
+          approxFrequency,
+          checkpointDir: join(dir, node),
+          keepDirBetweenCheckpoints: true,
+          keepDirOnClose: false,
+          checkpointOnClose: false,
+          compression: "none",
+        },
+      });
+    const checkpointers = NODES.map((node) => start(node, filesystemStore({ path })));
+    onTestFinished(async () => void (await Promise.all(checkpointers.map((one) => one.stop()))));
+    await vi.waitFor(() => expect(taken.length).toBeGreaterThanOrEqual(8), { timeout: 30_000 });
+    await Promise.all(checkpointers.map((one) => one.stop()));
+    const times = taken.toSorted((a, b) => a - b);
+    const gaps = times.slice(1).map((time, at) => time - (times[at] ?? 0));
+    // No checkpoint is earlier than the schedule allows. How much later it is depends on the load of the machine.
+    expect(Math.min(...gaps)).toBeGreaterThanOrEqual(0.9 * approxFrequency - 10);
+  },
+);

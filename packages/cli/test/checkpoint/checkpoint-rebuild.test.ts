@@ -138,56 +138,64 @@ it("a rebuild refuses a log whose beginning was trimmed, and names the checkpoin
   expect(await scene.checkpoints()).toEqual([theirs]);
 });
 
-it("a rebuild waits while a node uploads, saves nothing if interrupted, and continues from the unfinished index", async () => {
-  const scene = await trimScene("nats");
-  const node = await started(scene, "old");
-  await put(node, 0, 10);
-  const release = await holdLease(scene, node);
-  const terminal = terminalOf(scene);
-  const running = create(scene, terminal);
-  await vi.waitFor(() => expect(terminal.stderr.text).toContain("Waiting until it ends"), {
-    timeout: 30_000,
-  });
-  terminal.signal("SIGINT");
-  const { code, stderr } = await running;
-  expect([code, stderr]).toEqual([
-    130,
-    expect.stringContaining("INTERRUPTED: Interrupted; nothing was saved."),
-  ]);
-  expect(stderr).toContain("old\\u0007");
-  expect(await scene.checkpoints()).toEqual([]);
-  await release();
-  await put(node, 10, 12);
-  expect((await create(scene)).stdout).toMatch(
-    /^rebuilt 13 transactions of the log cairn, resumed after transaction 11; saved checkpoint-13-/,
-  );
-  const digest = await scene.verify((await scene.checkpoints())[0] ?? "");
-  expect(digest.digest).toBe((await node.digest()).digest);
-});
+it(
+  "a rebuild waits while a node uploads, saves nothing if interrupted, and continues from the unfinished index",
+  { tags: "rest/slow" },
+  async () => {
+    const scene = await trimScene("nats");
+    const node = await started(scene, "old");
+    await put(node, 0, 10);
+    const release = await holdLease(scene, node);
+    const terminal = terminalOf(scene);
+    const running = create(scene, terminal);
+    await vi.waitFor(() => expect(terminal.stderr.text).toContain("Waiting until it ends"), {
+      timeout: 30_000,
+    });
+    terminal.signal("SIGINT");
+    const { code, stderr } = await running;
+    expect([code, stderr]).toEqual([
+      130,
+      expect.stringContaining("INTERRUPTED: Interrupted; nothing was saved."),
+    ]);
+    expect(stderr).toContain("old\\u0007");
+    expect(await scene.checkpoints()).toEqual([]);
+    await release();
+    await put(node, 10, 12);
+    expect((await create(scene)).stdout).toMatch(
+      /^rebuilt 13 transactions of the log cairn, resumed after transaction 11; saved checkpoint-13-/,
+    );
+    const digest = await scene.verify((await scene.checkpoints())[0] ?? "");
+    expect(digest.digest).toBe((await node.digest()).digest);
+  },
+);
 
-it("a rebuild starts again if an earlier one left an index whose history differs from the log's", async () => {
-  const scene = await trimScene("nats");
-  const node = await started(scene, "old");
-  await put(node, 0, 3);
-  const release = await holdLease(scene, node);
-  const terminal = terminalOf(scene);
-  const running = create(scene, terminal);
-  await vi.waitFor(() => expect(terminal.stderr.text).toContain("Waiting until it ends"), {
-    timeout: 30_000,
-  });
-  terminal.signal("SIGINT");
-  await running;
-  await release();
-  const kv = await levelProvider().open(path.join(scene.folder, "operator", "rebuild", "live"));
-  const state = await readState(kv);
-  if (state === undefined) throw new Error("nothing was left");
-  const value = encodeState({ ...state, sha256: "f".repeat(64) });
-  await kv.batch([{ type: "put", key: STATE_ROW_KEY, value }]);
-  await kv.close();
-  expect((await create(scene)).stdout).toMatch(
-    /^rebuilt 4 transactions of the log cairn; saved checkpoint-4-/,
-  );
-});
+it(
+  "a rebuild starts again if an earlier one left an index whose history differs from the log's",
+  { tags: "rest/slow" },
+  async () => {
+    const scene = await trimScene("nats");
+    const node = await started(scene, "old");
+    await put(node, 0, 3);
+    const release = await holdLease(scene, node);
+    const terminal = terminalOf(scene);
+    const running = create(scene, terminal);
+    await vi.waitFor(() => expect(terminal.stderr.text).toContain("Waiting until it ends"), {
+      timeout: 30_000,
+    });
+    terminal.signal("SIGINT");
+    await running;
+    await release();
+    const kv = await levelProvider().open(path.join(scene.folder, "operator", "rebuild", "live"));
+    const state = await readState(kv);
+    if (state === undefined) throw new Error("nothing was left");
+    const value = encodeState({ ...state, sha256: "f".repeat(64) });
+    await kv.batch([{ type: "put", key: STATE_ROW_KEY, value }]);
+    await kv.close();
+    expect((await create(scene)).stdout).toMatch(
+      /^rebuilt 4 transactions of the log cairn; saved checkpoint-4-/,
+    );
+  },
+);
 
 it(
   "a rebuild is refused while another rebuild uses the folder, and the error names that process",

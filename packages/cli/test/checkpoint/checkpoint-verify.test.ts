@@ -27,84 +27,108 @@ async function marks({ folder }: TrimScene): Promise<string[]> {
   return (await readdir(path.join(folder, "checkpoints"))).filter((name) => name.endsWith(".verified.json"));
 }
 
-it("checkpoint verify with a configuration compares the newest checkpoint of its store with the log, and marks it", async () => {
-  const scene = await trimScene("nats");
-  const [, newer] = await twoCheckpoints(scene);
-  const { code, stdout } = await verify(scene, "-j", "{}");
-  expect([code, stdout]).toEqual([
-    0,
-    expect.stringMatching(
-      new RegExp(
-        `^${newer} is intact \\(transaction 21, sha256:[0-9a-f]{64}\\); it agrees with the log; marked as verified\n$`,
+it(
+  "checkpoint verify with a configuration compares the newest checkpoint of its store with the log, and marks it",
+  { tags: "rest/slow" },
+  async () => {
+    const scene = await trimScene("nats");
+    const [, newer] = await twoCheckpoints(scene);
+    const { code, stdout } = await verify(scene, "-j", "{}");
+    expect([code, stdout]).toEqual([
+      0,
+      expect.stringMatching(
+        new RegExp(
+          `^${newer} is intact \\(transaction 21, sha256:[0-9a-f]{64}\\); it agrees with the log; marked as verified\n$`,
+        ),
       ),
-    ),
-  ]);
-  expect(await marks(scene)).toEqual([`${newer}.verified.json`]);
-});
+    ]);
+    expect(await marks(scene)).toEqual([`${newer}.verified.json`]);
+  },
+);
 
-it("checkpoint verify uses the newest checkpoint of its own version, even if one of another version is newer, and rejects the latter", async () => {
-  const scene = await trimScene("nats");
-  const [, newer] = await twoCheckpoints(scene);
-  const theirs = await saveAltered(scene, "first", { version: INDEX_VERSION + 1 });
-  const { code, stdout } = await verify(scene, "-j", "{}");
-  expect([code, stdout]).toEqual([0, expect.stringContaining(`${newer} is intact`)]);
-  const named = await verify(scene, theirs, "-j", "{}");
-  expect([named.code, named.stderr]).toEqual([1, expect.stringMatching(/^INDEX_VERSION: /)]);
-  expect(await marks(scene)).toEqual([`${newer}.verified.json`]);
-});
+it(
+  "checkpoint verify uses the newest checkpoint of its own version, even if one of another version is newer, and rejects the latter",
+  { tags: "rest/slow" },
+  async () => {
+    const scene = await trimScene("nats");
+    const [, newer] = await twoCheckpoints(scene);
+    const theirs = await saveAltered(scene, "first", { version: INDEX_VERSION + 1 });
+    const { code, stdout } = await verify(scene, "-j", "{}");
+    expect([code, stdout]).toEqual([0, expect.stringContaining(`${newer} is intact`)]);
+    const named = await verify(scene, theirs, "-j", "{}");
+    expect([named.code, named.stderr]).toEqual([1, expect.stringMatching(/^INDEX_VERSION: /)]);
+    expect(await marks(scene)).toEqual([`${newer}.verified.json`]);
+  },
+);
 
-it("checkpoint verify ends with 1 and names the newest checkpoint if it is damaged, and verifies the one before it", async () => {
-  const scene = await trimScene("nats");
-  const [older, newer] = await twoCheckpoints(scene);
-  await truncate(path.join(scene.folder, "checkpoints", `${newer}.tar`), 1_000);
-  for (const argv of [["-j", "{}"], ["checkpoints"]]) {
-    const { code, stdout, stderr } = await verify(scene, ...argv);
-    expect([code, stdout]).toEqual([1, expect.stringContaining(`${older} is intact`)]);
-    expect(stderr).toMatch(
-      new RegExp(`${newer} cannot be used[^]*\nCHECKPOINT_INCOMPLETE: ${older} is intact, but`),
-    );
-  }
-  const node = await scene.start("second");
-  await node.ready;
-  await expect(node.verifyCheckpoint()).rejects.toMatchObject({
-    code: "CHECKPOINT_INCOMPLETE",
-    message: expect.stringContaining(newer) as string,
-  });
-});
+it(
+  "checkpoint verify ends with 1 and names the newest checkpoint if it is damaged, and verifies the one before it",
+  { tags: "rest/slow" },
+  async () => {
+    const scene = await trimScene("nats");
+    const [older, newer] = await twoCheckpoints(scene);
+    await truncate(path.join(scene.folder, "checkpoints", `${newer}.tar`), 1_000);
+    for (const argv of [["-j", "{}"], ["checkpoints"]]) {
+      const { code, stdout, stderr } = await verify(scene, ...argv);
+      expect([code, stdout]).toEqual([1, expect.stringContaining(`${older} is intact`)]);
+      expect(stderr).toMatch(
+        new RegExp(`${newer} cannot be used[^]*\nCHECKPOINT_INCOMPLETE: ${older} is intact, but`),
+      );
+    }
+    const node = await scene.start("second");
+    await node.ready;
+    await expect(node.verifyCheckpoint()).rejects.toMatchObject({
+      code: "CHECKPOINT_INCOMPLETE",
+      message: expect.stringContaining(newer) as string,
+    });
+  },
+);
 
-it("checkpoint verify does not mark an intact checkpoint of a history that the log lost, which only the log shows", async () => {
-  const scene = await trimScene("nats");
-  await twoCheckpoints(scene);
-  const lost = await saveAltered(scene, "first", { sha256: "f".repeat(64) });
-  for (const argv of [[], [`checkpoints/${lost}`], [lost]]) {
-    const { code, stderr } = await verify(scene, ...argv, "-j", "{}");
-    expect([code, stderr]).toEqual([3, expect.stringMatching(/^LOG_REGRESSED: Message 31 /)]);
-  }
-  expect(await marks(scene)).toEqual([]);
-  const alone = await verify(scene, `checkpoints/${lost}`, "--json");
-  expect(JSON.parse(alone.stdout)).toMatchObject({ name: lost, log: null });
-});
+it(
+  "checkpoint verify does not mark an intact checkpoint of a history that the log lost, which only the log shows",
+  { tags: "rest/slow" },
+  async () => {
+    const scene = await trimScene("nats");
+    await twoCheckpoints(scene);
+    const lost = await saveAltered(scene, "first", { sha256: "f".repeat(64) });
+    for (const argv of [[], [`checkpoints/${lost}`], [lost]]) {
+      const { code, stderr } = await verify(scene, ...argv, "-j", "{}");
+      expect([code, stderr]).toEqual([3, expect.stringMatching(/^LOG_REGRESSED: Message 31 /)]);
+    }
+    expect(await marks(scene)).toEqual([]);
+    const alone = await verify(scene, `checkpoints/${lost}`, "--json");
+    expect(JSON.parse(alone.stdout)).toMatchObject({ name: lost, log: null });
+  },
+);
 
-it("checkpoint verify does not mark a checkpoint whose index lacks the outcome of a transaction", async () => {
-  const scene = await trimScene("nats");
-  await twoCheckpoints(scene);
-  const holed = await saveAltered(scene, "first", {}, [transactionRowKey(12)]);
-  const { code, stderr } = await verify(scene, holed, "-j", "{}");
-  expect([code, stderr]).toEqual([1, expect.stringMatching(/^INDEX_CORRUPT: .*transaction 12 is missing/)]);
-  expect(await marks(scene)).toEqual([]);
-});
+it(
+  "checkpoint verify does not mark a checkpoint whose index lacks the outcome of a transaction",
+  { tags: "rest/slow" },
+  async () => {
+    const scene = await trimScene("nats");
+    await twoCheckpoints(scene);
+    const holed = await saveAltered(scene, "first", {}, [transactionRowKey(12)]);
+    const { code, stderr } = await verify(scene, holed, "-j", "{}");
+    expect([code, stderr]).toEqual([1, expect.stringMatching(/^INDEX_CORRUPT: .*transaction 12 is missing/)]);
+    expect(await marks(scene)).toEqual([]);
+  },
+);
 
-it("checkpoint verify reports that the log was trimmed beyond the checkpoint", async () => {
-  const scene = await trimScene("nats");
-  const [older] = await twoCheckpoints(scene);
-  const log = await scene.openLog();
-  await log.trim?.(20);
-  await log.close();
-  const { code, stdout } = await verify(scene, `checkpoints/${older}`, "-j", "{}", "--no-mark");
-  expect(code).toBe(0);
-  expect(stdout).toContain("it was not compared with the log, which begins after it; not marked\n");
-  expect(await marks(scene)).toEqual([]);
-});
+it(
+  "checkpoint verify reports that the log was trimmed beyond the checkpoint",
+  { tags: "rest/slow" },
+  async () => {
+    const scene = await trimScene("nats");
+    const [older] = await twoCheckpoints(scene);
+    const log = await scene.openLog();
+    await log.trim?.(20);
+    await log.close();
+    const { code, stdout } = await verify(scene, `checkpoints/${older}`, "-j", "{}", "--no-mark");
+    expect(code).toBe(0);
+    expect(stdout).toContain("it was not compared with the log, which begins after it; not marked\n");
+    expect(await marks(scene)).toEqual([]);
+  },
+);
 
 it(
   "checkpoint verify refuses a checkpoint of a log other than the configured one",
@@ -121,14 +145,18 @@ it(
   },
 );
 
-it("checkpoint verify uses no checkpoint of a folder with several logs until one is named", async () => {
-  const scene = await trimScene("nats");
-  const [, newer] = await twoCheckpoints(scene);
-  await saveTo(path.join(scene.folder, "checkpoints"), [5_000]);
-  const { code, stderr } = await verify(scene, "checkpoints");
-  expect([code, stderr]).toEqual([2, expect.stringContaining("log-1 (cairn)")]);
-  expect((await verify(scene, "-j", "{}")).stdout).toContain(`${newer} is intact`);
-});
+it(
+  "checkpoint verify uses no checkpoint of a folder with several logs until one is named",
+  { tags: "rest/slow" },
+  async () => {
+    const scene = await trimScene("nats");
+    const [, newer] = await twoCheckpoints(scene);
+    await saveTo(path.join(scene.folder, "checkpoints"), [5_000]);
+    const { code, stderr } = await verify(scene, "checkpoints");
+    expect([code, stderr]).toEqual([2, expect.stringContaining("log-1 (cairn)")]);
+    expect((await verify(scene, "-j", "{}")).stdout).toContain(`${newer} is intact`);
+  },
+);
 
 it(
   "checkpoint verify says where there is no space to unpack, and that another folder can be chosen",

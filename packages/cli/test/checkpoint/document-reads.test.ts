@@ -48,47 +48,51 @@ async function saved(checkpointer: object = {}): Promise<Saved> {
   return { dir, node, run: (...argv) => cairn(argv, new CapturedTerminal({ cwd: dir, env })) };
 }
 
-test("get, list and history print from a checkpoint what they print from the node that saved it", async () => {
-  const { run } = await saved();
-  const commands = [
-    ["get", "pods", "ns-0/pod-2"],
-    ["get", "pods", "ns-0/pod-2", "--json"],
-    ["get", "pods", "ns-0/pod-2", "--as-of", "4", "--json"],
-    ["history", "pods", "ns-0/pod-0", "--json"],
-    ["history", "pods", "ns-0/pod-0", "--limit", "2"],
-    ["list", "pods", "--all"],
-    ["list", "pods", "--json"],
-    ["list", "pods", "--json", "--as-of", "7"],
-    ["list", "pods", "--limit", "3"],
-    ["list", "pods", "--namespace", "ns-1", "--prefix", "pod-11"],
-    ["list", "pods", "--from", "ns-0/pod-5", "--to", "ns-1/pod-3", "--json"],
-    ["list", "pods", "--where", "state:running", "--json"],
-    ["list", "pods", "--order=-state", "--json"],
-    ["list", "absent"],
-  ];
-  for (const command of commands) {
-    const expected = await run(...command);
-    expect(expected.code).toBe(0);
-    expect(await run(...command, "--checkpoint", "store")).toMatchObject({
-      code: 0,
-      stdout: expected.stdout,
-    });
-  }
-  const refused = [
-    ["get", "pods", "ns-0/absent"],
-    ["history", "pods", "ns-0/absent"],
-    ["list", "pods", "--where", "absent:1"],
-    ["list", "Pods"],
-    ["get", "pods", "ns-0/pod-2", "--as-of", "never"],
-  ];
-  for (const command of refused) {
-    const { code, stderr } = await run(...command);
-    const found = await run(...command, "--checkpoint", "store");
-    expect(found.code).toBe(code);
-    // After the notice, the code.
-    expect(found.stderr).toContain(`${stderr.split(":")[0]}:`);
-  }
-});
+test(
+  "get, list and history print from a checkpoint what they print from the node that saved it",
+  { tags: "rest/slow" },
+  async () => {
+    const { run } = await saved();
+    const commands = [
+      ["get", "pods", "ns-0/pod-2"],
+      ["get", "pods", "ns-0/pod-2", "--json"],
+      ["get", "pods", "ns-0/pod-2", "--as-of", "4", "--json"],
+      ["history", "pods", "ns-0/pod-0", "--json"],
+      ["history", "pods", "ns-0/pod-0", "--limit", "2"],
+      ["list", "pods", "--all"],
+      ["list", "pods", "--json"],
+      ["list", "pods", "--json", "--as-of", "7"],
+      ["list", "pods", "--limit", "3"],
+      ["list", "pods", "--namespace", "ns-1", "--prefix", "pod-11"],
+      ["list", "pods", "--from", "ns-0/pod-5", "--to", "ns-1/pod-3", "--json"],
+      ["list", "pods", "--where", "state:running", "--json"],
+      ["list", "pods", "--order=-state", "--json"],
+      ["list", "absent"],
+    ];
+    for (const command of commands) {
+      const expected = await run(...command);
+      expect(expected.code).toBe(0);
+      expect(await run(...command, "--checkpoint", "store")).toMatchObject({
+        code: 0,
+        stdout: expected.stdout,
+      });
+    }
+    const refused = [
+      ["get", "pods", "ns-0/absent"],
+      ["history", "pods", "ns-0/absent"],
+      ["list", "pods", "--where", "absent:1"],
+      ["list", "Pods"],
+      ["get", "pods", "ns-0/pod-2", "--as-of", "never"],
+    ];
+    for (const command of refused) {
+      const { code, stderr } = await run(...command);
+      const found = await run(...command, "--checkpoint", "store");
+      expect(found.code).toBe(code);
+      // After the notice, the code.
+      expect(found.stderr).toContain(`${stderr.split(":")[0]}:`);
+    }
+  },
+);
 
 test("a checkpoint is read without its node, and the command says which one and as of when", async () => {
   const { run, node, dir } = await saved();

@@ -33,18 +33,22 @@ describe("checkpoint verify after a recovery", () => {
       .map((line) => (JSON.parse(line) as { name: string }).name);
   const restarted = async (): Promise<CairnNode> => await scene.ready("a", { parts: BACKED_UP });
 
-  it("verifies each checkpoint that checkpoint list shows, and the seam's while the new log has none", async () => {
-    const [seam = "", ...older] = await listed();
-    expect(older).toEqual([earlier]);
-    for (const name of [seam, earlier])
-      expect(await done(scene, "checkpoint", "verify", name, "-j", "{}")).toMatch(
-        new RegExp(`^${name} is intact .*; it agrees with the log; marked as verified\n$`),
-      );
-    const node = await restarted();
-    await backedUp(node, await put(node, 10, 15, "third"));
-    expect(await done(scene, "checkpoint", "verify", "-j", "{}")).toContain(`${seam} is intact`);
-    expect(await node.verifyCheckpoint(earlier)).toMatchObject({ name: earlier });
-  });
+  it(
+    "verifies each checkpoint that checkpoint list shows, and the seam's while the new log has none",
+    { tags: "rest/slow" },
+    async () => {
+      const [seam = "", ...older] = await listed();
+      expect(older).toEqual([earlier]);
+      for (const name of [seam, earlier])
+        expect(await done(scene, "checkpoint", "verify", name, "-j", "{}")).toMatch(
+          new RegExp(`^${name} is intact .*; it agrees with the log; marked as verified\n$`),
+        );
+      const node = await restarted();
+      await backedUp(node, await put(node, 10, 15, "third"));
+      expect(await done(scene, "checkpoint", "verify", "-j", "{}")).toContain(`${seam} is intact`);
+      expect(await node.verifyCheckpoint(earlier)).toMatchObject({ name: earlier });
+    },
+  );
 
   it(
     "says so if no backup holds the end of an earlier log's checkpoint any more",

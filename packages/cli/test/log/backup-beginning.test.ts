@@ -38,38 +38,46 @@ describe("cairn log backup verify", () => {
     );
   });
 
-  it("reports a missing .begin file, with or without the log, and how to record the beginning again", async () => {
-    const { id, store, configured, run } = await pruned();
-    await rm(path.join(store, beginFile(id, 11)));
-    expect((await run("verify", store)).stdout).toMatch(/^LOG_GAP: Transactions 1 to 10 are missing /);
-    expect(await configured("verify")).toMatchObject({
-      code: 1,
-      stdout: expect.stringMatching(/^LOG_GAP: Transactions 1 to 10 are missing .* --through 10\n$/),
-    });
-    expect((await configured("prune", "--through", "10")).code).toBe(0);
-    expect(await configured("verify")).toMatchObject({
-      code: 0,
-      stdout: expect.stringContaining("a .begin file"),
-    });
-  });
+  it(
+    "reports a missing .begin file, with or without the log, and how to record the beginning again",
+    { tags: "rest/slow" },
+    async () => {
+      const { id, store, configured, run } = await pruned();
+      await rm(path.join(store, beginFile(id, 11)));
+      expect((await run("verify", store)).stdout).toMatch(/^LOG_GAP: Transactions 1 to 10 are missing /);
+      expect(await configured("verify")).toMatchObject({
+        code: 1,
+        stdout: expect.stringMatching(/^LOG_GAP: Transactions 1 to 10 are missing .* --through 10\n$/),
+      });
+      expect((await configured("prune", "--through", "10")).code).toBe(0);
+      expect(await configured("verify")).toMatchObject({
+        code: 0,
+        stdout: expect.stringContaining("a .begin file"),
+      });
+    },
+  );
 
-  it("names a .begin file beyond the end, which does not keep nodes from writing", async () => {
-    const commands = await pruned();
-    const { scene, id, store, configured } = commands;
-    await rename(path.join(store, beginFile(id, 11)), path.join(store, beginFile(id, 60)));
-    const { stdout } = await configured("verify");
-    expect(stdout).toMatch(
-      /^SEGMENT_CORRUPT: .*0060\.begin, .* begins after its last transaction, 31\. Remove the file/m,
-    );
-    const node = await scene.start("writer");
-    await node.ready;
-    await putNumbers(node, 40, 45);
-    await node.close();
-    expect(await look(commands)).toMatchObject({ covered: [{ first: 1, last: 36 }] });
-    // This follows the hint.
-    await rm(path.join(store, beginFile(id, 60)));
-    expect((await configured("verify")).code).toBe(0);
-  });
+  it(
+    "names a .begin file beyond the end, which does not keep nodes from writing",
+    { tags: "rest/slow" },
+    async () => {
+      const commands = await pruned();
+      const { scene, id, store, configured } = commands;
+      await rename(path.join(store, beginFile(id, 11)), path.join(store, beginFile(id, 60)));
+      const { stdout } = await configured("verify");
+      expect(stdout).toMatch(
+        /^SEGMENT_CORRUPT: .*0060\.begin, .* begins after its last transaction, 31\. Remove the file/m,
+      );
+      const node = await scene.start("writer");
+      await node.ready;
+      await putNumbers(node, 40, 45);
+      await node.close();
+      expect(await look(commands)).toMatchObject({ covered: [{ first: 1, last: 36 }] });
+      // This follows the hint.
+      await rm(path.join(store, beginFile(id, 60)));
+      expect((await configured("verify")).code).toBe(0);
+    },
+  );
 
   it("reports a backup that cannot be restored because no checkpoint leads into it", async () => {
     const { scene, store, configured } = await pruned();
@@ -110,7 +118,7 @@ describe("cairn log backup verify of a log that continues another one", () => {
 
   const folder = (): string => path.join(scene.folder, "checkpoints", `log-${older}`);
 
-  it("finds everything intact back to the beginning of the first log", async () => {
+  it("finds everything intact back to the beginning of the first log", { tags: "rest/slow" }, async () => {
     expect(await verify()).toMatchObject({ code: 0, stdout: expect.stringMatching(/messages\)\n$/) });
   });
 

@@ -213,28 +213,32 @@ it.each([true, false])(
   },
 );
 
-it("recognizes the log that it began when it is run again, and removes what a killed run left", async () => {
-  const scene = await opened();
-  const a = await scene.ready("a");
-  await put(a, 0, 5, "x");
-  const name = await saveCheckpoint(a);
-  await scene.stop(a);
-  await scene.loseLog();
-  const [killed, ...others] = [
-    `${hostname()}-2147483646`,
-    `${hostname()}-${process.ppid}`,
-    "another-machine-2147483646",
-  ].map((process) => `.cairn-recover-${process}-0a0a0a0a`);
-  for (const one of [killed ?? "", ...others]) await mkdir(path.join(scene.folder, one));
-  await expectBegun(scene, "a", 6);
-  for (const args of [[], ["--dry-run"], ["--from", name]]) {
-    const again = await recover(scene, "a", ...args);
-    expect(again).toMatchObject({ code: 0, stderr: "" });
-    expect(again.stdout).toMatch(
-      /^the log .* already continues after transaction 6 of \S+; nothing was changed\n$/,
-    );
-  }
-  const left = await readdir(scene.folder, { recursive: true });
-  expect(left.filter((one) => one.includes("recover"))).toEqual(expect.arrayContaining(others));
-  expect(left).not.toContain(killed);
-});
+it(
+  "recognizes the log that it began when it is run again, and removes what a killed run left",
+  { tags: "rest/slow" },
+  async () => {
+    const scene = await opened();
+    const a = await scene.ready("a");
+    await put(a, 0, 5, "x");
+    const name = await saveCheckpoint(a);
+    await scene.stop(a);
+    await scene.loseLog();
+    const [killed, ...others] = [
+      `${hostname()}-2147483646`,
+      `${hostname()}-${process.ppid}`,
+      "another-machine-2147483646",
+    ].map((process) => `.cairn-recover-${process}-0a0a0a0a`);
+    for (const one of [killed ?? "", ...others]) await mkdir(path.join(scene.folder, one));
+    await expectBegun(scene, "a", 6);
+    for (const args of [[], ["--dry-run"], ["--from", name]]) {
+      const again = await recover(scene, "a", ...args);
+      expect(again).toMatchObject({ code: 0, stderr: "" });
+      expect(again.stdout).toMatch(
+        /^the log .* already continues after transaction 6 of \S+; nothing was changed\n$/,
+      );
+    }
+    const left = await readdir(scene.folder, { recursive: true });
+    expect(left.filter((one) => one.includes("recover"))).toEqual(expect.arrayContaining(others));
+    expect(left).not.toContain(killed);
+  },
+);

@@ -12,30 +12,34 @@ import { backupCommands } from "./backup-commands.ts";
 import { saveCheckpoint } from "@cairn/test-support/stores/save-checkpoint";
 
 describe("cairn log backup", () => {
-  it("status and list show the content of a store, and the exposed part of the log", async () => {
-    const { id, store, configured, run } = await backupCommands(1, 6, 11, 30);
-    const { code, stdout, stderr } = await run("status", store);
-    expect([code, stderr]).toEqual([0, ""]);
-    expect(stdout).toMatch(
-      /^Store +file:\/\/.*\nLog +\S+\nCovered +1 to 29\nSegments +3, .*\nNewest +.*\nExposed +unknown\n$/,
-    );
-    expect((await configured("status")).stdout).toMatch(/Exposed +2 transactions, \d+/);
-    // A place does not keep the log of a configuration from being compared with it.
-    expect((await configured("status", store)).stdout).toMatch(/Exposed +2 transactions, \d+/);
-    expect(JSON.parse((await configured("status", "--json")).stdout)).toMatchObject({
-      logId: id,
-      covered: [{ first: 1, last: 29 }],
-      holes: [],
-      exposed: { transactions: 2, since: expect.any(String) },
-    });
-    const listed = (await run("list", store, "--json")).stdout.trim().split("\n");
-    expect(listed.map((line) => JSON.parse(line) as object)).toMatchObject([
-      { first: 1, last: 5 },
-      { first: 6, last: 10 },
-      { first: 11, last: 29 },
-    ]);
-    expect((await configured("list")).stdout).toMatch(/^NAME +FIRST +LAST +SIZE +WRITTEN\nlog-/);
-  });
+  it(
+    "status and list show the content of a store, and the exposed part of the log",
+    { tags: "rest/slow" },
+    async () => {
+      const { id, store, configured, run } = await backupCommands(1, 6, 11, 30);
+      const { code, stdout, stderr } = await run("status", store);
+      expect([code, stderr]).toEqual([0, ""]);
+      expect(stdout).toMatch(
+        /^Store +file:\/\/.*\nLog +\S+\nCovered +1 to 29\nSegments +3, .*\nNewest +.*\nExposed +unknown\n$/,
+      );
+      expect((await configured("status")).stdout).toMatch(/Exposed +2 transactions, \d+/);
+      // A place does not keep the log of a configuration from being compared with it.
+      expect((await configured("status", store)).stdout).toMatch(/Exposed +2 transactions, \d+/);
+      expect(JSON.parse((await configured("status", "--json")).stdout)).toMatchObject({
+        logId: id,
+        covered: [{ first: 1, last: 29 }],
+        holes: [],
+        exposed: { transactions: 2, since: expect.any(String) },
+      });
+      const listed = (await run("list", store, "--json")).stdout.trim().split("\n");
+      expect(listed.map((line) => JSON.parse(line) as object)).toMatchObject([
+        { first: 1, last: 5 },
+        { first: 6, last: 10 },
+        { first: 11, last: 29 },
+      ]);
+      expect((await configured("list")).stdout).toMatch(/^NAME +FIRST +LAST +SIZE +WRITTEN\nlog-/);
+    },
+  );
 
   it("status counts the log's transactions that are in no segment, including those in a hole or a removed part", async () => {
     const { scene, older, newer, store, configured } = await backupCommands(1, 6, 11, 30);

@@ -38,21 +38,27 @@ describe("a refused prune of a log backup", () => {
     }
   };
 
-  it("names the commands after which it succeeds if there is no verified checkpoint, or only one that ends earlier", async () => {
-    const first = await put(node, 0, 5, "first");
-    await backedUp(node, first);
-    const uncovered = await prune(first);
-    expect(uncovered.stderr).toMatch(/^CONFLICT: .* There is no verified checkpoint/);
-    await follow(uncovered.stderr);
-    expect((await prune(first)).stdout).toMatch(/^removed everything up to transaction 6 /);
-    const second = await put(node, 5, 10, "second");
-    await backedUp(node, second);
-    const earlier = await prune(second);
-    expect(earlier.stderr).toMatch(/^CONFLICT: .* The newest verified checkpoint ends with transaction 6\./);
-    await follow(earlier.stderr);
-    expect((await prune(second)).code).toBe(0);
-    expect(await done(scene, "log", "backup", "verify")).toContain("is empty");
-  });
+  it(
+    "names the commands after which it succeeds if there is no verified checkpoint, or only one that ends earlier",
+    { tags: "rest/slow" },
+    async () => {
+      const first = await put(node, 0, 5, "first");
+      await backedUp(node, first);
+      const uncovered = await prune(first);
+      expect(uncovered.stderr).toMatch(/^CONFLICT: .* There is no verified checkpoint/);
+      await follow(uncovered.stderr);
+      expect((await prune(first)).stdout).toMatch(/^removed everything up to transaction 6 /);
+      const second = await put(node, 5, 10, "second");
+      await backedUp(node, second);
+      const earlier = await prune(second);
+      expect(earlier.stderr).toMatch(
+        /^CONFLICT: .* The newest verified checkpoint ends with transaction 6\./,
+      );
+      await follow(earlier.stderr);
+      expect((await prune(second)).code).toBe(0);
+      expect(await done(scene, "log", "backup", "verify")).toContain("is empty");
+    },
+  );
 
   it(
     "keeps the segments of an earlier log until the log that continues it has two verified checkpoints, and says how to save them",
@@ -86,7 +92,7 @@ describe("a refused prune of a log backup", () => {
     },
   );
 
-  it("names the log's end for a transaction that does not exist yet", async () => {
+  it("names the log's end for a transaction that does not exist yet", { tags: "rest/slow" }, async () => {
     const last = await put(node, 0, 5, "first");
     await backedUp(node, last);
     const { stderr } = await prune(1_000);
@@ -97,25 +103,29 @@ describe("a refused prune of a log backup", () => {
   });
 });
 
-it("a prune waits for the node that writes, and takes over the lease of a dead one, as its hint explains", async () => {
-  hurryClock();
-  const { scene, id, older, store, configured, withTarget } = await backupCommands(1, 11, 32);
-  await scene.verify(older);
-  const lease = path.join(store, backupLease(id));
-  await writeFile(lease, JSON.stringify({ node: "other", since: new Date().toISOString() }));
-  const { code, stderr } = await configured("prune", "--through", "10");
-  expect([code, stderr]).toEqual([
-    1,
-    expect.stringMatching(
-      /^CONFLICT: A node is writing .*\n {2}hint: Nothing was removed\. .* wait ten minutes first\.\n$/,
-    ),
-  ]);
-  expect(await withTarget(runs)).toEqual(["1-10", "11-31"]);
-  const before = new Date(Date.now() - 600_000);
-  await utimes(lease, before, before);
-  expect((await configured("prune", "--through", "10")).code).toBe(0);
-  expect(await withTarget(runs)).toEqual(["11-31"]);
-}, 60_000);
+it(
+  "a prune waits for the node that writes, and takes over the lease of a dead one, as its hint explains",
+  { tags: "rest/slow" },
+  async () => {
+    hurryClock();
+    const { scene, id, older, store, configured, withTarget } = await backupCommands(1, 11, 32);
+    await scene.verify(older);
+    const lease = path.join(store, backupLease(id));
+    await writeFile(lease, JSON.stringify({ node: "other", since: new Date().toISOString() }));
+    const { code, stderr } = await configured("prune", "--through", "10");
+    expect([code, stderr]).toEqual([
+      1,
+      expect.stringMatching(
+        /^CONFLICT: A node is writing .*\n {2}hint: Nothing was removed\. .* wait ten minutes first\.\n$/,
+      ),
+    ]);
+    expect(await withTarget(runs)).toEqual(["1-10", "11-31"]);
+    const before = new Date(Date.now() - 600_000);
+    await utimes(lease, before, before);
+    expect((await configured("prune", "--through", "10")).code).toBe(0);
+    expect(await withTarget(runs)).toEqual(["11-31"]);
+  },
+);
 
 it("a prune begins once the node that writes has finished", async () => {
   hurryClock();

@@ -77,7 +77,7 @@ it(
   },
 );
 
-it("an index in another folder is continued from by its path", async () => {
+it("an index in another folder is continued from by its path", { tags: "rest/slow" }, async () => {
   const scene = await opened();
   const a = await scene.ready("a");
   const last = await put(a, 0, 5, "x");

@@ -31,6 +31,7 @@ async function imported(lines: string | Readable, ...options: string[]) {
 
 test.each([1, 20_000])(
   "an import of %i plain documents without their key is refused, and its hint imports them",
+  { tags: "rest/slow" },
   async (count) => {
     const { run, ...refused } = await imported(documents(count));
     expect(refused).toMatchObject({ code: 2, stdout: "", written: 0, files: [] });

@@ -106,13 +106,19 @@ describe("start", () => {
     await readyUrl(cairn(["start", "-f", join(dir, "cairn.edn")]));
   });
 
-  test("without a configuration says so in one line, which a node with one does not log", async () => {
-    const configured = cairn(["start", "-j", "{}"], { CAIRN_DIR: "./other" });
-    const started = cairn(["start"]);
-    await Promise.all([readyUrl(started), readyUrl(configured)]);
-    expect(started.output()).toContain(`There is no cairn.edn or cairn.json in ${dir}, so this node runs on`);
-    expect(configured.output()).not.toContain("built-in default");
-  });
+  test(
+    "without a configuration says so in one line, which a node with one does not log",
+    { tags: "rest/slow" },
+    async () => {
+      const configured = cairn(["start", "-j", "{}"], { CAIRN_DIR: "./other" });
+      const started = cairn(["start"]);
+      await Promise.all([readyUrl(started), readyUrl(configured)]);
+      expect(started.output()).toContain(
+        `There is no cairn.edn or cairn.json in ${dir}, so this node runs on`,
+      );
+      expect(configured.output()).not.toContain("built-in default");
+    },
+  );
 
   test(
     "on a port or an index that is in use exits with 3 and names the port or the index",

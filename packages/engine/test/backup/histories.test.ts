@@ -117,29 +117,33 @@ describe("a backup that contains a suspended writer's messages, which the log ha
     expect(await readAll(12)).toEqual(messages.slice(0, 12).map(text));
   });
 
-  it.each(["first", "last"] as const)("is not merged into one history if it is listed %s", async (place) => {
-    for (let position = 1; position <= 20; position += 1) await upload(messages, position, position);
-    // Of two segments with the same positions, the one whose anchor sorts first is listed first.
-    await upload([...messages.slice(0, 4), lostVariant(at(messages, 5), place)], 5, 5);
-    await scene.append(...Array.from({ length: 60 }, (_, n) => `message ${n + 21}`));
-    for (let position = 21; position <= 80; position += 1) {
-      messages = await takeMessages(scene.log, 1, 80);
-      await upload(messages, position, position);
-    }
-    const { merged } = await scene.look();
-    expect(merged).not.toEqual([]);
-    const holding: string[] = [];
-    for (const segment of await scene.segments()) {
-      const read = await readSegment(scene.store, segment);
-      const fifth = text(read?.messages.get(5));
-      if (fifth === undefined) continue;
-      holding.push(fifth);
-      // No segment that continues with the sixth message of the log holds the lost fifth one.
-      if (read?.messages.get(6) !== undefined) expect(fifth).toBe("message 5");
-    }
-    expect(holding.some((one) => one.startsWith("lost"))).toBe(true);
-    expect(holding).toContain("message 5");
-  });
+  it.each(["first", "last"] as const)(
+    "is not merged into one history if it is listed %s",
+    { tags: "rest/slow" },
+    async (place) => {
+      for (let position = 1; position <= 20; position += 1) await upload(messages, position, position);
+      // Of two segments with the same positions, the one whose anchor sorts first is listed first.
+      await upload([...messages.slice(0, 4), lostVariant(at(messages, 5), place)], 5, 5);
+      await scene.append(...Array.from({ length: 60 }, (_, n) => `message ${n + 21}`));
+      for (let position = 21; position <= 80; position += 1) {
+        messages = await takeMessages(scene.log, 1, 80);
+        await upload(messages, position, position);
+      }
+      const { merged } = await scene.look();
+      expect(merged).not.toEqual([]);
+      const holding: string[] = [];
+      for (const segment of await scene.segments()) {
+        const read = await readSegment(scene.store, segment);
+        const fifth = text(read?.messages.get(5));
+        if (fifth === undefined) continue;
+        holding.push(fifth);
+        // No segment that continues with the sixth message of the log holds the lost fifth one.
+        if (read?.messages.get(6) !== undefined) expect(fifth).toBe("message 5");
+      }
+      expect(holding.some((one) => one.startsWith("lost"))).toBe(true);
+      expect(holding).toContain("message 5");
+    },
+  );
 
   it("is not continued while the log holds a different message, or none, at the backup's end", async () => {
     await upload(other(20), 1, 20);

@@ -115,18 +115,22 @@ describe("a backup that lacks the beginning of a trimmed log", () => {
     },
   );
 
-  it("is reported if all segments were removed while no node ran, because something names them", async () => {
-    const a = await backingUp("a");
-    await trimmed(a);
-    await scene.stop(a);
-    for (const file of await filesOfBackup()) if (file.endsWith(".segment")) await rm(file);
-    const b = await backingUp("b");
-    await vi.waitFor(async () => expect(await damages(b)).toHaveLength(1), 10_000);
-  });
+  it(
+    "is reported if all segments were removed while no node ran, because something names them",
+    { tags: "rest/slow" },
+    async () => {
+      const a = await backingUp("a");
+      await trimmed(a);
+      await scene.stop(a);
+      for (const file of await filesOfBackup()) if (file.endsWith(".segment")) await rm(file);
+      const b = await backingUp("b");
+      await vi.waitFor(async () => expect(await damages(b)).toHaveLength(1), 10_000);
+    },
+  );
 });
 
 describe("a backup that begins after the log", () => {
-  it("is complete if it was switched on after the log had been trimmed", async () => {
+  it("is complete if it was switched on after the log had been trimmed", { tags: "rest/slow" }, async () => {
     const alone = await scene.ready("a");
     const last = await put(alone, 0, 5, "x");
     expect(await alone.checkpoint().done).toHaveProperty("checkpoint");

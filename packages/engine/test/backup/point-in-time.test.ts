@@ -172,38 +172,44 @@ describe("an index restored as of a point in the past", () => {
     },
   );
 
-  it("is refused with the nearest earlier point if neither a backup nor the log leads there", async () => {
-    const node = await scene.ready("a");
-    const saved = await put(node, 0, 5, "before");
-    await saveCheckpoint(node);
-    const between = await put(node, 0, 5, "after");
-    const last = await put(node, 5, 6, "last");
-    await saveCheckpoint(node);
-    // The log itself also leads to that point.
-    const exact = await done(scene, ...restore("exact", between - 1));
-    expect(exact).toMatch(
-      new RegExp(`^restored transaction ${between - 1} .* and 4 transactions from the log; digest `),
-    );
-    await scene.stop(node);
-    await scene.loseLog();
-    const near = await run(scene, ...restore("near", between));
-    expect(near).toMatchObject({
-      code: 1,
-      stderr: expect.stringMatching(
-        new RegExp(`leads exactly to transaction ${between}\\.\n.* --at-tx ${saved} restores`),
-      ),
-    });
-    expect(await done(scene, ...restore("saved", saved))).toContain(`restored transaction ${saved} `);
-    // It is unknown whether a transaction after the end of every source ever existed.
-    const beyond = await run(scene, ...restore("beyond", last + 1));
-    expect(beyond).toMatchObject({
-      code: 1,
-      stderr: expect.stringMatching(
-        new RegExp(`^CHECKPOINT_NOT_FOUND: .* ends with transaction ${last}\\.\n {2}hint: --at-tx ${last} `),
-      ),
-    });
-    expect(await done(scene, ...restore("last", last))).toContain(`restored transaction ${last} `);
-  });
+  it(
+    "is refused with the nearest earlier point if neither a backup nor the log leads there",
+    { tags: "rest/slow" },
+    async () => {
+      const node = await scene.ready("a");
+      const saved = await put(node, 0, 5, "before");
+      await saveCheckpoint(node);
+      const between = await put(node, 0, 5, "after");
+      const last = await put(node, 5, 6, "last");
+      await saveCheckpoint(node);
+      // The log itself also leads to that point.
+      const exact = await done(scene, ...restore("exact", between - 1));
+      expect(exact).toMatch(
+        new RegExp(`^restored transaction ${between - 1} .* and 4 transactions from the log; digest `),
+      );
+      await scene.stop(node);
+      await scene.loseLog();
+      const near = await run(scene, ...restore("near", between));
+      expect(near).toMatchObject({
+        code: 1,
+        stderr: expect.stringMatching(
+          new RegExp(`leads exactly to transaction ${between}\\.\n.* --at-tx ${saved} restores`),
+        ),
+      });
+      expect(await done(scene, ...restore("saved", saved))).toContain(`restored transaction ${saved} `);
+      // It is unknown whether a transaction after the end of every source ever existed.
+      const beyond = await run(scene, ...restore("beyond", last + 1));
+      expect(beyond).toMatchObject({
+        code: 1,
+        stderr: expect.stringMatching(
+          new RegExp(
+            `^CHECKPOINT_NOT_FOUND: .* ends with transaction ${last}\\.\n {2}hint: --at-tx ${last} `,
+          ),
+        ),
+      });
+      expect(await done(scene, ...restore("last", last))).toContain(`restored transaction ${last} `);
+    },
+  );
 });
 
 /**

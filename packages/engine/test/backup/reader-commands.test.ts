@@ -52,28 +52,32 @@ describe("commands with the configuration or the address of a node that reads a 
     },
   );
 
-  it("cairn log recover and create are refused, but accept the configuration of a node that writes the log", async () => {
-    const writer = await scene.ready("writer", { parts: BACKED_UP });
-    await backedUp(writer, await put(writer, 0, 5, "value"));
-    await scene.stop(writer);
-    const node = await startReader();
-    await scene.loseLog();
-    for (const command of ["recover", "create"]) {
-      const refused = await run("log", command, ...reading());
-      expect(refused).toMatchObject({
-        code: 3,
-        stderr: expect.stringMatching(
-          /^LOG_READ_ONLY: .* backup in .*checkpoints.*\n {2}hint: .* a node that has access to the log itself \(-f FILE\)/,
-        ),
-      });
-    }
-    expect(await done(scene, "log", "recover")).toContain("continues after transaction 6 of");
-    const again = await scene.ready("writer", { parts: BACKED_UP });
-    await backedUp(again, await put(again, 5, 6, "since"));
-    const followed = async (): Promise<void> =>
-      expect((await run("get", "things", "default/k5", ...node)).stdout).toContain("since");
-    await vi.waitFor(followed, { timeout: 30_000 });
-  });
+  it(
+    "cairn log recover and create are refused, but accept the configuration of a node that writes the log",
+    { tags: "rest/slow" },
+    async () => {
+      const writer = await scene.ready("writer", { parts: BACKED_UP });
+      await backedUp(writer, await put(writer, 0, 5, "value"));
+      await scene.stop(writer);
+      const node = await startReader();
+      await scene.loseLog();
+      for (const command of ["recover", "create"]) {
+        const refused = await run("log", command, ...reading());
+        expect(refused).toMatchObject({
+          code: 3,
+          stderr: expect.stringMatching(
+            /^LOG_READ_ONLY: .* backup in .*checkpoints.*\n {2}hint: .* a node that has access to the log itself \(-f FILE\)/,
+          ),
+        });
+      }
+      expect(await done(scene, "log", "recover")).toContain("continues after transaction 6 of");
+      const again = await scene.ready("writer", { parts: BACKED_UP });
+      await backedUp(again, await put(again, 5, 6, "since"));
+      const followed = async (): Promise<void> =>
+        expect((await run("get", "things", "default/k5", ...node)).stdout).toContain("since");
+      await vi.waitFor(followed, { timeout: 30_000 });
+    },
+  );
 
   it("cairn log backup status, list and verify inspect the store from which the node reads", async () => {
     const writer = await scene.ready("writer", { parts: BACKED_UP });
@@ -93,32 +97,36 @@ describe("commands with the configuration or the address of a node that reads a 
 });
 
 describe("cairn status --wait of a node whose log is behind its backup", () => {
-  it("ends once the node is ready, and reports the transactions that only the backup contains", async () => {
-    const scene = await ClusterScene.open();
-    try {
-      const first = await scene.ready("a", { parts: BACKED_UP });
-      await put(first, 0, 3, "kept");
-      await scene.stop(first);
-      await scene.copyLog();
-      const again = await scene.ready("a", { parts: BACKED_UP });
-      await backedUp(again, await put(again, 3, 8, "lost"));
-      await scene.stop(again);
-      await scene.rollBackLog();
-      const http = { host: "127.0.0.1", port: 0, maxBody: 1_000_000 };
-      const node = await scene.start("b", { parts: { ...BACKED_UP, http } });
-      const terminal = (): CapturedTerminal => new CapturedTerminal({ cwd: scene.folder });
-      const status = async (): Promise<CommandResult> =>
-        await cairn(["status", "--wait", "PT30S", "--url", node.url ?? ""], terminal());
-      const { code, stdout } = await status();
-      expect([code, stdout]).toEqual([0, expect.stringMatching(/^Phase +ready/m)]);
-      let shown = stdout;
-      while (!shown.includes("The log is not backed up")) shown = (await status()).stdout;
-      expect(shown).toMatch(/^Log backup +unknown until a look succeeds; exposed: unknown$/m);
-      expect(shown).toMatch(
-        /^Attention +LOG_REGRESSED: The log is not backed up\. .* transaction 9, .*\n +Meanwhile, .*\n +.*orphans --from-backup/m,
-      );
-    } finally {
-      await scene.close();
-    }
-  });
+  it(
+    "ends once the node is ready, and reports the transactions that only the backup contains",
+    { tags: "rest/slow" },
+    async () => {
+      const scene = await ClusterScene.open();
+      try {
+        const first = await scene.ready("a", { parts: BACKED_UP });
+        await put(first, 0, 3, "kept");
+        await scene.stop(first);
+        await scene.copyLog();
+        const again = await scene.ready("a", { parts: BACKED_UP });
+        await backedUp(again, await put(again, 3, 8, "lost"));
+        await scene.stop(again);
+        await scene.rollBackLog();
+        const http = { host: "127.0.0.1", port: 0, maxBody: 1_000_000 };
+        const node = await scene.start("b", { parts: { ...BACKED_UP, http } });
+        const terminal = (): CapturedTerminal => new CapturedTerminal({ cwd: scene.folder });
+        const status = async (): Promise<CommandResult> =>
+          await cairn(["status", "--wait", "PT30S", "--url", node.url ?? ""], terminal());
+        const { code, stdout } = await status();
+        expect([code, stdout]).toEqual([0, expect.stringMatching(/^Phase +ready/m)]);
+        let shown = stdout;
+        while (!shown.includes("The log is not backed up")) shown = (await status()).stdout;
+        expect(shown).toMatch(/^Log backup +unknown until a look succeeds; exposed: unknown$/m);
+        expect(shown).toMatch(
+          /^Attention +LOG_REGRESSED: The log is not backed up\. .* transaction 9, .*\n +Meanwhile, .*\n +.*orphans --from-backup/m,
+        );
+      } finally {
+        await scene.close();
+      }
+    },
+  );
 });

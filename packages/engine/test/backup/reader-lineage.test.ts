@@ -104,34 +104,42 @@ describe("a node that reads its log from a store with the backups of several log
     },
   );
 
-  it("stays with the log that log-id names, and reports the one that continues it", async () => {
-    await isCovered(writer);
-    const { store } = watchedStore(scene);
-    const logId = (await writer.status()).log.id ?? "";
-    const parts = readerParts(store, { logId });
-    const reader = await scene.ready("reader", { parts, stall: { afterMs: 200 } });
-    await recover();
-    const next = (await writer.status()).log.id ?? "";
-    await vi.waitFor(async () => {
-      const { log } = await reader.status();
-      expect(log.id).toBe(logId);
-      expect(log.warnings).toMatchObject([{ code: "LOG_DIFFERENT", hint: expect.stringContaining(next) }]);
-    }, SOON);
-    expect((await reader.digest()).txId).toBe(11);
-  });
+  it(
+    "stays with the log that log-id names, and reports the one that continues it",
+    { tags: "rest/slow" },
+    async () => {
+      await isCovered(writer);
+      const { store } = watchedStore(scene);
+      const logId = (await writer.status()).log.id ?? "";
+      const parts = readerParts(store, { logId });
+      const reader = await scene.ready("reader", { parts, stall: { afterMs: 200 } });
+      await recover();
+      const next = (await writer.status()).log.id ?? "";
+      await vi.waitFor(async () => {
+        const { log } = await reader.status();
+        expect(log.id).toBe(logId);
+        expect(log.warnings).toMatchObject([{ code: "LOG_DIFFERENT", hint: expect.stringContaining(next) }]);
+      }, SOON);
+      expect((await reader.digest()).txId).toBe(11);
+    },
+  );
 
-  it("names the logs if neither continues the other, and reads the one that log-id names", async () => {
-    await isCovered(writer);
-    const ids = [await another(), (await writer.status()).log.id ?? ""];
-    const store = filesystemStore({ path: path.join(scene.folder, "checkpoints") });
-    const refused = await scene.start("reader", { parts: readerParts(store) });
-    await vi.waitFor(async () => {
-      const { failure, phase } = await refused.status();
-      expect(phase).toBe("failed");
-      expect(failure).toMatchObject({ code: "CONFIG_INVALID", hint: expect.stringContaining("log-id") });
-      for (const id of ids) expect(failure?.message).toContain(id);
-    }, SOON);
-    const chosen = await scene.ready("chosen", { parts: readerParts(store, { logId: ids[1] ?? "" }) });
-    expect(await chosen.digest()).toEqual(await writer.digest());
-  });
+  it(
+    "names the logs if neither continues the other, and reads the one that log-id names",
+    { tags: "rest/slow" },
+    async () => {
+      await isCovered(writer);
+      const ids = [await another(), (await writer.status()).log.id ?? ""];
+      const store = filesystemStore({ path: path.join(scene.folder, "checkpoints") });
+      const refused = await scene.start("reader", { parts: readerParts(store) });
+      await vi.waitFor(async () => {
+        const { failure, phase } = await refused.status();
+        expect(phase).toBe("failed");
+        expect(failure).toMatchObject({ code: "CONFIG_INVALID", hint: expect.stringContaining("log-id") });
+        for (const id of ids) expect(failure?.message).toContain(id);
+      }, SOON);
+      const chosen = await scene.ready("chosen", { parts: readerParts(store, { logId: ids[1] ?? "" }) });
+      expect(await chosen.digest()).toEqual(await writer.digest());
+    },
+  );
 });

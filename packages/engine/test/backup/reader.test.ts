@@ -28,83 +28,95 @@ describe("a node that reads its log from a backup", () => {
     }, SOON);
   };
 
-  it("joins from a checkpoint and follows the segments, and never writes to the store", async () => {
-    await saveCheckpoint(writer);
-    await covered((await writer.digest()).txId);
-    const { store, calls } = watchedStore(scene);
-    const reader = await scene.ready("reader", {
-      parts: { ...readerParts(store), policies: { history: { things: { keep: 3 } } } },
-    });
-    expect((await reader.status()).join).toMatchObject({ restoredFrom: { txId: 21 }, replayed: 0 });
-    const watch = reader.watch({ bucket: "things" })[Symbol.asyncIterator]();
-    await watch.next();
-    const last = await put(writer, 0, 30, "late");
-    await reader.await(last, { timeoutMs: 20_000 });
-    expect(await reader.digest()).toEqual(await writer.digest());
-    expect(await reader.get({ bucket: "things", namespace: "default", name: "k7" })).toMatchObject({
-      revision: 29,
-    });
-    const { value } = await watch.next();
-    expect(JSON.stringify(value)).toContain("k0");
-    expect((await reader.policies()).revision).toBeNull();
-    expect(await reader.checkpoints()).toHaveLength(1);
-    expect(calls.filter(({ method }) => !READING.has(method))).toEqual([]);
-  });
+  it(
+    "joins from a checkpoint and follows the segments, and never writes to the store",
+    { tags: "rest/slow" },
+    async () => {
+      await saveCheckpoint(writer);
+      await covered((await writer.digest()).txId);
+      const { store, calls } = watchedStore(scene);
+      const reader = await scene.ready("reader", {
+        parts: { ...readerParts(store), policies: { history: { things: { keep: 3 } } } },
+      });
+      expect((await reader.status()).join).toMatchObject({ restoredFrom: { txId: 21 }, replayed: 0 });
+      const watch = reader.watch({ bucket: "things" })[Symbol.asyncIterator]();
+      await watch.next();
+      const last = await put(writer, 0, 30, "late");
+      await reader.await(last, { timeoutMs: 20_000 });
+      expect(await reader.digest()).toEqual(await writer.digest());
+      expect(await reader.get({ bucket: "things", namespace: "default", name: "k7" })).toMatchObject({
+        revision: 29,
+      });
+      const { value } = await watch.next();
+      expect(JSON.stringify(value)).toContain("k0");
+      expect((await reader.policies()).revision).toBeNull();
+      expect(await reader.checkpoints()).toHaveLength(1);
+      expect(calls.filter(({ method }) => !READING.has(method))).toEqual([]);
+    },
+  );
 
-  it("rejects requests that would append to the log, and names the nodes that accept them", async () => {
-    await covered(21);
-    const { store } = watchedStore(scene);
-    const reader = await scene.ready("reader", { parts: readerParts(store) });
-    const put1 = { method: "PUT", body: "1", headers: { "content-type": "application/json" } };
-    const answers = [
-      await fetch(`${reader.url}/api/v1/things/default/k1`, put1),
-      await fetch(`${reader.url}/api/v1/policies`, { ...put1, body: "{}" }),
-      await fetch(`${reader.url}/api/v1/tx`, {
-        ...put1,
-        method: "POST",
-        body: '{"ops":[["put","a","default/b",1]]}',
-      }),
-    ];
-    expect(answers.map(({ status, headers }) => [status, headers.get("allow")])).toEqual([
-      [405, "GET, HEAD"],
-      [405, "GET, HEAD"],
-      [405, ""],
-    ]);
-    expect(await answers[0]?.json()).toMatchObject({
-      error: { code: "LOG_READ_ONLY", hint: expect.stringContaining("access to the log itself") },
-    });
-    const latest = await fetch(`${reader.url}/api/v1/things/default/k1?linearizable=true`);
-    expect([latest.status, latest.headers.get("allow")]).toEqual([421, null]);
-    expect(await latest.json()).toMatchObject({
-      error: { code: "LOG_READ_ONLY", hint: expect.stringContaining("min-tx") },
-    });
-    expect((await fetch(`${reader.url}/api/v1/things/default/k1`)).status).toBe(200);
-    const terminal = new CapturedTerminal({
-      cwd: scene.folder,
-      stdin: '{"ops":[["put","a","default/b",1]]}\n',
-    });
-    const loaded = await cairn(["load", "-", "--url", reader.url ?? ""], terminal);
-    expect(loaded.code).not.toBe(0);
-    expect(loaded.stderr).toContain("LOG_READ_ONLY");
-    expect(await writer.digest()).toEqual(await reader.digest());
-  });
+  it(
+    "rejects requests that would append to the log, and names the nodes that accept them",
+    { tags: "rest/slow" },
+    async () => {
+      await covered(21);
+      const { store } = watchedStore(scene);
+      const reader = await scene.ready("reader", { parts: readerParts(store) });
+      const put1 = { method: "PUT", body: "1", headers: { "content-type": "application/json" } };
+      const answers = [
+        await fetch(`${reader.url}/api/v1/things/default/k1`, put1),
+        await fetch(`${reader.url}/api/v1/policies`, { ...put1, body: "{}" }),
+        await fetch(`${reader.url}/api/v1/tx`, {
+          ...put1,
+          method: "POST",
+          body: '{"ops":[["put","a","default/b",1]]}',
+        }),
+      ];
+      expect(answers.map(({ status, headers }) => [status, headers.get("allow")])).toEqual([
+        [405, "GET, HEAD"],
+        [405, "GET, HEAD"],
+        [405, ""],
+      ]);
+      expect(await answers[0]?.json()).toMatchObject({
+        error: { code: "LOG_READ_ONLY", hint: expect.stringContaining("access to the log itself") },
+      });
+      const latest = await fetch(`${reader.url}/api/v1/things/default/k1?linearizable=true`);
+      expect([latest.status, latest.headers.get("allow")]).toEqual([421, null]);
+      expect(await latest.json()).toMatchObject({
+        error: { code: "LOG_READ_ONLY", hint: expect.stringContaining("min-tx") },
+      });
+      expect((await fetch(`${reader.url}/api/v1/things/default/k1`)).status).toBe(200);
+      const terminal = new CapturedTerminal({
+        cwd: scene.folder,
+        stdin: '{"ops":[["put","a","default/b",1]]}\n',
+      });
+      const loaded = await cairn(["load", "-", "--url", reader.url ?? ""], terminal);
+      expect(loaded.code).not.toBe(0);
+      expect(loaded.stderr).toContain("LOG_READ_ONLY");
+      expect(await writer.digest()).toEqual(await reader.digest());
+    },
+  );
 
-  it("does not serve reads as of a time that its backup may not fully cover yet", async () => {
-    await covered(21);
-    const { store } = watchedStore(scene);
-    const reader = await scene.ready("reader", { parts: readerParts(store) });
-    const { txTime } = (await reader.status()).index;
-    const key = { bucket: "things", namespace: "default", name: "k1" };
-    const later = new Date(Date.parse(txTime ?? "") + 1).toISOString();
-    const earlier = new Date(Date.parse(txTime ?? "") - 1).toISOString();
-    await expect(reader.get(key, { asOf: { time: later } })).rejects.toMatchObject({
-      code: "LOG_READ_ONLY",
-    });
-    expect(await reader.get(key, { asOf: { time: later }, stale: true })).toBeDefined();
-    expect(await reader.get(key, { asOf: { time: earlier } })).toBeDefined();
-  });
+  it(
+    "does not serve reads as of a time that its backup may not fully cover yet",
+    { tags: "rest/slow" },
+    async () => {
+      await covered(21);
+      const { store } = watchedStore(scene);
+      const reader = await scene.ready("reader", { parts: readerParts(store) });
+      const { txTime } = (await reader.status()).index;
+      const key = { bucket: "things", namespace: "default", name: "k1" };
+      const later = new Date(Date.parse(txTime ?? "") + 1).toISOString();
+      const earlier = new Date(Date.parse(txTime ?? "") - 1).toISOString();
+      await expect(reader.get(key, { asOf: { time: later } })).rejects.toMatchObject({
+        code: "LOG_READ_ONLY",
+      });
+      expect(await reader.get(key, { asOf: { time: later }, stale: true })).toBeDefined();
+      expect(await reader.get(key, { asOf: { time: earlier } })).toBeDefined();
+    },
+  );
 
-  it("reports in its status how old its information is", async () => {
+  it("reports in its status how old its information is", { tags: "rest/slow" }, async () => {
     await covered(21);
     const { store } = watchedStore(scene);
     const reader = await scene.ready("reader", { parts: readerParts(store) });
@@ -135,7 +147,7 @@ describe("a node that reads its log from a backup", () => {
     }, SOON);
   });
 
-  it("stops even if its store does not respond", async () => {
+  it("stops even if its store does not respond", { tags: "rest/slow" }, async () => {
     await covered(21);
     const { store } = watchedStore(scene);
     const faults: StoreFaults = {};
@@ -174,13 +186,17 @@ describe("a node that reads its log from a backup", () => {
     },
   );
 
-  it("continues after its log was trimmed, because the backup has everything", async () => {
-    await covered(21);
-    const { store } = watchedStore(scene);
-    const reader = await scene.ready("reader", { parts: readerParts(store) });
-    await NatsOperator.at(scene.nats.url, (nats) => nats.purgeBefore(15));
-    const last = await put(writer, 0, 3, "after");
-    await reader.await(last, { timeoutMs: 20_000 });
-    expect(await reader.digest()).toEqual(await writer.digest());
-  });
+  it(
+    "continues after its log was trimmed, because the backup has everything",
+    { tags: "rest/slow" },
+    async () => {
+      await covered(21);
+      const { store } = watchedStore(scene);
+      const reader = await scene.ready("reader", { parts: readerParts(store) });
+      await NatsOperator.at(scene.nats.url, (nats) => nats.purgeBefore(15));
+      const last = await put(writer, 0, 3, "after");
+      await reader.await(last, { timeoutMs: 20_000 });
+      expect(await reader.digest()).toEqual(await writer.digest());
+    },
+  );
 });

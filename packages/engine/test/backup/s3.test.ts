@@ -141,30 +141,34 @@ describe("a log backup in S3", () => {
     },
   );
 
-  it("is read with permission only to read and list, in pages of ten, with one request for each segment", async () => {
-    const count = 30;
-    const open = await s3Service();
-    const writer = (await open(ALL)).store();
-    const opened = await openLog();
-    const warnings: string[] = [];
-    const onWarning = ({ name }: Error): unknown => warnings.push(name);
-    process.on("warning", onWarning);
-    onTestFinished(() => void process.off("warning", onWarning));
-    const messages = await writeEarlier(writer, opened, count);
-    // Many uploads that share a signal must not cause Node's warning about a leak of listeners.
-    expect(warnings).not.toContain("MaxListenersExceededWarning");
-    const reading = await open(GET_AND_LIST);
-    const reader = new BackupReader({ store: reading.store(), every: 60_000 });
-    expect(await reader.bounds()).toEqual({ first: 1, last: count });
-    expect((await takeMessages(reader, 1, count)).map(text)).toEqual(messages.map(text));
-    const asked = kinds(reading.asked);
-    expect(asked.length).toBeLessThanOrEqual(count + 10);
-    expect(new Set(asked)).toEqual(new Set(["list", "get"]));
+  it(
+    "is read with permission only to read and list, in pages of ten, with one request for each segment",
+    { tags: "rest/slow" },
+    async () => {
+      const count = 30;
+      const open = await s3Service();
+      const writer = (await open(ALL)).store();
+      const opened = await openLog();
+      const warnings: string[] = [];
+      const onWarning = ({ name }: Error): unknown => warnings.push(name);
+      process.on("warning", onWarning);
+      onTestFinished(() => void process.off("warning", onWarning));
+      const messages = await writeEarlier(writer, opened, count);
+      // Many uploads that share a signal must not cause Node's warning about a leak of listeners.
+      expect(warnings).not.toContain("MaxListenersExceededWarning");
+      const reading = await open(GET_AND_LIST);
+      const reader = new BackupReader({ store: reading.store(), every: 60_000 });
+      expect(await reader.bounds()).toEqual({ first: 1, last: count });
+      expect((await takeMessages(reader, 1, count)).map(text)).toEqual(messages.map(text));
+      const asked = kinds(reading.asked);
+      expect(asked.length).toBeLessThanOrEqual(count + 10);
+      expect(new Set(asked)).toEqual(new Set(["list", "get"]));
 
-    const paged = await open(GET_AND_LIST, 10);
-    const { segments } = await listBackup(paged.store(), opened.of.id);
-    expect(segments).toHaveLength(count);
-    expect(paged.asked).toHaveLength(count / 10);
-    await expect(reader.append()).rejects.toMatchObject({ code: "LOG_READ_ONLY" });
-  });
+      const paged = await open(GET_AND_LIST, 10);
+      const { segments } = await listBackup(paged.store(), opened.of.id);
+      expect(segments).toHaveLength(count);
+      expect(paged.asked).toHaveLength(count / 10);
+      await expect(reader.append()).rejects.toMatchObject({ code: "LOG_READ_ONLY" });
+    },
+  );
 });

@@ -12,7 +12,7 @@ describe("a log on NATS that was trimmed up to the end of its backup", () => {
   });
   afterEach(() => scene.close());
 
-  it("is read from the backup by a node that joins without a checkpoint", async () => {
+  it("is read from the backup by a node that joins without a checkpoint", { tags: "rest/slow" }, async () => {
     const a = await scene.ready("a", { parts: { logBackup } });
     await put(a, 0, 30, "x");
     const { digest, txId } = await a.digest();

@@ -27,33 +27,37 @@ const operator = async <T>(act: (operator: NatsOperator) => Promise<T>): Promise
 const PATIENT = { timeout: 60_000, interval: 50 };
 
 describe("the stream of a log under a running node", () => {
-  it("that lost the log's subject makes the node refuse writes, with the reason, until it has the subject again", async () => {
-    const node = await watching("a");
-    await node.ready;
-    await put(node, 0, 3, "v");
-    await operator(async (nats) => await nats.edit({ subjects: ["orders.a", "orders.b"] }));
-    const refused = {
-      message: 'The stream "cairn" does not capture the subject "cairn.tx", but orders.a, orders.b.',
-      hint: expect.stringContaining('Add "cairn.tx" to the subjects of the stream'),
-    };
-    await expect(put(node, 3, 4, "v")).rejects.toMatchObject({ code: "LOG_UNREACHABLE", ...refused });
-    await vi.waitFor(async () => {
-      expect((await node.status()).log.warnings).toMatchObject([{ code: "CONFIG_INVALID", ...refused }]);
-    }, PATIENT);
-    // The node must continue to read the log; otherwise it would halt.
-    expect(await node.status()).toMatchObject({ phase: "ready", log: { reachable: true } });
-    expect((await node.list({ bucket: "things" })).documents).toHaveLength(3);
-    // The remedy is followed to the letter. From then on, the stream's other subjects are reported.
-    await operator(async (nats) => await nats.edit({ subjects: ["orders.a", "orders.b", "cairn.tx"] }));
-    await put(node, 3, 4, "v");
-    await vi.waitFor(async () => {
-      expect((await node.status()).log.warnings).toMatchObject([
-        { code: "LOG_UNSAFE", hint: "nats stream edit cairn --subjects=cairn.tx." },
-      ]);
-    }, PATIENT);
-    await operator(async (nats) => await nats.edit({ subjects: ["cairn.tx"] }));
-    await vi.waitFor(async () => expect((await node.status()).log.warnings).toEqual([]), PATIENT);
-  });
+  it(
+    "that lost the log's subject makes the node refuse writes, with the reason, until it has the subject again",
+    { tags: "rest/slow" },
+    async () => {
+      const node = await watching("a");
+      await node.ready;
+      await put(node, 0, 3, "v");
+      await operator(async (nats) => await nats.edit({ subjects: ["orders.a", "orders.b"] }));
+      const refused = {
+        message: 'The stream "cairn" does not capture the subject "cairn.tx", but orders.a, orders.b.',
+        hint: expect.stringContaining('Add "cairn.tx" to the subjects of the stream'),
+      };
+      await expect(put(node, 3, 4, "v")).rejects.toMatchObject({ code: "LOG_UNREACHABLE", ...refused });
+      await vi.waitFor(async () => {
+        expect((await node.status()).log.warnings).toMatchObject([{ code: "CONFIG_INVALID", ...refused }]);
+      }, PATIENT);
+      // The node must continue to read the log; otherwise it would halt.
+      expect(await node.status()).toMatchObject({ phase: "ready", log: { reachable: true } });
+      expect((await node.list({ bucket: "things" })).documents).toHaveLength(3);
+      // The remedy is followed to the letter. From then on, the stream's other subjects are reported.
+      await operator(async (nats) => await nats.edit({ subjects: ["orders.a", "orders.b", "cairn.tx"] }));
+      await put(node, 3, 4, "v");
+      await vi.waitFor(async () => {
+        expect((await node.status()).log.warnings).toMatchObject([
+          { code: "LOG_UNSAFE", hint: "nats stream edit cairn --subjects=cairn.tx." },
+        ]);
+      }, PATIENT);
+      await operator(async (nats) => await nats.edit({ subjects: ["cairn.tx"] }));
+      await vi.waitFor(async () => expect((await node.status()).log.warnings).toEqual([]), PATIENT);
+    },
+  );
 
   it("that was given another subject receives new messages", async () => {
     const node = await watching("a");

@@ -88,27 +88,33 @@ it(
   },
 );
 
-it("a node that is not ready, or whose log is unreachable, returns what it knows and how to repair it", async () => {
-  const a = await scene.ready("a", { parts: { http } });
-  await put(a, 0, 1, "x");
-  await scene.nats.stop();
-  const status = await vi.waitFor(
-    async () => {
-      const seen = await cluster(a, "?timeout=PT0.5S");
-      expect(seen.verdict.state).toBe("failing");
-      return seen;
-    },
-    { timeout: 20_000 },
-  );
-  expect(status).toMatchObject({
-    nodes: [{ node: "a" }],
-    verdict: { message: expect.stringContaining("LOG_UNREACHABLE") },
-  });
-  // The hint is followed.
-  expect(status.verdict.hint).toContain("server is running");
-  await scene.nats.start();
-  await vi.waitFor(async () => expect((await cluster(a)).verdict.state).toBe("healthy"), { timeout: 20_000 });
-}, 60_000);
+it(
+  "a node that is not ready, or whose log is unreachable, returns what it knows and how to repair it",
+  { tags: "rest/slow" },
+  async () => {
+    const a = await scene.ready("a", { parts: { http } });
+    await put(a, 0, 1, "x");
+    await scene.nats.stop();
+    const status = await vi.waitFor(
+      async () => {
+        const seen = await cluster(a, "?timeout=PT0.5S");
+        expect(seen.verdict.state).toBe("failing");
+        return seen;
+      },
+      { timeout: 20_000 },
+    );
+    expect(status).toMatchObject({
+      nodes: [{ node: "a" }],
+      verdict: { message: expect.stringContaining("LOG_UNREACHABLE") },
+    });
+    // The hint is followed.
+    expect(status.verdict.hint).toContain("server is running");
+    await scene.nats.start();
+    await vi.waitFor(async () => expect((await cluster(a)).verdict.state).toBe("healthy"), {
+      timeout: 20_000,
+    });
+  },
+);
 
 it(
   "an overdue checkpoint is no longer reported once its hint has been followed",

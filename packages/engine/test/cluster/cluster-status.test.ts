@@ -103,17 +103,21 @@ describe("cairn status --cluster", () => {
     );
   });
 
-  it("shows both of two nodes with the same id, and reports the shared id", async () => {
-    await scene.ready("a");
-    await scene.ready("a", { place: "another-a" });
-    const [{ stdout }, { nodes, sameId }] = await Promise.all([statusOf(scene, 2), shown(2)]);
-    expect(stdout).toMatch(
-      /^Attention +a is the id of 2 nodes, on .* and on .*\.\n.*\n +Give each node its own id \(.*CAIRN_NODE_ID\), .* second process\.$/m,
-    );
-    expect(nodes.map(({ node }) => node)).toEqual(["a", "a"]);
-    expect(new Set(nodes.map(({ instance }) => instance)).size).toBe(2);
-    expect(sameId).toEqual(["a"]);
-  });
+  it(
+    "shows both of two nodes with the same id, and reports the shared id",
+    { tags: "rest/slow" },
+    async () => {
+      await scene.ready("a");
+      await scene.ready("a", { place: "another-a" });
+      const [{ stdout }, { nodes, sameId }] = await Promise.all([statusOf(scene, 2), shown(2)]);
+      expect(stdout).toMatch(
+        /^Attention +a is the id of 2 nodes, on .* and on .*\.\n.*\n +Give each node its own id \(.*CAIRN_NODE_ID\), .* second process\.$/m,
+      );
+      expect(nodes.map(({ node }) => node)).toEqual(["a", "a"]);
+      expect(new Set(nodes.map(({ instance }) => instance)).size).toBe(2);
+      expect(sameId).toEqual(["a"]);
+    },
+  );
 
   it(
     "shows a node that failed because of another log, and does not compare it",
@@ -146,7 +150,7 @@ describe("cairn status --cluster", () => {
     },
   );
 
-  it("shows a node that waits for a store among the others", async () => {
+  it("shows a node that waits for a store among the others", { tags: "rest/slow" }, async () => {
     await scene.ready("a");
     const credentials = { accessKeyId: "a", secretAccessKey: "b" };
     const store = s3Store({ bucket: "nowhere", endpoint: "http://127.0.0.1:9", credentials, maxAttempts: 1 });
@@ -209,28 +213,32 @@ describe("cairn status --cluster", () => {
 });
 
 describe("cairn status --cluster --digest", () => {
-  it("shows the digest of the log's fold for every node, at one transaction, while the nodes keep applying transactions", async () => {
-    const a = await scene.ready("a");
-    const b = await scene.ready("b");
-    await put(a, 0, 20, "right");
-    const stop = new AbortController();
-    const writing = (async () => {
-      for (let n = 0; !stop.signal.aborted; n += 1) await put(b, n % 20, (n % 20) + 1, `again ${n}`);
-    })();
-    const { nodes, comparison, code } = await shown(2, "--digest");
-    stop.abort();
-    await writing;
-    expect(code).toBe(0);
-    const txId = comparison?.txId ?? 0;
-    const digest = (await scene.fold(txId)).digest();
-    expect(nodes.map((node) => node.digest)).toEqual([
-      { txId, digest },
-      { txId, digest },
-    ]);
-    const now = await a.digest();
-    expect(now.txId).toBeGreaterThan(txId);
-    expect(comparison).toMatchObject({ differ: false, wrong: [] });
-  });
+  it(
+    "shows the digest of the log's fold for every node, at one transaction, while the nodes keep applying transactions",
+    { tags: "rest/slow" },
+    async () => {
+      const a = await scene.ready("a");
+      const b = await scene.ready("b");
+      await put(a, 0, 20, "right");
+      const stop = new AbortController();
+      const writing = (async () => {
+        for (let n = 0; !stop.signal.aborted; n += 1) await put(b, n % 20, (n % 20) + 1, `again ${n}`);
+      })();
+      const { nodes, comparison, code } = await shown(2, "--digest");
+      stop.abort();
+      await writing;
+      expect(code).toBe(0);
+      const txId = comparison?.txId ?? 0;
+      const digest = (await scene.fold(txId)).digest();
+      expect(nodes.map((node) => node.digest)).toEqual([
+        { txId, digest },
+        { txId, digest },
+      ]);
+      const now = await a.digest();
+      expect(now.txId).toBeGreaterThan(txId);
+      expect(comparison).toMatchObject({ differ: false, wrong: [] });
+    },
+  );
 
   it(
     "finds the node with an altered row, which reports INDEX_CORRUPT and continues from a rebuilt index",

@@ -133,19 +133,23 @@ describe("messages that something else than Cairn removed", () => {
     },
   );
 
-  it("would not be distinguished without a record, so a log is not trimmed if the store accepts none", async () => {
-    const node = await watching("a");
-    await put(node, 0, 5, "v");
-    await command("checkpoint", "verify", await saveCheckpoint(node), "--url", node.url ?? "");
-    const denied = faultyStore(store, {
-      fail: ({ method }) => (method === "create" ? new CairnError("STORE_DENIED", "Denied.") : undefined),
-    });
-    const log = await openNatsTxLog({ servers: [scene.nats.url] });
-    const options = { log, kvFormat: LEVEL_FORMAT, stores: [store] };
-    await expect(trimLog({ ...options, recordIn: denied })).rejects.toMatchObject({ code: "STORE_DENIED" });
-    expect((await log.bounds()).first).toBe(1);
-    await trimLog({ ...options, recordIn: store });
-    expect((await log.bounds()).first).toBe(6);
-    await log.close();
-  });
+  it(
+    "would not be distinguished without a record, so a log is not trimmed if the store accepts none",
+    { tags: "rest/slow" },
+    async () => {
+      const node = await watching("a");
+      await put(node, 0, 5, "v");
+      await command("checkpoint", "verify", await saveCheckpoint(node), "--url", node.url ?? "");
+      const denied = faultyStore(store, {
+        fail: ({ method }) => (method === "create" ? new CairnError("STORE_DENIED", "Denied.") : undefined),
+      });
+      const log = await openNatsTxLog({ servers: [scene.nats.url] });
+      const options = { log, kvFormat: LEVEL_FORMAT, stores: [store] };
+      await expect(trimLog({ ...options, recordIn: denied })).rejects.toMatchObject({ code: "STORE_DENIED" });
+      expect((await log.bounds()).first).toBe(1);
+      await trimLog({ ...options, recordIn: store });
+      expect((await log.bounds()).first).toBe(6);
+      await log.close();
+    },
+  );
 });

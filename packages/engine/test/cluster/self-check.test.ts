@@ -108,24 +108,28 @@ describe("a node that is requested to compare itself with the log", () => {
     expect(check).toMatchObject({ txId, agrees: true, rebuilt: (await scene.fold(txId)).digest() });
   });
 
-  it("reports INDEX_CORRUPT in its log and status, with a remedy, and agrees at the next request", async () => {
-    const a = await scene.ready("a");
-    const txId = await put(a, 0, 5, "right");
-    await scene.stop(a);
-    await alter("a", "k2");
-    const altered = await scene.ready("a", { logger: logger() });
-    const asked = await peer("a");
-    const first = await askCheck(channel(), asked, { log: logId(asked), txId }, LONG);
-    expect(first.check).toMatchObject({ agrees: false, rebuilt: (await scene.fold(txId)).digest() });
-    await vi.waitFor(async () => expect((await altered.status()).join.movedAside).toHaveLength(1));
-    await vi.waitFor(() => expect(altered.phase).toBe("ready"));
-    expect(lines.find(({ code }) => code === "INDEX_CORRUPT")).toMatchObject({
-      msg: expect.stringMatching(/^At transaction 6 the index has the digest sha256:/) as string,
-      hint: expect.stringContaining("cairn checkpoint create") as string,
-    });
-    const again = await askCheck(channel(), asked, { log: logId(asked), txId }, LONG);
-    expect(again.check?.agrees).toBe(true);
-  });
+  it(
+    "reports INDEX_CORRUPT in its log and status, with a remedy, and agrees at the next request",
+    { tags: "rest/slow" },
+    async () => {
+      const a = await scene.ready("a");
+      const txId = await put(a, 0, 5, "right");
+      await scene.stop(a);
+      await alter("a", "k2");
+      const altered = await scene.ready("a", { logger: logger() });
+      const asked = await peer("a");
+      const first = await askCheck(channel(), asked, { log: logId(asked), txId }, LONG);
+      expect(first.check).toMatchObject({ agrees: false, rebuilt: (await scene.fold(txId)).digest() });
+      await vi.waitFor(async () => expect((await altered.status()).join.movedAside).toHaveLength(1));
+      await vi.waitFor(() => expect(altered.phase).toBe("ready"));
+      expect(lines.find(({ code }) => code === "INDEX_CORRUPT")).toMatchObject({
+        msg: expect.stringMatching(/^At transaction 6 the index has the digest sha256:/) as string,
+        hint: expect.stringContaining("cairn checkpoint create") as string,
+      });
+      const again = await askCheck(channel(), asked, { log: logId(asked), txId }, LONG);
+      expect(again.check?.agrees).toBe(true);
+    },
+  );
 
   it("does not serve a wrong index even after a restart, if it ended before the index was moved aside", async () => {
     const a = await scene.ready("a");
@@ -157,7 +161,7 @@ describe("a node that is requested to compare itself with the log", () => {
     expect(a.phase).toBe("ready");
   });
 
-  it("does nothing for another instance or another log", async () => {
+  it("does nothing for another instance or another log", { tags: "rest/slow" }, async () => {
     const a = await scene.ready("a");
     const txId = await put(a, 0, 5, "right");
     const asked = await peer("a");
@@ -189,23 +193,27 @@ describe("a node that is requested to compare itself with the log", () => {
 });
 
 describe("a node whose digest is requested", () => {
-  it("waits until it has the transaction, and reports its position if that takes too long", async () => {
-    const a = await scene.ready("a");
-    await put(a, 0, 5, "right");
-    const asked = await peer("a");
-    const question = { log: logId(asked), txId: 9 };
-    const soon = await askDigests(channel(), [asked], { ...question, waitMs: 200 }, LONG);
-    expect(soon.get(asked.instance)?.error).toMatchObject({
-      code: "TX_TIMEOUT",
-      message: expect.stringContaining("this node has indexed up to 6") as string,
-    });
-    const later = askDigests(channel(), [asked], { ...question, waitMs: 50_000 }, LONG);
-    await put(a, 5, 9, "right");
-    expect((await later).get(asked.instance)?.digest).toEqual({
-      txId: 9,
-      digest: (await scene.fold(9)).digest(),
-    });
-  });
+  it(
+    "waits until it has the transaction, and reports its position if that takes too long",
+    { tags: "rest/slow" },
+    async () => {
+      const a = await scene.ready("a");
+      await put(a, 0, 5, "right");
+      const asked = await peer("a");
+      const question = { log: logId(asked), txId: 9 };
+      const soon = await askDigests(channel(), [asked], { ...question, waitMs: 200 }, LONG);
+      expect(soon.get(asked.instance)?.error).toMatchObject({
+        code: "TX_TIMEOUT",
+        message: expect.stringContaining("this node has indexed up to 6") as string,
+      });
+      const later = askDigests(channel(), [asked], { ...question, waitMs: 50_000 }, LONG);
+      await put(a, 5, 9, "right");
+      expect((await later).get(asked.instance)?.digest).toEqual({
+        txId: 9,
+        digest: (await scene.fold(9)).digest(),
+      });
+    },
+  );
 
   it(
     "has no digest of an index that does not match the log and is open only for stale reads",
@@ -241,7 +249,7 @@ describe("a node whose digest is requested", () => {
     expect(codes.filter((code) => code === "TX_TIMEOUT")).toHaveLength(8);
   });
 
-  it("ignores messages that are not requests", async () => {
+  it("ignores messages that are not requests", { tags: "rest/slow" }, async () => {
     await scene.ready("a");
     const texts = ["", "no JSON", "{}", '{"cairn":2,"ask":"status"}', '{"cairn":1,"ask":"rm"}'];
     await Promise.all(

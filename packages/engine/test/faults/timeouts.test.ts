@@ -186,40 +186,48 @@ describe("every documented timeout", () => {
     expect(await askAll()).toEqual(WITHOUT_LOG);
   });
 
-  it("is observed while the log's server is stopped", async () => {
+  it("is observed while the log's server is stopped", { tags: "rest/slow" }, async () => {
     await scene.nats.kill();
     expect(await askAll()).toEqual(WITHOUT_LOG);
   });
 
-  it("is observed while the checkpoint store does not respond", async () => {
+  it("is observed while the checkpoint store does not respond", { tags: "rest/slow" }, async () => {
     faults = { before: () => new Promise(() => {}) };
     expect(await askAll()).toEqual(WITHOUT_STORE);
   });
 });
 
-it("a write that timed out is reported as possibly stored, and is stored once if it is resent with its id", async () => {
-  await freeze();
-  const body = JSON.stringify({ ops: [["put", "things", "once", 1]], id: "mine" });
-  const ask = { method: "POST", body };
-  const late = (await (await fetch(`${url}/api/v1/tx?timeout=PT0.5S`, ask)).json()) as {
-    error: { code: string; hint: string };
-  };
-  expect(late.error).toMatchObject({
-    code: "TX_TIMEOUT",
-    hint: expect.stringContaining("because it may have been stored"),
-  });
-  scene.nats.thaw();
-  const again = await fetch(`${url}/api/v1/tx?await=true`, ask);
-  expect([again.status, await again.json()]).toMatchObject([200, { committed: true }]);
-  const history = await fetch(`${url}/api/v1/things/once?history=true`);
-  expect(await history.json()).toHaveLength(1);
-});
+it(
+  "a write that timed out is reported as possibly stored, and is stored once if it is resent with its id",
+  { tags: "rest/slow" },
+  async () => {
+    await freeze();
+    const body = JSON.stringify({ ops: [["put", "things", "once", 1]], id: "mine" });
+    const ask = { method: "POST", body };
+    const late = (await (await fetch(`${url}/api/v1/tx?timeout=PT0.5S`, ask)).json()) as {
+      error: { code: string; hint: string };
+    };
+    expect(late.error).toMatchObject({
+      code: "TX_TIMEOUT",
+      hint: expect.stringContaining("because it may have been stored"),
+    });
+    scene.nats.thaw();
+    const again = await fetch(`${url}/api/v1/tx?await=true`, ask);
+    expect([again.status, await again.json()]).toMatchObject([200, { committed: true }]);
+    const history = await fetch(`${url}/api/v1/things/once?history=true`);
+    expect(await history.json()).toHaveLength(1);
+  },
+);
 
-it("cairn status --wait ends in time, although the node waits for its log before it responds", async () => {
-  await freeze();
-  // The node responds after two seconds, and would then report that it is ready.
-  const terminal = new CapturedTerminal({ cwd: scene.folder, env: {} });
-  const { code, stderr } = await cairn(["status", "--wait", "PT0.5S", "--url", url], terminal);
-  expect(code).toBe(3);
-  expect(stderr).toMatch(/^NOT_READY: /);
-});
+it(
+  "cairn status --wait ends in time, although the node waits for its log before it responds",
+  { tags: "rest/slow" },
+  async () => {
+    await freeze();
+    // The node responds after two seconds, and would then report that it is ready.
+    const terminal = new CapturedTerminal({ cwd: scene.folder, env: {} });
+    const { code, stderr } = await cairn(["status", "--wait", "PT0.5S", "--url", url], terminal);
+    expect(code).toBe(3);
+    expect(stderr).toMatch(/^NOT_READY: /);
+  },
+);

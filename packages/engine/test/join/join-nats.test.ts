@@ -29,32 +29,40 @@ async function failureOf(node: CairnNode): Promise<string | undefined> {
 }
 
 describe("a node that joins a log on NATS", () => {
-  it("builds the same index as the other nodes that start simultaneously on an empty server", async () => {
-    const all = await Promise.all(["a", "b", "c", "d"].map((id) => started(id)));
-    const [first] = all;
-    if (first === undefined) throw new Error("no node");
-    await put(first, 0, 5, "x");
-    const { digest, txId } = await first.digest();
-    expect(txId).toBe(6);
-    for (const node of all) {
-      await node.await(txId);
-      expect(await node.digest()).toEqual({ txId, digest });
-    }
-  });
+  it(
+    "builds the same index as the other nodes that start simultaneously on an empty server",
+    { tags: "rest/slow" },
+    async () => {
+      const all = await Promise.all(["a", "b", "c", "d"].map((id) => started(id)));
+      const [first] = all;
+      if (first === undefined) throw new Error("no node");
+      await put(first, 0, 5, "x");
+      const { digest, txId } = await first.digest();
+      expect(txId).toBe(6);
+      for (const node of all) {
+        await node.await(txId);
+        expect(await node.digest()).toEqual({ txId, digest });
+      }
+    },
+  );
 
-  it("continues after the server was killed and restarted, and loses nothing", async () => {
-    const node = await started("a");
-    await put(node, 0, 20, "before");
-    await scene.nats.kill();
-    const submitted = node.submit({ ops: [["put", "things", "default/late", 1]] });
-    await scene.nats.start();
-    const { txId } = await submitted;
-    await node.await(txId);
-    await put(node, 20, 40, "after");
-    const fresh = await started("b");
-    expect(await fresh.digest()).toEqual(await node.digest());
-    expect((await fresh.status()).index.documents).toBe(41);
-  });
+  it(
+    "continues after the server was killed and restarted, and loses nothing",
+    { tags: "rest/slow" },
+    async () => {
+      const node = await started("a");
+      await put(node, 0, 20, "before");
+      await scene.nats.kill();
+      const submitted = node.submit({ ops: [["put", "things", "default/late", 1]] });
+      await scene.nats.start();
+      const { txId } = await submitted;
+      await node.await(txId);
+      await put(node, 20, 40, "after");
+      const fresh = await started("b");
+      expect(await fresh.digest()).toEqual(await node.digest());
+      expect((await fresh.status()).index.documents).toBe(41);
+    },
+  );
 
   it(
     "restores a checkpoint that agrees with the log if the log lost its end, and keeps the orphans of the old index",
@@ -125,7 +133,7 @@ describe("a node that joins a log on NATS", () => {
     });
   });
 
-  it("halts on a regressed log if configured to", async () => {
+  it("halts on a regressed log if configured to", { tags: "rest/slow" }, async () => {
     const a = await started("a");
     await put(a, 0, 5, "kept");
     await scene.copyLog();
@@ -190,36 +198,40 @@ describe("a node that joins a log on NATS", () => {
     },
   );
 
-  it("joins a trimmed log from a checkpoint, and reports the missing transactions if there is no checkpoint", async () => {
-    const a = await started("a");
-    await put(a, 0, 10, "x");
-    await saveCheckpoint(a);
-    await put(a, 10, 12, "y");
-    const digest = await a.digest();
-    const client = await connect({ servers: scene.nats.url });
-    // The log is purged up to the checkpoint's last message, which is kept.
-    await (await client.jetstreamManager()).streams.purge("cairn", { seq: 11 });
-    await client.close();
-    const b = await started("b");
-    expect(await b.digest()).toEqual(digest);
-    expect((await b.status()).log).toMatchObject({ firstTxId: 11, lastTxId: 13 });
+  it(
+    "joins a trimmed log from a checkpoint, and reports the missing transactions if there is no checkpoint",
+    { tags: "rest/slow" },
+    async () => {
+      const a = await started("a");
+      await put(a, 0, 10, "x");
+      await saveCheckpoint(a);
+      await put(a, 10, 12, "y");
+      const digest = await a.digest();
+      const client = await connect({ servers: scene.nats.url });
+      // The log is purged up to the checkpoint's last message, which is kept.
+      await (await client.jetstreamManager()).streams.purge("cairn", { seq: 11 });
+      await client.close();
+      const b = await started("b");
+      expect(await b.digest()).toEqual(digest);
+      expect((await b.status()).log).toMatchObject({ firstTxId: 11, lastTxId: 13 });
 
-    await rm(path.join(scene.folder, "checkpoints"), { recursive: true });
-    const c = await start("c");
-    expect(await failureOf(c)).toBe("LOG_TRIMMED");
-    const { failure } = await c.status();
-    expect(failure?.message).toContain("before message 11");
-    expect(failure?.hint).toContain(
-      "Or save a checkpoint on a ready node of this log: cairn checkpoint create --url URL",
-    );
-    // The hint is followed literally, with the store mounted again.
-    await mkdir(path.join(scene.folder, "checkpoints"));
-    await put(a, 12, 13, "z");
-    await saveCheckpoint(a);
-    await vi.waitFor(() => expect(c.phase).toBe("ready"), { timeout: 30_000, interval: 50 });
-    expect(await c.digest()).toEqual(await a.digest());
-    expect((await c.status()).failure).toBeNull();
-  });
+      await rm(path.join(scene.folder, "checkpoints"), { recursive: true });
+      const c = await start("c");
+      expect(await failureOf(c)).toBe("LOG_TRIMMED");
+      const { failure } = await c.status();
+      expect(failure?.message).toContain("before message 11");
+      expect(failure?.hint).toContain(
+        "Or save a checkpoint on a ready node of this log: cairn checkpoint create --url URL",
+      );
+      // The hint is followed literally, with the store mounted again.
+      await mkdir(path.join(scene.folder, "checkpoints"));
+      await put(a, 12, 13, "z");
+      await saveCheckpoint(a);
+      await vi.waitFor(() => expect(c.phase).toBe("ready"), { timeout: 30_000, interval: 50 });
+      expect(await c.digest()).toEqual(await a.digest());
+      expect((await c.status()).failure).toBeNull();
+    },
+  );
 
   it("halts on a stream that is not a Cairn log, and does not change it", async () => {
     const client = await connect({ servers: scene.nats.url });

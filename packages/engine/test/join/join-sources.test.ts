@@ -94,24 +94,28 @@ describe("a node that waits for another checkpoint", () => {
   });
 });
 
-it("a node whose log was trimmed joins from a checkpoint that is saved while another of its stores is away", async () => {
-  const scene = await ClusterScene.open();
-  onTestFinished(() => scene.close());
-  const a = await scene.ready("a");
-  const last = await put(a, 0, 5, "v");
-  await NatsOperator.at(scene.nats.url, async (nats) => await nats.purgeBefore(last));
-  const mirror = new Mirror(path.join(scene.folder, "mirror"));
-  const site = filesystemStore({ path: path.join(scene.folder, "checkpoints") });
-  const b = await scene.start("b", {
-    parts: { checkpointer: undefined, restoreFrom: [site, mirror.store] },
-  });
-  // It has failed twice by then, so this is a look and not an attempt to join.
-  mirror.onLook = () => {
-    if (b.phase === "failed" && mirror.looks > 3) mirror.condition = "unreachable";
-  };
-  await vi.waitFor(() => expect(mirror.condition).toBe("unreachable"));
-  expect((await b.status()).failure).toMatchObject({ code: "LOG_TRIMMED" });
-  await saveCheckpoint(a);
-  await vi.waitFor(() => expect(b.phase).toBe("ready"));
-  expect((await b.status()).join.restoredFrom).toMatchObject({ store: site.location, txId: last });
-});
+it(
+  "a node whose log was trimmed joins from a checkpoint that is saved while another of its stores is away",
+  { tags: "rest/slow" },
+  async () => {
+    const scene = await ClusterScene.open();
+    onTestFinished(() => scene.close());
+    const a = await scene.ready("a");
+    const last = await put(a, 0, 5, "v");
+    await NatsOperator.at(scene.nats.url, async (nats) => await nats.purgeBefore(last));
+    const mirror = new Mirror(path.join(scene.folder, "mirror"));
+    const site = filesystemStore({ path: path.join(scene.folder, "checkpoints") });
+    const b = await scene.start("b", {
+      parts: { checkpointer: undefined, restoreFrom: [site, mirror.store] },
+    });
+    // It has failed twice by then, so this is a look and not an attempt to join.
+    mirror.onLook = () => {
+      if (b.phase === "failed" && mirror.looks > 3) mirror.condition = "unreachable";
+    };
+    await vi.waitFor(() => expect(mirror.condition).toBe("unreachable"));
+    expect((await b.status()).failure).toMatchObject({ code: "LOG_TRIMMED" });
+    await saveCheckpoint(a);
+    await vi.waitFor(() => expect(b.phase).toBe("ready"));
+    expect((await b.status()).join.restoredFrom).toMatchObject({ store: site.location, txId: last });
+  },
+);

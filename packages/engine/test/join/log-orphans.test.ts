@@ -218,7 +218,7 @@ describe("cairn log orphans", () => {
     },
   );
 
-  it("does not guess transactions that a trimmed log can no longer show", async () => {
+  it("does not guess transactions that a trimmed log can no longer show", { tags: "rest/slow" }, async () => {
     const a = await started("a");
     for (let n = 2; n <= 5; n += 1) await put(a, `k${n}`, n);
     await a.close();
@@ -274,22 +274,30 @@ describe("cairn log orphans", () => {
     },
   );
 
-  it("prints the transactions after the checkpoint from which a lost log was recovered", async () => {
-    const a = await started("a");
-    for (let n = 2; n <= 5; n += 1) await put(a, `k${n}`, n);
-    const saved = await saveCheckpoint(a);
-    for (let n = 6; n <= 8; n += 1) await put(a, `k${n}`, n);
-    await a.close();
-    await stopServer(async () => await rm(store(), { recursive: true }));
-    const terminal = new CapturedTerminal({ cwd: folder, env: environment("a") });
-    expect((await cairn(["log", "recover", "--from", saved, "--yes"], terminal)).code).toBe(0);
-    const again = await started("a", "rebuild");
-    expect((await again.status()).join.orphans).toBe(3);
-    const { stdout } = await orphans("a");
-    expect((await load(again, stdout)).code).toBe(0);
-    expect(await Promise.all(["k5", "k6", "k8"].map((name) => value(again, name)))).toEqual(["5", "6", "8"]);
-    expect((await again.status()).index.txId).toBe(5 + 1 + 3);
-  });
+  it(
+    "prints the transactions after the checkpoint from which a lost log was recovered",
+    { tags: "rest/slow" },
+    async () => {
+      const a = await started("a");
+      for (let n = 2; n <= 5; n += 1) await put(a, `k${n}`, n);
+      const saved = await saveCheckpoint(a);
+      for (let n = 6; n <= 8; n += 1) await put(a, `k${n}`, n);
+      await a.close();
+      await stopServer(async () => await rm(store(), { recursive: true }));
+      const terminal = new CapturedTerminal({ cwd: folder, env: environment("a") });
+      expect((await cairn(["log", "recover", "--from", saved, "--yes"], terminal)).code).toBe(0);
+      const again = await started("a", "rebuild");
+      expect((await again.status()).join.orphans).toBe(3);
+      const { stdout } = await orphans("a");
+      expect((await load(again, stdout)).code).toBe(0);
+      expect(await Promise.all(["k5", "k6", "k8"].map((name) => value(again, name)))).toEqual([
+        "5",
+        "6",
+        "8",
+      ]);
+      expect((await again.status()).index.txId).toBe(5 + 1 + 3);
+    },
+  );
 
   it.each(["the same log", "a log that was recovered from a checkpoint"])(
     "omits transactions that %s has got back, and prints those that it lost instead",
@@ -350,7 +358,7 @@ describe("cairn log orphans", () => {
     },
   );
 
-  it("reports that there are none, and which index cannot be read", async () => {
+  it("reports that there are none, and which index cannot be read", { tags: "rest/slow" }, async () => {
     const a = await started("a");
     await put(a, "x", 1);
     const none = await orphans("a");

@@ -414,7 +414,7 @@ describe.each(["embedded", "NATS"])("a log that was lost (%s), recovered from a 
   );
 });
 
-it("status --wait waits for a node until it follows the recovered log", async () => {
+it("status --wait waits for a node until it follows the recovered log", { tags: "rest/slow" }, async () => {
   nats = await startNatsServer({ storeDir: path.join(folder, "nats") });
   const node = await started("a");
   for (const value of [1, 2, 3]) await put(node, "kept", value);

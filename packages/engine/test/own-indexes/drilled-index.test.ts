@@ -90,16 +90,20 @@ it(
   },
 );
 
-it("an own index in a checkpoint that its module does not accept is reported, and the live one is left alone", async () => {
-  await scene.start({ options: { trace, isTorn: true } });
-  await drilled("a");
-  expect(errors(40)).toEqual([
-    expect.stringMatching(/^The index json in checkpoint-\S+ could not be compared/),
-  ]);
-  expect(errors()).toEqual([]);
-  expect(await scene.ownStatus()).toMatchObject({ state: "live", failure: null });
-  expect(await traced(trace)).toEqual(["build"]);
-});
+it(
+  "an own index in a checkpoint that its module does not accept is reported, and the live one is left alone",
+  { tags: "rest/slow" },
+  async () => {
+    await scene.start({ options: { trace, isTorn: true } });
+    await drilled("a");
+    expect(errors(40)).toEqual([
+      expect.stringMatching(/^The index json in checkpoint-\S+ could not be compared/),
+    ]);
+    expect(errors()).toEqual([]);
+    expect(await scene.ownStatus()).toMatchObject({ state: "live", failure: null });
+    expect(await traced(trace)).toEqual(["build"]);
+  },
+);
 
 it(
   "a node that stops does not wait for the comparison of an own index, and leaves nothing of it",

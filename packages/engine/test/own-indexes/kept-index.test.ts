@@ -167,21 +167,26 @@ describe("an index of one's own", () => {
     },
   );
 
-  it("that is behind is not in a checkpoint, which is saved nevertheless", async () => {
-    const [trace, hold] = [path.join(scene.folder, "trace"), path.join(scene.folder, "hold")];
-    await writeFile(hold, "");
-    await scene.start({ options: { trace, hold } });
-    await scene.put("a");
-    await saveCheckpoint(scene.node);
-    await rm(hold);
-    await scene.reached();
-    const [name = ""] = (await scene.node.checkpoints()).map((one) => one.name);
-    const manifest = await readFile(path.join(scene.folder, "checkpoints", `${name}.json`), "utf8");
-    expect(manifest).not.toContain("own-");
-  });
+  it(
+    "that is behind is not in a checkpoint, which is saved nevertheless",
+    { tags: "rest/slow" },
+    async () => {
+      const [trace, hold] = [path.join(scene.folder, "trace"), path.join(scene.folder, "hold")];
+      await writeFile(hold, "");
+      await scene.start({ options: { trace, hold } });
+      await scene.put("a");
+      await saveCheckpoint(scene.node);
+      await rm(hold);
+      await scene.reached();
+      const [name = ""] = (await scene.node.checkpoints()).map((one) => one.name);
+      const manifest = await readFile(path.join(scene.folder, "checkpoints", `${name}.json`), "utf8");
+      expect(manifest).not.toContain("own-");
+    },
+  );
 
   it.each([{ leaves: "folder" }, { leaves: "link" }, { leaves: "name" }, { isMute: true }])(
     "that cannot be in a checkpoint does not keep it from being saved, and its module is told: %j",
+    { tags: "rest/slow" },
     async (options) => {
       await scene.start({ options });
       await scene.put("a");

@@ -160,11 +160,15 @@ async function killedAt(source: keyof typeof SOURCES, killAt: string): Promise<b
 }
 
 describe.each(Object.keys(SOURCES) as (keyof typeof SOURCES)[])("an own index that %s", (source) => {
-  it(`is exact after the node was killed before a change to its files (seed ${SEED})`, async () => {
-    const picks = seededPicks(SEED);
-    const thread = picks.of(["node", "node", "index"]);
-    await killedAt(source, `${thread} ${1 + picks.below(thread === "node" ? 20 : 12)}`);
-  });
+  it(
+    `is exact after the node was killed before a change to its files (seed ${SEED})`,
+    { tags: "rest/slow" },
+    async () => {
+      const picks = seededPicks(SEED);
+      const thread = picks.of(["node", "node", "index"]);
+      await killedAt(source, `${thread} ${1 + picks.below(thread === "node" ? 20 : 12)}`);
+    },
+  );
 
   it.each(["node", "index"])(
     "is exact, whichever change of the thread %s is the last",

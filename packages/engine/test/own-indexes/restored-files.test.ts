@@ -109,6 +109,7 @@ describe("a checkpoint with an own index", () => {
 
   it.each(["damaged", "truncated"])(
     "is skipped like any other if the index's file in it is %s",
+    { tags: "rest/slow" },
     async (how) => {
       const archive = path.join(scene.folder, "checkpoints", `${name}.tar`);
       const bytes = await readFile(archive);
@@ -125,7 +126,7 @@ describe("a checkpoint with an own index", () => {
     },
   );
 
-  it("is restored without it by a node that does not have the index", async () => {
+  it("is restored without it by a node that does not have the index", { tags: "rest/slow" }, async () => {
     await scene.start(null);
     expect((await scene.node.status()).join).toMatchObject({ restoredFrom: { name }, skipped: [] });
     expect(await ownFilesIn(path.join(scene.dbDir, "live"))).toEqual([]);

@@ -14,6 +14,7 @@ async function put(node: Awaited<ReturnType<typeof runNode>>, n: number): Promis
 
 it.each(["embedded", "nats"] as const)(
   "an overview of a log (%s) plans what a trim removes",
+  { tags: "rest/slow" },
   async (kind) => {
     const scene = await trimScene(kind);
     const node = await scene.start("a");

@@ -104,40 +104,44 @@ it("a drill that failed soon finds what another node has verified since", async 
   expect(verified).toMatchObject([[{ name: newer, node: "verifier" }, false]]);
 });
 
-it("a drill removes the mark of a checkpoint that has been damaged since, so that the log is not trimmed because of it", async () => {
-  const scene = await trimScene("nats");
-  const [older, newer] = await twoCheckpoints(scene);
-  const log = await scene.openLog();
-  onTestFinished(() => log.close());
-  const verifier = {
-    store: scene.store,
-    log,
-    provider: levelProvider(),
-    stagingDir: path.join(scene.folder, "staging"),
-    node: "a",
-  };
-  for (const name of [older, newer]) await verifyCheckpoint({ ...verifier, name });
-  const plan = () => planTrim({ log, stores: [scene.store], kvFormat: levelProvider().format });
-  expect((await plan()).checkpoint?.name).toBe(older);
-  const archive = path.join(scene.folder, "checkpoints", `${older}.tar`);
-  const bytes = await readFile(archive);
-  bytes[600] = (bytes[600] ?? 0) ^ 1;
-  await writeFile(archive, bytes);
-  const given = new CairnError("CHECKPOINT_INCOMPLETE", "Interrupted.");
-  const aborted = verifyCheckpoint({ ...verifier, name: older, signal: AbortSignal.abort(given) });
-  await expect(aborted).rejects.toBe(given);
-  expect((await plan()).checkpoint?.name).toBe(older);
-  await expect(verifyCheckpoint({ ...verifier, name: older })).rejects.toMatchObject({
-    code: "CHECKPOINT_CORRUPT",
-  });
-  expect((await plan()).checkpoint?.name).toBe(newer);
-  const denied = new CairnError("STORE_DENIED", "No.");
-  await writeFile(path.join(scene.folder, "checkpoints", `${newer}.tar`), "");
-  const store = { ...scene.store, remove: () => Promise.reject(denied) };
-  await expect(verifyCheckpoint({ ...verifier, store, name: newer })).rejects.toMatchObject({
-    code: "CHECKPOINT_INCOMPLETE",
-  });
-});
+it(
+  "a drill removes the mark of a checkpoint that has been damaged since, so that the log is not trimmed because of it",
+  { tags: "rest/slow" },
+  async () => {
+    const scene = await trimScene("nats");
+    const [older, newer] = await twoCheckpoints(scene);
+    const log = await scene.openLog();
+    onTestFinished(() => log.close());
+    const verifier = {
+      store: scene.store,
+      log,
+      provider: levelProvider(),
+      stagingDir: path.join(scene.folder, "staging"),
+      node: "a",
+    };
+    for (const name of [older, newer]) await verifyCheckpoint({ ...verifier, name });
+    const plan = () => planTrim({ log, stores: [scene.store], kvFormat: levelProvider().format });
+    expect((await plan()).checkpoint?.name).toBe(older);
+    const archive = path.join(scene.folder, "checkpoints", `${older}.tar`);
+    const bytes = await readFile(archive);
+    bytes[600] = (bytes[600] ?? 0) ^ 1;
+    await writeFile(archive, bytes);
+    const given = new CairnError("CHECKPOINT_INCOMPLETE", "Interrupted.");
+    const aborted = verifyCheckpoint({ ...verifier, name: older, signal: AbortSignal.abort(given) });
+    await expect(aborted).rejects.toBe(given);
+    expect((await plan()).checkpoint?.name).toBe(older);
+    await expect(verifyCheckpoint({ ...verifier, name: older })).rejects.toMatchObject({
+      code: "CHECKPOINT_CORRUPT",
+    });
+    expect((await plan()).checkpoint?.name).toBe(newer);
+    const denied = new CairnError("STORE_DENIED", "No.");
+    await writeFile(path.join(scene.folder, "checkpoints", `${newer}.tar`), "");
+    const store = { ...scene.store, remove: () => Promise.reject(denied) };
+    await expect(verifyCheckpoint({ ...verifier, store, name: newer })).rejects.toMatchObject({
+      code: "CHECKPOINT_INCOMPLETE",
+    });
+  },
+);
 
 it("a drill looks again soon while there is no checkpoint", async () => {
   const scene = await trimScene("embedded");
@@ -210,7 +214,7 @@ it("if a missing checkpoint is requested, the error is returned to the caller, a
   expect(await node.metrics()).not.toMatch(/cairn_work_failures_total\{work="verification".*[1-9]$/m);
 });
 
-it("a drill skips a checkpoint with transactions that the log lost", async () => {
+it("a drill skips a checkpoint with transactions that the log lost", { tags: "rest/slow" }, async () => {
   const scene = await trimScene("nats");
   const [, newer] = await twoCheckpoints(scene);
   const lost = await saveAltered(scene, "first", { txId: 1_000, sha256: "f".repeat(64) });
@@ -237,26 +241,30 @@ it("a drill is repeated soon if the store does not respond, and after a period i
   expect(pauses).toEqual([5_000, 10_000, 20_000]);
 });
 
-it("a verification that the store interrupted is repeated, even if another node has verified meanwhile", async () => {
-  const scene = await trimScene("embedded");
-  const [, newer] = await twoCheckpoints(scene);
-  const error = new CairnError("STORE_UNREACHABLE", "It does not answer.");
-  const other = await drill(scene, "b");
-  let isAway = true;
-  const open: CheckpointStore["open"] = async (name, options) => {
-    if (!isAway) return await scene.store.open(name, options);
-    if (other.verified.length === 0) await other.look();
-    throw error;
-  };
-  const { errors, verified, look, next } = await drill(scene, "a", { ...scene.store, open });
-  await look();
-  expect(errors).toMatchObject([{ code: "STORE_UNREACHABLE" }]);
-  expect(other.verified).toMatchObject([[{ name: newer, node: "b" }, true]]);
-  isAway = false;
-  await look();
-  expect(verified.at(-1)).toMatchObject([{ name: newer, node: "a" }, true]);
-  expect(await next()).toBeGreaterThan(EVERY * 0.89);
-});
+it(
+  "a verification that the store interrupted is repeated, even if another node has verified meanwhile",
+  { tags: "rest/slow" },
+  async () => {
+    const scene = await trimScene("embedded");
+    const [, newer] = await twoCheckpoints(scene);
+    const error = new CairnError("STORE_UNREACHABLE", "It does not answer.");
+    const other = await drill(scene, "b");
+    let isAway = true;
+    const open: CheckpointStore["open"] = async (name, options) => {
+      if (!isAway) return await scene.store.open(name, options);
+      if (other.verified.length === 0) await other.look();
+      throw error;
+    };
+    const { errors, verified, look, next } = await drill(scene, "a", { ...scene.store, open });
+    await look();
+    expect(errors).toMatchObject([{ code: "STORE_UNREACHABLE" }]);
+    expect(other.verified).toMatchObject([[{ name: newer, node: "b" }, true]]);
+    isAway = false;
+    await look();
+    expect(verified.at(-1)).toMatchObject([{ name: newer, node: "a" }, true]);
+    expect(await next()).toBeGreaterThan(EVERY * 0.89);
+  },
+);
 
 it("a drill verifies despite a mark with a time in the future", async () => {
   const scene = await trimScene("embedded");

@@ -30,97 +30,117 @@ async function damage(scene: TrimScene, name: string): Promise<void> {
 }
 
 describe.each(["embedded", "nats"] as const)("a trimmed log (%s)", (kind) => {
-  it("is trimmed up to the oldest verified checkpoint, whose last message is kept, and nodes can still join", async () => {
-    const scene = await trimScene(kind);
-    const [older] = await twoCheckpoints(scene);
-    await scene.verify(older);
-    const log = await scene.openLog();
-    const plan = await trimLog(trimOptions(scene, log));
-    expect(plan).toMatchObject({ first: 1, last: 31, upTo: 11, checkpoint: { name: older, txId: 11 } });
-    expect(await log.bounds()).toEqual({ first: 11, last: 31 });
-    expect(await planTrim(trimOptions(scene, log))).toMatchObject({ first: 11, upTo: 11 });
-    await log.close();
+  it(
+    "is trimmed up to the oldest verified checkpoint, whose last message is kept, and nodes can still join",
+    { tags: "rest/slow" },
+    async () => {
+      const scene = await trimScene(kind);
+      const [older] = await twoCheckpoints(scene);
+      await scene.verify(older);
+      const log = await scene.openLog();
+      const plan = await trimLog(trimOptions(scene, log));
+      expect(plan).toMatchObject({ first: 1, last: 31, upTo: 11, checkpoint: { name: older, txId: 11 } });
+      expect(await log.bounds()).toEqual({ first: 11, last: 31 });
+      expect(await planTrim(trimOptions(scene, log))).toMatchObject({ first: 11, upTo: 11 });
+      await log.close();
 
-    const joined = await scene.start("joined");
-    await joined.ready;
-    await put(joined, 30, 32);
-    const digest = await joined.digest();
-    expect(digest.txId).toBe(33);
-    expect((await joined.status()).join.restoredFrom).toMatchObject({ txId: 21 });
-    await joined.close();
-    // The existing node continues with its own index.
-    const first = await scene.start("first");
-    await first.ready;
-    expect(await first.digest()).toEqual(digest);
-    expect((await first.status()).join).toMatchObject({ restoredFrom: null, movedAside: [] });
-  });
+      const joined = await scene.start("joined");
+      await joined.ready;
+      await put(joined, 30, 32);
+      const digest = await joined.digest();
+      expect(digest.txId).toBe(33);
+      expect((await joined.status()).join.restoredFrom).toMatchObject({ txId: 21 });
+      await joined.close();
+      // The existing node continues with its own index.
+      const first = await scene.start("first");
+      await first.ready;
+      expect(await first.digest()).toEqual(digest);
+      expect((await first.status()).join).toMatchObject({ restoredFrom: null, movedAside: [] });
+    },
+  );
 
-  it("can be joined from the checkpoint up to which it was trimmed if the newest one is damaged", async () => {
-    const scene = await trimScene(kind);
-    const [older, newer] = await twoCheckpoints(scene);
-    await scene.verify(older);
-    const log = await scene.openLog();
-    await trimLog(trimOptions(scene, log));
-    await log.close();
-    await damage(scene, newer);
-    const joined = await scene.start("joined");
-    await joined.ready;
-    const { join, index } = await joined.status();
-    expect(join).toMatchObject({ restoredFrom: { name: older }, replayed: 20 });
-    expect(index).toMatchObject({ txId: 31, documents: 30 });
-  });
+  it(
+    "can be joined from the checkpoint up to which it was trimmed if the newest one is damaged",
+    { tags: "rest/slow" },
+    async () => {
+      const scene = await trimScene(kind);
+      const [older, newer] = await twoCheckpoints(scene);
+      await scene.verify(older);
+      const log = await scene.openLog();
+      await trimLog(trimOptions(scene, log));
+      await log.close();
+      await damage(scene, newer);
+      const joined = await scene.start("joined");
+      await joined.ready;
+      const { join, index } = await joined.status();
+      expect(join).toMatchObject({ restoredFrom: { name: older }, replayed: 20 });
+      expect(index).toMatchObject({ txId: 31, documents: 30 });
+    },
+  );
 
-  it("reports which transactions are missing and where they were last if no checkpoint is usable", async () => {
-    const scene = await trimScene(kind);
-    const [older, newer] = await twoCheckpoints(scene);
-    await scene.verify(older);
-    const log = await scene.openLog();
-    await trimLog(trimOptions(scene, log));
-    await log.close();
-    await damage(scene, newer);
-    await rm(path.join(scene.folder, "checkpoints", `${older}.tar`));
-    const joining = await scene.start("joining");
-    await vi.waitFor(() => expect(joining.phase).toBe("failed"), { timeout: 30_000 });
-    const { failure, join } = await joining.status();
-    expect(failure?.code).toBe("LOG_TRIMMED");
-    expect(failure?.message).toContain("no longer holds the transactions before message 11");
-    expect(failure?.message).toContain(`Those up to 21 were last in ${newer} of ${scene.store.location}`);
-    expect(join.skipped).toMatchObject([{ code: "CHECKPOINT_CORRUPT" }, { code: "CHECKPOINT_INCOMPLETE" }]);
-  });
+  it(
+    "reports which transactions are missing and where they were last if no checkpoint is usable",
+    { tags: "rest/slow" },
+    async () => {
+      const scene = await trimScene(kind);
+      const [older, newer] = await twoCheckpoints(scene);
+      await scene.verify(older);
+      const log = await scene.openLog();
+      await trimLog(trimOptions(scene, log));
+      await log.close();
+      await damage(scene, newer);
+      await rm(path.join(scene.folder, "checkpoints", `${older}.tar`));
+      const joining = await scene.start("joining");
+      await vi.waitFor(() => expect(joining.phase).toBe("failed"), { timeout: 30_000 });
+      const { failure, join } = await joining.status();
+      expect(failure?.code).toBe("LOG_TRIMMED");
+      expect(failure?.message).toContain("no longer holds the transactions before message 11");
+      expect(failure?.message).toContain(`Those up to 21 were last in ${newer} of ${scene.store.location}`);
+      expect(join.skipped).toMatchObject([{ code: "CHECKPOINT_CORRUPT" }, { code: "CHECKPOINT_INCOMPLETE" }]);
+    },
+  );
 
-  it("causes an error that lists the searched stores if no checkpoint was found, because an unmounted folder looks like a new one", async () => {
-    const scene = await trimScene(kind);
-    const [older] = await twoCheckpoints(scene);
-    await scene.verify(older);
-    const log = await scene.openLog();
-    await trimLog(trimOptions(scene, log));
-    await log.close();
-    const store = path.join(scene.folder, "checkpoints");
-    for (const name of await readdir(store)) await rm(path.join(store, name), { recursive: true });
-    const joining = await scene.start("joining");
-    await vi.waitFor(() => expect(joining.phase).toBe("failed"), { timeout: 30_000 });
-    expect((await joining.status()).failure).toMatchObject({
-      code: "LOG_TRIMMED",
-      hint: expect.stringContaining(`No checkpoint of this log was found in ${scene.store.location}: `),
-    });
-  });
+  it(
+    "causes an error that lists the searched stores if no checkpoint was found, because an unmounted folder looks like a new one",
+    { tags: "rest/slow" },
+    async () => {
+      const scene = await trimScene(kind);
+      const [older] = await twoCheckpoints(scene);
+      await scene.verify(older);
+      const log = await scene.openLog();
+      await trimLog(trimOptions(scene, log));
+      await log.close();
+      const store = path.join(scene.folder, "checkpoints");
+      for (const name of await readdir(store)) await rm(path.join(store, name), { recursive: true });
+      const joining = await scene.start("joining");
+      await vi.waitFor(() => expect(joining.phase).toBe("failed"), { timeout: 30_000 });
+      expect((await joining.status()).failure).toMatchObject({
+        code: "LOG_TRIMMED",
+        hint: expect.stringContaining(`No checkpoint of this log was found in ${scene.store.location}: `),
+      });
+    },
+  );
 
-  it("is trimmed by a node that verifies its checkpoints, and the node reports the verification and the trimming", async () => {
-    const scene = await trimScene(kind);
-    const node = await scene.start("node", { verifyEvery: 200, trim: { keep: 1 } });
-    await node.ready;
-    await put(node, 0, 20);
-    await saveCheckpoint(node);
-    await put(node, 20, 22);
-    await expect
-      .poll(async () => (await node.status()).log.firstTxId, { timeout: 30_000, interval: 100 })
-      .toBe(21);
-    const { checkpoints, index } = await node.status();
-    expect(checkpoints.lastVerified).toMatchObject({ txId: 21, node: "node" });
-    expect(index).toMatchObject({ txId: 23, documents: 22 });
-    await node.close();
-    expect(await readdir(path.join(scene.folder, "node-index", "staging"))).toEqual([]);
-  });
+  it(
+    "is trimmed by a node that verifies its checkpoints, and the node reports the verification and the trimming",
+    { tags: "rest/slow" },
+    async () => {
+      const scene = await trimScene(kind);
+      const node = await scene.start("node", { verifyEvery: 200, trim: { keep: 1 } });
+      await node.ready;
+      await put(node, 0, 20);
+      await saveCheckpoint(node);
+      await put(node, 20, 22);
+      await expect
+        .poll(async () => (await node.status()).log.firstTxId, { timeout: 30_000, interval: 100 })
+        .toBe(21);
+      const { checkpoints, index } = await node.status();
+      expect(checkpoints.lastVerified).toMatchObject({ txId: 21, node: "node" });
+      expect(index).toMatchObject({ txId: 23, documents: 22 });
+      await node.close();
+      expect(await readdir(path.join(scene.folder, "node-index", "staging"))).toEqual([]);
+    },
+  );
 });
 
 describe("a node that keeps messages for an hour, and looks after an hour whether to trim the log,", () => {

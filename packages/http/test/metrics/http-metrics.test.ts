@@ -39,7 +39,7 @@ function plainMetrics(registry: Registry): (request: AnsweredRequest) => void {
   };
 }
 
-it("a node counts every request, whenever it is scraped", async () => {
+it("a node counts every request, whenever it is scraped", { tags: "rest/slow" }, async () => {
   // Runs of equal requests may be longer than the number of durations that are observed at once.
   const runs = fc.array(fc.tuple(answered, fc.integer({ min: 1, max: 200 }), fc.boolean()), { maxLength: 8 });
   await fc.assert(

@@ -356,18 +356,26 @@ it("a scrape reports when the certificate of the HTTP server ends, and nothing a
   expect(await ends({ tls })).toBe(Date.parse(validTo) / 1_000);
 });
 
-it("a node whose certificate has ended reports this as failing until its files are replaced, as the hint says", async () => {
-  const scene = await observedScene();
-  const place = { cert: path.join(scene.folder, "cert.pem"), key: path.join(scene.folder, "key.pem") };
-  await copyFile(path.join(FIXTURES, "expired.pem"), place.cert);
-  await copyFile(path.join(FIXTURES, "address-key.pem"), place.key);
-  const node = await scene.start("a", { http: { ...HTTP, tls: place } });
-  const ended = async (): Promise<unknown> =>
-    (await node.status()).findings.filter(({ code }) => code === "certificate-ended");
-  expect(await ended()).toMatchObject([
-    { severity: "failing", since: "2020-01-01T00:00:00.000Z", hint: expect.stringContaining("config print") },
-  ]);
-  await copyFile(tls.key, place.key);
-  await copyFile(tls.cert, place.cert);
-  await vi.waitFor(async () => expect(await ended()).toEqual([]));
-});
+it(
+  "a node whose certificate has ended reports this as failing until its files are replaced, as the hint says",
+  { tags: "rest/slow" },
+  async () => {
+    const scene = await observedScene();
+    const place = { cert: path.join(scene.folder, "cert.pem"), key: path.join(scene.folder, "key.pem") };
+    await copyFile(path.join(FIXTURES, "expired.pem"), place.cert);
+    await copyFile(path.join(FIXTURES, "address-key.pem"), place.key);
+    const node = await scene.start("a", { http: { ...HTTP, tls: place } });
+    const ended = async (): Promise<unknown> =>
+      (await node.status()).findings.filter(({ code }) => code === "certificate-ended");
+    expect(await ended()).toMatchObject([
+      {
+        severity: "failing",
+        since: "2020-01-01T00:00:00.000Z",
+        hint: expect.stringContaining("config print"),
+      },
+    ]);
+    await copyFile(tls.key, place.key);
+    await copyFile(tls.cert, place.cert);
+    await vi.waitFor(async () => expect(await ended()).toEqual([]));
+  },
+);

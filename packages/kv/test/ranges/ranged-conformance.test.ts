@@ -1,3 +1,4 @@
+// @module-tag rest/slow
 import { kvStoreSuite } from "../../testing/kv-store-suite.ts";
 import { rangedCopies } from "../support/ranged-copies.ts";
 

@@ -36,50 +36,54 @@ const step = fc.oneof(
   { weight: 1, arbitrary: fc.constantFrom("compact", "reopen", "snapshot") },
 );
 
-it("returns what LevelDB returns, in both directions, with several versions of a key in a table", async () => {
-  let runs = 0;
-  await fc.assert(
-    fc.asyncProperty(
-      fc.boolean(),
-      fc.array(step, { minLength: 1, maxLength: 12 }),
-      fc.array(fc.tuple(key, key, fc.boolean(), fc.boolean()), { minLength: 1, maxLength: 5 }),
-      async (compression, steps, ranges) => {
-        const name = `store ${runs++}`;
-        const options = { writeBufferSize: 64 * 1024, compression };
-        let store = await directory.open(name, options);
-        for (const one of steps) {
-          if (one === "compact") await store.compact();
-          // An open snapshot keeps compactions from removing old versions.
-          else if (one === "snapshot") store.snapshot();
-          else if (one === "reopen") {
-            await store.close();
-            store = await directory.open(name, options);
-          } else
-            await store.batch(
-              one.map(([at, size]) => (size === undefined ? del(at) : put(at, at.repeat(size / 10)))),
-            );
-        }
-        const target = directory.path(`${name} captured`);
-        await store.capture(target, { unchecked: true });
-        const ranged = await openRanged(await folderFiles(target));
-        for (const reverse of [false, true])
-          expect(await allOf(ranged, { reverse })).toEqual(await allOf(store, { reverse }));
-        for (const [from, to, excluded, reverse] of ranges) {
-          const range = {
-            ...(excluded ? { gt: bytes(from) } : { gte: bytes(from) }),
-            ...(excluded ? { lte: bytes(to) } : { lt: bytes(to) }),
-            reverse,
-          };
-          expect(await allOf(ranged, range)).toEqual(await allOf(store, range));
-          const keys = [bytes(from), bytes(to)];
-          expect((await ranged.getMany(keys)).map(hex)).toEqual((await store.getMany(keys)).map(hex));
-        }
-        await store.close();
-      },
-    ),
-    { numRuns: 60 },
-  );
-});
+it(
+  "returns what LevelDB returns, in both directions, with several versions of a key in a table",
+  { tags: "rest/slow" },
+  async () => {
+    let runs = 0;
+    await fc.assert(
+      fc.asyncProperty(
+        fc.boolean(),
+        fc.array(step, { minLength: 1, maxLength: 12 }),
+        fc.array(fc.tuple(key, key, fc.boolean(), fc.boolean()), { minLength: 1, maxLength: 5 }),
+        async (compression, steps, ranges) => {
+          const name = `store ${runs++}`;
+          const options = { writeBufferSize: 64 * 1024, compression };
+          let store = await directory.open(name, options);
+          for (const one of steps) {
+            if (one === "compact") await store.compact();
+            // An open snapshot keeps compactions from removing old versions.
+            else if (one === "snapshot") store.snapshot();
+            else if (one === "reopen") {
+              await store.close();
+              store = await directory.open(name, options);
+            } else
+              await store.batch(
+                one.map(([at, size]) => (size === undefined ? del(at) : put(at, at.repeat(size / 10)))),
+              );
+          }
+          const target = directory.path(`${name} captured`);
+          await store.capture(target, { unchecked: true });
+          const ranged = await openRanged(await folderFiles(target));
+          for (const reverse of [false, true])
+            expect(await allOf(ranged, { reverse })).toEqual(await allOf(store, { reverse }));
+          for (const [from, to, excluded, reverse] of ranges) {
+            const range = {
+              ...(excluded ? { gt: bytes(from) } : { gte: bytes(from) }),
+              ...(excluded ? { lte: bytes(to) } : { lt: bytes(to) }),
+              reverse,
+            };
+            expect(await allOf(ranged, range)).toEqual(await allOf(store, range));
+            const keys = [bytes(from), bytes(to)];
+            expect((await ranged.getMany(keys)).map(hex)).toEqual((await store.getMany(keys)).map(hex));
+          }
+          await store.close();
+        },
+      ),
+      { numRuns: 60 },
+    );
+  },
+);
 
 /** A small database with tables of two levels, filters, compressed and uncompressed blocks, and a log. */
 async function captured(): Promise<string> {

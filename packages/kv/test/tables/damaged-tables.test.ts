@@ -143,23 +143,27 @@ describe("a store with a damaged table", () => {
   it.each([
     ["few", FEW],
     ["many", MANY],
-  ])("stops serving from the table of %s rows soon after the store is opened", async (_, content) => {
-    const tables = await tablesOf(content);
-    await flip(tables.at(-1) ?? "", 2000);
-    const store = await directory.open("store");
-    // A thread with low priority has to wait on a busy machine.
-    await vi.waitFor(async () => expect(await readAll(store)).toSatisfy(isCairnError), 150_000);
-    await expect(store.get(Buffer.from("count"))).rejects.toMatchObject(CORRUPT);
-    // There are more reads than this thread would perform.
-    const texts = Array.from({ length: 300 }, () => store.getText?.(Buffer.from("count")));
-    for (const read of await Promise.allSettled(texts))
-      expect(read).toMatchObject({ status: "rejected", reason: CORRUPT });
-    await expect(store.getMany([Buffer.from("count")])).rejects.toMatchObject(CORRUPT);
-    expect(() => store.range({})).toThrow(expect.objectContaining(CORRUPT));
-    expect(() => store.snapshot()).toThrow(expect.objectContaining(CORRUPT));
-    await expect(store.batch(countedBatch(3000, 1, 4))).rejects.toMatchObject(CORRUPT);
-    await store.close();
-  });
+  ])(
+    "stops serving from the table of %s rows soon after the store is opened",
+    { tags: "rest/slow" },
+    async (_, content) => {
+      const tables = await tablesOf(content);
+      await flip(tables.at(-1) ?? "", 2000);
+      const store = await directory.open("store");
+      // A thread with low priority has to wait on a busy machine.
+      await vi.waitFor(async () => expect(await readAll(store)).toSatisfy(isCairnError), 150_000);
+      await expect(store.get(Buffer.from("count"))).rejects.toMatchObject(CORRUPT);
+      // There are more reads than this thread would perform.
+      const texts = Array.from({ length: 300 }, () => store.getText?.(Buffer.from("count")));
+      for (const read of await Promise.allSettled(texts))
+        expect(read).toMatchObject({ status: "rejected", reason: CORRUPT });
+      await expect(store.getMany([Buffer.from("count")])).rejects.toMatchObject(CORRUPT);
+      expect(() => store.range({})).toThrow(expect.objectContaining(CORRUPT));
+      expect(() => store.snapshot()).toThrow(expect.objectContaining(CORRUPT));
+      await expect(store.batch(countedBatch(3000, 1, 4))).rejects.toMatchObject(CORRUPT);
+      await store.close();
+    },
+  );
 
   it("is not captured, and leaves no partial capture", async () => {
     // Tables of an earlier process would be compared in the background, and the damage could be found there.

@@ -126,31 +126,35 @@ describe("a director", () => {
     },
   );
 
-  it("handles older entries that are moved into its shard before it has handled all newer ones there", async () => {
-    await using scene = await shared.scene({ shards: 2, cap: 2_000, lease: "PT1M" });
-    const [older, newer] = [names(10), names(1_800, "f")];
-    await scene.enqueue(older);
-    await scene.enqueue(names(1_990, "d"), { state: "done" });
-    await scene.enqueue(newer);
-    await scene.transact(["claim", scene.name, 0, { as: "test" }]);
-    let draining: Promise<unknown> | undefined;
-    const drain = async (): Promise<unknown> => {
-      const { signal } = new AbortController();
-      const drained = { queue: scene.name, shard: 0, as: "test", leaseMs: 60_000, signal };
-      return await drainShard(queueAccess(scene.node.client()), drained);
-    };
-    const { calls, handle } = counting(async () => {
-      if (calls.size === 200) draining = drain();
-      // On a busy machine, the drain could take longer than all other entries.
-      if (calls.size > 400) await draining;
-    });
-    const director = scene.node.client().direct(scene.name, { shards: 1, drainAt: false, handle });
-    await allFinished(scene);
-    await expect(draining).resolves.toMatchObject({ retired: true, moved: 10 });
-    expect(byName(calls)).toEqual(byName(once([...older, ...newer])));
-    expect([...calls.keys()].indexOf("e9")).toBeLessThan(1_500);
-    await director.stop();
-  });
+  it(
+    "handles older entries that are moved into its shard before it has handled all newer ones there",
+    { tags: "rest/slow" },
+    async () => {
+      await using scene = await shared.scene({ shards: 2, cap: 2_000, lease: "PT1M" });
+      const [older, newer] = [names(10), names(1_800, "f")];
+      await scene.enqueue(older);
+      await scene.enqueue(names(1_990, "d"), { state: "done" });
+      await scene.enqueue(newer);
+      await scene.transact(["claim", scene.name, 0, { as: "test" }]);
+      let draining: Promise<unknown> | undefined;
+      const drain = async (): Promise<unknown> => {
+        const { signal } = new AbortController();
+        const drained = { queue: scene.name, shard: 0, as: "test", leaseMs: 60_000, signal };
+        return await drainShard(queueAccess(scene.node.client()), drained);
+      };
+      const { calls, handle } = counting(async () => {
+        if (calls.size === 200) draining = drain();
+        // On a busy machine, the drain could take longer than all other entries.
+        if (calls.size > 400) await draining;
+      });
+      const director = scene.node.client().direct(scene.name, { shards: 1, drainAt: false, handle });
+      await allFinished(scene);
+      await expect(draining).resolves.toMatchObject({ retired: true, moved: 10 });
+      expect(byName(calls)).toEqual(byName(once([...older, ...newer])));
+      expect([...calls.keys()].indexOf("e9")).toBeLessThan(1_500);
+      await director.stop();
+    },
+  );
 
   it.each(["in the process of the node", "over HTTP"])(
     "hands an entry that was moved into its shard out with the transaction that created it, %s",
@@ -210,9 +214,13 @@ describe("a director", () => {
     await director.stop();
   });
 
-  it("handles each entry once while others are enqueued, over HTTP as well", async () => {
-    await onceOverHttp(1_000);
-  });
+  it(
+    "handles each entry once while others are enqueued, over HTTP as well",
+    { tags: "rest/slow" },
+    async () => {
+      await onceOverHttp(1_000);
+    },
+  );
 
   it("handles each of thousands of entries once over HTTP", { tags: "rest/slow" }, async () => {
     await onceOverHttp(4_000);

@@ -33,7 +33,7 @@ describe("an embedded node", () => {
     await expect(node.ready).rejects.toBe(failure);
   });
 
-  it("writes its warnings to stderr unless it is given a logger", async () => {
+  it("writes its warnings to stderr unless it is given a logger", { tags: "rest/slow" }, async () => {
     const program = `
       import { startNode } from ${JSON.stringify(new URL("../../dist/bundle/index.js", import.meta.url).href)};
       const node = await startNode({

@@ -72,15 +72,19 @@ describe("a cluster without faults", () => {
   );
 });
 
-it("while a node uploads slowly, no other node uploads the same messages", async () => {
-  const { every } = usualConditions(6, 10, 60);
-  const report = await simulateBackup({ ...usualConditions(6, 10, 60), upload: [every / 4, every / 2] });
-  expect(report.violations).toEqual([]);
-  expect(report.writtenPerPeriod).toBeGreaterThan(0.5);
-  expect(report.againPerPeriod).toBe(0);
-});
+it(
+  "while a node uploads slowly, no other node uploads the same messages",
+  { tags: "rest/slow" },
+  async () => {
+    const { every } = usualConditions(6, 10, 60);
+    const report = await simulateBackup({ ...usualConditions(6, 10, 60), upload: [every / 4, every / 2] });
+    expect(report.violations).toEqual([]);
+    expect(report.writtenPerPeriod).toBeGreaterThan(0.5);
+    expect(report.againPerPeriod).toBe(0);
+  },
+);
 
-it("few messages are written twice despite many faults", async () => {
+it("few messages are written twice despite many faults", { tags: "rest/slow" }, async () => {
   const report = await simulateBackup({ ...usualConditions(5, 5, 200), storm: STORMY });
   expect(report.violations).toEqual([]);
   expect(report.bytesAgain).toBeLessThan(3);

@@ -43,59 +43,63 @@ describe("a node that is killed while it writes, merges or removes segments", ()
   });
   afterAll(() => rm(folder, { recursive: true }));
 
-  it.each(STEPS)("loses nothing, and lists only complete files (SIGKILL %s)", async (step) => {
-    const place = await mkdtemp(path.join(tmpdir(), "cairn-killed-writer-"));
-    try {
-      await cp(folder, place, { recursive: true });
-      const store = filesystemStore({ path: path.join(place, "store") });
-      const before = coveredRanges((await listBackup(store, logId)).segments);
-      const { signal, output } = await killed(place, step);
-      if (step === "never") expect(JSON.parse(output)).toMatchObject({ writes: 69, merged: [{}] });
-      else expect(signal).toBe("SIGKILL");
-
-      const { segments, foreign } = await listBackup(store, logId);
-      const [covered] = coveredRanges(segments);
-      expect(before).toEqual([{ first: 1, last: MESSAGES - 1 }]);
-      expect(covered?.last).toBeGreaterThanOrEqual(MESSAGES - 1);
-      expect(foreign).toEqual([]);
-      for (const segment of segments) {
-        expect((await readSegment(store, segment))?.header).toMatchObject({ first: segment.first });
-      }
-
-      const log = await openEmbeddedTxLog({ path: path.join(place, "log") });
-      const backup = new BackupLog({ store, logId, every: 5 });
+  it.each(STEPS)(
+    "loses nothing, and lists only complete files (SIGKILL %s)",
+    { tags: "rest/slow" },
+    async (step) => {
+      const place = await mkdtemp(path.join(tmpdir(), "cairn-killed-writer-"));
       try {
-        const all = (await takeMessages(log, 1, MESSAGES)).map(text);
-        expect((await takeMessages(backup, 1, covered?.last ?? 0)).map(text)).toEqual(
-          all.slice(0, covered?.last),
-        );
-        await letLeaseExpire(place, logId);
-        const next = (): ReturnType<typeof lookAtBackup> =>
-          lookAtBackup({
-            store,
-            log,
-            of: { id: logId, name: log.name, offset: 0 },
-            node: "next",
-            codec: "none",
-            every: 60_000,
-            forced: true,
-            memory: noMemory(),
-            clock: systemClock,
-            signal: new AbortController().signal,
-          });
-        const { covered: now, skipped, segments: count } = await next();
-        expect({ now, skipped }).toEqual({ now: [{ first: 1, last: MESSAGES }], skipped: undefined });
-        expect(count).toBeLessThan(SEGMENTS);
-        expect((await next()).written).toEqual([]);
-        expect((await takeMessages(backup, 1, MESSAGES)).map(text)).toEqual(all);
+        await cp(folder, place, { recursive: true });
+        const store = filesystemStore({ path: path.join(place, "store") });
+        const before = coveredRanges((await listBackup(store, logId)).segments);
+        const { signal, output } = await killed(place, step);
+        if (step === "never") expect(JSON.parse(output)).toMatchObject({ writes: 69, merged: [{}] });
+        else expect(signal).toBe("SIGKILL");
+
+        const { segments, foreign } = await listBackup(store, logId);
+        const [covered] = coveredRanges(segments);
+        expect(before).toEqual([{ first: 1, last: MESSAGES - 1 }]);
+        expect(covered?.last).toBeGreaterThanOrEqual(MESSAGES - 1);
+        expect(foreign).toEqual([]);
+        for (const segment of segments) {
+          expect((await readSegment(store, segment))?.header).toMatchObject({ first: segment.first });
+        }
+
+        const log = await openEmbeddedTxLog({ path: path.join(place, "log") });
+        const backup = new BackupLog({ store, logId, every: 5 });
+        try {
+          const all = (await takeMessages(log, 1, MESSAGES)).map(text);
+          expect((await takeMessages(backup, 1, covered?.last ?? 0)).map(text)).toEqual(
+            all.slice(0, covered?.last),
+          );
+          await letLeaseExpire(place, logId);
+          const next = (): ReturnType<typeof lookAtBackup> =>
+            lookAtBackup({
+              store,
+              log,
+              of: { id: logId, name: log.name, offset: 0 },
+              node: "next",
+              codec: "none",
+              every: 60_000,
+              forced: true,
+              memory: noMemory(),
+              clock: systemClock,
+              signal: new AbortController().signal,
+            });
+          const { covered: now, skipped, segments: count } = await next();
+          expect({ now, skipped }).toEqual({ now: [{ first: 1, last: MESSAGES }], skipped: undefined });
+          expect(count).toBeLessThan(SEGMENTS);
+          expect((await next()).written).toEqual([]);
+          expect((await takeMessages(backup, 1, MESSAGES)).map(text)).toEqual(all);
+        } finally {
+          await backup.close();
+          await log.close();
+        }
       } finally {
-        await backup.close();
-        await log.close();
+        await rm(place, { recursive: true });
       }
-    } finally {
-      await rm(place, { recursive: true });
-    }
-  });
+    },
+  );
 });
 
 /** Runs a node that kills itself at a step. */

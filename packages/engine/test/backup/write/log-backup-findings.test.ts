@@ -61,29 +61,33 @@ describe("a log backup", () => {
     expect([found, backup.status(31).warnings]).toEqual([[], []]);
   });
 
-  it("is read in a restore drill, which reports a damaged segment in the node's status", async () => {
-    const scene = await trimScene("nats");
-    const logBackup = { every: 100, keep: "all", codec: "none" } as const;
-    const node = await scene.start("node", { verifyEvery: 300, logBackup });
-    await node.ready;
-    await put(node, 0, 5);
-    const segments = async (): Promise<string[]> => {
-      const files = await readdir(path.join(scene.folder, "checkpoints"), { recursive: true });
-      return files.filter((file) => file.endsWith(".segment"));
-    };
-    await vi.waitFor(async () => expect(await segments()).not.toEqual([]), { timeout: 20_000 });
-    const log = await scene.openLog();
-    onTestFinished(() => log.close());
-    const name = await damageSegment(scene, await backupTarget(scene, log), 1);
-    // The first drill needs a checkpoint.
-    await saveCheckpoint(node);
-    const warnings = async (): Promise<unknown> => (await node.status()).logBackup?.warnings;
-    await vi.waitFor(
-      async () =>
-        expect(await warnings()).toMatchObject([
-          { code: "SEGMENT_CORRUPT", message: expect.stringContaining(name) },
-        ]),
-      { timeout: 20_000 },
-    );
-  });
+  it(
+    "is read in a restore drill, which reports a damaged segment in the node's status",
+    { tags: "rest/slow" },
+    async () => {
+      const scene = await trimScene("nats");
+      const logBackup = { every: 100, keep: "all", codec: "none" } as const;
+      const node = await scene.start("node", { verifyEvery: 300, logBackup });
+      await node.ready;
+      await put(node, 0, 5);
+      const segments = async (): Promise<string[]> => {
+        const files = await readdir(path.join(scene.folder, "checkpoints"), { recursive: true });
+        return files.filter((file) => file.endsWith(".segment"));
+      };
+      await vi.waitFor(async () => expect(await segments()).not.toEqual([]), { timeout: 20_000 });
+      const log = await scene.openLog();
+      onTestFinished(() => log.close());
+      const name = await damageSegment(scene, await backupTarget(scene, log), 1);
+      // The first drill needs a checkpoint.
+      await saveCheckpoint(node);
+      const warnings = async (): Promise<unknown> => (await node.status()).logBackup?.warnings;
+      await vi.waitFor(
+        async () =>
+          expect(await warnings()).toMatchObject([
+            { code: "SEGMENT_CORRUPT", message: expect.stringContaining(name) },
+          ]),
+        { timeout: 20_000 },
+      );
+    },
+  );
 });

@@ -58,36 +58,44 @@ describe("a look at a log's backup", () => {
     }
   };
 
-  it("removes merged segments several at a time, and none after a failure", async () => {
-    for (let n = 0; n < 63; n += 1) {
-      await scene.append(`message ${n}`);
-      await scene.look();
-    }
-    await scene.append("the last one");
-    let [removing, most, removed] = [0, 0, 0];
-    let isFailing = true;
-    const remove = async (name: string): Promise<void> => {
-      if (name.endsWith(LEASE)) return await scene.store.remove(name);
-      removing += 1;
-      most = Math.max(most, removing);
-      try {
-        await new Promise(setImmediate);
-        if (isFailing && removed >= 10) throw unreachable();
-        await scene.store.remove(name);
-        removed += 1;
-      } finally {
-        removing -= 1;
+  it(
+    "removes merged segments several at a time, and none after a failure",
+    { tags: "rest/slow" },
+    async () => {
+      for (let n = 0; n < 63; n += 1) {
+        await scene.append(`message ${n}`);
+        await scene.look();
       }
-    };
-    const store = { ...scene.store, remove };
-    const first = await scene.look({ store });
-    expect(first.failure).toMatchObject({ code: "STORE_UNREACHABLE" });
-    expect([first.removed.length, removing]).toEqual([removed, 0]);
-    expect(removed).toBeLessThan(20);
-    isFailing = false;
-    const { covered, segments } = await scene.look({ store });
-    expect({ covered, segments, most }).toEqual({ covered: [{ first: 1, last: 65 }], segments: 1, most: 4 });
-  });
+      await scene.append("the last one");
+      let [removing, most, removed] = [0, 0, 0];
+      let isFailing = true;
+      const remove = async (name: string): Promise<void> => {
+        if (name.endsWith(LEASE)) return await scene.store.remove(name);
+        removing += 1;
+        most = Math.max(most, removing);
+        try {
+          await new Promise(setImmediate);
+          if (isFailing && removed >= 10) throw unreachable();
+          await scene.store.remove(name);
+          removed += 1;
+        } finally {
+          removing -= 1;
+        }
+      };
+      const store = { ...scene.store, remove };
+      const first = await scene.look({ store });
+      expect(first.failure).toMatchObject({ code: "STORE_UNREACHABLE" });
+      expect([first.removed.length, removing]).toEqual([removed, 0]);
+      expect(removed).toBeLessThan(20);
+      isFailing = false;
+      const { covered, segments } = await scene.look({ store });
+      expect({ covered, segments, most }).toEqual({
+        covered: [{ first: 1, last: 65 }],
+        segments: 1,
+        most: 4,
+      });
+    },
+  );
 
   it("reads the pointer if there is nothing to do, and lists the backup to write a segment", async () => {
     const writing = ["read", "read lease", "list", "create lease", "upload", "replace", "remove lease"];
@@ -109,27 +117,31 @@ describe("a look at a log's backup", () => {
     expect(await requests()).toEqual(writing);
   });
 
-  it("learns from the pointer what other nodes wrote, and lists the backup before it writes, or reports a lost end", async () => {
-    const other = noMemory();
-    await requests();
-    for (let n = 0; n < 40; n += 1) {
-      await scene.append(`message ${n}`);
-      await scene.look({ memory: other });
-      if (n % 20 === 0) expect(await requests({ forced: false })).toEqual(["read"]);
-    }
-    // The pointer names 32 segments, and this node has seen all but the last 19.
-    await scene.append("the last one");
-    const seen = await scene.look({ store: watched, forced: false });
-    expect(seen).toMatchObject({ skipped: "recent", covered: [{ first: 1, last: 41 }] });
-    expect(seen.segments).toBe((await scene.segments()).length);
-    // The end of the backup is removed, but the pointer still names it.
-    const pointer = `log-${scene.logId}/newest.json`;
-    for (const { name, last } of await scene.segments()) if (last > 30) await scene.store.remove(name);
-    const held = await scene.store.read(pointer);
-    await scene.store.replace(pointer, `${held?.text} `, held?.tag ?? "");
-    const { written, covered } = await scene.look({ store: watched });
-    expect({ written: written.length, covered }).toEqual({ written: 1, covered: [{ first: 1, last: 42 }] });
-  });
+  it(
+    "learns from the pointer what other nodes wrote, and lists the backup before it writes, or reports a lost end",
+    { tags: "rest/slow" },
+    async () => {
+      const other = noMemory();
+      await requests();
+      for (let n = 0; n < 40; n += 1) {
+        await scene.append(`message ${n}`);
+        await scene.look({ memory: other });
+        if (n % 20 === 0) expect(await requests({ forced: false })).toEqual(["read"]);
+      }
+      // The pointer names 32 segments, and this node has seen all but the last 19.
+      await scene.append("the last one");
+      const seen = await scene.look({ store: watched, forced: false });
+      expect(seen).toMatchObject({ skipped: "recent", covered: [{ first: 1, last: 41 }] });
+      expect(seen.segments).toBe((await scene.segments()).length);
+      // The end of the backup is removed, but the pointer still names it.
+      const pointer = `log-${scene.logId}/newest.json`;
+      for (const { name, last } of await scene.segments()) if (last > 30) await scene.store.remove(name);
+      const held = await scene.store.read(pointer);
+      await scene.store.replace(pointer, `${held?.text} `, held?.tag ?? "");
+      const { written, covered } = await scene.look({ store: watched });
+      expect({ written: written.length, covered }).toEqual({ written: 1, covered: [{ first: 1, last: 42 }] });
+    },
+  );
 
   it.each([
     "",
@@ -231,27 +243,31 @@ describe("a look at a log's backup", () => {
     },
   );
 
-  it("knows the size of a segment that another node has just written, and merges the segment", async () => {
-    faults.before = async ({ method }: StoreCall) => {
-      // The other node has a longer name, so its segment is also longer.
-      if (method !== "upload") return;
-      await scene.store.remove(`log-${scene.logId}/${LEASE}`);
-      await scene.look({ node: "another-node".repeat(20), memory: noMemory() });
-    };
-    const look = await scene.look({ store: counted() });
-    expect(look.written.map(({ isNew }) => isNew)).toEqual([false]);
-    const [stored] = await scene.segments();
-    expect(look.written[0]?.bytes).toBe(stored?.bytes);
-    faults = {};
-    for (let n = 0; n < 70; n += 1) {
-      await scene.append(`message ${n}`);
-      await scene.look();
-    }
-    expect(scene.memory.damaged.size).toBe(0);
-    expect((await scene.segments()).length).toBeLessThan(10);
-  });
+  it(
+    "knows the size of a segment that another node has just written, and merges the segment",
+    { tags: "rest/slow" },
+    async () => {
+      faults.before = async ({ method }: StoreCall) => {
+        // The other node has a longer name, so its segment is also longer.
+        if (method !== "upload") return;
+        await scene.store.remove(`log-${scene.logId}/${LEASE}`);
+        await scene.look({ node: "another-node".repeat(20), memory: noMemory() });
+      };
+      const look = await scene.look({ store: counted() });
+      expect(look.written.map(({ isNew }) => isNew)).toEqual([false]);
+      const [stored] = await scene.segments();
+      expect(look.written[0]?.bytes).toBe(stored?.bytes);
+      faults = {};
+      for (let n = 0; n < 70; n += 1) {
+        await scene.append(`message ${n}`);
+        await scene.look();
+      }
+      expect(scene.memory.damaged.size).toBe(0);
+      expect((await scene.segments()).length).toBeLessThan(10);
+    },
+  );
 
-  it("reports the written segments even if a merge failed", async () => {
+  it("reports the written segments even if a merge failed", { tags: "rest/slow" }, async () => {
     for (let n = 0; n < 63; n += 1) {
       await scene.append(`message ${n}`);
       await scene.look();

@@ -42,7 +42,7 @@ function keysOf(n: number): Uint8Array[] {
   ];
 }
 
-it("reads the same rows as the store", async () => {
+it("reads the same rows as the store", { tags: "rest/slow" }, async () => {
   const { kv, absent } = await observed();
   const reader = absent.reader(kv);
   for (let n = 0; n < ROWS; n += 7) {

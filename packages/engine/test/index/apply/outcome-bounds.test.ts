@@ -104,19 +104,23 @@ describe("a bound on outcomes", () => {
     expect(await firstOf(kv, ROW.expired)).toBeGreaterThan(removedUpTo);
   });
 
-  it("answers exactly as an index without a bound, or says that the outcome was removed", async () => {
-    const log = messages();
-    const { index, removedUpTo } = await indexOf(log);
-    const { index: whole } = await indexOf(log, 10_000, TRANSACTIONS);
-    expect(whole.state.outcomesAfter).toBeUndefined();
-    for (let txId = 1; txId <= TRANSACTIONS + 3; txId += 1) {
-      if (txId <= removedUpTo) await expect(index.outcome(txId)).rejects.toThrow(REMOVED);
-      else expect(await index.outcome(txId)).toEqual(await whole.outcome(txId));
-    }
-    await expect(index.outcome(removedUpTo)).rejects.toThrow(`from transaction ${removedUpTo + 1} onwards`);
-    expect(await index.digest()).toEqual(await whole.digest());
-    expect(await index.chains()).toEqual(await whole.chains());
-  });
+  it(
+    "answers exactly as an index without a bound, or says that the outcome was removed",
+    { tags: "rest/slow" },
+    async () => {
+      const log = messages();
+      const { index, removedUpTo } = await indexOf(log);
+      const { index: whole } = await indexOf(log, 10_000, TRANSACTIONS);
+      expect(whole.state.outcomesAfter).toBeUndefined();
+      for (let txId = 1; txId <= TRANSACTIONS + 3; txId += 1) {
+        if (txId <= removedUpTo) await expect(index.outcome(txId)).rejects.toThrow(REMOVED);
+        else expect(await index.outcome(txId)).toEqual(await whole.outcome(txId));
+      }
+      await expect(index.outcome(removedUpTo)).rejects.toThrow(`from transaction ${removedUpTo + 1} onwards`);
+      expect(await index.digest()).toEqual(await whole.digest());
+      expect(await index.chains()).toEqual(await whole.chains());
+    },
+  );
 
   it("always keeps the outcomes of the transactions whose ids are remembered", async () => {
     const log = messages(["configure", { outcomes: { for: 1 } }]);

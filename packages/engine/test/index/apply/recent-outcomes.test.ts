@@ -19,34 +19,38 @@ function put(at: number): Transaction {
 }
 
 describe("the outcome of a commit", () => {
-  it("equals the outcome in the index's rows, with the number of documents before it", async () => {
-    await fc.assert(
-      fc.asyncProperty(
-        fc.array(transaction, { minLength: 1, maxLength: 20 }),
-        fc.array(fc.integer({ min: 1, max: 9 }), { maxLength: 6 }),
-        async (transactions, cuts) => {
-          const messages = messagesOf(transactions);
-          const model = new IndexModel();
-          const before = transactions.map((one, at) => {
-            const found = documentsOf(model, one);
-            model.apply(one, messages[at + 1]?.time ?? 0);
-            return found;
-          });
-          const index = await IndexStore.open(await memoryProvider().open("/nonexistent/in-memory"), empty);
-          for (const run of cut(messages, cuts)) await index.apply(run);
-          for (const [at, found] of before.entries()) {
-            const known = await index.commitResult(at + 2);
-            expect(known?.outcome).toEqual(await index.outcome(at + 2));
-            const isFirst = known?.outcome.duplicateOf === undefined;
-            const replaced = isFirst ? (known?.outcome.committed === true ? found : 0) : undefined;
-            expect(known?.replaced).toBe(replaced);
-          }
-          await index.close();
-        },
-      ),
-      { numRuns: 100 },
-    );
-  });
+  it(
+    "equals the outcome in the index's rows, with the number of documents before it",
+    { tags: "rest/slow" },
+    async () => {
+      await fc.assert(
+        fc.asyncProperty(
+          fc.array(transaction, { minLength: 1, maxLength: 20 }),
+          fc.array(fc.integer({ min: 1, max: 9 }), { maxLength: 6 }),
+          async (transactions, cuts) => {
+            const messages = messagesOf(transactions);
+            const model = new IndexModel();
+            const before = transactions.map((one, at) => {
+              const found = documentsOf(model, one);
+              model.apply(one, messages[at + 1]?.time ?? 0);
+              return found;
+            });
+            const index = await IndexStore.open(await memoryProvider().open("/nonexistent/in-memory"), empty);
+            for (const run of cut(messages, cuts)) await index.apply(run);
+            for (const [at, found] of before.entries()) {
+              const known = await index.commitResult(at + 2);
+              expect(known?.outcome).toEqual(await index.outcome(at + 2));
+              const isFirst = known?.outcome.duplicateOf === undefined;
+              const replaced = isFirst ? (known?.outcome.committed === true ? found : 0) : undefined;
+              expect(known?.replaced).toBe(replaced);
+            }
+            await index.close();
+          },
+        ),
+        { numRuns: 100 },
+      );
+    },
+  );
 
   it("is read from the index for an older transaction and after a restart", async () => {
     const kv = await memoryProvider().open("/nonexistent/in-memory");

@@ -105,14 +105,18 @@ function escapedText(text: string): string {
 }
 
 describe("the values of indexed fields", () => {
-  it("equal the values that result from parsing the document, however it is written", () => {
-    fc.assert(
-      fc.property(fc.oneof(membersOf(value), value), (text) => {
-        expect(found(text)).toEqual(expected(text));
-      }),
-      { numRuns: 3_000 },
-    );
-  });
+  it(
+    "equal the values that result from parsing the document, however it is written",
+    { tags: "rest/slow" },
+    () => {
+      fc.assert(
+        fc.property(fc.oneof(membersOf(value), value), (text) => {
+          expect(found(text)).toEqual(expected(text));
+        }),
+        { numRuns: 3_000 },
+      );
+    },
+  );
 
   it(
     "equal the values that result from parsing, even if bytes in a name or a value are not UTF-8",

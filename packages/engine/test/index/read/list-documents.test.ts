@@ -138,31 +138,35 @@ describe("a list", () => {
     },
   );
 
-  it("refuses to continue a list that began in a different history of the log", async () => {
-    await apply(["put", "aaa", "x/1", 1], ["put", "aaa", "x/2", 2]);
-    const shared = position;
-    const lost = await emptyIndex();
-    await lost.apply(messages.slice(0, shared));
-    for (const [at, one] of [index, lost].entries()) {
-      // The log lost the second transaction, and later stored the same one again.
-      position = shared;
-      await applyTo(one, 10_000 * (at + 1), ["put", "aaa", "x/2", 3]);
-    }
-    const { cursor = "" } = await lost.list({ bucket: "aaa", limit: 1 });
-    const refused = {
-      code: "REQUEST_INVALID",
-      hint: expect.stringContaining("Start the list again") as string,
-    };
-    await expect(index.list({ bucket: "aaa", limit: 1, cursor })).rejects.toMatchObject(refused);
-    // The chains are no longer known at the transaction at which the list began.
-    for (const one of [index, lost]) {
-      position = shared + 1;
-      for (let n = 0; n < 4_000; n += 1) await applyTo(one, 30_000, ["put", "bbb", "x/1", n]);
-    }
-    await expect(index.list({ bucket: "aaa", limit: 1, cursor })).rejects.toMatchObject(refused);
-    expect((await lost.list({ bucket: "aaa", limit: 1, cursor })).documents).toMatchObject([{ json: "3" }]);
-    await lost.close();
-  });
+  it(
+    "refuses to continue a list that began in a different history of the log",
+    { tags: "rest/slow" },
+    async () => {
+      await apply(["put", "aaa", "x/1", 1], ["put", "aaa", "x/2", 2]);
+      const shared = position;
+      const lost = await emptyIndex();
+      await lost.apply(messages.slice(0, shared));
+      for (const [at, one] of [index, lost].entries()) {
+        // The log lost the second transaction, and later stored the same one again.
+        position = shared;
+        await applyTo(one, 10_000 * (at + 1), ["put", "aaa", "x/2", 3]);
+      }
+      const { cursor = "" } = await lost.list({ bucket: "aaa", limit: 1 });
+      const refused = {
+        code: "REQUEST_INVALID",
+        hint: expect.stringContaining("Start the list again") as string,
+      };
+      await expect(index.list({ bucket: "aaa", limit: 1, cursor })).rejects.toMatchObject(refused);
+      // The chains are no longer known at the transaction at which the list began.
+      for (const one of [index, lost]) {
+        position = shared + 1;
+        for (let n = 0; n < 4_000; n += 1) await applyTo(one, 30_000, ["put", "bbb", "x/1", n]);
+      }
+      await expect(index.list({ bucket: "aaa", limit: 1, cursor })).rejects.toMatchObject(refused);
+      expect((await lost.list({ bucket: "aaa", limit: 1, cursor })).documents).toMatchObject([{ json: "3" }]);
+      await lost.close();
+    },
+  );
 
   it("refuses the cursor of another list", async () => {
     await apply(["put", "aaa", "x/1", 1], ["put", "aaa", "x/2", 1], ["put", "aaa", "y/1", 1]);

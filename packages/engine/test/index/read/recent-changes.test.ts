@@ -168,16 +168,20 @@ describe("what an index keeps of its changes", () => {
     await index.close();
   });
 
-  it("is bounded in bytes, so that a reader that is further behind gets nothing", async () => {
-    const index = await openIndex();
-    index.changes.open();
-    const bytes = 100_000;
-    await index.apply(messagesOf(puts(60, "pods", bytes)));
-    const { txId } = index.state;
-    const within = Math.floor(RECENT_CHANGES_BYTES / (bytes + 1_000));
-    expect(index.changes.read({ after: txId - within, ...PAGE }, index.state)?.end?.txId).toBe(txId);
-    expect(index.changes.read({ after: txId - within - 1, ...PAGE }, index.state)).toBeUndefined();
-    await expectBothWays(index, within);
-    await index.close();
-  });
+  it(
+    "is bounded in bytes, so that a reader that is further behind gets nothing",
+    { tags: "rest/slow" },
+    async () => {
+      const index = await openIndex();
+      index.changes.open();
+      const bytes = 100_000;
+      await index.apply(messagesOf(puts(60, "pods", bytes)));
+      const { txId } = index.state;
+      const within = Math.floor(RECENT_CHANGES_BYTES / (bytes + 1_000));
+      expect(index.changes.read({ after: txId - within, ...PAGE }, index.state)?.end?.txId).toBe(txId);
+      expect(index.changes.read({ after: txId - within - 1, ...PAGE }, index.state)).toBeUndefined();
+      await expectBothWays(index, within);
+      await index.close();
+    },
+  );
 });

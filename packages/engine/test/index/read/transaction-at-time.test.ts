@@ -29,48 +29,52 @@ function idsFrom(first: TxId, count: number): TxId[] {
   return Array.from({ length: count }, (_, at) => first + at);
 }
 
-it("is the one that a look at every transaction finds, with equal times, rows of both kinds and holes at the beginning", async () => {
-  await fc.assert(
-    fc.asyncProperty(
-      fc.array(fc.constantFrom(0, 0, 0, 1, 2, 50), { minLength: 1, maxLength: 3_000, size: "max" }),
-      fc.array(fc.integer({ min: 1, max: 200 }), { minLength: 1, maxLength: 5 }),
-      fc.array(fc.constantFrom(0, 0, 0, 700), { minLength: 1, maxLength: 5 }),
-      fc.constantFrom(0, 5, 31, 32, 40, 1_100),
-      fc.nat(3),
-      async (steps, sizes, lengths, offset, removedGroups) => {
-        const kv = await memoryProvider().open("/nonexistent/in-memory");
-        const times: number[] = [];
-        for (const step of steps) times.push((times.at(-1) ?? 1_000) + step);
-        const timeOf = (txId: TxId): number => times[txId - offset - 1] ?? 0;
-        const last = offset + times.length;
-        for (let from = offset + 1, turn = 0; from <= last; turn += 1) {
-          const ids = idsFrom(from, Math.min(sizes[turn % sizes.length] ?? 1, last + 1 - from));
-          const rows = rowsOf(ids, timeOf, lengths[turn % lengths.length]);
-          await kv.batch(rows.map(([key, value]) => ({ type: "put", key, value })));
-          from += ids.length;
-        }
-        // A policy removes whole groups.
-        const removed = Math.min(removedGroups * OUTCOMES_IN_ROW, last - (last % OUTCOMES_IN_ROW));
-        for await (const rows of kv.range(rowsOfKind(ROW.transaction))) {
-          const gone = rows.filter(([key]) => rowTxId(key) <= removed);
-          await kv.batch(gone.map(([key]) => ({ type: "del", key })));
-        }
-        const first = removed + 1;
-        const some = times.filter((_, at) => at % Math.ceil(times.length / 40) === 0);
-        for (const time of new Set([0, 999, ...times.slice(0, 3), ...some, ...times.slice(-3)])) {
-          for (const at of [time, time + 1]) {
-            let expected: TxId | undefined;
-            for (let txId = first; txId <= last && (txId <= offset || timeOf(txId) <= at); txId += 1)
-              expected = txId;
-            expect(await transactionAtTime(kv, at, { first, last })).toBe(expected);
+it(
+  "is the one that a look at every transaction finds, with equal times, rows of both kinds and holes at the beginning",
+  { tags: "rest/slow" },
+  async () => {
+    await fc.assert(
+      fc.asyncProperty(
+        fc.array(fc.constantFrom(0, 0, 0, 1, 2, 50), { minLength: 1, maxLength: 3_000, size: "max" }),
+        fc.array(fc.integer({ min: 1, max: 200 }), { minLength: 1, maxLength: 5 }),
+        fc.array(fc.constantFrom(0, 0, 0, 700), { minLength: 1, maxLength: 5 }),
+        fc.constantFrom(0, 5, 31, 32, 40, 1_100),
+        fc.nat(3),
+        async (steps, sizes, lengths, offset, removedGroups) => {
+          const kv = await memoryProvider().open("/nonexistent/in-memory");
+          const times: number[] = [];
+          for (const step of steps) times.push((times.at(-1) ?? 1_000) + step);
+          const timeOf = (txId: TxId): number => times[txId - offset - 1] ?? 0;
+          const last = offset + times.length;
+          for (let from = offset + 1, turn = 0; from <= last; turn += 1) {
+            const ids = idsFrom(from, Math.min(sizes[turn % sizes.length] ?? 1, last + 1 - from));
+            const rows = rowsOf(ids, timeOf, lengths[turn % lengths.length]);
+            await kv.batch(rows.map(([key, value]) => ({ type: "put", key, value })));
+            from += ids.length;
           }
-        }
-        await kv.close();
-      },
-    ),
-    { numRuns: 40 },
-  );
-});
+          // A policy removes whole groups.
+          const removed = Math.min(removedGroups * OUTCOMES_IN_ROW, last - (last % OUTCOMES_IN_ROW));
+          for await (const rows of kv.range(rowsOfKind(ROW.transaction))) {
+            const gone = rows.filter(([key]) => rowTxId(key) <= removed);
+            await kv.batch(gone.map(([key]) => ({ type: "del", key })));
+          }
+          const first = removed + 1;
+          const some = times.filter((_, at) => at % Math.ceil(times.length / 40) === 0);
+          for (const time of new Set([0, 999, ...times.slice(0, 3), ...some, ...times.slice(-3)])) {
+            for (const at of [time, time + 1]) {
+              let expected: TxId | undefined;
+              for (let txId = first; txId <= last && (txId <= offset || timeOf(txId) <= at); txId += 1)
+                expected = txId;
+              expect(await transactionAtTime(kv, at, { first, last })).toBe(expected);
+            }
+          }
+          await kv.close();
+        },
+      ),
+      { numRuns: 40 },
+    );
+  },
+);
 
 /** A reader of the outcomes of any number of transactions, which are computed when they are read. */
 class ComputedOutcomes implements KvReader {

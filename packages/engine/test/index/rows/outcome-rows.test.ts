@@ -102,7 +102,7 @@ it("need a thirtieth of the rows if they are applied together, unless they are l
   expect(await rowsOf(single)).toHaveLength(64);
 });
 
-it("are never returned from a damaged row", async () => {
+it("are never returned from a damaged row", { tags: "rest/slow" }, async () => {
   const kv = await emptyStore();
   await written(kv, Array<number>(32).fill(20), [32]);
   const key = transactionRowKey(32);

@@ -57,20 +57,24 @@ async function areWell(...nodes: readonly CairnNode[]): Promise<void> {
 }
 
 describe("nodes whose log was emptied, and lacks nothing", () => {
-  it("continue while it is empty, through interruptions and restarts of its server, and write to it", async () => {
-    const [a, b] = [await scene.ready("a"), await scene.ready("b")];
-    const last = await put(a, 0, 5, "v");
-    await b.await(last);
-    await empty();
-    await interrupted(2);
-    expect((await a.status()).log).toMatchObject({ firstTxId: null, lastTxId: last });
-    await scene.nats.kill();
-    await scene.nats.start();
-    await interrupted(2);
-    await areWell(a, b);
-    await empty();
-    await areWell(b, a);
-  });
+  it(
+    "continue while it is empty, through interruptions and restarts of its server, and write to it",
+    { tags: "rest/slow" },
+    async () => {
+      const [a, b] = [await scene.ready("a"), await scene.ready("b")];
+      const last = await put(a, 0, 5, "v");
+      await b.await(last);
+      await empty();
+      await interrupted(2);
+      expect((await a.status()).log).toMatchObject({ firstTxId: null, lastTxId: last });
+      await scene.nats.kill();
+      await scene.nats.start();
+      await interrupted(2);
+      await areWell(a, b);
+      await empty();
+      await areWell(b, a);
+    },
+  );
 
   it(
     "continue after a restart, also of the server, and after others have written",
@@ -90,7 +94,7 @@ describe("nodes whose log was emptied, and lacks nothing", () => {
     },
   );
 
-  it("continue its backup, from which alone another node joins", async () => {
+  it("continue its backup, from which alone another node joins", { tags: "rest/slow" }, async () => {
     const logBackup = { every: 200, keep: "all", codec: "none" } as const;
     const a = await scene.ready("a", { parts: { logBackup } });
     const last = await put(a, 0, 5, "v");

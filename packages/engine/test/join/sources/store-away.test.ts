@@ -65,23 +65,33 @@ describe("a node without an index whose checkpoint store is away", () => {
     },
   );
 
-  it("restores a checkpoint if the store is back in time, as after a short outage by default", async () => {
-    const node = await started();
-    expect(await waiting(node)).toContain("the node stops waiting");
-    faults.fail = () => undefined;
-    await node.ready;
-    expect((await node.status()).join.restoredFrom).toMatchObject({ txId: last });
-  });
+  it(
+    "restores a checkpoint if the store is back in time, as after a short outage by default",
+    { tags: "rest/slow" },
+    async () => {
+      const node = await started();
+      expect(await waiting(node)).toContain("the node stops waiting");
+      faults.fail = () => undefined;
+      await node.ready;
+      expect((await node.status()).join.restoredFrom).toMatchObject({ txId: last });
+    },
+  );
 
-  it("waits as long as necessary if the log is not complete, and says so", async () => {
-    await NatsOperator.at(scene.nats.url, async (nats) => await nats.purgeBefore(3));
-    const node = await started(1);
-    for (let tries = 0; tries < 3; tries += 1)
-      expect(await waiting(node)).toContain("waits as long as necessary, because the log without the store");
-    faults.fail = () => undefined;
-    await node.ready;
-    expect((await node.status()).join.restoredFrom).toMatchObject({ txId: last });
-  });
+  it(
+    "waits as long as necessary if the log is not complete, and says so",
+    { tags: "rest/slow" },
+    async () => {
+      await NatsOperator.at(scene.nats.url, async (nats) => await nats.purgeBefore(3));
+      const node = await started(1);
+      for (let tries = 0; tries < 3; tries += 1)
+        expect(await waiting(node)).toContain(
+          "waits as long as necessary, because the log without the store",
+        );
+      faults.fail = () => undefined;
+      await node.ready;
+      expect((await node.status()).join.restoredFrom).toMatchObject({ txId: last });
+    },
+  );
 
   it(
     "waits as long as necessary if the log may be the wrong one, because it holds nothing",

@@ -98,28 +98,32 @@ describe("a damaged index", () => {
     expect(await quarantined()).toMatchObject([{ holdsLost: false }, { holdsLost: false }]);
   });
 
-  it("shows that there was a log, so a node begins none, and the index stays in its place", async () => {
-    const first = await scene.ready("a");
-    await put(first, 0, 5, "x");
-    await scene.stop(first);
-    await scene.loseLog();
-    await damage("a", "end");
-    const a = await scene.start("a");
-    expect(await failureOf(a)).toMatchObject({
-      code: "LOG_DIFFERENT",
-      message: expect.stringContaining("it is unknown what the local index holds (INDEX_CORRUPT: "),
-      hint: expect.stringMatching(/log recover --yes leaves it behind\. .*log create --empty/),
-    });
-    expect((await a.status()).log.exists).toBe(false);
-    expect(await readdir(scene.dbDir("a"))).not.toContain("quarantine");
-    await scene.stop(a);
-    for (const words of [["create"], ["status"]]) {
-      const { code, stderr } = await command("log", ...words);
-      expect(code).toBe(1);
-      expect(stderr).toMatch(/it is unknown what the index in \S+a-index\/live holds \(INDEX_CORRUPT: /);
-    }
-    expect((await command("log", "create", "--empty")).code).toBe(0);
-  });
+  it(
+    "shows that there was a log, so a node begins none, and the index stays in its place",
+    { tags: "rest/slow" },
+    async () => {
+      const first = await scene.ready("a");
+      await put(first, 0, 5, "x");
+      await scene.stop(first);
+      await scene.loseLog();
+      await damage("a", "end");
+      const a = await scene.start("a");
+      expect(await failureOf(a)).toMatchObject({
+        code: "LOG_DIFFERENT",
+        message: expect.stringContaining("it is unknown what the local index holds (INDEX_CORRUPT: "),
+        hint: expect.stringMatching(/log recover --yes leaves it behind\. .*log create --empty/),
+      });
+      expect((await a.status()).log.exists).toBe(false);
+      expect(await readdir(scene.dbDir("a"))).not.toContain("quarantine");
+      await scene.stop(a);
+      for (const words of [["create"], ["status"]]) {
+        const { code, stderr } = await command("log", ...words);
+        expect(code).toBe(1);
+        expect(stderr).toMatch(/it is unknown what the index in \S+a-index\/live holds \(INDEX_CORRUPT: /);
+      }
+      expect((await command("log", "create", "--empty")).code).toBe(0);
+    },
+  );
 
   it("is left behind by following the hints, and kept", { tags: "rest/slow" }, async () => {
     const first = await scene.ready("a");
@@ -167,32 +171,40 @@ describe("a damaged index", () => {
     },
   );
 
-  it("of another node in the same folder keeps a node from beginning a log", async () => {
-    const b = await scene.ready("b");
-    await put(b, 0, 5, "x");
-    await scene.stop(b);
-    await scene.loseLog();
-    await damage("b", "end");
-    expect((await failureOf(await scene.start("a")))?.message).toMatch(
-      /it is unknown what \S+b-index of node b holds \(INDEX_CORRUPT: /,
-    );
-  });
+  it(
+    "of another node in the same folder keeps a node from beginning a log",
+    { tags: "rest/slow" },
+    async () => {
+      const b = await scene.ready("b");
+      await put(b, 0, 5, "x");
+      await scene.stop(b);
+      await scene.loseLog();
+      await damage("b", "end");
+      expect((await failureOf(await scene.start("a")))?.message).toMatch(
+        /it is unknown what \S+b-index of node b holds \(INDEX_CORRUPT: /,
+      );
+    },
+  );
 });
 
-it("an index of another node in the same folder is named beside the node's own, and first if it reaches further", async () => {
-  const [first, b] = [await scene.ready("a"), await scene.ready("b")];
-  await put(first, 0, 5, "x");
-  await scene.stop(first);
-  await put(b, 5, 9, "y");
-  await scene.stop(b);
-  await scene.loseLog();
-  const failure = await failureOf(await scene.start("a"));
-  expect(failure?.message).toMatch(
-    /the local index holds .* up to 6; \S+b-index of node b holds .* up to 10/,
-  );
-  expect(failure?.hint).toMatch(/If the log is permanently lost, run \S.*log recover --from \S+b-index/);
-  expect(failure?.hint).not.toContain("CAIRN_NODE_ID=b");
-});
+it(
+  "an index of another node in the same folder is named beside the node's own, and first if it reaches further",
+  { tags: "rest/slow" },
+  async () => {
+    const [first, b] = [await scene.ready("a"), await scene.ready("b")];
+    await put(first, 0, 5, "x");
+    await scene.stop(first);
+    await put(b, 5, 9, "y");
+    await scene.stop(b);
+    await scene.loseLog();
+    const failure = await failureOf(await scene.start("a"));
+    expect(failure?.message).toMatch(
+      /the local index holds .* up to 6; \S+b-index of node b holds .* up to 10/,
+    );
+    expect(failure?.hint).toMatch(/If the log is permanently lost, run \S.*log recover --from \S+b-index/);
+    expect(failure?.hint).not.toContain("CAIRN_NODE_ID=b");
+  },
+);
 
 it("a store that cannot be read hides no other holder", async () => {
   const a = await scene.ready("a");

@@ -94,24 +94,28 @@ describe("a log whose creation was interrupted by a power loss", () => {
     await log.close();
   });
 
-  it("does not keep a node from starting, even if the node's db-dir is equally incomplete", async () => {
-    const dbDir = join(folder, "index");
-    for (const current of [undefined, "", "MANIFEST-000001\n", "MANIFEST-000002\n"]) {
-      for (const part of ["live", "lock"]) {
-        const store = await levelProvider().open(join(folder, "store"));
-        await store.close();
-        await mkdir(dbDir, { recursive: true });
-        await cp(join(folder, "store"), join(dbDir, part), { recursive: true });
-        if (current === undefined) await rm(join(dbDir, part, "CURRENT"));
-        else await writeFile(join(dbDir, part, "CURRENT"), current);
-        await writeFile(join(dbDir, part, "MANIFEST-000001"), "");
-        await writeFile(join(dbDir, part, "MANIFEST-000002"), "");
-        const node = await runNode({ ...quietSystem({ folder, nodeId: "n", openTxLog: open }), dbDir });
-        await node.ready;
-        await node.close();
-        await rm(dbDir, { recursive: true });
-        await rm(path, { recursive: true });
+  it(
+    "does not keep a node from starting, even if the node's db-dir is equally incomplete",
+    { tags: "rest/slow" },
+    async () => {
+      const dbDir = join(folder, "index");
+      for (const current of [undefined, "", "MANIFEST-000001\n", "MANIFEST-000002\n"]) {
+        for (const part of ["live", "lock"]) {
+          const store = await levelProvider().open(join(folder, "store"));
+          await store.close();
+          await mkdir(dbDir, { recursive: true });
+          await cp(join(folder, "store"), join(dbDir, part), { recursive: true });
+          if (current === undefined) await rm(join(dbDir, part, "CURRENT"));
+          else await writeFile(join(dbDir, part, "CURRENT"), current);
+          await writeFile(join(dbDir, part, "MANIFEST-000001"), "");
+          await writeFile(join(dbDir, part, "MANIFEST-000002"), "");
+          const node = await runNode({ ...quietSystem({ folder, nodeId: "n", openTxLog: open }), dbDir });
+          await node.ready;
+          await node.close();
+          await rm(dbDir, { recursive: true });
+          await rm(path, { recursive: true });
+        }
       }
-    }
-  });
+    },
+  );
 });

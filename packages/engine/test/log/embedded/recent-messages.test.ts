@@ -35,7 +35,7 @@ describe("the newest messages of a log", () => {
     expect(positions(recent.from(5, {}))).toEqual([5]);
   });
 
-  it("are bounded in number and in bytes, whatever is added", () => {
+  it("are bounded in number and in bytes, whatever is added", { tags: "rest/slow" }, () => {
     fc.assert(
       fc.property(
         fc.array(

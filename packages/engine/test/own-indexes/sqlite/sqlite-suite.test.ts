@@ -1,3 +1,4 @@
+// @module-tag rest/slow
 import { ownIndexSuite } from "../../../testing/index.ts";
 import { createSqliteIndex } from "../../../src/own-indexes/sqlite/sqlite-index-worker.ts";
 import { SQLITE_INDEX_MODULE } from "../../../src/own-indexes/sqlite/sqlite-options.ts";
