@@ -30,7 +30,7 @@ const json = (value: unknown): string => JSON.stringify(value);
 
 // The last test checks that those before it covered everything.
 describe("a node responds as its OpenAPI document describes", { shuffle: false }, () => {
-  it("to its own operations", { tags: "rest/slow" }, async () => {
+  it("to its own operations", async () => {
     for (const id of [
       "getLive",
       "getReady",
@@ -49,7 +49,7 @@ describe("a node responds as its OpenAPI document describes", { shuffle: false }
     await described.answerOf("getDigest", 504, { at: "/api/v1/digest?min-tx=999999&timeout=PT0.01S" });
   });
 
-  it("to transactions", { tags: "rest/slow" }, async () => {
+  it("to transactions", async () => {
     const ops = [
       ["put", "pods", "a", { n: 1 }],
       ["put", "pods", "b", 2],
