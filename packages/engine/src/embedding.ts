@@ -7,8 +7,8 @@ export type { Eviction } from "./index/read/eviction-reads.ts";
 export type { FieldQuery } from "./index/read/field-query.ts";
 export type { TransactionEvent, WatchChange } from "./index/read/transaction-event.ts";
 export { WatchCompactedError } from "./index/read/watch-compacted.ts";
-/** The interface that a log of your own implements, and that with which nodes reach one another through it. */
 export { type AppendPlace, AppendSequence } from "./log/append-sequence.ts";
+/** The interface that a log of your own implements, and that with which nodes reach one another through it. */
 export type {
   Appended,
   AppendOptions,

@@ -10,6 +10,11 @@ function line(i: number, pad = ""): string {
   return JSON.stringify({ ops: [["put", "pods", `default/${i}`, { i, pad }]], id: `id-${i}` });
 }
 
+/** Returns a line that puts `n` as the one document of all such lines. */
+function put(n: number, id?: string): string {
+  return JSON.stringify({ id, ops: [["put", "pods", "default/a", n]] });
+}
+
 function post(served: ServedNode, body: string | Buffer, query = ""): Promise<Response> {
   return served.fetch(`/api/v1/tx/batch${query}`, {
     method: "POST",
@@ -119,7 +124,7 @@ describe("POST /api/v1/tx/batch", () => {
     expect(await answer.json()).toMatchObject({ line: 2, accepted: 1, acceptedAfter: 2 });
   });
 
-  test("says which line the log has stored behind later ones", async () => {
+  test("says which line the log has stored behind later ones, and what to send again", async () => {
     await using served = await serve();
     // The second line is stored once the fourth one is.
     const fourth = resolvable();
@@ -127,7 +132,8 @@ describe("POST /api/v1/tx/batch", () => {
       if (id === "id-1") await fourth.promise;
       if (id === "id-3") setImmediate(fourth.resolve);
     };
-    const answer = await post(served, `${[0, 1, 2, 3].map((i) => line(i)).join("\n")}\n`, "?first-line=11");
+    const lines = [0, 1, 2, 3].map((n) => put(n, `id-${n}`));
+    const answer = await post(served, lines.join("\n"), "?first-line=11");
     expect([answer.status, await answer.json()]).toMatchObject([
       409,
       {
@@ -140,6 +146,12 @@ describe("POST /api/v1/tx/batch", () => {
         lastTxId: 5,
       },
     ]);
+    const value = async (): Promise<unknown> => await (await served.fetch("/api/v1/pods/default/a")).json();
+    expect(await value()).toBe(1);
+    // The hint is followed: from line 12 on again, without ids.
+    served.node.beforeSubmit = () => Promise.resolve();
+    expect((await post(served, [1, 2, 3].map((n) => put(n)).join("\n"))).status).toBe(202);
+    expect(await value()).toBe(3);
   });
 
   test("returns an error immediately while the client is still sending, and keeps the connection usable", async () => {

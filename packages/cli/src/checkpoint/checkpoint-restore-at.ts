@@ -19,7 +19,7 @@ import { type CairnError, isCairnError, levelProvider } from "@cairn/kv";
 import { isoTime, formatCount } from "@cairn/text";
 import type { CommandRun } from "../options/command.ts";
 import { type CheckpointPlace, noCheckpoint, theLog } from "../places/checkpoint-place.ts";
-import { describeSource, notReached } from "../places/past-point.ts";
+import { describeSource, noticePassedOver, notReached } from "../places/past-point.ts";
 import { showRestore } from "../places/restored-checkpoint.ts";
 import { workFolder } from "../places/staging-folder.ts";
 import { UsageError } from "../terminal/report-error.ts";
@@ -64,8 +64,7 @@ export async function restoreAt(
     },
     (skipped) => run.notice(`skipped ${skipped.name}: ${skipped.error.code}: ${skipped.error.message}`),
   );
-  for (const { code, message } of damaged)
-    run.notice(`a segment of the log backup was passed over: ${code}: ${message}`);
+  for (const error of damaged) noticePassedOver(run, error);
   await placePast(past, target);
   if (openLog !== undefined) await noticeLostHistory(run, past, openLog);
   const { txId, digest, state } = past;

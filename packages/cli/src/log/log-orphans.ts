@@ -21,6 +21,7 @@ import { command, type CommandRun } from "../options/command.ts";
 import { CONFIGURATION_OPTIONS } from "../options/configuration.ts";
 import { flag } from "../options/option-specs.ts";
 import { openLog, requireIdentity } from "../places/configured-system.ts";
+import { noticePassedOver } from "../places/past-point.ts";
 import { rangeText } from "../terminal/backup-text.ts";
 import { workFolder } from "../places/staging-folder.ts";
 
@@ -115,8 +116,7 @@ async function printFromBackups(
   const signal = run.interruptible("not all transactions were printed");
   const dir = await workFolder(run, system.dir, "orphans");
   const planning = { stores: restoreStores(system), kvFormat: system.kvProvider.format, signal };
-  const onSegment = ({ code, message }: CairnError): void =>
-    run.notice(`a segment of the log backup was passed over: ${code}: ${message}`);
+  const onSegment = (error: CairnError): void => noticePassedOver(run, error);
   const building = { system: { ...system, nodeId: run.node }, dir, signal, onSegment };
   const gaps: CairnError[] = [];
   for (const { logId, store, shared, listed, last } of backups) {

@@ -194,8 +194,8 @@ export interface NodeApi {
   /**
    * Resolves once the transaction is in the log. Throws TX_INVALID, TX_TOO_LARGE, CONFLICT (same id, different body),
    * NOT_READY, LOG_UNREACHABLE or LOG_FULL. Throws TX_TIMEOUT after `timeoutMs` (30,000 by default); the transaction
-   * may or may not be stored. The log records `by`, 1 to 64 visible ASCII characters, as the writer of the transaction. Those
-   * of a `sequence` are stored in the order of the calls, up to the first one that is rejected.
+   * may or may not be stored. The log records `by`, 1 to 64 visible ASCII characters, as the writer of the transaction.
+   * Transactions of a `sequence` are stored in the order of the calls, up to the first one that is rejected.
    */
   submit(
     transaction: Transaction<AnyOperation>,

@@ -46,9 +46,9 @@ const LISTING_MS = 1_000;
 const LOOK_PERIODS = 2;
 
 /**
- * A log read from its backup in a checkpoint store. An unusable segment is skipped if another one holds its transactions;
- * else its error ({@link isUnusableSegment}) is thrown before any of its messages is returned. A read that would mix two histories throws
- * `LOG_REGRESSED`.
+ * A log read from its backup in a checkpoint store. An unusable segment is skipped if another one holds its
+ * transactions; else its error ({@link isUnusableSegment}) is thrown before any of its messages is returned. A read that
+ * would mix two histories throws `LOG_REGRESSED`.
  */
 export class BackupLog implements TxLog {
   readonly maxPayload = 0;

@@ -5,11 +5,11 @@ interface Failure {
   readonly error: unknown;
 }
 
-/** Messages that a log stores in the order of the calls, and none behind one that was rejected before it was sent. */
+/** Messages that a log stores in the order of the calls. Once one is rejected, no later one is sent to the log. */
 export class AppendSequence {
   #last = Promise.resolve();
   #places = 0;
-  /** That of the earliest message that was rejected. */
+  /** Why the earliest message that was rejected was. */
   #failure: Failure | undefined;
 
   /** Takes the place after those of the earlier calls. */

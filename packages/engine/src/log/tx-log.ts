@@ -98,8 +98,8 @@ export interface TxLog {
    * their payload. (A log may forget ids when it is closed, because an index applies an id only once.) Messages are stored in the order of the calls, even if the calls are concurrent. Throws `TX_TOO_LARGE`, `LOG_FULL`, `DISK_FULL`
    * or `LOG_UNREACHABLE` (the message may or may not be stored, and it is safe to retry with the same id). `payload`
    * must not be modified until the promise settles. The caller waits no longer than `timeoutMs`; after that, a log that
-   * retries may abandon the message. With a `place`, nothing is sent behind
-   * an earlier message of the same sequence that was rejected.
+   * retries may abandon the message. With a `place`, nothing is sent behind an earlier message of the same sequence that
+   * was rejected.
    */
   append(payload: Uint8Array, options?: AppendOptions): Promise<Appended>;
   bounds(): Promise<LogBounds>;

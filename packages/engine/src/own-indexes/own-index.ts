@@ -37,9 +37,10 @@ export interface OwnIndex {
    */
   apply(batch: IndexBatch): void | Promise<void>;
   /**
-   * Copies its files to the empty folder `dir`, as of its position: regular files, no folders or links, whose names
-   * consist of letters, digits, dots, dashes and underscores and have, after `own-NAME.VERSION.`, at most 100. Batches may be applied as soon as it returns, also
-   * while the files are still being copied. An index without it is in no checkpoint.
+   * Copies its files to the empty folder `dir`, as of its position: regular files, no folders or links. Their names
+   * consist of letters, digits, dots, dashes and underscores, at most 100 together with `own-NAME.VERSION.` before them.
+   * Batches may be applied as soon as it returns, also while the files are still being copied. An index without it is in
+   * no checkpoint.
    */
   capture?(dir: string): IndexCapture | Promise<IndexCapture>;
   /** Removes from the files what changes have deleted. An index without it is built again after an eviction. */

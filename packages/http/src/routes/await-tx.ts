@@ -23,12 +23,12 @@ export async function submit(
   const submitted = await call.submit(transaction, { timeoutMs: limit.leftMs });
   const { txId } = submitted;
   return isAwaited
-    ? { txId, result: await awaitSubmitted(call.api, submitted, limit, outcomePath) }
+    ? { txId, result: await awaitSubmitted(call.api, submitted, limit, outcomeRequest) }
     : { txId };
 }
 
-/** Where the outcome of a transaction is read. */
-export const outcomePath = (txId: TxId): string => `GET /api/v1/tx/${txId}`;
+/** The request that reads the outcome of a transaction. */
+export const outcomeRequest = (txId: TxId): string => `GET /api/v1/tx/${txId}`;
 
 /** Returns the result of a call to a checkpoint store. Throws `STORE_UNREACHABLE` once the limit has passed. */
 export async function storeInTime<T>(answer: Promise<T>, limit: Deadline): Promise<T> {

@@ -13,7 +13,7 @@ import {
   WRITE_PARAMETERS,
 } from "../requests/parameters.ts";
 import { array, ref, TEXT } from "../requests/schema-parts.ts";
-import { outcomePath, submit, timeLimit } from "./await-tx.ts";
+import { outcomeRequest, submit, timeLimit } from "./await-tx.ts";
 
 export const txRoutes: readonly Route[] = [
   route({
@@ -67,7 +67,7 @@ export const txRoutes: readonly Route[] = [
           startLimit: () => timeLimit(query.timeoutMs),
           outcomeOf: isAwaited
             ? async (submitted) =>
-                (await awaitSubmitted(api, submitted, timeLimit(query.timeoutMs), outcomePath)).outcome
+                (await awaitSubmitted(api, submitted, timeLimit(query.timeoutMs), outcomeRequest)).outcome
             : undefined,
           slice,
           backlog,

@@ -68,8 +68,10 @@ describe("a node that is closed", () => {
           ? answer.value.txId
           : (answer.reason as { details: { txId?: number } }).details.txId;
       expect(stored?.revision).toBe(txId);
-      if (answer.status === "rejected" && txId !== undefined)
-        expect(answer.reason).toMatchObject({ code: "NOT_READY", hint: /Do not send .* await\(\d+\)/ });
+      if (answer.status === "fulfilled" || txId === undefined) continue;
+      expect(answer.reason).toMatchObject({ code: "NOT_READY", hint: /Do not send .* await\(\d+\)/ });
+      // The hint is followed.
+      expect(await again.client().await(txId)).toMatchObject({ txId, committed: true });
     }
     expect(answers.some(({ status }) => status === "rejected")).toBe(true);
   });

@@ -84,9 +84,9 @@ export interface BackupLook {
 const CLOCK_ASKED_MS = 3_600_000;
 /**
  * Looks at a log's backup once: writes missing segments, merges small ones, and removes merged or expired ones; with
- * nothing to do, it only reads the pointer or lists the backup, and once the newest segment. Throws the errors of the store and the log, and
- * `LOG_REGRESSED` if the log does not continue the backup. The lease only saves work: without it, several nodes would
- * write overlapping segments, which hold the same messages.
+ * nothing to do, it only reads the pointer or lists the backup, and once the newest segment. Throws the errors of the
+ * store and the log, and `LOG_REGRESSED` if the log does not continue the backup. The lease only saves work: without it,
+ * several nodes would write overlapping segments, which hold the same messages.
  */
 export async function lookAtBackup(options: BackupLookOptions): Promise<BackupLook> {
   const { store, of, memory, every, clock } = options;
