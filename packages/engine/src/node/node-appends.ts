@@ -143,7 +143,8 @@ export class NodeAppends {
     const earlier = id === undefined ? undefined : await this.#earlier(target, id, payload);
     if (earlier !== undefined) return earlier;
     // The id of an earlier message may still be looked for.
-    await place?.reached();
+    const reached = place?.reached();
+    if (reached !== undefined) await reached;
     const failure = place?.failure();
     if (failure !== undefined) throw failure.error;
     const appending = log.append(payload, options);
