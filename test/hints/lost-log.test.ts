@@ -4,6 +4,7 @@ import { once } from "node:events";
 import { chmod, mkdir, mkdtemp, open, readdir, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import path from "node:path";
+import { newIdentity } from "@cairn/checkpoint/testing";
 import { encodeTransaction } from "@cairn/engine/src/transactions/transaction-codec";
 import { NatsOperator, type NatsTestServer, startNatsServer } from "@cairn/log-nats/testing";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
@@ -276,6 +277,77 @@ describe("a log that is lost before its first checkpoint", () => {
       const loaded = await shell(`cairn load ${folder}/orphans.ndjson --await --url ${await again.url()}`);
       expect(loaded.code).toBe(0);
       expect((await again.status()).index.documents).toBe(5);
+    },
+  );
+});
+
+describe("a log that was lost with the key of its checkpoints", () => {
+  it(
+    "is continued from the node's index once the files that nothing can read are out of the store",
+    { tags: "rest/slow" },
+    async () => {
+      const work = path.join(folder, "work");
+      const checkpointer = {
+        "cairn/module": "cairn.checkpoint/->checkpointer",
+        store: { "cairn/module": "cairn.checkpoint/->filesystem-checkpoint-store", path: "checkpoints" },
+        "approx-frequency": "PT6H",
+        encryption: { "key-file": "cairn.key" },
+      };
+      const kvStore = { "cairn/module": "cairn.leveldb/->kv-store", checkpointer };
+      await writeFile(
+        path.join(work, "cluster.json"),
+        JSON.stringify({ "cairn/index-store": { "kv-store": kvStore } }),
+      );
+      const makeKey = async (): Promise<void> =>
+        await writeFile(path.join(work, "cairn.key"), `${newIdentity()}\n`);
+      await makeKey();
+      const node = start("a", ["-f", "cluster.json"], { NATS_URL: nats.url });
+      await node.ready();
+      await fill(node, 1, 3);
+      await createCheckpoint(await node.url());
+      await node.stop();
+      await makeKey();
+      await NatsOperator.at(nats.url, async (operator) => await operator.deleteStream());
+      const again = start("a", ["-f", "cluster.json"], { NATS_URL: nats.url });
+      const { hint } = await failureOf(again);
+      expect(hint).toContain(
+        "If the key was lost as well, move the encrypted files out of the store, and then run ",
+      );
+      const moved = await shell(`mkdir ${folder}/elsewhere && mv ${work}/checkpoints/* ${folder}/elsewhere/`);
+      expect(moved.code).toBe(0);
+      const recovered = await shell(commandIn([hint]));
+      expect(recovered.code, recovered.stderr).toBe(0);
+      await again.ready();
+      expect((await again.status()).index.documents).toBe(3);
+    },
+  );
+});
+
+describe("a node whose log was given another name", () => {
+  it(
+    "says of which log its index is, and how a log of the new name continues it",
+    { tags: "rest/slow" },
+    async () => {
+      const work = path.join(folder, "work");
+      const configure = async (stream: string): Promise<void> => {
+        const log = { "cairn/module": "cairn.nats/->tx-log", stream };
+        await writeFile(path.join(work, "cluster.json"), JSON.stringify({ "cairn/tx-log": log }));
+      };
+      await configure("one");
+      const first = start("a", ["-f", "cluster.json"], { NATS_URL: nats.url });
+      await first.ready();
+      await fill(first, 1, 3);
+      await first.stop();
+      await configure("two");
+      const renamed = start("a", ["-f", "cluster.json"], { NATS_URL: nats.url });
+      const { message, hint } = await failureOf(renamed);
+      expect(message).toContain('the local index holds transactions up to 4 of the log "one"');
+      expect(hint).toContain('configure its name, "one", again');
+      expect((await renamed.status()).log).toMatchObject({ name: "two", id: null, exists: false });
+      const recovered = await shell(commandIn([hint]));
+      expect(recovered.code, recovered.stderr).toBe(0);
+      await renamed.ready();
+      expect((await renamed.status()).index.documents).toBe(3);
     },
   );
 });

@@ -110,7 +110,7 @@ function keyMissing(file: string, what: string): CairnError {
   return new CairnError(
     "KEY_MISSING",
     `${file} ${what}.`,
-    "Set encryption of the checkpointer, of cairn/tx-log as well if the log is read from a backup, or --key-file of the command, to a key file with an identity with which the file was written, and restart the node, which reads it when it starts. Every node of a cluster needs the same identities.",
+    "Set encryption of the checkpointer, of cairn/tx-log as well if the log is read from a backup, or --key-file of the command, to a key file with an identity with which the file was written, and restart the node, which reads it when it starts. Every node of a cluster needs the same identities. If that identity was lost, nothing can read the file: move it out of the store.",
   );
 }
 

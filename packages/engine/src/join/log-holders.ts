@@ -46,7 +46,7 @@ export interface Holder {
   readonly cure?: string;
   /** Whether the cure requires something to be made usable first, which may be impossible. */
   readonly isDoubtful?: boolean;
-  /** What to do if the holder is this node under its former id, as sentences. */
+  /** What to do if this node's id or its log's name was changed by mistake, as sentences. */
   readonly renamed?: string;
 }
 
@@ -115,6 +115,12 @@ async function heldHere(
 ): Promise<readonly Holder[]> {
   if (own !== undefined && "unusable" in own) throw own.unusable;
   const { live } = dbDirLayout(system.dbDir);
+  if (own !== undefined && own.log.name !== name) {
+    const former = own.log.name;
+    const holder = `the local index holds transactions up to ${own.txId} of the log "${former}"`;
+    const renamed = `If this node is to follow that log, configure its name, "${former}", again.`;
+    return [{ kind: "own", holder, folder: live, renamed, ...byIndex(own.txId, system.dbDir) }];
+  }
   const txId = own?.txId ?? (await lastInIndex(live, name, system.kvProvider));
   if (own === undefined && txId <= FIRST_TX_ID) return [];
   const index = own === undefined ? `index in ${live}` : "local index";
@@ -125,6 +131,12 @@ async function heldHere(
 /** An index is a cure by itself: a log can be continued from it. */
 function byItself(txId: TxId): Pick<Holder, "txId" | "cure"> {
   const cure = `run cairn log recover, which begins one that continues after transaction ${txId}, from the index of this node; the nodes follow it (with an embedded log, stop the node first)`;
+  return { txId, cure };
+}
+
+/** An index of a log of another name, or of another node, has to be named. */
+function byIndex(txId: TxId, folder: string): Pick<Holder, "txId" | "cure"> {
+  const cure = `run cairn log recover --from ${shellWord(folder)}, which begins one that continues after transaction ${txId}, from that index`;
   return { txId, cure };
 }
 
@@ -179,7 +191,9 @@ async function heldByNodes(
     const { node, status } = one;
     const { txId } = status.index;
     const isOwn = node === system.nodeId;
-    if ((isAsking && isOwn) || status.log.name !== name || txId === null || txId <= FIRST_TX_ID) continue;
+    // A node whose index is of a log of another name reports no id.
+    const isOfLog = status.log.name === name && status.log.id !== null;
+    if ((isAsking && isOwn) || !isOfLog || txId === null || txId <= FIRST_TX_ID) continue;
     const cure = `follow the hint in the status of node ${node} on its machine: the log can be continued from its index, after transaction ${txId}`;
     const holder = `the index of node ${node} (${status.phase}) holds transactions up to ${txId}`;
     holders.push({ kind: "node", holder, node: one, ...(isOwn ? byItself(txId) : { txId, cure }) });
@@ -216,8 +230,7 @@ async function othersBeside(
       const holder = `${folder} of node ${id} holds transactions up to ${txId}`;
       const renamed = mayBeRenamed ? { renamed: renamedFrom(id, nodeId, isAlone) } : {};
       if (isAlone) return [{ kind: "beside", holder, ...renamed }];
-      const cure = `run cairn log recover --from ${shellWord(folder)}, which begins one that continues after transaction ${txId}, from that index`;
-      return [{ kind: "beside", holder, folder, cure, txId, ...renamed }];
+      return [{ kind: "beside", holder, folder, ...renamed, ...byIndex(txId, folder) }];
     };
     return { kind: "beside", what: `${folder} of node ${id} holds`, ask };
   });

@@ -44,6 +44,7 @@ export async function lookBeforeBeginning(
   const sentences = found.flatMap(({ renamed = [] }) => renamed).slice(0, 1);
   if (chosen.length > 0)
     sentences.push(`If the log is permanently lost, ${chosen.join(". If that is impossible, ")}.`);
+  if (store?.code === "KEY_MISSING") sentences.push(withoutKey(cures));
   if (store === undefined && unread.length > 0) sentences.push(LEAVE_UNREAD);
   return { holders: found.map(({ holder }) => holder), cure: sentences.join(" "), override: TO_BEGIN_EMPTY };
 }
@@ -64,6 +65,12 @@ function withoutRemains(store?: CairnError): string {
   return store !== undefined
     ? `it can be continued from a checkpoint or a log backup, but no store could be read (${store.code}: ${store.message}); once one can, cairn log status names the command`
     : `the stores of this node have no checkpoint of it: cairn log recover --from PATH continues from a checkpoint or an index elsewhere, and "on-log-mismatch": {"different": "rebuild"} lets this node begin with an empty index, after which cairn log orphans prints what can be read of the present one`;
+}
+
+/** The files of a store that nothing can decrypt are in the way of everything that can still be read. */
+function withoutKey([cure]: readonly string[]): string {
+  const next = cure === undefined ? "" : `, and then ${cure}`;
+  return `If the key was lost as well, move the encrypted files out of the store${next}.`;
 }
 
 /**
