@@ -6,8 +6,9 @@ const at = (second: number): string => `2026-01-01T00:00:0${second}.000Z`;
 
 it("a finding has lasted since it was first seen, or since its cause knows, until it is over", () => {
   const dated = findingTimes();
-  const failing = (second: number) => finding("checkpoint-failing", { message: "m", since: at(second) });
-  const away = finding("log-unreachable", { message: "m" });
+  const failing = (second: number) =>
+    finding("checkpoint-failing", { message: "m", hint: null, since: at(second) });
+  const away = finding("log-unreachable", { message: "m", hint: null });
   const since = (findings: Parameters<typeof dated>[0], now: number): unknown =>
     dated(findings, at(now)).map((one) => one.since);
   expect(since([failing(1)], 2)).toEqual([at(1)]);
@@ -18,7 +19,8 @@ it("a finding has lasted since it was first seen, or since its cause knows, unti
 });
 
 it("findings of the same kind keep the times of their causes", () => {
-  const file = (second: number) => finding("file-unusable", { message: `${second}`, since: at(second) });
+  const file = (second: number) =>
+    finding("file-unusable", { message: `${second}`, hint: null, since: at(second) });
   const dated = findingTimes();
   dated([file(1)], at(1));
   expect(dated([file(1), file(3)], at(4)).map((one) => one.since)).toEqual([at(1), at(3)]);

@@ -3,6 +3,7 @@ import { rm, truncate, writeFile } from "node:fs/promises";
 import path from "node:path";
 import { newIdentity } from "@cairn/checkpoint/testing";
 import type { NODE_FINDINGS } from "@cairn/engine";
+import { expect } from "vitest";
 import { newestArchive } from "@cairn/test-support/watched-store";
 import {
   changeBytes,
@@ -79,9 +80,15 @@ export const STORES: readonly BrokenCluster[] = [
       await scene.ready("c");
       return { status: "c" };
     },
-    // A skipped checkpoint needs no action.
     hint: /^Skipped +checkpoint-\S+: CHECKPOINT_CORRUPT/m,
-    follow: byItself,
+    // The node has joined without it, and the notice ends with the next checkpoint, as its hint says.
+    async follow(scene) {
+      const { findings } = await scene.node("c").status();
+      const hint = expect.stringMatching(/^Save another checkpoint: .*cairn checkpoint create/);
+      expect(findings).toMatchObject([{ code: "checkpoint-skipped", hint }]);
+      await scene.runStep("checkpoint create", { on: "c" });
+      expect((await scene.node("c").status()).findings).toEqual([]);
+    },
   },
   {
     name: "checkpoint-cut",

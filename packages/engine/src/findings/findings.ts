@@ -90,14 +90,14 @@ const SEVERITIES: readonly Severity[] = ["failing", "attention", "notice"];
 const CODES: readonly string[] = Object.keys(ALL);
 
 /** What a finding says, in addition to its code and severity. What is omitted is null. */
-type Said = Pick<Finding, "message"> & { readonly code?: string | null } & Partial<
-    Pick<Finding, "hint" | "since">
+type Said = Pick<Finding, "message" | "hint"> & { readonly code?: string | null } & Partial<
+    Pick<Finding, "since">
   >;
 
 /** Returns a finding about `said`, whose `code` is that of an error. */
 export function finding(
   code: keyof typeof ALL,
-  { code: error = null, message, hint = null, since = null }: Said,
+  { code: error = null, message, hint, since = null }: Said,
 ): Finding {
   return { code, severity: ALL[code], since, error, message, meanwhile: MEANWHILE[code], hint };
 }

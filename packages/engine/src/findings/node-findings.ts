@@ -200,7 +200,8 @@ function checkpointFindings({ checkpoints, ...facts }: NodeFacts, now: number): 
       DAMAGE_CODES.has(one.code),
     )) {
       const what = `The node skipped ${name} in ${store} when it started. ${message}`;
-      findings.push(finding("checkpoint-skipped", { code, message: what, since: startedAt }));
+      const hint = "Save another checkpoint: cairn checkpoint create.";
+      findings.push(finding("checkpoint-skipped", { code, message: what, hint, since: startedAt }));
     }
   }
   for (const { at, message, hint } of warnings)
@@ -270,7 +271,8 @@ function joinFindings({ join }: NodeFacts, now: number): Finding[] {
     .filter(({ at }) => now - Date.parse(at) <= MOVED_ASIDE_MS)
     .map(({ code, message, at }) => {
       const what = `The node moved its index aside and built another one. ${message}`;
-      return finding("index-moved-aside", { code, message: what, since: at });
+      const hint = "If this happens twice on one machine, check its disk.";
+      return finding("index-moved-aside", { code, message: what, hint, since: at });
     });
 }
 

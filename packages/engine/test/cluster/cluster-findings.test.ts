@@ -72,7 +72,7 @@ test("a cluster of which no node is ready fails, after what each node reports, u
     "node-failed",
     "no-node-ready",
   ]);
-  const unknown = { ...finding("nodes-not-asked", { message: "No." }), node: "a" };
+  const unknown = { ...finding("nodes-not-asked", { message: "No.", hint: null }), node: "a" };
   const alone = clusterStatus(view([peer("a", restoring)]), NOW, [unknown]);
   expect(alone.findings.map(({ code }) => code)).toEqual(["nodes-not-asked", "node-interrupted"]);
   const another = { log: { ...STATUS.log, id: "two" } };
