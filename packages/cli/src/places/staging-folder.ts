@@ -25,17 +25,21 @@ export async function stagingFolder(
 ): Promise<string> {
   const { staging } = run.options;
   const parent = staging === undefined ? tmpdir() : resolve(run.terminal.cwd, staging);
-  const { explained } = run;
-  run.explained = (error) => aboutStaging(explained(error), parent);
+  explainFullDisk(run, parent, ", or choose a folder on another disk with --staging");
   return removedAtEnd(run, await makeTemporaryFolder(prefix, parent));
 }
 
-function aboutStaging(error: unknown, parent: string): unknown {
-  if (!isCairnError(error, "DISK_FULL") || !error.message.includes(parent)) return error;
-  // The limit of the process, not the disk.
-  if (systemErrorOf(error.cause)?.errno === "EFBIG") return error;
-  const hint = `Free some space in ${parent}, or choose a folder on another disk with --staging, and run the command again. Nothing was changed.`;
-  return new CairnError(error.code, error.message, { hint, cause: error.cause });
+/** The hint of a full disk is otherwise for a node, which tries again. */
+function explainFullDisk(run: CommandRun, parent: string, otherwise = ""): void {
+  const { explained } = run;
+  run.explained = (thrown) => {
+    const error = explained(thrown);
+    if (!isCairnError(error, "DISK_FULL") || !error.message.includes(parent)) return error;
+    // The limit of the process, not the disk.
+    if (systemErrorOf(error.cause)?.errno === "EFBIG") return error;
+    const hint = `Free some space in ${parent}${otherwise}, and run the command again. Nothing was changed.`;
+    return new CairnError(error.code, error.message, { hint, cause: error.cause });
+  };
 }
 
 /** The work folders of this process, which other runs in it must not remove. */
@@ -54,6 +58,7 @@ export async function workFolder(run: CommandRun, parent: string, purpose: strin
     const folder = join(parent, name);
     if (pid > 0 && !inUse.has(folder) && (pid === process.pid || !isRunning(pid))) await removeFrom(folder);
   }
+  explainFullDisk(run, parent);
   const folder = join(parent, `${prefix}${process.pid}-${randomBytes(4).toString("hex")}`);
   inUse.add(folder);
   run.defer(() => inUse.delete(folder));

@@ -1,5 +1,5 @@
 // @module-tag nats
-import { cp, readdir, truncate, writeFile } from "node:fs/promises";
+import { cp, readdir, truncate, rm, writeFile } from "node:fs/promises";
 import path from "node:path";
 import { expect, it, onTestFinished } from "vitest";
 import { INDEX_VERSION } from "@cairn/engine";
@@ -178,5 +178,15 @@ it(
       `hint: Free some space in ${disk.path}, or choose a folder on another disk with --staging`,
     );
     expect((await run("--staging", folder)).stderr).not.toMatch(/DISK_FULL/);
+    const restore = async () =>
+      await runCairn(["checkpoint", "restore", "checkpoints", "-o", path.join(disk.path, "r")], {
+        cwd: folder,
+      });
+    const refused = await restore();
+    expect(refused.stderr).toContain(
+      `hint: Free some space in ${disk.path}, and run the command again. Nothing`,
+    );
+    await rm(path.join(disk.path, "ballast"));
+    expect((await restore()).stderr).not.toMatch(/DISK_FULL/);
   },
 );
