@@ -316,7 +316,7 @@ describe("a log that was lost with the key of its checkpoints", () => {
       const moved = await shell(`mkdir ${folder}/elsewhere && mv ${work}/checkpoints/* ${folder}/elsewhere/`);
       expect(moved.code).toBe(0);
       const recovered = await shell(commandIn([hint]));
-      expect(recovered.code, recovered.stderr).toBe(0);
+      expect(recovered).toMatchObject({ code: 0 });
       await again.ready();
       expect((await again.status()).index.documents).toBe(3);
     },
@@ -345,7 +345,7 @@ describe("a node whose log was given another name", () => {
       expect(hint).toContain('configure its name, "one", again');
       expect((await renamed.status()).log).toMatchObject({ name: "two", id: null, exists: false });
       const recovered = await shell(commandIn([hint]));
-      expect(recovered.code, recovered.stderr).toBe(0);
+      expect(recovered).toMatchObject({ code: 0 });
       await renamed.ready();
       expect((await renamed.status()).index.documents).toBe(3);
     },

@@ -74,7 +74,6 @@ export {
   planPast,
   type Unusable,
 } from "./replay/past-plan.ts";
-export { rebuildCheckpoint } from "./replay/rebuild-checkpoint.ts";
 export { rebuildIndex } from "./replay/rebuild-index.ts";
 export { lastBackedUp, lastStored, latestOf, logsIn } from "./replay/logs-in-store.ts";
 export { saveSeam } from "./replay/seam.ts";

@@ -396,19 +396,6 @@ describe("cairn log backup", () => {
   });
 });
 
-describe("a log that was trimmed up to its backup", () => {
-  it("is rebuilt into a checkpoint of a new version by cairn checkpoint create --rebuild", async () => {
-    const { scene, edn } = await backupCommands(1, 11, 32);
-    const run = (...args: string[]): Promise<CommandResult> =>
-      cairn([...args, "-e", edn], new CapturedTerminal({ cwd: scene.folder }));
-    await ofOtherVersion(scene);
-    const { stdout } = await run("log", "trim");
-    expect(stdout).toMatch(/^trimmed messages 1 to 30 of the log .*; the log backup in file:.* holds them\n/);
-    const saved = await run("checkpoint", "create", "--rebuild", "--json");
-    expect([saved.code, JSON.parse(saved.stdout)]).toMatchObject([0, { checkpoint: { txId: 31 } }]);
-  });
-});
-
 async function listedLog({ store }: TrimScene): Promise<string | undefined> {
   return /^log-([^/]+)\//.exec((await store.list("log-"))[0]?.name ?? "")?.[1];
 }

@@ -3,7 +3,6 @@ import type { IndexStore } from "../index/index-store.ts";
 import { emptyState, type IndexState, logOffset } from "../index/rows/index-state.ts";
 import { type LogIdentity } from "../log/log-identity.ts";
 import { followHistory, type LogHistory } from "../backup/log-with-backup.ts";
-import type { LogState } from "../log/follow-log.ts";
 
 /**
  * Returns the state of an empty index to which the whole history of a log can be applied, starting with the first log
@@ -25,7 +24,6 @@ interface FoldOptions {
   readonly upTo: TxId;
   readonly signal: AbortSignal;
   readonly onApplied?: () => void;
-  readonly onLogState?: ((state: LogState) => void) | undefined;
 }
 
 /**
@@ -33,13 +31,12 @@ interface FoldOptions {
  * aborted, it ends early, after a complete transaction. Throws the errors of {@link followHistory} and of the index.
  */
 export async function foldLog(options: FoldOptions): Promise<void> {
-  const { index, log, identity, upTo, signal, onApplied, onLogState } = options;
+  const { index, log, identity, upTo, signal, onApplied } = options;
   if (index.state.txId >= upTo) return;
   const following = followHistory(log, identity, index.state, {
     upTo: upTo - logOffset(identity, index.state),
     maxMessages: 512,
     signal,
-    onState: onLogState,
   });
   for await (const messages of following) {
     await index.apply(messages.slice(0, upTo - index.state.txId));

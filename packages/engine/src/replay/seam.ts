@@ -1,15 +1,19 @@
 import path from "node:path";
 import { isDeepStrictEqual } from "node:util";
-import { CairnError, closing } from "@cairn/kv";
+import { type CheckpointSource, takeCheckpoint, type TakeOptions, type TakeOutcome } from "@cairn/checkpoint";
+import { CairnError, closing, systemClock } from "@cairn/kv";
 import type { System } from "../api/system.ts";
 import type { CandidateCheckpoint } from "../checkpoints/candidates.ts";
+import { indexSource } from "../checkpoints/index-source.ts";
 import { verifyCheckpoint } from "../checkpoints/verify-checkpoint.ts";
 import { IndexStore } from "../index/index-store.ts";
 import { fileReader, openIndex } from "../index/local-index.ts";
 import type { TxLog } from "../log/tx-log.ts";
 import type { PastIndex } from "./past-index.ts";
 import type { PastPlan } from "./past-plan.ts";
-import { saveIndex } from "./rebuild-checkpoint.ts";
+
+/** The pause before a lease is looked at again. */
+const POLL_INTERVAL_MS = 1_000;
 
 interface Seam {
   readonly plan: PastPlan;
@@ -39,19 +43,17 @@ export async function saveSeam(seam: Seam): Promise<Pick<CandidateCheckpoint, "n
   const provider = fileReader(kvProvider);
   const { kv } = await openIndex(provider, past.live);
   const name = await closing(await IndexStore.open(kv, state), async (index) => {
-    const saved = await saveIndex(index, {
-      source: {
-        node,
-        provider,
-        log,
-        // Later checkpoints belong to what the new log leaves behind.
-        agrees: ({ anchor }) =>
-          Promise.resolve(anchor.txId < txId || isDeepStrictEqual(anchor, { txId, sha256: state.sha256 })),
-      },
-      options: { ...checkpointer, checkpointDir: path.join(dir, "capture") },
-      signal,
-      onWaiting: seam.onWaiting,
-    });
+    const purge = async (): Promise<void> => {
+      await index.purgeEvictions({ withinMs: Infinity, signal });
+    };
+    const source: CheckpointSource = {
+      ...indexSource({ node, provider, log, index, purge }),
+      // Later checkpoints belong to what the new log leaves behind.
+      agrees: ({ anchor }) =>
+        Promise.resolve(anchor.txId < txId || isDeepStrictEqual(anchor, { txId, sha256: state.sha256 })),
+    };
+    const options = { ...checkpointer, checkpointDir: path.join(dir, "capture") };
+    const saved = await takeInTurn({ source, options, forced: true, signal }, seam.onWaiting);
     return saved.outcome === "taken" ? saved.checkpoint.name : saved.newest?.name;
   });
   if (name === undefined) throw new CairnError("INTERNAL", `No checkpoint was saved at transaction ${txId}.`);
@@ -63,4 +65,19 @@ export async function saveSeam(seam: Seam): Promise<Pick<CandidateCheckpoint, "n
     `${name} was read back with a different digest than the index from which it was saved.`,
     "No log was begun. Run the command again; if it fails again, replace the store: it does not preserve the data written to it.",
   );
+}
+
+/** Waits while a node saves a checkpoint. `onWaiting` is called once. */
+async function takeInTurn(
+  options: TakeOptions & { readonly signal: AbortSignal },
+  onWaiting: Seam["onWaiting"],
+): Promise<TakeOutcome> {
+  const { signal } = options;
+  for (let tries = 0; ; tries++) {
+    const saved = await takeCheckpoint(options);
+    if (saved.outcome !== "skipped" || saved.reason !== "leased") return saved;
+    if (tries === 0) onWaiting(saved.because);
+    await systemClock.wait(POLL_INTERVAL_MS, signal);
+    signal.throwIfAborted();
+  }
 }
