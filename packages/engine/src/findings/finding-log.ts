@@ -14,7 +14,6 @@ const LOGGED_ELSEWHERE: ReadonlySet<string> = new Set<keyof typeof NODE_FINDINGS
   "checkpoint-unverified",
   "checkpoint-skipped",
   "checkpoint-warning",
-  "log-backup-failing",
   "log-backup-damaged",
   "index-moved-aside",
 ]);

@@ -1,61 +1,20 @@
 import { DAMAGE_CODES } from "@cairn/checkpoint";
-import { systemClock, type CairnError, type ErrorCode } from "@cairn/kv";
+import type { ErrorCode } from "@cairn/kv";
 import type { Logger } from "pino";
 import type { NodeEventListener, Work, WorkEnded, WorkFailed } from "./node-event.ts";
 
-/** The interval at which a lasting failure of the backup is logged again (ms). */
-const REMIND_MS = 3_600_000;
-
-export function eventLog(logger: Logger, now: () => number = systemClock.now): NodeEventListener {
-  const backup = new BackupLines(logger, now);
+export function eventLog(logger: Logger): NodeEventListener {
   return (event) => {
     // Most tasks begin periodically and find nothing to do, and the event that ends a task contains its result.
     if (event.stage === "begun") logger.debug({ run: event.run }, LINES[event.work][0]);
-    else if (event.stage === "failed")
-      logFailed(logger, event, event.work === "backup" && !backup.countFailure(event.error));
-    else {
-      if (event.work === "backup") backup.ended(event);
-      logEnded(logger, event);
-    }
+    else if (event.stage === "failed") logFailed(logger, event);
+    else logEnded(logger, event);
   };
-}
-
-/** Determines which of the looks at the log's backup are logged: the first success, failures and recoveries. */
-class BackupLines {
-  readonly #logger: Logger;
-  readonly #now: () => number;
-  #works = false;
-  #failing: { code: ErrorCode; count: number; loggedAt: number } | undefined;
-
-  constructor(logger: Logger, now: () => number) {
-    this.#logger = logger;
-    this.#now = now;
-  }
-
-  ended({ outcome, covered }: { readonly outcome: string; readonly covered: unknown }): void {
-    const failures = this.#failing?.count;
-    // A look shows that the backup works if it wrote a segment or, after a failure, if it succeeded at all.
-    if (this.#works || (outcome !== "written" && failures === undefined)) return;
-    this.#logger.info({ covered, ...(failures === undefined ? {} : { failures }) }, "the log is backed up");
-    this.#works = true;
-    this.#failing = undefined;
-  }
-
-  /** Returns true if it must be logged: the first one with this code, or long after the last line. */
-  countFailure({ code }: CairnError): boolean {
-    const last = this.#failing;
-    const failures = (last?.count ?? 0) + 1;
-    this.#works = false;
-    const isRepeated = last?.code === code && this.#now() - last.loggedAt < REMIND_MS;
-    this.#failing = { code, count: failures, loggedAt: isRepeated ? last.loggedAt : this.#now() };
-    if (!isRepeated && last !== undefined) this.#logger.warn({ failures }, "the log is still not backed up");
-    return !isRepeated;
-  }
 }
 
 /**
  * How the beginning and failure of tasks are logged. A failed sweep follows a saved checkpoint; a failed restore is
- * also logged by the node, with its next step.
+ * also logged by the node, with its next step, and a failed backup, which is tried every few seconds, as a finding.
  */
 const LINES = {
   checkpoint: ["looking at the checkpoint store", "checkpoint failed", "error"],
@@ -67,17 +26,13 @@ const LINES = {
     "comparing the tables of the index with their checksums failed",
     "error",
   ],
-  backup: ["backing up the log", "backing up the log failed", "warn"],
+  backup: ["backing up the log", "backing up the log failed", "debug"],
   trim: ["checking whether the log can be trimmed", "trimming the log failed", "error"],
 } as const satisfies Record<Work, readonly [begun: string, failed: string, level: keyof Logger]>;
 
-function logFailed(
-  logger: Logger,
-  { work, run, durationMs: ms, bytes, error }: WorkFailed,
-  isRepeated: boolean,
-): void {
+function logFailed(logger: Logger, { work, run, durationMs: ms, bytes, error }: WorkFailed): void {
   const { code, hint, cause } = error;
-  const level = isRepeated ? "debug" : levelOf(work, code);
+  const level = levelOf(work, code);
   const unexpected = code === "INTERNAL" ? { err: cause } : {};
   logger[level]({ run, code, hint, ms, bytes, ...unexpected }, `${LINES[work][1]}: ${error.message}`);
 }

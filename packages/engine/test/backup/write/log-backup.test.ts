@@ -1,7 +1,6 @@
 import { EventEmitter, once } from "node:events";
 import { Readable } from "node:stream";
 import { faultyStore, type StoreFaults, unreachable } from "@cairn/checkpoint/testing";
-import { CairnError, type ErrorCode } from "@cairn/kv";
 import { pino } from "pino";
 import { afterEach, beforeEach, expect, it, vi } from "vitest";
 import { missingIn } from "../../../src/backup/segments/segment-name.ts";
@@ -55,7 +54,7 @@ afterEach(async () => {
 const covered = (txId: number): Promise<void> =>
   vi.waitFor(() => expect(backup.status(txId)).toMatchObject({ covered: [{ first: 1, last: txId }] }));
 
-it("a backup reports the looks that had work to do, and logs its first success once", async () => {
+it("a backup reports the looks that had work to do", async () => {
   await covered(1);
   await scene.append("one");
   await covered(2);
@@ -82,8 +81,6 @@ it("a backup reports the looks that had work to do, and logs its first success o
     exposed: { transactions: 0, since: null },
     lastFailure: null,
   });
-  const info = lines.filter(({ level }) => level >= 30).map(({ msg }) => msg);
-  expect(info).toEqual(["the log is backed up"]);
   expect(lines.filter(({ msg }) => msg === "log segment written")).toHaveLength(2);
 });
 
@@ -108,46 +105,6 @@ it("a backup reports each failure, the transactions that are exposed in the mean
   const failures = told.filter(({ stage }) => stage === "failed").length;
   expect(failures).toBeGreaterThan(0);
   expect(told.filter(({ stage }) => stage === "begun")).toHaveLength(told.length / 2);
-  const info = lines.filter(({ level }) => level >= 30).map(({ msg }) => msg);
-  expect(info.filter((msg) => msg === "the log is backed up")).toHaveLength(2);
-  // Only the first of several consecutive failures is logged.
-  expect(info.filter((msg) => msg.startsWith("backing up the log failed: "))).toHaveLength(1);
-  const again = lines.filter(({ msg }) => msg === "the log is backed up").at(-1);
-  expect(again).toMatchObject({ failures });
-});
-
-it("a lasting failure of a backup is logged at its beginning, when it changes, hourly with a count, and at its end", () => {
-  let now = 0;
-  const events = new EventDispatcher((error) => {
-    throw error;
-  });
-  events.listen(
-    eventLog(
-      pino({ level: "info" }, { write: (line) => void lines.push(JSON.parse(line) as Line) }),
-      () => now,
-    ),
-  );
-  const fail = (code: ErrorCode): void => events.begin("backup").failed(new CairnError(code, `${code}.`));
-  for (let minute = 0; minute <= 60; minute += 1) {
-    now = minute * 60_000;
-    fail("STORE_FULL");
-  }
-  fail("STORE_DENIED");
-  fail("STORE_DENIED");
-  const none = { written: [], merged: [], removed: [], covered: [] };
-  const looked = (): void => events.begin("backup").ended({ outcome: "unchanged", ...none });
-  looked();
-  looked();
-  fail("STORE_DENIED");
-  expect(lines.map(({ msg, failures }) => [msg, failures])).toEqual([
-    ["backing up the log failed: STORE_FULL.", undefined],
-    ["the log is still not backed up", 61],
-    ["backing up the log failed: STORE_FULL.", undefined],
-    ["the log is still not backed up", 62],
-    ["backing up the log failed: STORE_DENIED.", undefined],
-    ["the log is backed up", 63],
-    ["backing up the log failed: STORE_DENIED.", undefined],
-  ]);
 });
 
 it.each([
