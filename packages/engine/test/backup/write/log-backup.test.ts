@@ -15,7 +15,6 @@ import { BackupScene } from "@cairn/test-support/nodes/backup-scene";
 interface Line {
   readonly level: number;
   readonly msg: string;
-  readonly failures?: number;
 }
 
 let scene: BackupScene;
