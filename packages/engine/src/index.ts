@@ -33,7 +33,6 @@ export { findingText, NODE_FINDINGS } from "./findings/findings.ts";
 export { TOO_LARGE } from "./index/apply/apply-transactions.ts";
 export { IndexStore } from "./index/index-store.ts";
 export { checkRows } from "./index/inspect/check-rows.ts";
-export { diffIndexes } from "./index/inspect/diff-indexes.ts";
 export { indexReader } from "./index/rows/index-rows.ts";
 export { countBuckets, findState, listDocuments, measureRows } from "./index/inspect/list-rows.ts";
 export { fileReader, openIndex } from "./index/local-index.ts";

@@ -6,7 +6,7 @@
 /** The commands that work on what a configuration names, and those that ask a node; both have the option -f. */
 export const CONFIGURED_COMMANDS: Readonly<Record<"alone" | "asking", readonly string[]>> = {
   alone: [
-    ...commands("checkpoint ", "diff prune restore"),
+    ...commands("checkpoint ", "prune restore"),
     ...commands("config ", "check print"),
     ...commands("db ", "buckets check compact digest get history keys stats"),
     ...commands("log ", "create orphans recover status trim"),

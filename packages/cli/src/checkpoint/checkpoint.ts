@@ -1,6 +1,5 @@
 import { commandGroup } from "../options/command.ts";
 import { addCheckpointCreate } from "./checkpoint-create.ts";
-import { addCheckpointDiff } from "./checkpoint-diff.ts";
 import { addCheckpointList } from "./checkpoint-list.ts";
 import { addCheckpointPrune } from "./checkpoint-prune.ts";
 import { addCheckpointRestore } from "./checkpoint-restore.ts";
@@ -9,7 +8,7 @@ import { addCheckpointVerify } from "./checkpoint-verify.ts";
 
 export const addCheckpoint = commandGroup(
   "checkpoint",
-  "List, show, create, verify, restore, prune and compare checkpoints",
+  "List, show, create, verify, restore and prune checkpoints",
   [
     addCheckpointList,
     addCheckpointShow,
@@ -17,6 +16,5 @@ export const addCheckpoint = commandGroup(
     addCheckpointVerify,
     addCheckpointRestore,
     addCheckpointPrune,
-    addCheckpointDiff,
   ],
 );

@@ -227,7 +227,6 @@ class EndedTerminal extends CapturedTerminal {
 describe.each([
   ["restore", ["restore", "store", "-o", "out"]],
   ["verify", ["verify", "./store", "--staging", "."]],
-  ["diff", ["diff", "store", "store", "--staging", "."]],
 ])("checkpoint %s", (_name, argv) => {
   test.each(["SIGINT", "SIGTERM", "SIGHUP"] as const)("ended by %s leaves no copy behind", async (signal) => {
     await saveCheckpoints(5);
@@ -246,13 +245,8 @@ test.each([
 ])("a staging folder that is %s is refused with a hint", async (staging, refusal) => {
   await saveCheckpoints(5);
   await writeFile(join(dir, "file"), "");
-  for (const argv of [
-    ["verify", "./store"],
-    ["diff", "store", "store"],
-  ]) {
-    const { code, stderr } = await run(...argv, "--staging", staging);
-    expect([code, stderr]).toEqual([2, expect.stringMatching(refusal)]);
-  }
+  const { code, stderr } = await run("verify", "./store", "--staging", staging);
+  expect([code, stderr]).toEqual([2, expect.stringMatching(refusal)]);
 });
 
 test("a path below a file is refused like an occupied path", async () => {
