@@ -92,9 +92,9 @@ describe("the commands of docs/inspection.md, next to a running node", () => {
     expect(await fingerprint(places)).toEqual(before);
   });
 
-  it("return one digest for the node, its checkpoint, a copy of its folder and a compacted copy", async () => {
-    await shell("cp -r cairn-data/node-1-index copied; cairn db compact copied -o smaller");
-    const places = ["cairn-data/node-1-index", "cairn-data/checkpoints", "copied", "copied/live", "smaller"];
+  it("return one digest for the node, its checkpoint and a copy of its folder", async () => {
+    await shell("cp -r cairn-data/node-1-index copied");
+    const places = ["cairn-data/node-1-index", "cairn-data/checkpoints", "copied", "copied/live"];
     const digests = [await shell("curl -s $CAIRN_URL/api/v1/digest")];
     for (const place of places) digests.push(await shell(`cairn db digest ${place}`));
     expect(digests[0]).toMatch(/^\{"txId":4,"digest":"sha256:[0-9a-f]{64}"\}\n$/);

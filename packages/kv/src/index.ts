@@ -6,7 +6,7 @@ export * from "./disk/folders.ts";
 /** The contract of a key-value store. */
 export type * from "./store/kv-store.ts";
 export { LEVEL_FORMAT, levelProvider } from "./level/level-kv-store.ts";
-export { copyRows, memoryProvider } from "./level/memory-kv-store.ts";
+export { memoryProvider } from "./level/memory-kv-store.ts";
 
 /** For programs that open LevelDB databases themselves. */
 export { openKeepingLogs } from "./level/kept-logs.ts";

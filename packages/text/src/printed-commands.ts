@@ -8,7 +8,7 @@ export const CONFIGURED_COMMANDS: Readonly<Record<"alone" | "asking", readonly s
   alone: [
     ...commands("checkpoint ", "prune restore"),
     ...commands("config ", "check print"),
-    ...commands("db ", "buckets check compact digest get history keys stats"),
+    ...commands("db ", "buckets check digest get history keys stats"),
     ...commands("log ", "create orphans recover status trim"),
     ...commands("log backup ", "list prune verify"),
   ],

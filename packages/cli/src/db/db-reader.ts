@@ -41,7 +41,7 @@ export async function openIndexOf(
   throw new CairnError(
     "INDEX_CORRUPT",
     `${source} is a LevelDB database, but not a Cairn index with any content.`,
-    "Use cairn db check, stats, compact or keys --raw, which work with any LevelDB database.",
+    "Use cairn db check, stats or keys --raw, which work with any LevelDB database.",
   );
 }
 

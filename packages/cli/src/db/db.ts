@@ -1,36 +1,23 @@
-import { randomBytes } from "node:crypto";
-import { rename, rm } from "node:fs/promises";
-import { dirname, join, resolve } from "node:path";
-import {
-  CairnError,
-  closing,
-  copyRows,
-  diskError,
-  indexCorrupt,
-  isCairnError,
-  type KvReader,
-  levelProvider,
-} from "@cairn/kv";
-import { parseAsOf, parseDocumentKey, formatCount, formatBytes, formatNumberOf } from "@cairn/text";
+import { CairnError, indexCorrupt, isCairnError, levelProvider } from "@cairn/kv";
+import { parseAsOf, parseDocumentKey, formatCount, formatNumberOf } from "@cairn/text";
 import {
   countBuckets,
   digestIndex,
   IndexStore,
   findState,
   indexReader,
-  requireEmpty,
   checkRows,
   rowName,
   verifyRestored,
 } from "@cairn/engine";
 import { command, commandGroup } from "../options/command.ts";
-import { countValue, textValue, OUTPUT } from "../options/option-specs.ts";
+import { countValue, textValue } from "../options/option-specs.ts";
 import { writeJson, printable } from "../terminal/terminal.ts";
 import { versionTable } from "../terminal/version-table.ts";
 import { DB_OPTIONS, DB_NOTE, copyDb, type DbCopy, type DbRun } from "./db-copy.ts";
 import { addDbKeys, addDbStats } from "./db-stats.ts";
 import { placeFirst } from "./db-place.ts";
-import { openIndexOf, openDb, type DbProblem, openCopy, tableDamage } from "./db-reader.ts";
+import { openIndexOf, type DbProblem, openCopy, tableDamage } from "./db-reader.ts";
 
 /** The content of an intact database. `txId` is null if the database is not a Cairn index. */
 interface Content {
@@ -217,69 +204,6 @@ const addHistory = command({
   },
 });
 
-const addCompact = command({
-  syntax: "compact [place]",
-  description: "Write a new copy of a LevelDB without its overwritten and deleted values",
-  examples: ["cairn db compact ./cairn-data/node-1-index -o ./compacted"],
-  options: { ...DB_OPTIONS, output: OUTPUT },
-  note: DB_NOTE,
-  async act(run, place) {
-    const { output } = run.options;
-    const target = resolve(run.terminal.cwd, output);
-    await requireEmpty(target).catch((error: unknown) => {
-      throw diskError(error, target);
-    });
-    const { kv, reader, copy } = await openDb(run, place);
-    const { bytes: before } = await kv.stats();
-    const { rows, after, digest } = await compactTo(target, reader, copy.source);
-    const proof = digest === null ? "" : `; the content is the same (${digest})`;
-    await run.answer(
-      { directory: output, rows, before, after, digest },
-      `wrote ${formatNumberOf(rows, "row")} to ${output}: ${formatBytes(after)} of files instead of ${formatBytes(before)}${proof}`,
-    );
-  },
-});
-
-/** Writes the copy next to the target, and renames it once it has been shown to have the same content. */
-async function compactTo(
-  target: string,
-  reader: KvReader,
-  source: string,
-): Promise<{ rows: number; after: number; digest: string | null }> {
-  const temporary = join(dirname(target), `.cairn-compact-${randomBytes(4).toString("hex")}`);
-  try {
-    const [rows, digest] = await closing(await levelProvider().open(temporary), async (written) => {
-      const copied = await copyRows(reader, written);
-      await written.compact();
-      return [copied, await sameContent(reader, written, source)] as const;
-    });
-    // LevelDB turns the write-ahead log of the copy into a table when the copy is opened again.
-    const settled = await levelProvider().open(temporary);
-    const { bytes: after } = await closing(settled, () => settled.stats());
-    await rename(temporary, target);
-    return { rows, after, digest };
-  } catch (error) {
-    await rm(temporary, { recursive: true, force: true });
-    const known = diskError(error, target);
-    if (!isCairnError(known, "DISK_FULL")) throw known;
-    throw new CairnError("DISK_FULL", `There is no space left for the copy in ${target}.`, {
-      hint: "Free some space, or name a folder on another disk with -o. The incomplete copy was removed.",
-      cause: error,
-    });
-  }
-}
-
-async function sameContent(before: KvReader, after: KvReader, source: string): Promise<string | null> {
-  if ((await findState(before)) === undefined) return null;
-  const [found, wanted] = [await digestIndex(indexReader(after)), await digestIndex(indexReader(before))];
-  if (found !== undefined && found.digest === wanted?.digest) return found.digest;
-  throw new CairnError(
-    "INDEX_CORRUPT",
-    `The copy of ${source} differs from ${source}.`,
-    "Check the disk on which the copy was written. The copy was removed.",
-  );
-}
-
 function noDocument(bucket: string, key: string, asOf: string | undefined): CairnError {
   const when = asOf === undefined ? "" : ` as of ${asOf}`;
   return new CairnError(
@@ -292,5 +216,5 @@ function noDocument(bucket: string, key: string, asOf: string | undefined): Cair
 export const addDb = commandGroup(
   "db",
   "Inspect an index without its node: in a db-dir (even one in use), a LevelDB database or a checkpoint",
-  [addCheck, addBuckets, addDbKeys, addGet, addHistory, addDbStats, addDigest, addCompact],
+  [addCheck, addBuckets, addDbKeys, addGet, addHistory, addDbStats, addDigest],
 );

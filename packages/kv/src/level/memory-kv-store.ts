@@ -123,14 +123,9 @@ class MemoryKvStore extends LevelReader implements KvStore {
   }
 }
 
-/** Returns the number of rows. */
-export async function copyRows(source: KvReader, target: Pick<KvStore, "batch">): Promise<number> {
-  let count = 0;
-  for await (const rows of source.range({})) {
+async function copyRows(source: KvReader, target: Pick<KvStore, "batch">): Promise<void> {
+  for await (const rows of source.range({}))
     await target.batch(rows.map(([key, value]) => ({ type: "put", key, value })));
-    count += rows.length;
-  }
-  return count;
 }
 
 function copyOperation(operation: KvOperation): KvOperation {
