@@ -5,7 +5,6 @@ import type { Headers } from "./answers/answer.ts";
 import { BAD_REQUEST, badRequest, RequestError } from "./answers/request-error.ts";
 import type { Route } from "./openapi/route.ts";
 import { NOTHING, type Permit } from "./permits/permit.ts";
-import type { Tickets } from "./permits/tickets.ts";
 import type { Tokens } from "./permits/tokens.ts";
 import { isSafeMethod } from "./requests/request-head.ts";
 
@@ -23,7 +22,7 @@ export interface Guard {
   permitOf(request: IncomingMessage, route: Route | undefined, isAllowedPage: boolean): Permit;
 }
 
-export function guard(options: AccessOptions, tokens: Tokens, tickets: Tickets): Guard {
+export function guard(options: AccessOptions, tokens: Tokens): Guard {
   const { corsOrigins } = options;
   const isOwnHost = ownHosts(options, tokens);
   return {
@@ -33,17 +32,7 @@ export function guard(options: AccessOptions, tokens: Tokens, tickets: Tickets):
       requireProper(request, tokens, isOwnHost, isAllowedPage);
       if (route?.right === "none") return NOTHING;
       const [, given] = /^bearer +(\S+)\s*$/i.exec(request.headers.authorization ?? "") ?? [];
-      const ticket =
-        route?.acceptsTicket === true && given === undefined
-          ? /[?&]ticket=([^&]+)/.exec(request.url ?? "")?.[1]
-          : undefined;
-      const permit = ticket === undefined ? tokens.permitOf(given) : tickets.redeem(ticket);
-      if (permit === undefined && ticket !== undefined)
-        throw new CairnError(
-          "UNAUTHORIZED",
-          "The ticket is not valid: it was used, it has expired, or another node issued it.",
-          "Request a new ticket from this node with POST /api/v1/watch/tickets, and use it within 60 s. A ticket can be used once.",
-        );
+      const permit = tokens.permitOf(given);
       if (permit === undefined)
         throw new CairnError(
           "UNAUTHORIZED",

@@ -15,7 +15,6 @@ import { connectionLimit, Connections, openFilesLimit, streamLimit } from "./con
 import { pageRoutes, requirePage } from "./page.ts";
 import type { OnFiles } from "./permits/reloaded-files.ts";
 import { ReloadedTls } from "./permits/server-tls.ts";
-import { Tickets } from "./permits/tickets.ts";
 import { Tokens } from "./permits/tokens.ts";
 import { IndexBacklog } from "./requests/index-backlog.ts";
 import { ROUTES } from "./routes/routes.ts";
@@ -175,19 +174,17 @@ function createListener(
     isEncrypted: tls !== undefined,
     unsent,
   });
-  const tickets = new Tickets();
   const onRequest = serveRequests(options.page === false ? ROUTES : [...ROUTES, ...pageRoutes], {
     served: {
       api,
       maxBody: options.maxBody,
       requestTimeoutMs,
-      tickets,
       unsent,
       beginStream: openStreams(streamLimit(maxConnections), onRefused),
       slice: new TimeSlice(),
       backlog: new IndexBacklog(),
     },
-    guard: guard(options, tokens, tickets),
+    guard: guard(options, tokens),
     connections,
     failures,
     completeHint: context.completeHint,

@@ -128,7 +128,6 @@ describe("a node responds as its OpenAPI document describes", { shuffle: false }
     await described.answerOf("listBuckets", 200);
     await described.answerOf("watch", 200);
     await described.answerOf("follow", 200);
-    await described.answerOf("createTicket", 201);
     await described.answerOf("watch", 400, { at: "/api/v1/watch?bucket=UPPER" });
     await described.answerOf("watch", 410, { at: "/api/v1/watch?from=2-000000000000" });
   });

@@ -241,8 +241,6 @@ func main() {
 	same("older", of(client.EventsAPI.ListEvents(ctx).Before(listed[0].Id).Execute())[0].Id, first.GetId())
 
 	// Streams are endless, and this client returns only complete responses, so they are read without it.
-	ticket := ofStatus[*cairn.Ticket](201)(documents.CreateTicket(ctx).Execute())
-	same("ticket", ticket.ExpiresAt.Before(time.Now().Add(time.Hour)), true)
 	refused[string](410, "WATCH_COMPACTED")(documents.Watch(ctx).From("2-000000000000").Execute())
 	last := of(transactions.GetTransaction(ctx, written.TxId-1).Execute())
 	readUntil("/api/v1/watch?bucket=pods&from="+last.GetPosition(), `"cpu"`)

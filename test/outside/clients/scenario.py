@@ -179,8 +179,6 @@ last = transactions.get_transaction(new.data.tx_id - 1)
 read_until(documents.watch_without_preload_content(bucket="pods", var_from=last.position), b'"cpu"')
 refused(400, "REQUEST_INVALID", lambda: documents.follow(var_from="7"))
 read_until(documents.follow_without_preload_content(bucket="jobs"), b'"running"')
-ticket = documents.create_ticket_with_http_info()
-same((ticket.status_code, type(ticket.data.expires_at)), (201, datetime))
 refused(410, "WATCH_COMPACTED", lambda: documents.watch(var_from="2-000000000000"))
 
 # Checkpoints.

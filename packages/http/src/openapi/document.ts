@@ -15,12 +15,6 @@ import { SCHEMAS } from "./schemas.ts";
 
 const SECURITY_SCHEMES = {
   token: { type: "http", scheme: "bearer", description: "One of the node's tokens." },
-  ticket: {
-    type: "apiKey",
-    in: "query",
-    name: "ticket",
-    description: "A ticket from `POST /api/v1/watch/tickets`. It can be used once, within 60 s.",
-  },
 };
 
 /** Describes everything that a node serves, in version 3.0.3, which most generators support. */
@@ -63,7 +57,7 @@ const ANY_BODY: Errors = ["TX_INVALID", ["REQUEST_INVALID", 415], "TX_TOO_LARGE"
 
 function describeRoute(route: Route): OpenApiObject {
   const { method, path, id, tag, summary, inPath = {}, query = {}, requestHeaders = [], body, right } = route;
-  const { answers = [], errors = [], acceptsTicket } = route;
+  const { answers = [], errors = [] } = route;
   const parameters = [
     ...Array.from(path.matchAll(/\{(\w+)\}/g), ([, name = ""]) => ({
       in: "path",
@@ -100,7 +94,6 @@ function describeRoute(route: Route): OpenApiObject {
       ]),
     },
     ...(right === "none" ? { security: [] } : { "x-right": right }),
-    ...(acceptsTicket === true ? { security: [{ token: [] }, { ticket: [] }, {}] } : {}),
   };
 }
 

@@ -18,8 +18,6 @@ export interface Declared<P extends QueryParameters = QueryParameters> {
   /** The right that a token must have. `none` means that not even a token is required. */
   readonly right: Right | "none";
   readonly concerns: Concern<Query<P>>;
-  /** True if a ticket in the query may replace the token. */
-  readonly acceptsTicket?: true;
   /** The id in the OpenAPI document, which does not describe routes without one. */
   readonly id?: string;
   readonly tag?: "node" | "documents" | "transactions" | "events" | "policies" | "queues" | "checkpoints";

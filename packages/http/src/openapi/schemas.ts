@@ -183,7 +183,6 @@ export const SCHEMAS = {
     ),
   ),
   Submitted: object({ txId: TX_ID }),
-  Ticket: object({ ticket: TEXT, expiresAt: TIME }),
   Outcome: described(
     object(
       {

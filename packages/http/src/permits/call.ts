@@ -7,7 +7,6 @@ import type { UnsentResponses } from "../answers/unsent-responses.ts";
 import type { IndexBacklog } from "../requests/index-backlog.ts";
 import { requestId } from "../requests/request-head.ts";
 import { NOTHING, type Permit } from "./permit.ts";
-import type { Tickets } from "./tickets.ts";
 
 /** What the requests of a server share. */
 export interface Served {
@@ -15,7 +14,6 @@ export interface Served {
   readonly maxBody: number;
   /** The time that a request may take to arrive (ms). */
   readonly requestTimeoutMs: number;
-  readonly tickets: Tickets;
   readonly unsent: UnsentResponses;
   readonly beginStream: ReturnType<typeof openStreams>;
   /** The time slice and the backlog that all batches share. */

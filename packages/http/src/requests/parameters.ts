@@ -279,11 +279,6 @@ export const WATCH_PARAMETERS = {
     [parseHeartbeat, DURATION],
     "The time without an event after which a heartbeat is sent: PT0.1S to PT1H, and PT10S by default.",
   ),
-  ticket: parameter(
-    "ticket",
-    asText(TEXT),
-    "A ticket from `POST /api/v1/watch/tickets`, in place of the header Authorization. It can be used once.",
-  ),
 };
 
 export const LOG_PARAMETERS = { timeout };

@@ -11,12 +11,12 @@ import {
   WRITE_BYTES,
   WRITE_TURNS,
 } from "@cairn/engine";
-import { type HttpAnswer, jsonAnswer } from "../answers/answer.ts";
+import type { HttpAnswer } from "../answers/answer.ts";
 import { RequestError } from "../answers/request-error.ts";
 import type { Call } from "../permits/call.ts";
 import type { Query } from "../requests/address.ts";
 import { type Route, route } from "../openapi/route.ts";
-import { ref, TEXT } from "../requests/schema-parts.ts";
+import { TEXT } from "../requests/schema-parts.ts";
 import { madeOnce, parsePosition, formatPosition } from "@cairn/text";
 import { WATCH_PARAMETERS } from "../requests/parameters.ts";
 import { disconnectWhenGone, GONE_AFTER_MS } from "../answers/unsent-responses.ts";
@@ -30,7 +30,6 @@ const RETRY_MS = 2_000;
 const EVENTS = {
   method: "GET",
   right: "read",
-  acceptsTicket: true,
   tag: "documents",
   query: WATCH_PARAMETERS,
   requestHeaders: ["Last-Event-ID"],
@@ -56,19 +55,6 @@ export const watchRoutes: readonly Route[] = [
       "Follow documents as server-sent events: all of them, and then the new states of those that change, whatever policies remove.",
     errors: ["NOT_READY", "OVERLOADED"],
     handle: (call) => eventStream(call, (query) => call.api.follow(query), followText),
-  }),
-  route({
-    method: "POST",
-    path: "/api/v1/watch/tickets",
-    right: "read",
-    concerns: "none",
-    id: "createTicket",
-    tag: "documents",
-    summary:
-      "Return a ticket with which a client that cannot send headers, such as EventSource, may watch once within 60 s.",
-    answers: [{ status: 201, description: "The ticket.", schema: ref("Ticket") }],
-    handle: ({ permit, served }) =>
-      jsonAnswer(served.tickets.issue(permit), { "cache-control": "no-store" }, 201),
   }),
 ];
 
@@ -180,9 +166,8 @@ const NOTHING = Buffer.alloc(0);
 /** A client that reconnects repeats its first URL, and the header Last-Event-ID specifies where to resume. */
 function resumed(request: IncomingMessage, query: Query<typeof WATCH_PARAMETERS>): WatchQuery {
   const last = request.headers["last-event-id"];
-  const { ticket: _, ...asGiven } = query;
-  if (typeof last !== "string" || last === "") return asGiven;
-  return { ...asGiven, from: formatPosition(parsePosition(last, "Last-Event-ID")) };
+  if (typeof last !== "string" || last === "") return query;
+  return { ...query, from: formatPosition(parsePosition(last, "Last-Event-ID")) };
 }
 
 /** All watchers of the same changes receive the same array, so its events are encoded only once. */

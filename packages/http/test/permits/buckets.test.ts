@@ -113,7 +113,6 @@ const INSIDE: readonly Request[] = [
     },
   ],
   ["POST", "/api/v1/events", { object: "x", reason: "y", bucket: "orders" }],
-  ["POST", "/api/v1/watch/tickets"],
   ["GET", "/api/v1/events?bucket=orders"],
   ["GET", "/api/v1/watch?bucket=orders"],
   ["GET", "/api/v1/queues/orders"],

@@ -13,7 +13,6 @@ const EXPECTED: Readonly<Record<string, readonly string[]>> = {
     "GET /api/v1/events",
     "GET /api/v1/watch",
     "GET /api/v1/follow",
-    "POST /api/v1/watch/tickets",
     "POST /api/v1/sql/:index",
     "GET /api/v1/queues",
     "GET /api/v1/queues/:queue",
