@@ -40,7 +40,6 @@ function normalize(text: string): string {
     .replaceAll(/\d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC/g, "TIME")
     .replaceAll(/[\d.]+ KiB/g, "SIZE")
     .replaceAll(/version \d+$/gm, "version")
-    .replaceAll(/bytes 0 to \d+/g, "bytes 0 to LAST")
     .replaceAll(/meta state \(\d+ bytes\)/g, "meta state")
     .replaceAll(/^meta +.*$/gm, "meta")
     .trimEnd();

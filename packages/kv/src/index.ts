@@ -24,14 +24,8 @@ export { crc32cOf } from "./files/crc32c.ts";
 export { holdsLevelDb } from "./files/level-files.ts";
 export { type BatchEnding, findTornEdit, findTornTail, type TornTail } from "./files/torn-tail.ts";
 export { checkWriteAheadLogs, type LogEnd } from "./files/write-ahead-logs.ts";
-export {
-  checkLiveTables,
-  lacksLiveFiles,
-  liveTableBounds,
-  liveTableNames,
-} from "./tables/check-named-tables.ts";
+export { checkLiveTables, lacksLiveFiles, liveTableNames } from "./tables/check-named-tables.ts";
 export { lastValueIn, mayHaveHeldRows, mayHoldRows } from "./tables/last-value.ts";
-export { findTableDamage } from "./tables/table-damage.ts";
 
 /** Waits, clocks and limits of work. */
 export { closing } from "./concurrency/closing.ts";

@@ -2,13 +2,14 @@ import { stat } from "node:fs/promises";
 import { join } from "node:path";
 import {
   CairnError,
-  findTableDamage,
+  isCairnError,
   type KvReader,
   type KvStore,
   levelProvider,
-  liveTableBounds,
+  liveTableNames,
 } from "@cairn/kv";
-import { findState, indexReader, rowName } from "@cairn/engine";
+import { checkTable } from "@cairn/kv/tables";
+import { findState, indexReader } from "@cairn/engine";
 import { formatCount } from "@cairn/text";
 import { copyDb, type DbCopy, type DbRun } from "./db-copy.ts";
 
@@ -66,51 +67,45 @@ export async function openCopy(run: DbRun, { dir }: DbCopy): Promise<Pick<Opened
   return { kv, reader };
 }
 
-/** Throws `INDEX_CORRUPT` at the first damaged part of a table: LevelDB reads without verifying checksums. */
+/** Throws `INDEX_CORRUPT` for the first damaged table: LevelDB reads without verifying checksums. */
 export async function requireWholeTables(run: DbRun, copy: DbCopy): Promise<void> {
   if (!run.options.checksums) return;
   for await (const [{ table, problem }, cause] of tableDamage(run, copy)) {
-    throw new CairnError("INDEX_CORRUPT", `${copy.source} is damaged: table ${table}, ${problem}.`, {
-      hint: "Run cairn db check to list all damage, or add --no-checksums to read whatever is still readable.",
+    throw new CairnError("INDEX_CORRUPT", `${copy.source} is damaged: table ${table}: ${problem}.`, {
+      hint: "Run cairn db check to list all damaged tables, or add --no-checksums to read whatever is still readable.",
       cause,
     });
   }
 }
 
-/** A problem of a database. Rows from `from`, or after `after`, up to `upTo` are affected, as `rowName` names them. */
+/** A problem of a table, of a row, whose key is as `rowName` names it, or of the database as a whole. */
 export interface DbProblem {
   readonly table?: string;
   readonly key?: string;
-  readonly from?: string;
-  readonly after?: string;
-  readonly upTo?: string;
   readonly problem: string;
 }
 
-/** Yields the damaged parts of the tables in the original, each with the error that shows it. */
+/** Yields the damaged tables of the original, each with its first damage and the error that shows it. */
 export async function* tableDamage(
   run: DbRun,
   { dir }: DbCopy,
 ): AsyncGenerator<readonly [DbProblem, CairnError], void> {
-  const tables = await liveTableBounds(dir);
+  const tables = await liveTableNames(dir);
   let total = 0;
-  for (const name of tables.keys()) total += (await stat(join(dir, name))).size;
+  for (const name of tables) total += (await stat(join(dir, name))).size;
   const display = run.progress("comparing checksums", total);
   let done = 0;
-  for (const [table, [first, last]] of tables) {
-    const read = (bytes: number): void => {
-      run.signal.throwIfAborted();
-      done += bytes;
-      display.update(done, table);
-    };
-    for await (const part of findTableDamage(join(dir, table), read)) {
-      const { offset, bytes, after, error } = part;
-      // LevelDB shortens the keys that separate blocks, so the last separator may be beyond all rows.
-      const upTo = part.upTo === undefined || Buffer.compare(part.upTo, last) > 0 ? last : part.upTo;
-      const begin = after === undefined ? { from: rowName(first) } : { after: rowName(after) };
-      const how = error.message.replace(/^.* is damaged: /, "").replace(/\.$/, "");
-      const problem = `bytes ${offset} to ${offset + bytes - 1}: ${how}`;
-      yield [{ table, ...begin, upTo: rowName(upTo), problem }, error];
+  for (const table of tables) {
+    try {
+      await checkTable(join(dir, table), (_busyMs, bytes) => {
+        run.signal.throwIfAborted();
+        done += bytes;
+        display.update(done, table);
+        return Promise.resolve();
+      });
+    } catch (error) {
+      if (!isCairnError(error, "INDEX_CORRUPT")) throw error;
+      yield [{ table, problem: error.message.replace(/^.* is damaged: /, "").replace(/\.$/, "") }, error];
     }
   }
   display.stop();

@@ -103,10 +103,9 @@ async function checkContent(run: DbRun, copy: DbCopy, onProblem: OnProblem): Pro
   }
 }
 
-function textOf({ table, key, from, after, upTo, problem }: DbProblem): string {
-  if (table === undefined) return printable(key === undefined ? problem : `${key}: ${problem}`);
-  const begin = from === undefined ? `after ${after ?? ""}` : `from ${from}`;
-  return printable(`table ${table}, ${problem}; rows ${begin} up to ${upTo ?? ""}`);
+function textOf({ table, key, problem }: DbProblem): string {
+  const place = table === undefined ? key : `table ${table}`;
+  return printable(place === undefined ? problem : `${place}: ${problem}`);
 }
 
 const addBuckets = command({

@@ -133,6 +133,27 @@ describe("cairn db check", () => {
     expect(stderr).toContain("has 5 problems");
   });
 
+  it("reports each damaged table once, and other commands the first one", async () => {
+    const place = await tampered([put(team, json(""))]);
+    // The second table is written when the database is opened.
+    await (await levelProvider().open(path.join(folder, place))).close();
+    const tables = (await readdir(path.join(folder, place))).filter((name) => name.endsWith(".ldb"));
+    expect(tables).toHaveLength(2);
+    for (const table of tables) {
+      const content = await readFile(path.join(folder, place, table));
+      content.writeUInt8(content.readUInt8(20) ^ 1, 20);
+      await writeFile(path.join(folder, place, table), content);
+    }
+    const { code, stdout, stderr } = await db("check", place);
+    const lines = tables.map((table) => `table ${table}: a checksum does not match`);
+    expect([code, stdout.trimEnd().split("\n").toSorted()]).toEqual([1, lines.toSorted()]);
+    expect(stderr).toContain("has 2 problems");
+    const refused = await db("get", place, "pods", "web");
+    expect(refused.stderr).toMatch(
+      /^INDEX_CORRUPT: .* is damaged: table \d+\.ldb: a checksum does not match\./,
+    );
+  });
+
   it("reports the missing table of an index that no node has open", async () => {
     const place = await tampered([]);
     const [table = ""] = (await readdir(path.join(folder, place))).filter((name) => name.endsWith(".ldb"));

@@ -151,19 +151,14 @@ export async function checkOnThread(
  * `CHECKPOINT_INCOMPLETE` if a live table is missing, because the others would look like a database with fewer rows.
  */
 export async function liveTableNames(dir: string): Promise<Set<string>> {
-  return new Set((await liveTableBounds(dir)).keys());
-}
-
-/** Like {@link liveTableNames}, but with the keys of the first and the last row of each table. */
-export async function liveTableBounds(dir: string): Promise<Map<string, readonly [Uint8Array, Uint8Array]>> {
   const live = (await liveManifest(dir))?.tables;
   if (live === undefined) throw incomplete(dir, "its file CURRENT, or the manifest that CURRENT names");
   const existing = new Set(await readdir(dir));
-  const names = new Map<string, readonly [Uint8Array, Uint8Array]>();
-  for (const { number, first, last } of live.values()) {
+  const names = new Set<string>();
+  for (const number of live.keys()) {
     const name = levelFileName(number, "ldb");
     if (!existing.has(name)) throw incomplete(dir, `the table ${name}`);
-    names.set(name, [first, last]);
+    names.add(name);
   }
   return names;
 }
