@@ -13,12 +13,6 @@ const BYTES_UNIT = /(?:^|_)(?:BYTES|KIB|MIB|GIB)(?:_|$)/;
 
 process.chdir(fileURLToPath(new URL("..", import.meta.url)));
 
-/**
- * Names that are declared twice on purpose: the client depends on no other package and has its own list, which a test
- * compares.
- */
-const SHARED = new Set(["ErrorCode"]);
-
 const problems = [];
 const declared = new Map();
 
@@ -28,7 +22,7 @@ function check(file, source) {
   for (const name of new Set([...source.matchAll(DECLARATION)].map(([, exported]) => exported))) {
     const first = declared.get(name);
     if (first === undefined) declared.set(name, file);
-    else if (!SHARED.has(name))
+    else
       problems.push(`${file} exports ${name}, as ${first} does. Give one of them another name, or share it.`);
   }
   for (const [, name] of source.matchAll(BYTES_CONSTANT)) {

@@ -1,6 +1,6 @@
 import { CairnClientError, unreachable } from "./types/client-error.ts";
 import { type NodeRequest, sendRequest } from "./node-request.ts";
-import { pause, retryPauseMs, runAfter } from "./types/timing.ts";
+import { retryPauseMs, startTimer, wait } from "./types/timing.ts";
 
 export interface PoolRequest extends Pick<NodeRequest, "path" | "query" | "signal"> {
   readonly method?: "GET" | "POST";
@@ -63,7 +63,7 @@ export class NodePool {
         const pauseMs = failures % length > 0 ? 0 : retryPauseMs(failures / length);
         const wereAllAsked = failures >= length;
         if (wereAllAsked && (isElsewhere || Date.now() + pauseMs >= deadline)) throw error;
-        if (pauseMs > 0) await pause(pauseMs, request.signal);
+        if (pauseMs > 0) await wait(pauseMs, request.signal);
         request.signal?.throwIfAborted();
       }
     }
@@ -87,7 +87,7 @@ export class NodePool {
     const { urls, token, fetch, attemptMs } = this.#options;
     const url = urls[at] ?? "";
     const attempt = new AbortController();
-    const cancel = runAfter(attemptMs + waitMs, () => attempt.abort(new Error("no response in time")));
+    const cancel = startTimer(attemptMs + waitMs, () => attempt.abort(new Error("no response in time")));
     const signals = AbortSignal.any(signal === undefined ? [attempt.signal] : [attempt.signal, signal]);
     const noted: typeof fetch = async (...call) => {
       const response = await fetch(...call);

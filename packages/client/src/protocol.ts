@@ -41,6 +41,6 @@ export {
   splitKey,
 } from "./request-parts.ts";
 export { LIST_FIRST } from "./watch-transactions.ts";
-export { pause, retryPauseMs, timeoutSignal } from "./types/timing.ts";
+export { retryPauseMs, timeoutSignal } from "./types/timing.ts";
 export { LIMITS, REMEMBERED_TRANSACTIONS } from "./types/limits.ts";
 export { ALL_RIGHTS, includesRight, type Right } from "./types/rights.ts";

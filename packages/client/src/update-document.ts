@@ -2,7 +2,7 @@ import { splitKey } from "./request-parts.ts";
 import type { ClientCalls, DocumentChange } from "./types/client-calls.ts";
 import { hasCode } from "./types/client-error.ts";
 import type { ClientDocument, WaitOptions } from "./types/client-types.ts";
-import { pause, retryPauseMs } from "./types/timing.ts";
+import { retryPauseMs, wait } from "./types/timing.ts";
 
 /** Replaces a document by what `change` returns for it, and again if another write comes first. */
 export async function updateDocument<T>(
@@ -27,7 +27,7 @@ export async function updateDocument<T>(
       if (!hasCode(error, "CONFLICT")) throw error;
       refused = { revision, error };
     }
-    await pause(retryPauseMs(failures), options.signal);
+    await wait(retryPauseMs(failures), options.signal);
     options.signal?.throwIfAborted();
   }
 }

@@ -14,7 +14,7 @@ import {
 } from "./follow-stream.ts";
 import { isTransient, type NodePool, type PoolRequest } from "./node-pool.ts";
 import type { Json } from "./types/transaction.ts";
-import { pause, retryPauseMs, runAfter } from "./types/timing.ts";
+import { retryPauseMs, startTimer, wait } from "./types/timing.ts";
 
 /**
  * Yields every transaction after `from`, once and in the order of the log. When the connection breaks, or the node
@@ -67,7 +67,7 @@ function watchedNodes(
       onReconnect?.(error);
       if (at !== undefined) pool.leave(at);
       // There is no pause after the first failure, because another node has the next transaction.
-      await pause(failures === 1 ? 0 : retryPauseMs(failures), signal);
+      await wait(failures === 1 ? 0 : retryPauseMs(failures), signal);
     },
   };
 }
@@ -93,7 +93,7 @@ async function* chunks(response: Response, ending: AbortController): AsyncGenera
   let cancel: (() => void) | undefined;
   try {
     for (;;) {
-      cancel = runAfter(SILENCE_MS, () => ending.abort(new Error("no heartbeat arrived in time")));
+      cancel = startTimer(SILENCE_MS, () => ending.abort(new Error("no heartbeat arrived in time")));
       const { done, value } = await reader.read();
       cancel?.();
       if (done) return;

@@ -1,4 +1,4 @@
-import { nextTurn, pause, spread, timeoutSignal } from "../types/timing.ts";
+import { nextTurn, spread, timeoutSignal, wait } from "../types/timing.ts";
 import type { ClientTransaction } from "../types/client-types.ts";
 import type { QueuePolicy } from "../types/policies.ts";
 import type { QueueEntry, QueueStatus } from "../types/queues.ts";
@@ -149,7 +149,7 @@ class QueueDirector implements Director {
     this.#leaving.abort();
     // A claim that was on its way when the director was stopped is given back as well.
     const ended = new AbortController();
-    await Promise.race([looking.finally(() => ended.abort()), pause(CLAIM_MS, ended.signal)]);
+    await Promise.race([looking.finally(() => ended.abort()), wait(CLAIM_MS, ended.signal)]);
     await Promise.allSettled([
       ...[...this.#held.values()].map((shard) => this.#giveBack(shard)),
       this.#drain,
@@ -185,7 +185,7 @@ class QueueDirector implements Director {
       }
       const mean = Math.max(MIN_LOOK_MS, Math.min(MAX_LOOK_MS, this.#queue.leaseMs * RENEW_AFTER));
       const dueAt = performance.now() + spread(Math.min(soonMs, mean));
-      await pause(dueAt - performance.now(), signal);
+      await wait(dueAt - performance.now(), signal);
       const more = this.#wasLate || soonMs < mean ? 0 : this.#room;
       soonMs = Math.min(2 * soonMs, mean);
       this.#wasLate = false;
@@ -274,7 +274,7 @@ class QueueDirector implements Director {
       if (due === Infinity) await rung;
       else {
         const waiting = new AbortController();
-        await Promise.race([rung, pause(Math.max(1, due - Date.now()), waiting.signal)]);
+        await Promise.race([rung, wait(Math.max(1, due - Date.now()), waiting.signal)]);
         waiting.abort();
       }
     }
@@ -362,7 +362,7 @@ class QueueDirector implements Director {
         if (!mayPass(error)) throw error;
         void this.#report(error);
       }
-      await pause(spread(MAX_LOOK_MS / 10), signal);
+      await wait(spread(MAX_LOOK_MS / 10), signal);
     }
   }
 

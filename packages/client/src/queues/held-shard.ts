@@ -1,4 +1,4 @@
-import { runAfter, timeoutSignal } from "../types/timing.ts";
+import { startTimer, timeoutSignal } from "../types/timing.ts";
 import type { QueueEntry } from "../types/queues.ts";
 import type { AnyOperation, Json, TxId } from "../types/transaction.ts";
 import { CairnClientError } from "../types/client-error.ts";
@@ -120,7 +120,7 @@ export class HeldShard {
     if (this.signal.aborted) return;
     this.#heldAt = sentAt;
     const left = sentAt + this.#queue.leaseMs - performance.now();
-    this.#cancelLeaseTimer = runAfter(Math.max(0, left), () => void this.#abort("its lease has ended"));
+    this.#cancelLeaseTimer = startTimer(Math.max(0, left), () => void this.#abort("its lease has ended"));
     this.#queue.bell.ring();
   }
 

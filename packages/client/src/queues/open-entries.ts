@@ -2,7 +2,7 @@ import type { QueueEntry } from "../types/queues.ts";
 import type { Json, TxId } from "../types/transaction.ts";
 import { dueAt, isFinished, isSuspect } from "./entry-rules.ts";
 import type { DirectedQueue } from "./queue-access.ts";
-import { pause } from "../types/timing.ts";
+import { wait } from "../types/timing.ts";
 
 const PAGE = 100;
 /** The maximum number of entries that wait for their next attempt in memory. Others are read again when they are due. */
@@ -181,7 +181,7 @@ export class OpenEntries {
     } catch (error) {
       reading.hasGaps = true;
       if (!this.#signal.aborted) onError(error);
-      await pause(UNREAD_PAUSE_MS, this.#signal);
+      await wait(UNREAD_PAUSE_MS, this.#signal);
     }
     if (reading.hasGaps || pages === undefined || (next === undefined && isPassedOver))
       this.#progress = { mode: "unread" };

@@ -10,7 +10,7 @@ import type {
   TxId,
   TxOutcome,
 } from "../types/transaction.ts";
-import { pause, retryPauseMs } from "../types/timing.ts";
+import { retryPauseMs, wait } from "../types/timing.ts";
 
 /**
  * The nodes of a queue as a director uses them. A client provides it over HTTP, and a node in the same process. Reads
@@ -113,7 +113,7 @@ export async function transactUntil(
     } catch (error) {
       if (signal.aborted || !mayPass(error) || error instanceof TypeError) throw error;
     }
-    await pause(retryPauseMs(failures), signal);
+    await wait(retryPauseMs(failures), signal);
   }
 }
 

@@ -1,18 +1,42 @@
-const MAX_TIMER_MS = 2 ** 31 - 1;
+/** The longest time for which one timer of the system can run. A longer one would run out at once. */
+export const MAX_TIMER_MS = 2 ** 31 - 1;
 
-/**
- * Runs `action` after `ms`, which may be of any length: a single timer of more than 25 days would run out at once. The
- * timer keeps the process running unless it is one in the `background`. Returns a function that cancels it.
- */
-export function runAfter(ms: number, action: () => void, background = false): () => void {
+/** Cancels a timer. May be called after the timer has run out, and again. */
+export type CancelTimer = () => void;
+
+/** Runs `action` after `ms`, however long that is. With `background`, the timer does not keep the process alive. */
+export function startTimer(
+  ms: number,
+  action: () => void,
+  options: { readonly background?: boolean } = {},
+): CancelTimer {
   let timer: { unref?: () => void } | number;
   const start = (left: number): void => {
     const rest = left - MAX_TIMER_MS;
     timer = setTimeout(() => (rest > 0 ? start(rest) : action()), Math.min(left, MAX_TIMER_MS));
-    if (background && typeof timer === "object") timer.unref?.();
+    if (options.background === true && typeof timer === "object") timer.unref?.();
   };
   start(ms);
   return () => clearTimeout(timer as number);
+}
+
+/** Resolves to true after `ms`, which may be of any length, or to false as soon as `signal` is aborted. */
+export function wait(
+  ms: number,
+  signal?: AbortSignal,
+  options: { readonly background?: boolean } = {},
+): Promise<boolean> {
+  if (signal?.aborted === true) return Promise.resolve(false);
+  return new Promise((resolve) => {
+    const end = (isOver: boolean): void => {
+      cancel();
+      signal?.removeEventListener("abort", onAbort);
+      resolve(isOver);
+    };
+    const onAbort = (): void => end(false);
+    const cancel = startTimer(ms, () => end(true), options);
+    signal?.addEventListener("abort", onAbort, { once: true });
+  });
 }
 
 /**
@@ -22,22 +46,8 @@ export function runAfter(ms: number, action: () => void, background = false): ()
 export function timeoutSignal(ms: number): AbortSignal {
   const controller = new AbortController();
   const end = (): void => controller.abort(new DOMException("The time limit was exceeded.", "TimeoutError"));
-  runAfter(ms, end, true);
+  startTimer(ms, end, { background: true });
   return controller.signal;
-}
-
-/** Resolves after `ms`, or when the signal is aborted. */
-export async function pause(ms: number, signal?: AbortSignal): Promise<void> {
-  if (signal?.aborted === true) return;
-  await new Promise<void>((resolve) => {
-    const end = (): void => {
-      cancel();
-      signal?.removeEventListener("abort", end);
-      resolve();
-    };
-    const cancel = runAfter(ms, end);
-    signal?.addEventListener("abort", end, { once: true });
-  });
 }
 
 /** Resolves after what is due, and what has arrived, has been processed. */

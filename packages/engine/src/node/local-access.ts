@@ -15,8 +15,8 @@ import {
   type PointInTime,
   type QueueEntry,
 } from "@cairn/client";
-import { LIMITS, LIST_FIRST, type NodeAccess, pause, pointText, retryPauseMs } from "@cairn/client/protocol";
-import { CairnError, Deadline, isCairnError, unlessAborted } from "@cairn/kv";
+import { LIMITS, LIST_FIRST, type NodeAccess, pointText, retryPauseMs } from "@cairn/client/protocol";
+import { CairnError, Deadline, isCairnError, unlessAborted, wait } from "@cairn/kv";
 import { badValue, omitUndefined, parseAsOf, parseDocumentKey } from "@cairn/text";
 import { awaitSubmitted } from "../api/await-submitted.ts";
 import type { NodeApi, ReadOptions } from "../api/node-api.ts";
@@ -208,7 +208,7 @@ export class LocalAccess implements NodeAccess {
         if (!isCairnError(error)) throw error;
         if (!this.#mayPass(error) || performance.now() >= until) throw this.#failure(error);
       }
-      await pause(retryPauseMs(failures), signal);
+      await wait(retryPauseMs(failures), signal);
     }
   }
 
@@ -231,7 +231,7 @@ export class LocalAccess implements NodeAccess {
       if (signal?.aborted === true) return;
       if (!this.#mayPass(end)) throw this.#failure(end);
       onReconnect?.(clientError(end));
-      await pause(retryPauseMs(failures), signal);
+      await wait(retryPauseMs(failures), signal);
     }
   }
 

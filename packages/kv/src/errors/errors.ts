@@ -1,58 +1,7 @@
 import { inspect } from "node:util";
+import type { ErrorCode } from "@cairn/client/shared";
 
-/** All error codes that users can encounter. Each has a section in docs/errors.md. */
-export const ERROR_CODES = [
-  "CONFIG_INVALID",
-  "CONFIG_SYNTAX",
-  "CONFIG_NOT_FOUND",
-  "CONFIG_MODULE",
-  "LOG_UNREACHABLE",
-  "LOG_REGRESSED",
-  "LOG_DIFFERENT",
-  "LOG_TRIMMED",
-  "LOG_GAP",
-  "LOG_VERSION",
-  "LOG_FULL",
-  "LOG_UNSAFE",
-  "LOG_READ_ONLY",
-  "SEGMENT_CORRUPT",
-  "REQUEST_INVALID",
-  "METHOD_NOT_ALLOWED",
-  "TX_INVALID",
-  "TX_TOO_LARGE",
-  "TX_TIMEOUT",
-  "INDEX_CORRUPT",
-  "INDEX_VERSION",
-  "INDEX_LOCKED",
-  "CHECKPOINT_CORRUPT",
-  "CHECKPOINT_INCOMPLETE",
-  "CHECKPOINT_NOT_FOUND",
-  "CHECKPOINT_RUNNING",
-  "KEY_MISSING",
-  "PLAIN_REFUSED",
-  "DISK_FULL",
-  "SYSTEM_REFUSED",
-  "PORT_IN_USE",
-  "NOT_READY",
-  "OVERLOADED",
-  "OWN_INDEX_FAILED",
-  "QUERY_LIMIT",
-  "STORE_UNREACHABLE",
-  "STORE_DENIED",
-  "STORE_FULL",
-  "NOT_FOUND",
-  "CONFLICT",
-  "WATCH_COMPACTED",
-  "OUTCOME_REMOVED",
-  "UNAUTHORIZED",
-  "FORBIDDEN",
-  "EXPORT_DAMAGED",
-  "IMPORT_INCOMPLETE",
-  "SOURCE_UNREADABLE",
-  "INTERNAL",
-] as const;
-
-export type ErrorCode = (typeof ERROR_CODES)[number];
+export { ERROR_CODES, type ErrorCode } from "@cairn/client/shared";
 
 /**
  * Cairn's error class. An error has a stable `code`, a one-sentence message that describes what happened, a `hint`
