@@ -1,24 +1,16 @@
+import type { BucketSummary } from "@cairn/client";
 import { addressOf } from "../data/place.ts";
 import { bodyOf, useAsked } from "../data/polled.ts";
 import { Panel } from "../parts/panel.tsx";
 import { Table } from "../parts/tables.tsx";
 import { count, counted, words } from "../text/amounts.ts";
 
-/** An item of GET /api/v1/buckets. */
-interface Bucket {
-  readonly name: string;
-  readonly documents: number;
-  readonly fields?: Readonly<
-    Record<string, { readonly counts: Readonly<Record<string, number>> | null; readonly more: boolean }>
-  >;
-}
-
 const MAX_VALUES = 12;
 
 /** All buckets with their numbers of documents, by the values of indexed fields. */
 export function Buckets() {
   const buckets = useAsked("api/v1/buckets?stale=true", (answer) =>
-    bodyOf<readonly Bucket[]>(answer, "list"),
+    bodyOf<readonly BucketSummary[]>(answer, "list"),
   );
   return (
     <Panel id="buckets" title="Buckets" source={buckets} aside={counted(buckets.value?.length, "bucket")}>
