@@ -135,7 +135,7 @@ function unreadKey({ name, value }: ConfigEntry, reading: Reading): Inconsistenc
     return { message: `${name} means ${alias}, which is also given.`, hint: "Keep one of the two." };
   const isModule = findEntry(value, "cairn/module") !== undefined;
   const older = olderTopLevelHint(name);
-  // A module of this configuration may have a name that is a setting of XTDB 2.
+  // A module of this configuration may have a name that is a setting of an older system.
   if (older !== undefined && !(isModule && /^\w+$/.test(name)))
     return { message: `${name} has no counterpart: ${older.message}`, hint: older.hint };
   // The string that names the module may contain an unset variable.

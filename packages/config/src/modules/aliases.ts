@@ -18,8 +18,6 @@ const COUNTERPARTS: readonly (readonly [RegExp, string])[] = [
 
 const NATS = "Use cairn.nats/->tx-log, or cairn.embedded/->tx-log for a single node.";
 
-const XTDB_2 = "Cairn does not read this setting of XTDB 2.";
-
 /** Patterns match anywhere in the name, because each of these modules existed in several namespaces. */
 const WITHOUT_COUNTERPART: readonly (readonly [RegExp, string, string])[] = [
   [/(^|[.-])kafka([./-]|$)/, "Cairn does not support Kafka.", NATS],
@@ -80,19 +78,6 @@ const WITHOUT_COUNTERPART: readonly (readonly [RegExp, string, string])[] = [
     "The parameters of the server are in a separate map.",
     'Write "cairn/http-server": {"port": 3000}.',
   ],
-  [
-    /^(?:log|txLog|logClusters)$/,
-    XTDB_2,
-    'Write "cairn/tx-log": {"cairn/module": "cairn.nats/->tx-log", "servers": "nats://HOST:4222"}.',
-  ],
-  [
-    /^(?:storage|remotes)$/,
-    XTDB_2,
-    "Name the store for checkpoints at cairn/index-store > kv-store > checkpointer > store.",
-  ],
-  [/^(?:server|healthz|flightSql)$/, XTDB_2, 'Write "cairn/http-server": {"port": 3000}.'],
-  [/^nodeId$/, XTDB_2, 'Write "cairn/node": {"id": "node-1"}.'],
-  [/^(?:authn|memoryCache|diskCache|compactor|indexer|garbageCollector)$/, XTDB_2, "Remove it."],
 ];
 
 /** Returns the meaning of a module id of an older system; undefined if `name` is not one. */
