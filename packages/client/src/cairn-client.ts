@@ -72,8 +72,8 @@ export class CairnClient implements ClientCalls {
   readonly #seen: SeenTransactions;
 
   constructor(options: ClientOptions) {
-    this.#seen = new SeenTransactions(options.readYourWrites ?? true);
     this.#access = "access" in options ? options.access : httpAccess(options);
+    this.#seen = new SeenTransactions(this.#access, options.readYourWrites ?? true);
   }
 
   /** The last transaction that this client wrote or saw. With it as `minTx`, other clients see at least that state. */
@@ -92,7 +92,9 @@ export class CairnClient implements ClientCalls {
     key: string,
     options: ClientReadOptions & { readonly asOf?: PointInTime } = {},
   ): Promise<ClientDocument<T> | undefined> {
-    const found = await this.#seen.read("get", options, (reading) => this.#access.get(bucket, key, reading));
+    const found = await this.#seen.read("get", bucket, options, (reading) =>
+      this.#access.get(bucket, key, reading),
+    );
     if (found !== undefined) this.#seen.saw(found.revision);
     return found as ClientDocument<T> | undefined;
   }
@@ -112,7 +114,7 @@ export class CairnClient implements ClientCalls {
 
   /** Returns one page of a list; `cursor` is the `next` of the previous page. */
   async page<T = Json>(bucket: string, query: ClientListQuery = {}, cursor?: string): Promise<ClientPage<T>> {
-    const page = await this.#seen.read("page", query, (reading) =>
+    const page = await this.#seen.read("page", bucket, query, (reading) =>
       this.#access.page(bucket, reading, cursor),
     );
     this.#seen.saw(page.txId);
@@ -128,7 +130,7 @@ export class CairnClient implements ClientCalls {
     let cursor: string | undefined;
     do {
       const after = cursor;
-      const page = await this.#seen.read("history", options, (reading) =>
+      const page = await this.#seen.read("history", bucket, options, (reading) =>
         this.#access.versions(bucket, key, { ...reading, limit: pageSize, cursor: after }),
       );
       cursor = page.next;
@@ -231,13 +233,13 @@ export class CairnClient implements ClientCalls {
   /** Returns the buckets with their numbers of documents, and of each value of their indexed fields. */
   async buckets(options: ClientReadOptions = {}): Promise<ClientBuckets> {
     return this.#seen.noted(
-      await this.#seen.read("buckets", options, (reading) => this.#access.buckets(reading)),
+      await this.#seen.read("buckets", undefined, options, (reading) => this.#access.buckets(reading)),
     );
   }
 
   /** Returns the policies in force (docs/policies.md). */
   async policies(options: ClientReadOptions = {}): Promise<PolicyState> {
-    return await this.#seen.read("policies", options, (reading) => this.#access.policies(reading));
+    return await this.#seen.read("policies", undefined, options, (reading) => this.#access.policies(reading));
   }
 
   /** Sets the policies. If `ifRevision` is given, throws `CONFLICT` unless they are at that revision. */
@@ -250,12 +252,12 @@ export class CairnClient implements ClientCalls {
 
   /** Returns the queues with their shards, ordered by name (docs/queues.md). */
   async queues(options: ClientReadOptions = {}): Promise<readonly QueueStatus[]> {
-    return await this.#seen.read("queues", options, (reading) => this.#access.queues(reading));
+    return await this.#seen.read("queues", undefined, options, (reading) => this.#access.queues(reading));
   }
 
   /** Returns a queue with its shards. Throws `NOT_FOUND` if the bucket is not a queue. */
   async queue(name: string, options: ClientReadOptions = {}): Promise<QueueStatus> {
-    return await this.#seen.read("queue", options, (reading) => this.#access.queue(name, reading));
+    return await this.#seen.read("queue", name, options, (reading) => this.#access.queue(name, reading));
   }
 
   /** `cursor` is the `next` of the previous page. Each page is as of its own transaction. */
@@ -264,7 +266,7 @@ export class CairnClient implements ClientCalls {
     shard: number,
     options: ClientReadOptions & PageOptions = {},
   ): Promise<OpenEntriesPage<T>> {
-    const page = await this.#seen.read("openEntries", options, (reading) =>
+    const page = await this.#seen.read("openEntries", queue, options, (reading) =>
       this.#access.openEntries(queue, shard, reading),
     );
     this.#seen.saw(page.txId);
@@ -277,7 +279,7 @@ export class CairnClient implements ClientCalls {
     name: string,
     options: ClientReadOptions = {},
   ): Promise<PlacedEntry<T> | undefined> {
-    const found = await this.#seen.read("entry", options, (reading) =>
+    const found = await this.#seen.read("entry", queue, options, (reading) =>
       this.#access.entry(queue, name, reading),
     );
     return found as PlacedEntry<T> | undefined;
@@ -315,7 +317,9 @@ export class CairnClient implements ClientCalls {
   ): Promise<ClientRows> {
     requireJson(args);
     return this.#seen.noted(
-      await this.#seen.read("sql", options, (reading) => this.#access.sql(index, text, args, reading)),
+      await this.#seen.read("sql", undefined, options, (reading) =>
+        this.#access.sql(index, text, args, reading),
+      ),
     );
   }
 
@@ -325,7 +329,7 @@ export class CairnClient implements ClientCalls {
 
   /** Returns the newest recorded events, newest first; with `before` (an event's id), only older ones. */
   async events(query: ClientEventQuery = {}): Promise<readonly ClientEvent[]> {
-    return await this.#seen.read("events", query, (reading) => this.#access.events(reading));
+    return await this.#seen.read("events", query.bucket, query, (reading) => this.#access.events(reading));
   }
 
   async status(options: CallOptions = {}): Promise<NodeStatus> {

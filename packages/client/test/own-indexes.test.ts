@@ -29,6 +29,25 @@ describe.each(ACCESSES)("a query of an own index, %s,", (_access, client) => {
     ]);
   });
 
+  it("waits in vain once, and not again, for what the log has lost", async () => {
+    await using served = await serve();
+    const one = client(served);
+    const { txId } = await one.put("pods", "a", 1);
+    const rows = { columns: [], rows: [], more: false };
+    const waits: unknown[] = [];
+    served.node.queryIndex = (_name, _query, options) => {
+      const wait = options?.minTx ?? 0;
+      waits.push(wait);
+      if (wait > txId) throw new CairnError("TX_TIMEOUT", "Not indexed in time.", "Try again.");
+      return Promise.resolve({ ...rows, txId: waits.length === 1 ? 100 : txId });
+    };
+    await one.sql("pods", "select");
+    await expect(one.sql("pods", "select")).rejects.toMatchObject({ code: "TX_TIMEOUT" });
+    await one.sql("pods", "select");
+    expect(one.lastTx).toBe(txId);
+    expect(waits).toEqual([txId, 100, txId]);
+  });
+
   it("that exceeds its limits is not repeated", async () => {
     await using served = await serve();
     let attempts = 0;

@@ -53,7 +53,7 @@ describe("a read as of a transaction that the node does not have", () => {
     const late = await ask("PT0.1S");
     expect([late.status, await late.json()]).toMatchObject([
       504,
-      { error: { code: "TX_TIMEOUT", message: expect.stringContaining(`the log ends at ${last}.`) } },
+      { error: { code: "TX_TIMEOUT", message: expect.stringContaining(`has indexed up to ${last}.`) } },
     ]);
     const waiting = ask("PT30S");
     await write(node, "y");
@@ -70,8 +70,8 @@ describe("a read as of a transaction that the node does not have", () => {
     await writer.await(next);
     await expect(node.get(KEY, { asOf: { txId: next }, timeoutMs: 100 })).rejects.toMatchObject({
       code: "TX_TIMEOUT",
-      message: `Transaction ${next} was not indexed within 100 ms; this node has indexed up to ${first}, the log contains it and ends at ${next}.`,
-      hint: expect.stringContaining("timeout=PT5S"),
+      message: `Transaction ${next} was not indexed in time; this node has indexed up to ${first}.`,
+      hint: expect.stringContaining("compare the node's progress with the end of the log"),
     });
     const waiting = node.get(KEY, { asOf: { txId: next } });
     faults.stalled = false;
@@ -88,7 +88,7 @@ describe("a read as of a transaction that the node does not have", () => {
       const ahead = node.get(KEY, { asOf: { txId: last + 1 }, timeoutMs: 200 });
       await expect(ahead).rejects.toMatchObject({
         code: "TX_TIMEOUT",
-        message: `Transaction ${last + 1} was not indexed within 200 ms; this node has indexed up to ${last}.`,
+        message: `Transaction ${last + 1} was not indexed in time; this node has indexed up to ${last}.`,
       });
     });
     scene.nats.thaw();

@@ -37,11 +37,8 @@ export interface ErrorDetails {
   readonly WATCH_COMPACTED: { readonly floor?: Position; readonly reason?: "compacted" | "regressed" };
   /** The transaction that was refused. */
   readonly CONFLICT: { readonly txId?: TxId };
-  /**
-   * The transaction, if the log has stored it; otherwise, the outcome is unknown. `lastTxId` is that of the log's last
-   * transaction, if a read has waited for a later one.
-   */
-  readonly TX_TIMEOUT: { readonly txId?: TxId; readonly lastTxId?: TxId };
+  /** The transaction, if the log has stored it; otherwise, the outcome is unknown. */
+  readonly TX_TIMEOUT: { readonly txId?: TxId };
   readonly TX_TOO_LARGE: { readonly limit?: number };
   /** Where a value is that JSON would change, such as `list[1].at`; in a transaction, `ops[0][3].list[1].at`. */
   readonly TX_INVALID: { readonly path?: string };

@@ -26,12 +26,12 @@ export class IndexPosition {
       this.#waiters.add(waiter);
       cancel = startTimer(timeoutMs, () => {
         this.#waiters.delete(waiter);
-        const message = `Transaction ${txId} was not indexed within ${timeoutMs} ms; this node has indexed up to ${this.txId}.`;
+        const message = `Transaction ${txId} was not indexed in time; this node has indexed up to ${this.txId}.`;
         reject(
           new CairnError(
             "TX_TIMEOUT",
             message,
-            "Try again with a longer wait (timeout=PT5S), or check the node's progress (cairn status, GET /status). The transaction is not lost if the log acknowledged it.",
+            "Try again, or compare the node's progress with the end of the log (cairn status, GET /status): a transaction beyond that end does not exist yet, or was lost with the end of the log; read without waiting for it.",
           ),
         );
       });

@@ -1,4 +1,4 @@
-import { CairnError, isCairnError, Deadline, TIMED_OUT, withTimeout } from "@cairn/kv";
+import { CairnError, Deadline, TIMED_OUT, withTimeout } from "@cairn/kv";
 import type { TxId } from "@cairn/client";
 import { LIMITS } from "@cairn/client/protocol";
 import type { ReadOptions } from "../api/node-api.ts";
@@ -33,25 +33,7 @@ export class ReadPlace {
     }
     const latest = linearizable ? await this.#barrier(timeoutMs) : undefined;
     const asked = asOf === undefined ? 0 : await this.#lastBy(asOf, limit, { stale, latest, minTx });
-    await this.#wait(Math.max(minTx, asked, latest ?? 0), limit);
-  }
-
-  /** After half the time limit, queries the end of the log, so that the error can say whether `txId` exists. */
-  async #wait(txId: TxId, limit: Deadline): Promise<void> {
-    const { position } = this.#life;
-    try {
-      return await position.reached(txId, limit.leftMs / 2);
-    } catch (error) {
-      if (!isCairnError(error, "TX_TIMEOUT")) throw error;
-    }
-    const end = this.#end(limit.leftMs);
-    try {
-      await position.reached(txId, limit.leftMs);
-    } catch (error) {
-      if (!isCairnError(error, "TX_TIMEOUT")) throw error;
-      const known = await withTimeout(end, 0, null);
-      throw late(txId, limit.limitMs, position.txId, known ?? undefined, error);
-    }
+    await this.#life.position.reached(Math.max(minTx, asked, latest ?? 0), limit.leftMs);
   }
 
   /**
@@ -101,21 +83,11 @@ export class ReadPlace {
     return bounds.last + index.state.log.offset;
   }
 
+  /** Undefined if it is not known in time, or never, because a backup may end before its log. */
   async #end(timeoutMs: number): Promise<TxId | undefined> {
     const { log, index } = this.#life;
-    if (log === undefined || index === undefined) return undefined;
+    if (log === undefined || log.backup !== undefined || index === undefined) return undefined;
     const bounds = await withTimeout(log.bounds(), timeoutMs, null).catch(() => null);
     return bounds === null ? undefined : bounds.last + index.state.log.offset;
   }
-}
-
-/** Names the total waiting time and, if known, the log's last transaction. It has the hint of `cause`. */
-function late(txId: TxId, ms: number, at: TxId, end: TxId | undefined, cause: CairnError): CairnError {
-  const isLater = end !== undefined && end < txId;
-  const ends = end === undefined ? "" : `, the log ${isLater ? "ends" : "contains it and ends"} at ${end}`;
-  const message = `Transaction ${txId} was not indexed within ${ms} ms; this node has indexed up to ${at}${ends}.`;
-  if (!isLater) return new CairnError("TX_TIMEOUT", message, { hint: cause.hint, cause });
-  const hint =
-    "Wait for a transaction that exists. If the log acknowledged this one, it has lost its end since (cairn status, GET /status): read again without waiting for it.";
-  return new CairnError("TX_TIMEOUT", message, { hint, details: { lastTxId: end }, cause });
 }

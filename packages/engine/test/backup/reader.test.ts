@@ -1,4 +1,5 @@
 // @module-tag nats
+import { CairnClient } from "@cairn/client";
 import { faultyStore, type StoreFaults } from "@cairn/checkpoint/testing";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import type { CairnNode } from "../../src/node/node.ts";
@@ -94,6 +95,36 @@ describe("a node that reads its log from a backup", () => {
       expect(loaded.code).not.toBe(0);
       expect(loaded.stderr).toContain("LOG_READ_ONLY");
       expect(await writer.digest()).toEqual(await reader.digest());
+    },
+  );
+
+  it(
+    "never takes a client back in time, whose node with access to the log does not respond",
+    { tags: "rest/slow" },
+    async () => {
+      await covered(21);
+      const { store } = watchedStore(scene);
+      const reader = await scene.ready("reader", { parts: readerParts(store) });
+      await writer.close();
+      const http = { host: "127.0.0.1", port: 0, maxBody: 1_000_000 };
+      const alone = await scene.ready("alone", { parts: { http } });
+      let isAway = false;
+      const client = new CairnClient({
+        urls: [alone.url ?? "", reader.url ?? ""],
+        retryForMs: 500,
+        fetch: async (input, init) => {
+          if (isAway && String(input).startsWith(alone.url ?? "")) throw new TypeError("fetch failed");
+          return await fetch(input, init);
+        },
+      });
+      const { txId } = await client.put("things", "k0", "new");
+      isAway = true;
+      const reading = async () => await client.get("things", "k0", { timeoutMs: 300 });
+      for (let tries = 0; tries < 3; tries += 1)
+        await expect(reading()).rejects.toMatchObject({ code: "TX_TIMEOUT" });
+      isAway = false;
+      await vi.waitFor(async () => expect(await reading()).toMatchObject({ document: "new" }), SOON);
+      expect(client.lastTx).toBeGreaterThanOrEqual(txId);
     },
   );
 
