@@ -104,7 +104,7 @@ async function captureAndUpload(
     lease.note({ archive, bytes: 0 });
     // Unlisted unfinished uploads can be found only by name, so the name must be stored before the upload begins.
     if (store.tidy !== undefined) await lease.confirm();
-    const packing = archiving.pack(capture.dir, {
+    const packing = await archiving.pack(capture.dir, {
       compression,
       recipients: store.encryption?.recipients,
       tables: capture.state.format.kv === LEVEL_FORMAT,
@@ -115,12 +115,8 @@ async function captureAndUpload(
         onStep?.("uploading", bytes);
       },
     });
-    const expectedBytes = await packing.expectedBytes?.();
-    const uploaded = await store.upload(archive, packing.archive, {
-      signal,
-      expectedBytes,
-      direct: packing.direct,
-    });
+    const { expectedBytes, direct } = packing;
+    const uploaded = await store.upload(archive, packing.archive, { signal, expectedBytes, direct });
     lease.settle();
     const packed = packing.result();
     if (uploaded.bytes !== packed.bytes) {

@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { buffer } from "node:stream/consumers";
 import { levelProvider } from "@cairn/kv";
 import { describe, expect, onTestFinished, test } from "vitest";
-import { packDirectory } from "../../src/archive/pack/pack.ts";
+import { packDirectory, type PackOptions } from "../../src/archive/pack/pack.ts";
 import { archiveSize } from "../../src/archive/tar-format.ts";
 import { recipientOf } from "../../src/encryption/x25519.ts";
 import { unpackArchive } from "../../src/archive/unpack/unpack.ts";
@@ -38,6 +38,10 @@ function explainNothing(error: unknown): unknown {
   return error;
 }
 
+async function archiveOf(dir: string, options: PackOptions): Promise<Buffer> {
+  return buffer((await packDirectory(dir, options)).archive);
+}
+
 interface Form {
   readonly compression: "none" | "gzip";
   readonly encrypted: boolean;
@@ -65,15 +69,16 @@ async function expectClosed(threads: boolean, { compression, encrypted }: Form):
     await full.close();
     await file.close();
   });
-  const toFull = packDirectory(input, options).direct;
-  await expect(toFull?.writeTo(full.fd, { explain: explainAsOwner })).rejects.toThrow("the owner says");
+  const toFull = (await packDirectory(input, options)).direct;
   const stop = new AbortController();
   const onProgress = (): void => stop.abort(new Error("enough"));
-  const aborted = packDirectory(input, { ...options, onProgress }).direct;
-  await expect(aborted?.writeTo(file.fd, { explain: explainNothing, signal: stop.signal })).rejects.toThrow(
-    "enough",
-  );
-  const { archive } = packDirectory(input, options);
+  const aborted = (await packDirectory(input, { ...options, onProgress })).direct;
+  if (threads) {
+    await expect(toFull?.writeTo(full.fd, { explain: explainAsOwner })).rejects.toThrow("the owner says");
+    const writing = aborted?.writeTo(file.fd, { explain: explainNothing, signal: stop.signal });
+    await expect(writing).rejects.toThrow("enough");
+  }
+  const { archive } = await packDirectory(input, options);
   for await (const _piece of archive) break;
   await expect.poll(() => openBelow(input)).toEqual([]);
 }
@@ -82,7 +87,7 @@ describe.each([false, true])("on worker threads: %s;", (threads) => {
   test("the archive is a plain tar file that the tar command can unpack", async () => {
     const dir = await temporaryDirectory();
     await writeFiles(join(dir, "in"), someFiles());
-    await writeFile(join(dir, "a.tar"), packDirectory(join(dir, "in"), { threads }).archive);
+    await writeFile(join(dir, "a.tar"), (await packDirectory(join(dir, "in"), { threads })).archive);
     await mkdir(join(dir, "out"));
     execFileSync("tar", ["xf", join(dir, "a.tar"), "-C", join(dir, "out")]);
     expect(await contentsOf(join(dir, "out"))).toEqual(digestsOf(someFiles()));
@@ -91,7 +96,7 @@ describe.each([false, true])("on worker threads: %s;", (threads) => {
   test("the result describes the content of the archive", async () => {
     const dir = await temporaryDirectory();
     await writeFiles(join(dir, "in"), someFiles());
-    const packing = packDirectory(join(dir, "in"), { threads });
+    const packing = await packDirectory(join(dir, "in"), { threads });
     const archive = await buffer(packing.archive);
     const { files, ...rest } = packing.result();
     expect(rest).toEqual({ bytes: archive.length });
@@ -103,9 +108,7 @@ describe.each([false, true])("on worker threads: %s;", (threads) => {
     const files = someFiles();
     await writeFiles(join(dir, "a"), files);
     await writeFiles(join(dir, "b"), Object.fromEntries(Object.entries(files).toReversed()));
-    const [a, b] = await Promise.all(
-      ["a", "b"].map((name) => buffer(packDirectory(join(dir, name), { threads }).archive)),
-    );
+    const [a, b] = await Promise.all(["a", "b"].map((name) => archiveOf(join(dir, name), { threads })));
     expect(a?.equals(b ?? Buffer.alloc(0))).toBe(true);
   });
 
@@ -115,7 +118,7 @@ describe.each([false, true])("on worker threads: %s;", (threads) => {
       const dir = await temporaryDirectory();
       const files = { "000001.ldb": Buffer.alloc(9_000_001, "large "), CURRENT: Buffer.from("x") };
       await writeFiles(join(dir, "in"), files);
-      const packing = packDirectory(join(dir, "in"), { compression, threads });
+      const packing = await packDirectory(join(dir, "in"), { compression, threads });
       const archive = await buffer(packing.archive);
       const manifest = manifestOf(archive, files);
       const format = { ...manifest.format, archive: compression === "gzip" ? "tar+gzip/1" : "tar/1" };
@@ -129,9 +132,7 @@ describe.each([false, true])("on worker threads: %s;", (threads) => {
     const dir = await temporaryDirectory();
     await writeFiles(join(dir, "in"), someFiles());
     const seen: number[] = [];
-    await buffer(
-      packDirectory(join(dir, "in"), { threads, onProgress: (bytes) => seen.push(bytes) }).archive,
-    );
+    await archiveOf(join(dir, "in"), { threads, onProgress: (bytes) => seen.push(bytes) });
     const total = archiveSize(Object.values(someFiles()).map((file) => ({ bytes: file.length })));
     expect(seen.at(-1)).toBe(total);
     expect(seen).toEqual(seen.toSorted((a, b) => a - b));
@@ -146,14 +147,14 @@ describe.each([false, true])("on worker threads: %s;", (threads) => {
     await writeFiles(join(dir, "long"), { ["a".repeat(101)]: Buffer.from("x") });
     for (const name of ["folder", "link", "name", "long"]) {
       const packing = packDirectory(join(dir, name), { threads });
-      await expect(buffer(packing.archive)).rejects.toMatchObject({ code: "CHECKPOINT_CORRUPT" });
+      await expect(packing).rejects.toMatchObject({ code: "CHECKPOINT_CORRUPT" });
     }
   });
 
   test("packing ends without a result to publish if a file becomes shorter in the meantime", async () => {
     const dir = await temporaryDirectory();
     await writeFiles(dir, { "000001.ldb": Buffer.alloc(60_000_000) });
-    const packing = packDirectory(dir, { threads });
+    const packing = await packDirectory(dir, { threads });
     const reader = packing.archive[Symbol.asyncIterator]();
     await reader.next();
     await truncate(join(dir, "000001.ldb"), 4_000_000);
@@ -162,36 +163,6 @@ describe.each([false, true])("on worker threads: %s;", (threads) => {
     })();
     await expect(rest).rejects.toMatchObject({ code: "CHECKPOINT_INCOMPLETE" });
     expect(() => packing.result()).toThrow(/not read to its end/);
-  });
-
-  test("the archive written to a file equals the one read from the stream", async () => {
-    const dir = await temporaryDirectory();
-    await writeFiles(join(dir, "in"), someFiles());
-    for (const compression of ["none", "gzip"] as const) {
-      const streamed = await buffer(packDirectory(join(dir, "in"), { threads, compression }).archive);
-      const packing = packDirectory(join(dir, "in"), { threads, compression });
-      const file = await open(join(dir, compression), "w");
-      expect(await packing.direct?.writeTo(file.fd, { explain: explainNothing })).toBe(streamed.length);
-      await file.close();
-      expect((await readFile(join(dir, compression))).equals(streamed)).toBe(true);
-      expect(packing.result()).toMatchObject({ bytes: streamed.length });
-    }
-  });
-
-  test("errors of the file are converted by the store that owns it, but errors of the content are not", async () => {
-    const dir = await temporaryDirectory();
-    await writeFiles(join(dir, "in"), someFiles());
-    await mkdir(join(dir, "folder", "inner"), { recursive: true });
-    const full = await open("/dev/full", "w");
-    onTestFinished(() => full.close());
-    const toFull = packDirectory(join(dir, "in"), { threads });
-    const refused = toFull.direct?.writeTo(full.fd, { explain: explainAsOwner });
-    await expect(refused).rejects.toMatchObject({ message: "the owner says", cause: { code: "ENOSPC" } });
-    expect(() => toFull.result()).toThrow(/not read to its end/);
-    const strange = packDirectory(join(dir, "folder"), { threads }).direct?.writeTo(full.fd, {
-      explain: explainAsOwner,
-    });
-    await expect(strange).rejects.toMatchObject({ code: "CHECKPOINT_CORRUPT" });
   });
 
   test.each(FORMS)(
@@ -220,7 +191,7 @@ describe.each([false, true])("on worker threads: %s;", (threads) => {
     const table = (await readdir(dir)).find((name) => name.endsWith(".ldb")) ?? "";
     // An interrupted compaction leaves such a table behind.
     await writeFile(join(dir, "000999.ldb"), "half a table");
-    const packing = packDirectory(dir, { threads, tables: true });
+    const packing = await packDirectory(dir, { threads, tables: true });
     await buffer(packing.archive);
     const names = packing.result().files.map(({ name }) => name);
     expect(names).toContain(table);
@@ -228,15 +199,15 @@ describe.each([false, true])("on worker threads: %s;", (threads) => {
     const damaged = await readFile(join(dir, table));
     damaged.writeUInt8(damaged.readUInt8(500) ^ 1, 500);
     await writeFile(join(dir, table), damaged);
-    const archive = buffer(packDirectory(dir, { threads, tables: true }).archive);
+    const archive = archiveOf(dir, { threads, tables: true });
     await expect(archive).rejects.toMatchObject({ code: "INDEX_CORRUPT" });
-    await buffer(packDirectory(dir, { threads }).archive);
+    await archiveOf(dir, { threads });
   });
 
   test("packing fails with a clear message if a file is removed before it is read", async () => {
     const dir = join(await temporaryDirectory(), "in");
     await writeFiles(dir, { a: randomBytes(40_000_000), b: Buffer.from("b") });
-    const { archive } = packDirectory(dir, { threads });
+    const { archive } = await packDirectory(dir, { threads });
     const read = async (): Promise<void> => {
       for await (const _piece of archive) await rm(join(dir, "b"), { force: true });
     };
@@ -256,8 +227,8 @@ describe.each([false, true])("on worker threads: %s;", (threads) => {
       await store.close();
       const removed = (await readdir(dir)).find((name) => pattern.test(name)) ?? "";
       await rm(join(dir, removed));
-      const { archive } = packDirectory(dir, { threads, tables: true });
-      await expect(buffer(archive)).rejects.toMatchObject({ code: "CHECKPOINT_INCOMPLETE" });
+      const archive = archiveOf(dir, { threads, tables: true });
+      await expect(archive).rejects.toMatchObject({ code: "CHECKPOINT_INCOMPLETE" });
     },
   );
 
@@ -267,40 +238,80 @@ describe.each([false, true])("on worker threads: %s;", (threads) => {
     await writeFiles(join(dir, "in"), files);
     const file = await open(join(dir, "out"), "w");
     onTestFinished(() => file.close());
-    const packing = packDirectory(join(dir, "in"), { threads, onProgress: refuseProgress });
-    const written = packing.direct?.writeTo(file.fd, { explain: explainNothing });
+    const { archive: refused, direct } = await packDirectory(join(dir, "in"), {
+      threads,
+      onProgress: refuseProgress,
+    });
+    const written = direct?.writeTo(file.fd, { explain: explainNothing }) ?? buffer(refused);
     await expect(written).rejects.toThrow("nobody listens");
-    const archive = await buffer(packDirectory(join(dir, "in"), { threads }).archive);
+    const archive = await archiveOf(join(dir, "in"), { threads });
     const unpacked = unpackArchive(streamOf(archive), join(dir, "back"), manifestOf(archive, files), {
       threads,
       onProgress: refuseProgress,
     });
     await expect(unpacked).rejects.toThrow("nobody listens");
   });
-
-  test(
-    "aborted packing ends with the signal's reason, and writes nothing more",
-    { tags: "rest/slow" },
-    async () => {
-      const dir = await temporaryDirectory();
-      await writeFiles(join(dir, "in"), { a: Buffer.alloc(30_000_000), b: Buffer.alloc(30_000_000) });
-      const file = await open(join(dir, "out"), "w");
-      onTestFinished(() => file.close());
-      const stop = new AbortController();
-      const packing = packDirectory(join(dir, "in"), {
-        threads,
-        onProgress: () => stop.abort(new Error("enough")),
-      });
-      await expect(
-        packing.direct?.writeTo(file.fd, { explain: explainNothing, signal: stop.signal }),
-      ).rejects.toThrow("enough");
-      const { size } = await file.stat();
-      expect(size).toBeLessThan(60_000_000);
-      await buffer(packDirectory(join(dir, "in"), { threads: true }).archive);
-      expect((await file.stat()).size).toBe(size);
-    },
-  );
 });
+
+test("the archive that threads write to a file equals the one read from the stream", async () => {
+  const dir = await temporaryDirectory();
+  await writeFiles(join(dir, "in"), someFiles());
+  for (const compression of ["none", "gzip"] as const) {
+    const options = { threads: true, compression };
+    const streamed = await archiveOf(join(dir, "in"), options);
+    const packing = await packDirectory(join(dir, "in"), options);
+    const file = await open(join(dir, compression), "w");
+    expect(await packing.direct?.writeTo(file.fd, { explain: explainNothing })).toBe(streamed.length);
+    await file.close();
+    expect((await readFile(join(dir, compression))).equals(streamed)).toBe(true);
+    expect(packing.result()).toMatchObject({ bytes: streamed.length });
+  }
+});
+
+test("a small archive is written without threads, as a stream", async () => {
+  const dir = await temporaryDirectory();
+  await writeFiles(join(dir, "in"), someFiles());
+  expect((await packDirectory(join(dir, "in"))).direct).toBeUndefined();
+});
+
+test("errors of the file are converted by the store that owns it, but errors of the content are not", async () => {
+  const dir = await temporaryDirectory();
+  await writeFiles(join(dir, "in"), someFiles());
+  const full = await open("/dev/full", "w");
+  const file = await open(join(dir, "out"), "w");
+  onTestFinished(async () => {
+    await full.close();
+    await file.close();
+  });
+  const toFull = await packDirectory(join(dir, "in"), { threads: true });
+  const refused = toFull.direct?.writeTo(full.fd, { explain: explainAsOwner });
+  await expect(refused).rejects.toMatchObject({ message: "the owner says", cause: { code: "ENOSPC" } });
+  expect(() => toFull.result()).toThrow(/not read to its end/);
+  const removed = await packDirectory(join(dir, "in"), { threads: true });
+  await rm(join(dir, "in", "00001.ldb"));
+  const strange = removed.direct?.writeTo(file.fd, { explain: explainAsOwner });
+  await expect(strange).rejects.toMatchObject({ code: "CHECKPOINT_INCOMPLETE" });
+});
+
+test(
+  "aborted packing ends with the signal's reason, and writes nothing more",
+  { tags: "rest/slow" },
+  async () => {
+    const dir = await temporaryDirectory();
+    await writeFiles(join(dir, "in"), { a: Buffer.alloc(30_000_000), b: Buffer.alloc(30_000_000) });
+    const file = await open(join(dir, "out"), "w");
+    onTestFinished(() => file.close());
+    const stop = new AbortController();
+    const onProgress = (): void => stop.abort(new Error("enough"));
+    const { direct } = await packDirectory(join(dir, "in"), { threads: true, onProgress });
+    const writing = direct?.writeTo(file.fd, { explain: explainNothing, signal: stop.signal });
+    await expect(writing).rejects.toThrow("enough");
+    const { size } = await file.stat();
+    expect(size).toBeLessThan(60_000_000);
+    await archiveOf(join(dir, "in"), { threads: true });
+    expect((await file.stat()).size).toBe(size);
+  },
+);
 
 /** Returns what a program prints that packs a folder on threads, and is passed to `node` as text. */
 async function printedByProgram(args: readonly string[], env: NodeJS.ProcessEnv = {}): Promise<string> {
@@ -309,7 +320,7 @@ async function printedByProgram(args: readonly string[], env: NodeJS.ProcessEnv 
   const program = `
     import { packDirectory } from ${JSON.stringify(new URL("../../dist/src/archive/pack/pack.js", import.meta.url).href)};
     import { buffer } from "node:stream/consumers";
-    const packing = packDirectory(${JSON.stringify(join(dir, "in"))}, { threads: true });
+    const packing = await packDirectory(${JSON.stringify(join(dir, "in"))}, { threads: true });
     const { length } = await buffer(packing.archive);
     console.log(length === packing.result().bytes);
   `;

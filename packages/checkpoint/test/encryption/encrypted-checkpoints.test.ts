@@ -294,9 +294,8 @@ it(
     await writeFiles(join(dir, "source"), files);
     for (const compression of ["none", "gzip"] as const) {
       for (const store of [filesystemStore({ path: join(dir, compression) }), memoryStore()]) {
-        const packing = packDirectory(join(dir, "source"), { compression, recipients, threads: true });
-        const expectedBytes = (await packing.expectedBytes?.()) ?? 0;
-        const { direct } = packing;
+        const packing = await packDirectory(join(dir, "source"), { compression, recipients, threads: true });
+        const { direct, expectedBytes } = packing;
         const name = `${NAME}.tar`;
         await store.upload(name, packing.archive, direct === undefined ? {} : { direct });
         const { files: packed, ...archive } = packing.result();

@@ -78,12 +78,13 @@ export function simulatedIndex(
     archiving: {
       directory: () => ({ make: async () => undefined, drop: async () => undefined }),
       capture: async (dir, from) => ({ dir, state: await from.capture(dir), drop: async () => undefined }),
-      pack: (_, { onProgress } = {}) => {
+      pack: async (_, { onProgress } = {}) => {
         const content = archiveAt(captured);
         const sha256 = createHash("sha256").update(content).digest("hex");
         const bytes = content.length;
         return {
           archive: Readable.from(pieces(content, onProgress), { objectMode: false, highWaterMark: 1 }),
+          expectedBytes: bytes,
           result: () => ({ bytes, files: [{ name: "000001.ldb", bytes, sha256 }] }),
         };
       },

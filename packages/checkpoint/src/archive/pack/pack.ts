@@ -1,8 +1,6 @@
-import { write } from "node:fs";
 import { lstat, readdir } from "node:fs/promises";
 import { join } from "node:path";
 import { Readable } from "node:stream";
-import { promisify } from "node:util";
 import { CairnError, liveTableNames, unlessAborted } from "@cairn/kv";
 import {
   receiveError,
@@ -42,73 +40,54 @@ export interface PackOptions {
 /** An archive that is packed while it is consumed: no file is read until then, and no temporary file is written. */
 export interface Packing {
   readonly archive: Readable;
-  /** The same content, without passing through this thread. Only one of the two may be consumed. */
+  /** The same content, written by threads, if they are used. Only one of the two may be consumed. */
   readonly direct?: DirectContent;
-  /** Returns the approximate length of the archive in bytes. The true length is rarely larger. */
-  expectedBytes?(): Promise<number>;
+  /** The approximate length of the archive in bytes. The true length is rarely larger. */
+  readonly expectedBytes: number;
   /** Returns the result. Throws until the archive has been read to its end. */
   result(): PackedArchive;
-}
-
-/** The inputs for writing an archive to a file. */
-interface Writing {
-  readonly explain: (error: unknown) => unknown;
-  readonly signal: AbortSignal | undefined;
-  readonly hurry: AbortSignal | undefined;
-  readonly onProgress: (bytes: number) => void;
 }
 
 const PACKING = new ThreadModule(import.meta.url, "pack-worker");
 const TABLE = /\.ldb$/;
 /** The maximum number of pieces, of at most 4 MiB each, in flight from the worker to this thread. */
 const PIECES_IN_FLIGHT = 3;
-const writeFile = promisify(write);
 
 /**
  * Packs the regular files of `dir` into a tar archive, ordered by name, and computes the digests for its manifest.
  * Worker threads of low priority do the work, so that the node keeps serving. Fails with `CHECKPOINT_CORRUPT` at an
  * entry that is not a plain file, and with `CHECKPOINT_INCOMPLETE` at a file that is removed or truncated meanwhile.
  */
-export function packDirectory(dir: string, options: PackOptions = {}): Packing {
-  const { compression = "none", tables = false, onProgress = () => undefined } = options;
+export async function packDirectory(dir: string, options: PackOptions = {}): Promise<Packing> {
+  const { compression = "none", recipients, tables = false, onProgress = () => undefined } = options;
+  const live = tables ? await liveTableNames(dir) : undefined;
+  const { names, bytes, archiveBytes } = await plainFiles(dir, live);
+  const order: ArchiveOrder = { dir, names, compression, recipients, tables: live ?? new Set() };
+  const threads = options.threads ?? bytes >= MIN_BYTES_FOR_THREAD;
   let packed: PackedArchive | undefined;
 
-  let found: Promise<FoundFiles> | undefined;
-  const find = async (): Promise<FoundFiles> => {
-    const live = tables ? await liveTableNames(dir) : undefined;
-    const { names, bytes, archiveBytes } = await plainFiles(dir, live);
-    return {
-      order: { dir, names, compression, recipients: options.recipients, tables: live ?? new Set() },
-      bytes,
-      archiveBytes,
-      threads: options.threads ?? bytes >= MIN_BYTES_FOR_THREAD,
-    };
-  };
-  const files = (): Promise<FoundFiles> => (found ??= find());
-
   async function* content(): AsyncGenerator<Buffer, void, undefined> {
-    const { order, threads } = await files();
     packed = yield* threads ? archiveOnThreads(order, onProgress) : archiveHere(order, onProgress);
   }
 
+  const direct: DirectContent = {
+    async writeTo(file, writing) {
+      const throttling = throttleWhileBusy(backgroundRate(bytes, options.withinMs), options.hurry);
+      const writeOrder = { ...order, file, pieces: 0, throttle: throttling.shared };
+      try {
+        packed = await writeOnThreads(writeOrder, onProgress, writing);
+      } finally {
+        throttling.stop();
+      }
+      return packed.bytes;
+    },
+  };
+  // Incompressible content grows slightly when it is compressed.
+  const plainBytes = compression === "none" ? archiveBytes : Math.ceil(archiveBytes * 1.001) + 65_536;
   return {
     archive: Readable.from(content(), { objectMode: false, highWaterMark: 1024 * 1024 }),
-    direct: {
-      async writeTo(file, { explain, signal }) {
-        const { order, bytes, threads } = await files();
-        const writing = { explain, signal, hurry: options.hurry, onProgress };
-        packed = threads
-          ? await writeOnThreads(order, file, writing, backgroundRate(bytes, options.withinMs))
-          : await writeHere(order, file, writing);
-        return packed.bytes;
-      },
-    },
-    async expectedBytes() {
-      const { archiveBytes } = await files();
-      // Incompressible content grows slightly when it is compressed.
-      const bytes = compression === "none" ? archiveBytes : Math.ceil(archiveBytes * 1.001) + 65_536;
-      return options.recipients === undefined ? bytes : encryptedSize(bytes, options.recipients.length);
-    },
+    ...(threads ? { direct } : {}),
+    expectedBytes: recipients === undefined ? plainBytes : encryptedSize(plainBytes, recipients.length),
     result() {
       if (packed === undefined) {
         throw new CairnError(
@@ -122,39 +101,14 @@ export function packDirectory(dir: string, options: PackOptions = {}): Packing {
   };
 }
 
-async function writeHere(
-  order: ArchiveOrder,
-  file: number,
-  { explain, signal, onProgress }: Writing,
-): Promise<PackedArchive> {
-  const pieces = archiveHere(order, onProgress);
-  try {
-    for (;;) {
-      signal?.throwIfAborted();
-      const { done, value } = await pieces.next();
-      if (done === true) return value;
-      try {
-        for (let at = 0; at < value.length;) at += (await writeFile(file, value, at)).bytesWritten;
-      } catch (error) {
-        throw explain(error);
-      }
-    }
-  } finally {
-    // The generator requires a return value, but it is not used.
-    await pieces.return({ bytes: 0, files: [] });
-  }
-}
-
 /** After the promise settles, only a call that hung when the signal was aborted may still write to `file`. */
 async function writeOnThreads(
-  order: ArchiveOrder,
-  file: number,
-  { explain, signal, hurry, onProgress }: Writing,
-  bytesPerSecond: number,
+  order: Omit<PackOrder, "role">,
+  onProgress: (bytes: number) => void,
+  { explain, signal }: Parameters<DirectContent["writeTo"]>[1],
 ): Promise<PackedArchive> {
   signal?.throwIfAborted();
-  const throttling = throttleWhileBusy(bytesPerSecond, hurry);
-  const threads = startThreads({ ...order, file, pieces: 0, throttle: throttling.shared });
+  const threads = startThreads(order);
   try {
     for (;;) {
       const message = await unlessAborted(threads.sent.take(), signal);
@@ -166,7 +120,6 @@ async function writeOnThreads(
       }
     }
   } finally {
-    throttling.stop();
     await threads.terminate(signal);
   }
 }
@@ -201,15 +154,6 @@ function startThreads(order: Omit<PackOrder, "role">): ThreadPair<PackMessage> {
   return startThreadPair<PackMessage>(PACKING, packing, reading);
 }
 
-interface FoundFiles {
-  readonly order: ArchiveOrder;
-  /** The total size of the files' contents, in bytes. */
-  readonly bytes: number;
-  /** The size of a plain archive of the files, in bytes. */
-  readonly archiveBytes: number;
-  readonly threads: boolean;
-}
-
 /** Returns the size of a file that an archive is to contain under a name. Throws `CHECKPOINT_CORRUPT` if it cannot. */
 export async function archivableBytes(path: string, name: string): Promise<number> {
   const found = await lstat(path);
@@ -217,10 +161,11 @@ export async function archivableBytes(path: string, name: string): Promise<numbe
   return found.size;
 }
 
+/** Returns the names of the files to pack, with the sizes of their contents and of a plain archive (bytes). */
 async function plainFiles(
   dir: string,
   live: ReadonlySet<string> | undefined,
-): Promise<{ readonly names: string[] } & Pick<FoundFiles, "bytes" | "archiveBytes">> {
+): Promise<{ readonly names: string[]; readonly bytes: number; readonly archiveBytes: number }> {
   const names = (await readdir(dir))
     .filter((name) => live === undefined || live.has(name) || !TABLE.test(name))
     .toSorted();

@@ -48,7 +48,7 @@ test("packing to a file on threads respects hurry", async () => {
   onTestFinished(() => file.close());
   const { signal: hurry } = new AbortController();
   const looked = vi.spyOn(hurry, "aborted", "get");
-  const packing = packDirectory(join(dir, "in"), { threads: true, hurry });
+  const packing = await packDirectory(join(dir, "in"), { threads: true, hurry });
   await packing.direct?.writeTo(file.fd, { explain: (error) => error });
   expect(looked).toHaveBeenCalled();
 });
