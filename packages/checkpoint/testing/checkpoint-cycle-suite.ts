@@ -13,7 +13,8 @@ import {
   takeCheckpoint,
   type TakeOutcome,
 } from "../src/index.ts";
-import { removeCheckpoint, sweepStore } from "../src/retain/sweep.ts";
+import { removeCheckpoint } from "../src/retain/prune.ts";
+import { sweepStore } from "../src/retain/sweep.ts";
 import { faultyStore, unreachable } from "./faulty-store.ts";
 
 const FORMAT = { index: 1, kv: "test/1" };

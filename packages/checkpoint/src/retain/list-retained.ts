@@ -10,7 +10,7 @@ import {
 } from "../store/list-checkpoints.ts";
 import { readReservations } from "../store/reservations.ts";
 import { readVerification, type Verification } from "../store/verification.ts";
-import { decideOwn } from "./prune.ts";
+import { decideOwn } from "./own-checkpoints.ts";
 import type { RetentionDecision, RetentionPolicy } from "./retention.ts";
 
 /** The store, and the policy that applies to the checkpoints of one log in it. */

@@ -1,7 +1,7 @@
 import { type CairnError, isCairnError } from "@cairn/kv";
-import type { CheckpointSource } from "../store/checkpoint-source.ts";
 import type { CheckpointStore } from "../store/checkpoint-store.ts";
-import type { Manifest } from "../store/checkpoint.ts";
+import { checkpointFile } from "../store/checkpoint.ts";
+import { readLeases } from "../store/lease-record.ts";
 import {
   checkpointFiles,
   type CheckpointFiles,
@@ -10,24 +10,11 @@ import {
   type StoredCheckpoint,
 } from "../store/list-checkpoints.ts";
 import { readReservations } from "../store/reservations.ts";
-import {
-  decideRetention,
-  type RetainedCheckpoint,
-  type RetentionDecision,
-  type RetentionPolicy,
-} from "./retention.ts";
-import { deadArchives, ownCheckpoints, removeCheckpoint, removeLeftovers } from "./sweep.ts";
+import { decideOwn, type OwnDecision, type OwnLog } from "./own-checkpoints.ts";
+import type { RetentionDecision } from "./retention.ts";
 
-/** Options for pruning a store. No node needs to be running. */
-export interface PruneOptions {
-  readonly store: CheckpointStore;
-  /** The log to which the policy applies. If it is absent, every checkpoint is kept. */
-  readonly logId?: string;
-  readonly policy?: RetentionPolicy | undefined;
-  /** The format that nodes of this version can restore. */
-  readonly format: NonNullable<CheckpointSource["format"]>;
-  /** Without it, the log was not consulted, and the newest checkpoints both by time and by transaction are kept. */
-  readonly agrees?: (manifest: Manifest) => Promise<boolean>;
+/** Options for pruning a store. No node needs to be running. Without a `logId`, every checkpoint is kept. */
+export interface PruneOptions extends OwnLog {
   /** Whether checkpoints of other logs are removed once there are enough of this one. Defaults to false. */
   readonly otherLogs?: boolean;
   /** Whether checkpoints with transactions that the log lost are removed once enough agree. Defaults to false. */
@@ -37,6 +24,10 @@ export interface PruneOptions {
    * enough others. Defaults to false.
    */
   readonly damaged?: boolean;
+  /** Whether checkpoints with a manifest are part of the plan. Defaults to true. */
+  readonly complete?: boolean;
+  /** How long an archive without a manifest is left alone after its last write (ms). Defaults to one hour. */
+  readonly orphanGraceMs?: number | undefined;
 }
 
 /** `bytes` is the size of its archive; `txId` and `takenAt` come from its name. */
@@ -54,15 +45,16 @@ export interface PruneReport {
   readonly failed: readonly { readonly name: string; readonly error: CairnError }[];
 }
 
-const LOST = "it holds transactions that the log lost";
+/** How long an archive without a manifest is left alone after its last write. */
+export const ORPHAN_GRACE_MS = 3_600_000;
 const DAMAGE_GRACE_MS = 3_600_000;
 
 /** Lists checkpoints, newest first, and then expired reservations. Changes nothing. */
 export async function planPrune(options: PruneOptions): Promise<PruneEntry[]> {
-  const { store } = options;
-  const listed = await checkpointFiles(store);
+  const { store, complete = true } = options;
+  const listed = (await checkpointFiles(store)).filter(({ manifest }) => complete || manifest === undefined);
   const { reserved, expired } = await readReservations(store);
-  const dead = new Set(await deadArchives(store, listed));
+  const dead = new Set(await deadArchives(store, listed, options.orphanGraceMs));
   const usable: StoredCheckpoint[] = [];
   const unusable = new Map<string, SkippedCheckpoint>();
   for await (const found of readCheckpoints(store, listed)) {
@@ -128,45 +120,45 @@ export async function prune(store: CheckpointStore, plan: readonly PruneEntry[])
   return { removed, failed };
 }
 
-type Decision = Pick<RetentionDecision, "keep" | "because">;
-type OwnDecision = Decision & {
-  /** Whether nodes of this version can restore it. */
-  readonly current: boolean;
-  readonly isLost?: boolean;
-  readonly damaged?: boolean;
-};
-
-/** Decides about the checkpoints of a log among `usable`, newest first. */
-export async function decideOwn(
-  options: Pick<PruneOptions, "store" | "logId" | "policy" | "agrees" | "format">,
-  usable: readonly StoredCheckpoint[],
-  now: number,
-): Promise<Map<string, OwnDecision>> {
-  const { store, logId, policy, agrees, format } = options;
-  const { own, lost } = await ownCheckpoints(usable, { store, logId, format, agrees });
-  const decisions = new Map<string, OwnDecision>();
-  for (const name of lost) {
-    decisions.set(name, { keep: true, because: LOST, current: false, isLost: true });
-  }
-  const byTime = new Set(agrees === undefined ? newestByTime(own, policy) : []);
-  for (const [at, { name, keep, because }] of decideRetention(own, policy, now).entries()) {
-    const damaged = own[at]?.damaged === true;
-    const current = own[at]?.current === true && !damaged;
-    const spared = !keep && byTime.has(name);
-    const why = "it is one of the last saved, and was not compared with the log";
-    decisions.set(name, { keep: keep || spared, because: spared ? why : because, current, damaged });
-  }
-  return decisions;
+/** Removes a checkpoint in such an order that it is never listed while incomplete. */
+export async function removeCheckpoint(store: CheckpointStore, name: string): Promise<void> {
+  // The manifest is removed first, so that a reader that still finds it can rely on the archive.
+  await store.remove(checkpointFile(name, "manifest"));
+  // A restore creates its reservation before it reads the manifest again: it either finds the manifest missing, or its
+  // reservation is visible here and keeps the archive.
+  if ((await readReservations(store)).reserved.has(name)) return;
+  await removeLeftovers(store, name);
 }
 
-/** After a log has lost its end, ordering by transaction would make its new checkpoints appear to be the oldest. */
-function newestByTime(judged: readonly RetainedCheckpoint[], policy: RetentionPolicy | undefined): string[] {
-  return judged
-    .filter(({ current, damaged }) => current && damaged !== true)
-    .toSorted((a, b) => b.takenAt - a.takenAt)
-    .slice(0, policy?.retainAtLeast ?? 1)
+/** Removes the archive and the marks of a checkpoint that has no manifest. */
+export async function removeLeftovers(store: CheckpointStore, name: string): Promise<void> {
+  await store.remove(checkpointFile(name, "verified"));
+  await store.remove(checkpointFile(name, "damaged"));
+  await store.remove(checkpointFile(name, "archive"));
+}
+
+/**
+ * Returns the names of checkpoints whose archives have no manifest, have not been written to for `graceMs` (default: an
+ * hour), and are not being uploaded.
+ */
+async function deadArchives(
+  store: CheckpointStore,
+  listed: readonly CheckpointFiles[],
+  graceMs = ORPHAN_GRACE_MS,
+): Promise<string[]> {
+  const candidates = listed.filter((files) => files.manifest === undefined);
+  if (candidates.length === 0) return [];
+  const before = (await store.now()) - graceMs;
+  const uploading = (await readLeases(store)).flatMap(({ live, record }) => (live ? [record.archive] : []));
+  return candidates
+    .filter(({ name, archive, verified, damaged }) => {
+      const modifiedAt = Math.max(...[archive, verified, damaged].map((file) => file?.modifiedAt ?? 0));
+      return modifiedAt < before && !uploading.includes(checkpointFile(name, "archive"));
+    })
     .map(({ name }) => name);
 }
+
+type Decision = Pick<RetentionDecision, "keep" | "because">;
 
 /** Checkpoints of other logs or a lost history are removed only on request, and only if enough others remain. */
 function decideHistory(
@@ -175,7 +167,7 @@ function decideHistory(
   enough: boolean,
 ): Decision {
   if (own !== undefined && own.isLost !== true) return { keep: own.keep, because: own.because };
-  const because = own === undefined ? "it belongs to another log" : LOST;
+  const because = own?.because ?? "it belongs to another log";
   const asked = own === undefined ? otherLogs === true && logId !== undefined : lost === true;
   // A log that continues another one needs a checkpoint of that log until it has its own.
   return asked && !enough

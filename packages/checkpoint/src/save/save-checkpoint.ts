@@ -15,7 +15,7 @@ import {
   ERROR_CODES,
 } from "@cairn/kv";
 import { packDirectory } from "../archive/pack/pack.ts";
-import { removeCheckpoint } from "../retain/sweep.ts";
+import { removeCheckpoint } from "../retain/prune.ts";
 import { ARCHIVE_FORMATS } from "../store/archive-format.ts";
 import {
   checkpointFile,

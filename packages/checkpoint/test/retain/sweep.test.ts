@@ -2,7 +2,7 @@ import { join } from "node:path";
 import { CairnError } from "@cairn/kv";
 import { expect, test } from "vitest";
 import { type CheckpointStore, listCheckpoints, markVerified } from "../../src/index.ts";
-import { removeCheckpoint } from "../../src/retain/sweep.ts";
+import { removeCheckpoint } from "../../src/retain/prune.ts";
 import { faultyStore, memoryStore } from "../../testing/index.ts";
 import { temporaryDirectory } from "@cairn/test-support/stores/places";
 import { namesIn, restore, sweep, take, takeAt } from "@cairn/test-support/stores/rounds";
@@ -151,7 +151,9 @@ test("archives without a manifest are removed only when they are old and not bei
   expect(await namesIn(store)).toContain(`${orphan}.tar`);
   now += 1001;
   const report = await sweep(store, source);
-  expect(report.removed).toMatchObject([{ name: orphan, because: "it has no manifest" }]);
+  expect(report.removed).toMatchObject([
+    { name: orphan, because: expect.stringContaining("it has no manifest") },
+  ]);
   expect(await namesIn(store)).toEqual(["in-progress-log-b.json"]);
 });
 
