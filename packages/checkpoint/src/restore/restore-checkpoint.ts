@@ -41,7 +41,7 @@ export interface FindOptions {
   /** If it is given, only the checkpoint of this name is found, and no other manifest is read. */
   readonly name?: string | undefined;
   /** Called with each checkpoint that cannot be used or is marked as damaged, and its store. */
-  readonly onSkipped?: (skipped: SkippedCheckpoint, store: CheckpointStore) => void;
+  readonly onSkipped?: ((skipped: SkippedCheckpoint, store: CheckpointStore) => void) | undefined;
   /** Called with each unreadable store and its error, unless all stores are unreadable. */
   readonly onUnreachable?: (store: CheckpointStore, error: CairnError) => void;
   /** Once this is aborted, its reason is thrown immediately, without waiting for a store. */
@@ -148,7 +148,7 @@ export interface RestoreProgress {
   readonly dir: string;
 }
 
-export interface RestoreOptions {
+export interface RestoreOptions extends Omit<FindOptions, "onUnreachable"> {
   /** The stores. If two contain equal checkpoints, the earlier one is preferred. */
   readonly stores: readonly CheckpointStore[];
   /** Checkpoints are unpacked here. Must be on the same file system as `targetDir`; created if it does not exist. */
@@ -157,12 +157,8 @@ export interface RestoreOptions {
   readonly targetDir: string;
   /** This node's id, for the reservation. */
   readonly node: string;
-  readonly answerMs?: number;
   /** By default, a reservation may be written to every store. A restore writes nothing else to a store. */
   readonly reserveIn?: (store: CheckpointStore) => boolean;
-  /** If it is given, only checkpoints of this log are restored. Defaults to all logs. */
-  readonly logId?: string;
-  readonly name?: string;
   /** Returns true, or the reason why a candidate may not be used. If it throws, the restore ends with its error. */
   readonly accept: (manifest: Manifest) => Promise<true | CairnError>;
   /** Inspects the files before they are moved to `targetDir`. `CHECKPOINT_*` or `INDEX_*` skips the candidate. */
@@ -170,8 +166,6 @@ export interface RestoreOptions {
   /** Called with an accepted candidate before it is reserved, which takes a dozen requests in S3, and fetched. */
   readonly onAccepted?: (candidate: Candidate) => void;
   readonly onProgress?: ((progress: RestoreProgress) => void) | undefined;
-  readonly onSkipped?: ((skipped: SkippedCheckpoint, store: CheckpointStore) => void) | undefined;
-  readonly signal?: AbortSignal | undefined;
   /** Whether all other work of the process has priority. Defaults to false. */
   readonly background?: boolean;
   /** The maximum number of times a candidate is retried while its store is unreachable. Defaults to 3. */

@@ -18,17 +18,10 @@ export interface OwnIndexesParts extends Omit<KeptIndexParts, "options" | "dir">
 }
 
 /** The own indexes of a node, as queries need them. */
-export interface OwnIndexReads {
-  /** Throws `NOT_READY` while the index is built for the first time, and `OWN_INDEX_FAILED`. */
-  served(name: string): ServedIndex;
-  /** Leaves files that a query has found to be damaged, and returns what the query is told. */
-  damaged(name: string, served: ServedIndex, error: CairnError): CairnError;
-  /** Waits until an index contains everything up to a transaction. Throws `TX_TIMEOUT`. */
-  reached(name: string, txId: TxId, timeoutMs: number): Promise<void>;
-}
+export type OwnIndexReads = Pick<OwnIndexes, "served" | "damaged" | "reached">;
 
 /** All indexes of one's own, as long as the node follows its log with one index. */
-export class OwnIndexes implements OwnIndexReads {
+export class OwnIndexes {
   readonly #kept: readonly KeptIndex[];
   readonly #waits: readonly KeptIndex[];
   readonly #options: readonly OwnIndexOptions[];
@@ -55,7 +48,7 @@ export class OwnIndexes implements OwnIndexReads {
     await Promise.all(this.#waits.map(({ settled }) => settled));
   }
 
-  /** Returns the build that answers queries. Throws `NOT_FOUND`, `NOT_READY` or `OWN_INDEX_FAILED`. */
+  /** Returns the build that answers queries. Throws `NOT_FOUND`, `OWN_INDEX_FAILED`, and `NOT_READY` before the first. */
   served(name: string): ServedIndex {
     return this.#named(name).served();
   }
@@ -74,6 +67,7 @@ export class OwnIndexes implements OwnIndexReads {
     return this.#named(name).buckets;
   }
 
+  /** Leaves files that a query has found to be damaged, and returns what the query is told. */
   damaged(name: string, served: ServedIndex, error: CairnError): CairnError {
     return this.#named(name).damaged(served, error);
   }
