@@ -77,7 +77,7 @@ export async function sendParts(
     } catch (error) {
       stop.abort(error);
     } finally {
-      memory.giveBack(part.body);
+      memory.put(part.body);
     }
   };
   signal?.addEventListener("abort", onAbort, { once: true });

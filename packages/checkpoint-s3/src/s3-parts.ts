@@ -1,4 +1,5 @@
 import type { Readable } from "node:stream";
+import { Inbox } from "@cairn/kv/threads";
 
 /** A part of an upload. Its `body` is valid until it is returned to the pool. */
 export interface Part {
@@ -38,32 +39,11 @@ export function partSizes(least: number, expectedBytes = 0): (number: number) =>
   };
 }
 
-export interface PartMemory {
-  /** Returns a buffer of this size, after waiting until one is free. */
-  take(bytes: number): Promise<Buffer>;
-  giveBack(memory: Buffer): void;
-}
-
-/** Creates a pool of at most `count` buffers, none of which is allocated before it is needed. */
-export function partMemory(count: number): PartMemory {
-  const free: Buffer[] = [];
-  const waiting: (() => void)[] = [];
-  let left = count;
-  return {
-    async take(bytes) {
-      // A buffer that is passed to a waiting taker does not become free.
-      if (left > 0) left -= 1;
-      else await new Promise<void>((resolve) => waiting.push(resolve));
-      const known = free.pop();
-      return known?.length === bytes ? known : Buffer.allocUnsafeSlow(bytes);
-    },
-    giveBack(memory) {
-      free.push(memory);
-      const next = waiting.shift();
-      if (next === undefined) left += 1;
-      else next();
-    },
-  };
+/** A pool of buffers, none of which is allocated before it is needed: at first, they are empty. */
+export class PartMemory extends Inbox<Buffer> {
+  constructor(count: number) {
+    super(Array.from({ length: count }, () => Buffer.alloc(0)));
+  }
 }
 
 /** Splits content into parts. Only the last one may be empty or short. */
@@ -72,8 +52,12 @@ export async function* cutParts(
   sizeOf: (number: number) => number,
   memory: PartMemory,
 ): AsyncGenerator<Part, void, undefined> {
+  const bodyOf = async (part: number): Promise<Buffer> => {
+    const [taken, bytes] = [await memory.take(), sizeOf(part)];
+    return taken.length === bytes ? taken : Buffer.allocUnsafeSlow(bytes);
+  };
   let number = 1;
-  let body = await memory.take(sizeOf(number));
+  let body = await bodyOf(number);
   let filled = 0;
   for await (const chunk of content) {
     let rest = Buffer.from(chunk.buffer, chunk.byteOffset, chunk.length);
@@ -82,7 +66,7 @@ export async function* cutParts(
       if (filled === body.length) {
         yield { number, body, last: false };
         number += 1;
-        body = await memory.take(sizeOf(number));
+        body = await bodyOf(number);
         filled = 0;
       }
       const copied = rest.copy(body, filled);

@@ -6,7 +6,7 @@ import { type UploadOptions, alreadyThere } from "@cairn/checkpoint";
 import type { S3Access } from "./s3-access.ts";
 import { nullAt } from "./s3-errors.ts";
 import { beginMultipart, type MultipartUpload, sendParts } from "./s3-multipart.ts";
-import { cutParts, type Part, partMemory, partSizes } from "./s3-parts.ts";
+import { cutParts, type Part, PartMemory, partSizes } from "./s3-parts.ts";
 import { abortUploadsOf } from "./s3-unfinished.ts";
 
 /** The metadata field with a random value that distinguishes an upload's object from any other of the same name. */
@@ -38,7 +38,7 @@ export async function uploadContent(
   };
   const condition = creates ? { IfNoneMatch: "*" } : {};
   // One buffer is filled while the others are sent.
-  const memory = partMemory(concurrency + 1);
+  const memory = new PartMemory(concurrency + 1);
   let bytes = 0;
   let begun: "whole" | "parts" | undefined;
   let upload: MultipartUpload | undefined;

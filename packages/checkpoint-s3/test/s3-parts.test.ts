@@ -1,7 +1,7 @@
 import { Readable } from "node:stream";
 import fc from "fast-check";
 import { expect, test } from "vitest";
-import { cutParts, partMemory, partSizes } from "../src/s3-parts.ts";
+import { cutParts, PartMemory, partSizes } from "../src/s3-parts.ts";
 
 const MIB = 1024 ** 2;
 const TIB = 1024 ** 4;
@@ -46,14 +46,14 @@ test("content is split into full parts and a remainder, whatever its chunks", as
   await fc.assert(
     fc.asyncProperty(pieces, async (lengths) => {
       const content = lengths.map((length, at) => Buffer.alloc(length, at + 1));
-      const memory = partMemory(1);
+      const memory = new PartMemory(1);
       const cut: Buffer[] = [];
       const lasts: boolean[] = [];
       for await (const { number, body, last } of cutParts(Readable.from(content), () => 10, memory)) {
         expect(number).toBe(cut.length + 1);
         cut.push(Buffer.from(body));
         lasts.push(last);
-        memory.giveBack(body);
+        memory.put(body);
       }
       expect(Buffer.concat(cut).equals(Buffer.concat(content))).toBe(true);
       expect(cut.slice(0, -1).every((part) => part.length === 10)).toBe(true);
@@ -63,15 +63,15 @@ test("content is split into full parts and a remainder, whatever its chunks", as
   );
 });
 
-test("no more buffers are allocated than allowed, and additional callers wait", async () => {
-  const memory = partMemory(2);
-  const first = await memory.take(10);
-  await memory.take(10);
+test("no more buffers are handed out than allowed, and additional callers wait", async () => {
+  const memory = new PartMemory(2);
+  const first = await memory.take();
+  await memory.take();
   let third: Buffer | undefined;
-  const waiting = memory.take(10).then((buffer) => (third = buffer));
+  const waiting = memory.take().then((buffer) => (third = buffer));
   await new Promise((resolve) => setImmediate(resolve));
   expect(third).toBeUndefined();
-  memory.giveBack(first);
+  memory.put(first);
   await waiting;
   expect(third).toBe(first);
 });

@@ -31,6 +31,7 @@ export {
   type SealedHeader,
   SealedHeaderSchema,
   sealFile,
+  sha256Of,
 } from "./encryption/sealed-file.ts";
 export { encryptedStore } from "./stores/encrypted-store.ts";
 

@@ -1,7 +1,7 @@
 import { createHash, timingSafeEqual } from "node:crypto";
 import { Readable } from "node:stream";
 import { setImmediate } from "node:timers/promises";
-import { CairnError } from "@cairn/kv";
+import { CairnError, TimeSlice } from "@cairn/kv";
 import { z } from "zod";
 import { AgeError } from "./age-header.ts";
 import { AgeWriter, chunkSource, decrypted } from "./age-payload.ts";
@@ -51,7 +51,7 @@ export async function sealFile(
     name,
     ...(logId === undefined ? {} : { log: logId }),
     bytes: encrypted.length,
-    sha256: await digestOf(encrypted),
+    sha256: await sha256Of(encrypted),
   };
   const text = signedText(signed);
   const macs = macKeys.map(({ id, mac }) => ({ key: id, mac: mac(text) }));
@@ -74,7 +74,7 @@ export async function openSealed(
   if (header.name !== file) throw corrupt(`it was written as ${header.name}`);
   if (header.bytes !== encrypted.length)
     throw corrupt(`its encrypted content has ${encrypted.length} bytes instead of ${header.bytes}`);
-  if ((await digestOf(encrypted)) !== header.sha256)
+  if ((await sha256Of(encrypted)) !== header.sha256)
     throw corrupt("the SHA-256 of its encrypted content does not match");
   try {
     return await decryptAll(encrypted, identities);
@@ -132,11 +132,13 @@ async function decryptAll(encrypted: Buffer, identities: readonly Uint8Array[]):
   }
 }
 
-async function digestOf(content: Buffer): Promise<string> {
+/** Returns the SHA-256 of content that may be large, as lower-case hexadecimal digits. */
+export async function sha256Of(content: Buffer): Promise<string> {
+  const slice = new TimeSlice();
   const hash = createHash("sha256");
   for (let at = 0; at < content.length; at += SLICE_BYTES) {
-    if (at > 0) await setImmediate();
     hash.update(content.subarray(at, at + SLICE_BYTES));
+    await slice.yieldIfOver();
   }
   return hash.digest("hex");
 }

@@ -1,5 +1,5 @@
 import { randomBytes } from "node:crypto";
-import { CairnError, isCairnError, type Clock } from "@cairn/kv";
+import { CairnError, isCairnError, type Clock, Semaphore } from "@cairn/kv";
 import type { CheckpointStore } from "../store/checkpoint-store.ts";
 import {
   isLive,
@@ -69,7 +69,8 @@ export class Lease {
   #renewal: { readonly tookMs: number; readonly since?: number } = { tookMs: 0 };
   /** The error of the last renewal, if it failed. It is reported if the lease expires. */
   #renewalError: unknown;
-  #queue: Promise<void> = Promise.resolve();
+  /** If two renewals ran at once, each would find that the other had changed the tag. */
+  readonly #oneByOne = new Semaphore();
   #progress: { readonly archive?: string; readonly bytes: number } = { bytes: 0 };
   /** Archives whose uploads earlier holders may have left unfinished. */
   #unfinished: readonly string[] = [];
@@ -126,7 +127,7 @@ export class Lease {
   /** Renews the lease now. Must be called before publishing. If the lease is lost, throws the reason. */
   async confirm(): Promise<void> {
     // The renewal is repeated if the response came so late that the lease could expire before the manifest is written.
-    do await this.#renewNext();
+    do await this.#oneByOne.run(() => this.#renew());
     while (this.#heldUntil - this.#options.clock.now() < this.#ttlMs / 2);
   }
 
@@ -134,7 +135,7 @@ export class Lease {
   async release(): Promise<void> {
     this.#ended.abort();
     await this.#renewing;
-    await this.#queue;
+    await this.#oneByOne.run(async () => undefined);
     // A lease that was aborted but not lost is ended, so that other nodes do not have to wait.
     const isTaken = this.#isOver() || isCairnError(this.lost.reason, "CONFLICT");
     if (this.lost.aborted && isTaken) return;
@@ -178,13 +179,6 @@ export class Lease {
       progress: { bytes },
       ...times,
     } satisfies LeaseRecord);
-  }
-
-  /** Renews after the renewal in progress. If two ran at once, each would find that the other had changed the tag. */
-  #renewNext(): Promise<void> {
-    const next = this.#queue.then(() => this.#renew());
-    this.#queue = next.catch(() => undefined);
-    return next;
   }
 
   async #renew(): Promise<void> {
@@ -251,7 +245,7 @@ export class Lease {
         return this.#lost.abort(new CairnError("STORE_UNREACHABLE", message, hint));
       }
       try {
-        await this.#renewNext();
+        await this.#oneByOne.run(() => this.#renew());
       } catch (error) {
         if (this.lost.aborted) return;
         // During a short outage of the store, the lease is kept until it expires.

@@ -4,6 +4,7 @@ import path from "node:path";
 import { type CairnError } from "@cairn/kv";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { readSegment } from "../../src/backup/segments/read-segment.ts";
+import { listBackup } from "../../src/backup/segments/segment-name.ts";
 import { anchorOf } from "../../src/log/anchor.ts";
 import type { LogMessage } from "../../src/log/tx-log.ts";
 import { planLost } from "../../src/backup/write/prune-backup.ts";
@@ -239,7 +240,8 @@ describe("a backup that contains a suspended writer's messages, which the log ha
     const folder = scene.pathOf(`log-${scene.logId}`);
     await writeFile(`${folder}/notes.txt`, "mine");
     await writeFile(`${folder}/0000000000000001-0000000000000099-00000000.segment.bak`, "mine");
-    const { foreign, covered } = await scene.look();
+    const { covered } = await scene.look();
+    const { foreign } = await listBackup(scene.store, scene.logId);
     expect(foreign.map((name) => name.split("/")[1])).toEqual([
       "0000000000000001-0000000000000099-00000000.segment.bak",
       "notes.txt",

@@ -1,7 +1,7 @@
-import { createHash } from "node:crypto";
 import { promisify } from "node:util";
 import { gunzip, gzip } from "node:zlib";
-import { CairnError, errorMessage, TimeSlice } from "@cairn/kv";
+import { sha256Of } from "@cairn/checkpoint";
+import { CairnError, errorMessage } from "@cairn/kv";
 import { parsedJson } from "@cairn/text";
 import { z } from "zod";
 import { anchorOf } from "../../log/anchor.ts";
@@ -26,8 +26,6 @@ export const MAX_SEGMENT_BYTES = 80 * 1024 * 1024;
 const MAX_LINE_BYTES = 65_536;
 /** The length of the last line with its line feed, in bytes. */
 const END_BYTES = 65;
-/** The number of bytes that are hashed at a time, so that hashing does not block the event loop. */
-const HASH_BYTES = 1024 * 1024;
 
 const zip = promisify(gzip);
 const unzip = promisify(gunzip);
@@ -104,7 +102,7 @@ export async function encodeSegment(source: SegmentSource): Promise<{ file: stri
       end: end.slice(0, 8),
       plainBytes: codec === "none" ? undefined : plain.length,
     }),
-    content: Buffer.concat([content, Buffer.from(`${await digestOf(content)}\n`)]),
+    content: Buffer.concat([content, Buffer.from(`${await sha256Of(content)}\n`)]),
   };
 }
 
@@ -119,7 +117,7 @@ export async function decodeSegment(
   const name = parseSegmentName(file);
   if (name === undefined) throw corruptSegment(file, "its name is not the name of a segment");
   const endAt = Math.max(0, content.length - END_BYTES);
-  const sha256 = await digestOf(content.subarray(0, endAt));
+  const sha256 = await sha256Of(content.subarray(0, endAt));
   if (content.toString("latin1", endAt) !== `${sha256}\n`)
     throw corruptSegment(file, "its SHA-256 does not match; it was changed or truncated");
   const header = parseHeader(file, content);
@@ -188,14 +186,4 @@ async function unzipped(file: string, stored: Buffer, bytes: number): Promise<Bu
   } catch (error) {
     throw corruptSegment(file, `its messages cannot be decompressed: ${errorMessage(error)}`, error);
   }
-}
-
-async function digestOf(content: Buffer): Promise<string> {
-  const slice = new TimeSlice();
-  const hash = createHash("sha256");
-  for (let at = 0; at < content.length; at += HASH_BYTES) {
-    hash.update(content.subarray(at, at + HASH_BYTES));
-    await slice.yieldIfOver();
-  }
-  return hash.digest("hex");
 }

@@ -77,7 +77,6 @@ export interface BackupLook {
   readonly newestAt: number | undefined;
   /** The time at the end of the look, by the store's clock. */
   readonly storeNow: number;
-  readonly foreign: readonly string[];
 }
 
 /** How long a measured difference between the store's clock and this machine's clock is used (ms). */
@@ -130,7 +129,6 @@ export async function lookAtBackup(options: BackupLookOptions): Promise<BackupLo
     skipped: isLeased ? "leased" : next === "recent" ? "recent" : undefined,
     newestAt: newestOf(segments.filter((segment) => !merged.some(({ name }) => name === segment.name))),
     storeNow: storeNow(),
-    foreign: listing.foreign,
   };
 }
 
@@ -164,7 +162,7 @@ async function assess(
   const isDue =
     nextGap(segments, range) !== undefined ||
     (canRemove(store) &&
-      (hasToMerge(segments, memory) || isRemovalDue(options, segments, target.storeNow())));
+      (hasToMerge(segments, memory) || isRemovalDue(options.removal, memory, segments, target.storeNow())));
   if (isDue) await askClock(store, memory, clock);
   const isTooRecent = isDue && isRecent(options, segments, range.last, target.storeNow());
   return {
@@ -248,7 +246,7 @@ function canRemove(store: CheckpointStore): boolean {
 
 async function removeOld(options: BackupLookOptions, now: number, done: LookResults): Promise<void> {
   const { removal, memory, signal } = options;
-  if (removal === undefined || signal.aborted || !isRemovalDue(options, done.segments, now)) return;
+  if (removal === undefined || signal.aborted || !isRemovalDue(removal, memory, done.segments, now)) return;
   memory.removedAt = now;
   const removed = await removeOldLineage(options, done.segments, removal, now);
   for (const name of removed) done.remove({ name });

@@ -8,6 +8,7 @@ import type { TxId } from "@cairn/client";
 import { cleanupPause } from "@cairn/kv";
 import { type BackupListing, beginFile, listBackup, type SegmentFile } from "../segments/segment-name.ts";
 import type { SegmentHeader } from "../segments/segment.ts";
+import type { BackupMemory } from "./look-results.ts";
 
 export interface RemovalRules {
   /** The minimum age of a segment that may be removed (ms), by the store's clock. */
@@ -40,19 +41,12 @@ const CONTINUED = 1;
 
 /** Returns whether a search for removable segments is due and there are candidates. `now` is by the store's clock. */
 export function isRemovalDue(
-  {
-    removal,
-    store,
-    memory: { removedAt = -Infinity },
-  }: {
-    readonly removal?: RemovalRules | undefined;
-    readonly store: CheckpointStore;
-    readonly memory: { readonly removedAt?: number };
-  },
+  removal: RemovalRules | undefined,
+  { removedAt = -Infinity }: Pick<BackupMemory, "removedAt">,
   segments: readonly SegmentFile[],
   now: number,
 ): boolean {
-  if (removal === undefined || store.describe?.()?.canDelete === false) return false;
+  if (removal === undefined) return false;
   if (Math.abs(now - removedAt) < cleanupPause(removal.keep)) return false;
   return oldSegments(segments, removal.keep, now).length > 0;
 }

@@ -4,6 +4,7 @@ import {
   checkUnchecked,
   isCairnError,
   type KvOperation,
+  Semaphore,
   syncFolder,
   type UncheckedTables,
   writeRows,
@@ -76,8 +77,7 @@ export class EmbeddedStorage {
   #checking: Promise<void> | undefined;
   #recovering: Promise<void> | undefined;
   #stopChecking = new AbortController();
-  /** Resolves when the last change in progress has ended. */
-  #turn: Promise<unknown> = Promise.resolve();
+  readonly #changes = new Semaphore();
 
   constructor(path: string, events: StorageEvents) {
     this.path = path;
@@ -176,7 +176,7 @@ export class EmbeddedStorage {
   }
 
   async begin(birthRecord: (logId: string) => Uint8Array): Promise<void> {
-    await this.#exclusively(async () => {
+    await this.#changes.run(async () => {
       if (this.#open === undefined) await this.open({ create: true, onNotice: this.#events.onNotice });
       if (this.#last > 0) return;
       const head = { id: this.logId ?? randomUUID(), endsFrom: 1 };
@@ -201,7 +201,7 @@ export class EmbeddedStorage {
   }
 
   async removeUnused(name: string, logId: string): Promise<void> {
-    await this.#exclusively(async () => {
+    await this.#changes.run(async () => {
       if (this.#last !== 1 || this.first !== 1 || this.logId !== logId) throw usedLog(name, this.#last);
       await this.close();
       const removed = `${this.path}.unused`;
@@ -218,7 +218,7 @@ export class EmbeddedStorage {
 
   async store(group: readonly PendingAppend[]): Promise<readonly Appended[]> {
     try {
-      return await this.#exclusively(() => this.#store(group));
+      return await this.#changes.run(() => this.#store(group));
     } catch (error) {
       if (!isCairnError(error, "INDEX_LOCKED")) throw error;
       // The other process may have found the messages.
@@ -251,7 +251,7 @@ export class EmbeddedStorage {
 
   /** Removes the messages below `upTo`, oldest first, so that a crash leaves no hole. */
   async trim(upTo: number): Promise<void> {
-    await this.#exclusively(async () => {
+    await this.#changes.run(async () => {
       if (this.#failure !== undefined) await this.#recover(this.#failure);
     });
     const { database } = this;
@@ -261,7 +261,7 @@ export class EmbeddedStorage {
     const lt = positionKey(upTo);
     try {
       for await (const keys of keysBetween(database, { gte: POSITIONS.gte, lt })) {
-        await this.#exclusively(() => this.#remove(keys));
+        await this.#changes.run(() => this.#remove(keys));
       }
       await database.compactRange(POSITIONS.gte, lt);
     } catch (error) {
@@ -311,13 +311,7 @@ export class EmbeddedStorage {
   }
 
   async idle(): Promise<void> {
-    await this.#turn;
-  }
-
-  async #exclusively<T>(change: () => Promise<T>): Promise<T> {
-    const done = this.#turn.then(change);
-    this.#turn = done.catch(() => undefined);
-    return await done;
+    await this.#changes.run(async () => undefined);
   }
 
   async #recover(failure: CairnError): Promise<void> {

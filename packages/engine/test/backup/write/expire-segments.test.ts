@@ -100,7 +100,7 @@ describe("segments of a log backup", () => {
       });
     await scene.verify(older);
     await after(2 * KEEP);
-    expect(await look()).toMatchObject({ written: [], covered: [{ first: 11, last: 31 }], foreign: [] });
+    expect(await look()).toMatchObject({ written: [], covered: [{ first: 11, last: 31 }] });
     const { segments } = await listBackup(target.store, target.of.id);
     await rm(path.join(scene.folder, "checkpoints", segments[0]?.name ?? ""));
     expect((await look()).covered).toEqual([{ first: 11, last: 31 }]);
