@@ -41,6 +41,7 @@ export {
   type CheckpointListing,
   isKeyMissing,
   listCheckpoints,
+  listingOf,
   type SkippedCheckpoint,
 } from "./store/list-checkpoints.ts";
 export { type HeldLease, LEASE_PREFIX } from "./store/lease-record.ts";

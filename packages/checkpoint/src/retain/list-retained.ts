@@ -1,12 +1,10 @@
 import type { CheckpointStore } from "../store/checkpoint-store.ts";
 import type { CheckpointSource } from "../store/checkpoint-source.ts";
 import {
-  checkpointFiles,
   type CheckpointListing,
   isKeyMissing,
-  readCheckpoints,
+  listCheckpoints,
   type SkippedCheckpoint,
-  type StoredCheckpoint,
 } from "../store/list-checkpoints.ts";
 import { readReservations } from "../store/reservations.ts";
 import { readVerification, type Verification } from "../store/verification.ts";
@@ -37,21 +35,9 @@ export interface RetainedListing extends CheckpointListing {
  */
 export async function listRetained(
   options: RetainedOptions,
-): Promise<{ checkpoints: RetainedListing[]; skipped: SkippedCheckpoint[] }> {
+): Promise<{ checkpoints: RetainedListing[]; skipped: readonly SkippedCheckpoint[] }> {
   const { store, own, format } = options;
-  const listed = await checkpointFiles(store);
-  const usable: StoredCheckpoint[] = [];
-  const fileCounts = new Map<string, number>();
-  const skipped: SkippedCheckpoint[] = [];
-  for await (const found of readCheckpoints(store, listed)) {
-    if ("error" in found) {
-      skipped.push(found);
-      continue;
-    }
-    fileCounts.set(found.name, found.manifest.files.length);
-    // The lists of files can be long, and nothing here needs them.
-    usable.push({ ...found, manifest: { ...found.manifest, files: [] } });
-  }
+  const { checkpoints: usable, skipped } = await listCheckpoints(store);
   const locked = skipped.find((one) => isKeyMissing(one, undefined));
   if (usable.length === 0 && locked !== undefined) throw locked.error;
   const decisions = await (own === undefined
@@ -59,17 +45,13 @@ export async function listRetained(
     : decideOwn({ store, format, logId: own.logId, policy: own.policy }, usable, own.storeNow));
   const { reserved } = await readReservations(store);
   const checkpoints: RetainedListing[] = [];
-  for (const { name, manifest, verified, damaged } of usable) {
-    const { files: _files, ...rest } = manifest;
+  for (const listing of usable) {
+    const { name, verified } = listing;
     const decision = decisions?.get(name);
     const isRestored = decision?.keep === false && reserved.has(name);
     checkpoints.push({
-      ...rest,
-      name,
-      fileCount: fileCounts.get(name) ?? 0,
-      verified,
-      damaged,
-      verification: verified ? await readVerification(store, name, manifest) : undefined,
+      ...listing,
+      verification: verified ? await readVerification(store, name, listing) : undefined,
       kept: isRestored
         ? { keep: true, because: "a node is restoring it" }
         : decision && { keep: decision.keep, because: decision.because },

@@ -1,6 +1,6 @@
 import { type CheckpointSource, isCurrentFormat } from "../store/checkpoint-source.ts";
 import type { CheckpointStore } from "../store/checkpoint-store.ts";
-import type { StoredCheckpoint } from "../store/list-checkpoints.ts";
+import type { CheckpointListing } from "../store/list-checkpoints.ts";
 import { readVerification } from "../store/verification.ts";
 import {
   decideRetention,
@@ -32,7 +32,7 @@ export interface OwnLog {
 /** Decides about the checkpoints of a log among `usable`, newest first. */
 export async function decideOwn(
   log: OwnLog,
-  usable: readonly StoredCheckpoint[],
+  usable: readonly CheckpointListing[],
   now: number,
 ): Promise<Map<string, OwnDecision>> {
   const { policy, agrees } = log;
@@ -66,7 +66,7 @@ function newestByTime(judged: readonly RetainedCheckpoint[], policy: RetentionPo
  * its history at the ends of older ones, so a lost history is recognized even after trimming.
  */
 async function ownCheckpoints(
-  found: readonly StoredCheckpoint[],
+  found: readonly CheckpointListing[],
   { store, logId, format, agrees }: OwnLog,
 ): Promise<{ readonly own: RetainedCheckpoint[]; readonly lost: string[] }> {
   const own: RetainedCheckpoint[] = [];
@@ -74,19 +74,17 @@ async function ownCheckpoints(
   /** The values of the history chain in the checkpoints that count, by transaction. */
   const known = new Map<number, string>();
   for (const checkpoint of found) {
-    if (checkpoint.manifest.log.id !== logId) continue;
-    const { name, manifest } = checkpoint;
-    const { chains } = manifest;
+    const { name, log, chains, takenAt, damaged } = checkpoint;
+    if (log.id !== logId) continue;
     const contradicts = chains.some(({ txId, history }) => (known.get(txId) ?? history) !== history);
-    if (agrees !== undefined && (contradicts || !(await agrees(manifest, name)))) {
+    if (agrees !== undefined && (contradicts || !(await agrees(checkpoint, name)))) {
       lost.push(name);
       continue;
     }
     for (const { txId, history } of chains) known.set(txId, history);
-    const verified = checkpoint.verified && (await readVerification(store, name, manifest)) !== undefined;
-    const current = isCurrentFormat(format, manifest);
-    const { damaged } = checkpoint;
-    own.push({ name, takenAt: Date.parse(manifest.takenAt), current, verified, damaged });
+    const verified = checkpoint.verified && (await readVerification(store, name, checkpoint)) !== undefined;
+    const current = isCurrentFormat(format, checkpoint);
+    own.push({ name, takenAt: Date.parse(takenAt), current, verified, damaged });
   }
   return { own, lost };
 }

@@ -2,13 +2,7 @@ import { type CairnError, isCairnError } from "@cairn/kv";
 import type { CheckpointStore } from "../store/checkpoint-store.ts";
 import { checkpointFile } from "../store/checkpoint.ts";
 import { readLeases } from "../store/lease-record.ts";
-import {
-  checkpointFiles,
-  type CheckpointFiles,
-  readCheckpoints,
-  type SkippedCheckpoint,
-  type StoredCheckpoint,
-} from "../store/list-checkpoints.ts";
+import { checkpointFiles, type CheckpointFiles, readListings } from "../store/list-checkpoints.ts";
 import { readReservations } from "../store/reservations.ts";
 import { decideOwn, type OwnDecision, type OwnLog } from "./own-checkpoints.ts";
 import type { RetentionDecision } from "./retention.ts";
@@ -55,12 +49,8 @@ export async function planPrune(options: PruneOptions): Promise<PruneEntry[]> {
   const listed = (await checkpointFiles(store)).filter(({ manifest }) => complete || manifest === undefined);
   const { reserved, expired } = await readReservations(store);
   const dead = new Set(await deadArchives(store, listed, options.orphanGraceMs));
-  const usable: StoredCheckpoint[] = [];
-  const unusable = new Map<string, SkippedCheckpoint>();
-  for await (const found of readCheckpoints(store, listed)) {
-    if ("error" in found) unusable.set(found.name, found);
-    else usable.push({ ...found, manifest: { ...found.manifest, files: [] } });
-  }
+  const { checkpoints: usable, skipped } = await readListings(store, listed);
+  const unusable = new Map(skipped.map((one) => [one.name, one]));
   const now = await store.now();
   const own = await decideOwn(options, usable, now);
   const kept = [...own.values()].filter(({ keep, current }) => keep && current).length;
@@ -73,7 +63,7 @@ export async function planPrune(options: PruneOptions): Promise<PruneEntry[]> {
     const bytes = archive?.bytes ?? 0;
     const checkpoint = found.get(name);
     if (checkpoint !== undefined) {
-      const { id, name: logName } = checkpoint.manifest.log;
+      const { id, name: logName } = checkpoint.log;
       const decision = decideUsable(options, own.get(name), enough);
       const kind = checkpoint.damaged ? "damaged" : "checkpoint";
       return { ...entry, bytes, ...decision, name, kind, log: { id, name: logName } };

@@ -43,7 +43,7 @@ export interface CheckpointSource {
    * with lost transactions would count as the newest forever. By default, all agree. If it throws, the round ends and
    * nothing is saved.
    */
-  agrees?(manifest: Manifest, name: string): Promise<boolean>;
+  agrees?(manifest: Omit<Manifest, "files">, name: string): Promise<boolean>;
   /** Returns whether a checkpoint is known to be damaged and does not count as the newest. Defaults to none. */
   isDamaged?(name: string): boolean;
   /** Returns what the other nodes that save have found. Called before each look. Without it, stores are not compared. */
@@ -57,7 +57,10 @@ export function isRestorable({ format, reads }: CheckpointSource, manifest: Mani
 }
 
 /** If `wanted` is undefined, any index in an archive of a known format qualifies. */
-export function isCurrentFormat(wanted: CheckpointSource["format"], { format }: Manifest): boolean {
+export function isCurrentFormat(
+  wanted: CheckpointSource["format"],
+  { format }: Pick<Manifest, "format">,
+): boolean {
   if (!Object.values<string>(ARCHIVE_FORMATS).includes(format.archive)) return false;
   return wanted === undefined || (wanted.index === format.index && wanted.kv === format.kv);
 }

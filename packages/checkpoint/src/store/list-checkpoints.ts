@@ -60,18 +60,27 @@ export interface CheckpointList {
 
 /** No content of the store makes it fail. Throws the store's errors (`STORE_*`) and the reason of `signal`. */
 export async function listCheckpoints(store: CheckpointStore, signal?: AbortSignal): Promise<CheckpointList> {
+  return await readListings(store, await checkpointFiles(store, signal), signal);
+}
+
+/** Reads the manifests of `listed`. */
+export async function readListings(
+  store: CheckpointStore,
+  listed: readonly CheckpointFiles[],
+  signal?: AbortSignal,
+): Promise<CheckpointList> {
   const checkpoints: CheckpointListing[] = [];
   const skipped: SkippedCheckpoint[] = [];
-  for await (const found of readCheckpoints(store, await checkpointFiles(store, signal), signal)) {
-    if ("error" in found) {
-      skipped.push(found);
-      continue;
-    }
-    const { name, verified, damaged } = found;
-    const { files, ...manifest } = found.manifest;
-    checkpoints.push({ ...manifest, name, fileCount: files.length, verified, damaged });
+  for await (const found of readCheckpoints(store, listed, signal)) {
+    if ("error" in found) skipped.push(found);
+    else checkpoints.push(listingOf(found));
   }
   return { checkpoints, skipped };
+}
+
+export function listingOf({ manifest, ...checkpoint }: StoredCheckpoint): CheckpointListing {
+  const { files, ...rest } = manifest;
+  return { ...rest, ...checkpoint, fileCount: files.length };
 }
 
 /** Lists the files of all checkpoints in a store, newest first, including those without a manifest. */

@@ -2,6 +2,7 @@ import {
   type CheckpointListing,
   type CheckpointStore,
   findCandidates,
+  listingOf,
   type SkippedCheckpoint,
 } from "@cairn/checkpoint";
 import type { CairnError } from "@cairn/kv";
@@ -35,20 +36,19 @@ export async function listCandidates(
 ): Promise<Candidates> {
   const usable: CandidateCheckpoint[] = [];
   const skipped: SkippedCheckpoint[] = [];
-  for await (const { name, store, manifest, verified, damaged } of findCandidates(stores, {
+  for await (const { store, ...checkpoint } of findCandidates(stores, {
     signal,
     onSkipped: (one) => void skipped.push(one),
     onUnreachable: (_, error) => {
       throw error;
     },
   })) {
+    const { name, manifest } = checkpoint;
     // The reason was reported before.
-    if (damaged || usable.some((one) => one.name === name)) continue;
+    if (checkpoint.damaged || usable.some((one) => one.name === name)) continue;
     const error = found?.get(name) ?? (kvFormat === undefined ? undefined : judgeFormat(manifest, kvFormat));
-    const { files, ...listing } = manifest;
     const { id: logId, name: logName } = manifest.log;
-    if (error === undefined)
-      usable.push({ ...listing, name, fileCount: files.length, verified, damaged, store: store.location });
+    if (error === undefined) usable.push({ ...listingOf(checkpoint), store: store.location });
     else skipped.push({ name, store: store.location, error, logId, logName });
   }
   return { usable, skipped };
