@@ -4,7 +4,7 @@ export type { CommitResult } from "./index/apply/recent-outcomes.ts";
 export type * from "./index/read/documents.ts";
 export type { EventPage, RecordedEvent } from "./index/read/event-reads.ts";
 export type { Eviction } from "./index/read/eviction-reads.ts";
-export type { FieldQuery } from "./index/read/field-query.ts";
+export type { FieldQuery, ListSelection } from "./index/read/field-query.ts";
 export type { TransactionEvent, WatchChange } from "./index/read/transaction-event.ts";
 export { WatchCompactedError } from "./index/read/watch-compacted.ts";
 export { type AppendPlace, AppendSequence } from "./log/append-sequence.ts";

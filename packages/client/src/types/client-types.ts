@@ -212,10 +212,12 @@ export interface ClientRows {
 }
 
 export interface ClientEventQuery extends ClientReadOptions {
+  /** The maximum number of events: 1 to 1,000. Defaults to 100. */
   readonly limit?: number;
+  /** Selects only events of objects in this bucket. */
   readonly bucket?: string;
   readonly object?: string;
-  /** The id of an event. Only older ones are returned. */
+  /** Selects only events older than the event with this id, or than this time in nanoseconds since 1970. */
   readonly before?: string;
 }
 

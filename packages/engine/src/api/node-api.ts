@@ -1,11 +1,12 @@
 import type { HeldLease } from "@cairn/checkpoint";
 import type {
   AnyOperation,
-  BucketSummary,
   CheckpointSummary,
+  ClientBuckets,
+  ClientEventQuery,
+  ClientReadOptions,
   ClusterStatus,
   DocumentKey,
-  DocumentSelection,
   ListedCheckpoint,
   LogOverview,
   NodeStatus,
@@ -24,8 +25,8 @@ import type { EventPage } from "../index/read/event-reads.ts";
 import type { AsOf, DocumentPage, HistoryPage, StoredDocument } from "../index/read/documents.ts";
 import type { CommitResult } from "../index/apply/recent-outcomes.ts";
 import type { Eviction } from "../index/read/eviction-reads.ts";
-import type { FieldQuery } from "../index/read/field-query.ts";
-import type { FoundEntry, OpenEntriesFound } from "../index/read/queue-reads.ts";
+import type { ListSelection } from "../index/read/field-query.ts";
+import type { FoundEntry, OpenEntriesFound, OpenEntriesQuery } from "../index/read/queue-reads.ts";
 import type { IndexQueryOptions } from "../own-indexes/queries/index-queries.ts";
 import type { IndexQuery } from "../own-indexes/own-index.ts";
 import type { QueryRows } from "../own-indexes/queries/asked-query.ts";
@@ -57,50 +58,21 @@ export interface DocumentReadOptions extends ReadOptions {
   readonly onAsOf?: ((txId: TxId) => void) | undefined;
 }
 
-export interface ListQuery extends ReadOptions, DocumentSelection {
-  readonly bucket: string;
+export interface ListQuery extends ReadOptions, ListSelection {
   /** The maximum number of documents in a page: 1 to 1,000. Defaults to 100. */
   readonly limit?: number;
   /** The opaque cursor from the previous page. It contains the transaction at which the list began. */
   readonly cursor?: string;
-  readonly asOf?: AsOf;
-  /**
-   * Selects only documents whose indexed fields meet all these conditions: for each field, one value or range, which may
-   * have a lower and an upper bound. Throws REQUEST_INVALID if a field is not indexed, and NOT_READY while its index is
-   * being built.
-   */
-  readonly where?: FieldQuery | readonly FieldQuery[];
-  /**
-   * Lists the documents that have a value in this indexed field by these values or, with `-` before the field, in
-   * reverse. Defaults to the field of the first range in `where`; without one, the list is in key order. Throws as
-   * `where` does.
-   */
-  readonly order?: string;
 }
 
-/** All buckets with their numbers of documents, as of a transaction. */
-export interface BucketsPage {
-  readonly txId: TxId;
-  readonly buckets: readonly BucketSummary[];
-}
+export type BucketsPage = ClientBuckets;
 
-export interface OpenEntriesList extends ReadOptions {
-  readonly queue: string;
-  readonly shard: number;
+export interface OpenEntriesList extends ReadOptions, Omit<OpenEntriesQuery, "limit"> {
   /** The maximum number of entries in a page: 1 to 1,000. Defaults to 100. */
   readonly limit?: number;
-  readonly cursor?: string;
 }
 
-export interface EventListQuery extends ReadOptions {
-  /** The maximum number of events: 1 to 1,000. Defaults to 100. */
-  readonly limit?: number;
-  /** Selects only events of objects in this bucket. */
-  readonly bucket?: string;
-  readonly object?: string;
-  /** Selects only events older than the event with this id, or than this time in nanoseconds since 1970. */
-  readonly before?: string;
-}
+export type EventListQuery = ReadOptions & Omit<ClientEventQuery, keyof ClientReadOptions>;
 
 /** An eviction, and the copies of the evicted content that may still exist and that this node cannot remove. */
 export interface EvictionPlaces extends Eviction {

@@ -1,5 +1,5 @@
 import type { KvReader } from "@cairn/kv";
-import type { BucketSummary, FieldSummary, TxId } from "@cairn/client";
+import type { ClientBuckets, FieldSummary } from "@cairn/client";
 import { activePolicies, type FieldIndex } from "../policies/active-policies.ts";
 import type { IndexState } from "../rows/index-state.ts";
 import { fieldKey, fieldKeyRest, textOfIndexed } from "../rows/field-row-keys.ts";
@@ -7,12 +7,10 @@ import { allRows, readEach } from "../rows/row-cursor.ts";
 import { ROW, rowsOfKind } from "../rows/row-keys.ts";
 import { decodeCounters, decodeNumber } from "../rows/row-values.ts";
 
-type BucketsFound = { readonly txId: TxId; readonly buckets: readonly BucketSummary[] };
-
 const MAX_VALUES = 1_000;
 
 /** Returns all buckets that have or had documents or that have indexed fields, ordered by name. Reads no documents. */
-export async function readBuckets(reader: KvReader, state: IndexState): Promise<BucketsFound> {
+export async function readBuckets(reader: KvReader, state: IndexState): Promise<ClientBuckets> {
   const indexed = activePolicies(state).indexed;
   const documents = new Map<string, number>();
   for (const bucket of indexed.keys()) documents.set(bucket, 0);

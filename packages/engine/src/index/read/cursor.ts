@@ -4,23 +4,11 @@ import { z } from "zod";
 import type { DocumentKey, TxId } from "@cairn/client";
 import { NO_MARK } from "../rows/chain-rows.ts";
 import { readOutcome } from "../rows/outcome-rows.ts";
-import type { AsOf } from "./documents.ts";
-import type { FieldQuery } from "./field-query.ts";
+import type { ListSelection } from "./field-query.ts";
 import { type MarkedPlace, parsedJson } from "@cairn/text";
 
 /** The number of characters of a digest in a cursor. They suffice to distinguish two lists, or two histories. */
 const DIGEST_CHARACTERS = 12;
-
-export interface ListParameters {
-  readonly bucket: string;
-  readonly namespace?: string | undefined;
-  readonly prefix?: string | undefined;
-  readonly from?: string | undefined;
-  readonly to?: string | undefined;
-  readonly where?: FieldQuery | readonly FieldQuery[] | undefined;
-  readonly order?: string | undefined;
-  readonly asOf?: AsOf | undefined;
-}
 
 /** A transaction id, or a number of this size. */
 const Id = z.int().min(0);
@@ -31,7 +19,7 @@ const PLACE = { txId: Id, mark: z.string() };
 /** A list continues after a row's key (in base64url), as of the transaction at which it began. */
 export const listCursor = cursorOf(
   z.object({ ...PLACE, after: z.string() }),
-  ({ bucket, namespace, prefix = "", from, to, where = [], order, asOf }: ListParameters) => [
+  ({ bucket, namespace, prefix = "", from, to, where = [], order, asOf }: ListSelection) => [
     "list",
     bucket,
     namespace ?? null,

@@ -1,22 +1,19 @@
 import type { KvReader } from "@cairn/kv";
-import type { DocumentKey, DocumentSelection } from "@cairn/client";
+import type { DocumentKey } from "@cairn/client";
 import { formatPosition } from "@cairn/text";
 import type { IndexState } from "../rows/index-state.ts";
 import { historyCursor, listCursor, markedPlace, requirePlace } from "./cursor.ts";
 import { readHistory, resolveAsOf } from "./document-reads.ts";
-import type { AsOf, DocumentPage, HistoryPage } from "./documents.ts";
-import type { FieldQuery } from "./field-query.ts";
+import type { DocumentPage, HistoryPage } from "./documents.ts";
+import type { FieldQuery, ListSelection } from "./field-query.ts";
 import { listAsOf, listCurrent } from "./list-documents.ts";
 import { listWhere } from "./list-where.ts";
 
 /** A query for a list of documents. Its members are those of a query of `NodeApi.list`, after validation. */
-export interface IndexListQuery extends DocumentSelection {
-  readonly bucket: string;
+export interface IndexListQuery extends ListSelection {
   readonly limit: number;
   readonly cursor?: string;
-  readonly asOf?: AsOf;
   readonly where?: readonly FieldQuery[];
-  readonly order?: string;
 }
 
 export async function readList(

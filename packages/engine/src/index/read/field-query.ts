@@ -1,5 +1,5 @@
 import { CairnError, type KvReader } from "@cairn/kv";
-import type { Json } from "@cairn/client";
+import type { DocumentSelection, Json } from "@cairn/client";
 import { madeOnce, parsedJson } from "@cairn/text";
 import { comparableText, MAX_FIELD_VALUE_BYTES } from "../../policies/field-values.ts";
 import { fieldTexts } from "../fields/field-texts.ts";
@@ -9,6 +9,7 @@ import type { IndexState } from "../rows/index-state.ts";
 import { prefixEnd, ROW } from "../rows/row-keys.ts";
 import { decodeNumber } from "../rows/row-values.ts";
 import type { VersionValue } from "../rows/version-values.ts";
+import type { AsOf } from "./documents.ts";
 
 /** `:` compares values as text, so that 3 equals "3". The others select values of one type: that of the bound. */
 type FieldOperator = ":" | ">" | ">=" | "<" | "<=";
@@ -50,20 +51,31 @@ export interface Order {
   readonly isReverse: boolean;
 }
 
-export interface WantedQuery {
+/** The documents of a list, and their order. */
+export interface ListSelection extends DocumentSelection {
   readonly bucket: string;
-  /** The conditions, all of which must hold. */
-  readonly where?: readonly FieldQuery[];
-  /** A field, or `-` and a field for the reverse order. Defaults to the field of the first range. */
+  readonly asOf?: AsOf;
+  /**
+   * Selects only documents whose indexed fields meet all these conditions: for each field, one value or range, which may
+   * have a lower and an upper bound. Throws REQUEST_INVALID if a field is not indexed, and NOT_READY while its index is
+   * being built.
+   */
+  readonly where?: FieldQuery | readonly FieldQuery[];
+  /**
+   * Lists the documents that have a value in this indexed field by these values or, with `-` before the field, in
+   * reverse. Defaults to the field of the first range in `where`; without one, the list is in key order. Throws as
+   * `where` does.
+   */
   readonly order?: string;
 }
 
 /** Throws `REQUEST_INVALID` for an invalid condition or a field that is not indexed, `NOT_READY` while it is built. */
 export async function wantedFields(
   reader: KvReader,
-  { bucket, where = [], order }: WantedQuery,
+  { bucket, where: conditions = [], order }: Pick<ListSelection, "bucket" | "where" | "order">,
   state: IndexState,
 ): Promise<Wanted> {
+  const where = [conditions].flat();
   const queries = new Map<string, FieldQuery[]>();
   for (const query of where) {
     checkQuery(query, queries.get(query.field) ?? []);

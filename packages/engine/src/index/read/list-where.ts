@@ -2,7 +2,7 @@ import type { KvReader } from "@cairn/kv";
 import type { TxId } from "@cairn/client";
 import { qualifiedKey } from "@cairn/text";
 import { checkFloor, FilledPage, type ListedDocuments, readFloors } from "./document-reads.ts";
-import { hasValues, isAmong, wantedFields, type WantedQuery } from "./field-query.ts";
+import { hasValues, isAmong, type ListSelection, wantedFields } from "./field-query.ts";
 import {
   documentRowKey,
   expiredRowKey,
@@ -19,7 +19,7 @@ import { readOutcomes } from "../rows/outcome-rows.ts";
 import { outcomeOperations } from "../rows/row-values.ts";
 
 /** In an ordered list, `after` is the row of the field (`orderKey`) after which to continue. */
-type WhereRange = ListRange & WantedQuery;
+type WhereRange = ListRange & ListSelection;
 
 /** After more transactions than this, listing everything as of that time costs less than finding the changed keys. */
 const MAX_TRANSACTIONS_BACK = 10_000;

@@ -4,9 +4,9 @@ import {
   evictionsCursor,
   historyCursor,
   listCursor,
-  type ListParameters,
   openEntriesCursor,
 } from "../../../src/index/read/cursor.ts";
+import type { ListSelection } from "../../../src/index/read/field-query.ts";
 
 const LIST = { bucket: "pods", namespace: "default", prefix: "web-" };
 const KEY = { bucket: "pods", namespace: "default", name: "web-0" };
@@ -49,9 +49,9 @@ describe("cursors", () => {
     }
   });
 
-  it.each<ListParameters>([
+  it.each<ListSelection>([
     { ...LIST, bucket: "others" },
-    { ...LIST, namespace: undefined },
+    { bucket: "pods", prefix: "web-" },
     { ...LIST, prefix: "web" },
     { ...LIST, from: "web-0" },
     { ...LIST, to: "web-0" },
