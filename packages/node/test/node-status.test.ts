@@ -3,7 +3,8 @@ import { expect, it, onTestFinished, vi } from "vitest";
 import { CairnError } from "@cairn/kv";
 import { JoinReport } from "@cairn/engine/src/join/join-report";
 import type { NodeMetrics, TxLog } from "@cairn/engine";
-import { nodeStatus, type StatusParts } from "@cairn/engine/src/node/node-status";
+import type { NodeLife } from "@cairn/engine/src/node/node-life";
+import { nodeStatus } from "@cairn/engine/src/node/node-status";
 import { LastResults, NodeObservation, RefusedSubmissions } from "@cairn/engine/src/node/node-observation";
 import { RESOURCES } from "@cairn/test-support/nodes/memory-node";
 
@@ -22,12 +23,12 @@ it("the status never reports a failed node without its failure, even if the node
       return Promise.resolve({ first: 1, last: 1 });
     },
   } as unknown as TxLog;
-  const parts: StatusParts = {
+  const parts = {
     get phase() {
       return failure === undefined ? "restoring" : "failed";
     },
     get reportedPhase() {
-      return this.phase;
+      return failure === undefined ? "restoring" : "failed";
     },
     get failure() {
       return failure;
@@ -35,12 +36,11 @@ it("the status never reports a failed node without its failure, even if the node
     recovery: { retries: true, nextTryAt: undefined },
     log,
     logName: "cairn",
-    isLogAway: false,
-    logProblem: undefined,
+    following: undefined,
     identity: undefined,
     index: undefined,
     report: new JoinReport(),
-    attached: null,
+    attachment: { status: null },
     ownIndexes: undefined,
     services: undefined,
     observation: {
@@ -50,25 +50,24 @@ it("the status never reports a failed node without its failure, even if the node
       certificateEnd: undefined,
       refusedConnections: undefined,
     },
-  };
+  } as unknown as NodeLife;
   const ask = async () => await nodeStatus("a", parts, QUIET, SYSTEM, RESOURCES);
   expect(await ask()).toMatchObject({ phase: "restoring", failure: null });
   expect(await ask()).toMatchObject({ phase: "failed", failure: { code: "LOG_DIFFERENT" } });
 });
 
-const UNCOMPARED: StatusParts = {
+const UNCOMPARED = {
   phase: "ready",
   reportedPhase: "ready",
   failure: undefined,
   recovery: { retries: true, nextTryAt: undefined },
   log: { name: "cairn", bounds: () => Promise.resolve({ first: 1, last: 1 }) } as unknown as TxLog,
   logName: "cairn",
-  isLogAway: true,
-  logProblem: undefined,
+  following: { isLogAway: true, logProblem: undefined },
   identity: undefined,
   index: undefined,
   report: new JoinReport(),
-  attached: null,
+  attachment: { status: null },
   ownIndexes: undefined,
   services: undefined,
   observation: {
@@ -78,7 +77,7 @@ const UNCOMPARED: StatusParts = {
     certificateEnd: undefined,
     refusedConnections: undefined,
   },
-};
+} as unknown as NodeLife;
 
 it("the bounds of a log that has not been compared yet are not reported as those of the node's log", async () => {
   const { log } = await nodeStatus("a", UNCOMPARED, QUIET, SYSTEM, RESOURCES);

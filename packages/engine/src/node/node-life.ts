@@ -1,6 +1,6 @@
 import { systemClock, type CairnError, isCairnError } from "@cairn/kv";
 import type { Logger } from "pino";
-import type { NodeStatus, Phase, TxId } from "@cairn/client";
+import type { Phase } from "@cairn/client";
 import { notReady } from "../api/not-ready.ts";
 import { type System, WAIT_FOR_STORE_MS } from "../api/system.ts";
 import { CheckpointDoubts } from "../checkpoints/checkpoint-doubts.ts";
@@ -96,14 +96,15 @@ class Life implements ComparedNode {
   report = new JoinReport();
   failure: CairnError | undefined;
   isDoubted = false;
+  readonly attachment: Attachment;
+  /** Undefined unless the index was found to agree with the log. */
+  following: Following | undefined;
   readonly #parts: LifeParts;
   readonly #startedAt = performance.now();
   readonly #stop = new AbortController();
-  readonly #attachment: Attachment;
   readonly #doubts = new CheckpointDoubts();
   readonly #storeWait: StoreWait;
   #running: Promise<void> = Promise.resolve();
-  #following: Following | undefined;
   #isFailed = false;
   #isHalted = false;
   #nextTryAt: number | undefined;
@@ -118,7 +119,7 @@ class Life implements ComparedNode {
     this.observation = parts.observation;
     this.logName = parts.system.logName ?? null;
     this.#storeWait = new StoreWait(parts.system.waitForStoreMs ?? WAIT_FOR_STORE_MS);
-    this.#attachment = new Attachment({
+    this.attachment = new Attachment({
       isOn: parts.system.attach ?? true,
       logger: parts.logger,
       signal: this.#stop.signal,
@@ -141,25 +142,15 @@ class Life implements ComparedNode {
 
   /** Returns whether the index was found to agree with the log and has not been put in doubt since then. */
   get agrees(): boolean {
-    return this.#following !== undefined && !this.isDoubted;
-  }
-
-  /** The `attached` part of /status. */
-  get attached(): NodeStatus["attached"] {
-    return this.#attachment.status;
-  }
-
-  /** Returns the oldest state that reads may be of: none may be of an earlier state than one before it. */
-  get floor(): TxId {
-    return this.#attachment.floor;
+    return this.following !== undefined && !this.isDoubted;
   }
 
   get services(): ReadyServices | undefined {
-    return this.#following?.services;
+    return this.following?.services;
   }
 
   get ownIndexes(): OwnIndexes | undefined {
-    return this.#following?.ownIndexes;
+    return this.following?.ownIndexes;
   }
 
   /**
@@ -167,16 +158,6 @@ class Life implements ComparedNode {
    */
   get recovery(): { readonly retries: boolean; readonly nextTryAt: number | undefined } {
     return { retries: !this.#isHalted, nextTryAt: this.#nextTryAt };
-  }
-
-  /** Returns whether the log is not being read: it is unreachable, or not yet compared with the index since it was. */
-  get isLogAway(): boolean {
-    return this.#following?.isLogAway === true;
-  }
-
-  /** Returns why the last attempt to read the log failed; undefined once a reading has worked. */
-  get logProblem(): CairnError | undefined {
-    return this.#following?.logProblem;
   }
 
   start(): void {
@@ -196,11 +177,11 @@ class Life implements ComparedNode {
   /** Ends the node's life. Stops the services, then stops reading the log, and finally closes the index and the log. */
   async stop(): Promise<void> {
     this.#isStopping = true;
-    await this.#following?.stopServices({ save: true });
+    await this.following?.stopServices({ save: true });
     this.#stop.abort();
     await this.#running;
-    this.#attachment.end();
-    await this.#attachment.ended();
+    this.attachment.end();
+    await this.attachment.ended();
     await this.#closeIndex();
     await this.log?.close();
   }
@@ -211,7 +192,7 @@ class Life implements ComparedNode {
    */
   suspect(index: IndexStore, error: unknown): unknown {
     if (index.isReadOnly)
-      return this.#attachment.failed(index, error) ? notReady(this, { cause: error }) : error;
+      return this.attachment.failed(index, error) ? notReady(this, { cause: error }) : error;
     const matters = isCairnError(error, "INDEX_CORRUPT") || isCairnError(error, "LOG_REGRESSED");
     if (matters) this.#distrust(index, error);
     return error;
@@ -235,7 +216,7 @@ class Life implements ComparedNode {
   #distrust(index: IndexStore, error: unknown): void {
     if (index !== this.index) return;
     this.isDoubted = true;
-    this.#following?.doubt(error);
+    this.following?.doubt(error);
   }
 
   async #run(): Promise<void> {
@@ -286,9 +267,9 @@ class Life implements ComparedNode {
     if (error === this.#halted) return HALT;
     // An embedded log is not opened while an operator may be putting its folder back: a partly restored one could be
     // altered.
-    if (error.code === "LOG_DIFFERENT" && this.#following === undefined && this.log?.hasOneWriter === true)
+    if (error.code === "LOG_DIFFERENT" && this.following === undefined && this.log?.hasOneWriter === true)
       return HALT;
-    if (this.#following !== undefined) return reactionTo(error, "following");
+    if (this.following !== undefined) return reactionTo(error, "following");
     return reactionTo(error, this.log === undefined ? "opening" : "joining");
   }
 
@@ -307,12 +288,12 @@ class Life implements ComparedNode {
       storeWait: this.#storeWait,
       distrusted: this.#doubts.distrusted,
       differing: this.#parts.differing,
-      attachment: this.#attachment,
+      attachment: this.attachment,
       onLocal: (index) => this.#use(index),
     });
     this.#storeWait.end();
     // Reads that are running go on in the checkpoint; all others are of the restored index.
-    this.#attachment.end();
+    this.attachment.end();
     this.#use(joined.index);
     this.identity = joined.identity;
     // They must not keep an intact one from being saved.
@@ -328,7 +309,7 @@ class Life implements ComparedNode {
     const parts = { ...this.#parts, ...joined, history };
     const suspect = (error: unknown): void => void this.suspect(index, error);
     const isCurrent = (): boolean => index === this.index && this.agrees && !this.#isStopping;
-    this.#following = new Following({
+    this.following = new Following({
       ...parts,
       figures: this.observation.metrics.following,
       report: this.report,
@@ -348,7 +329,7 @@ class Life implements ComparedNode {
       },
       onReady: () => this.#becomeReady(index),
     });
-    await this.#following.run(this.#stop.signal);
+    await this.following.run(this.#stop.signal);
   }
 
   #becomeReady({ state }: IndexStore): void {
@@ -371,14 +352,14 @@ class Life implements ComparedNode {
     this.observation.metrics.following.left(error.code);
     // This must happen before anything is awaited. It takes time to stop an upload, and no data may be served as
     // correct in the meantime.
-    const following = this.#following;
-    this.#following = undefined;
+    const following = this.following;
+    this.following = undefined;
     this.failure = kind === "join" ? undefined : error;
     this.#isFailed = isFailed;
     this.#isHalted = kind === "halt";
     if (isFailed) this.report.finish();
     else this.report = new JoinReport();
-    this.#attachment.end();
+    this.attachment.end();
     await following?.stopServices({ save: false });
     if (!isFailed) await this.#closeIndex();
     if (this.#isHalted) this.#parts.onHalt(error);

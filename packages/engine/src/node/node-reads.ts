@@ -19,8 +19,7 @@ import { followStates } from "../watch/follow-session.ts";
 import type { WatchFeed } from "../watch/watch-feed.ts";
 import { watch } from "../watch/watch-session.ts";
 import { evictionPlaces, withOwnFiles } from "./node-evictions.ts";
-import type { ReadableLife } from "./readable-life.ts";
-import { ReadPlace } from "./read-place.ts";
+import { type ReadableLife, ReadPlace } from "./read-place.ts";
 
 /** A program without types could otherwise wait for what never comes. */
 function checkedTxId(transaction: SubmittedTransaction | TxId): TxId {
@@ -317,8 +316,8 @@ export class NodeReads {
     await admitted;
     await this.#slice.yieldIfOver();
     // The index is looked up again, because the node may have left the previous one during the wait.
-    const { index, phase, floor = 0 } = this.#life;
-    const isEarlier = index !== undefined && index.state.txId < floor;
+    const { index, phase, attachment } = this.#life;
+    const isEarlier = index !== undefined && index.state.txId < (attachment?.floor ?? 0);
     if (index === undefined || (phase !== "ready" && (!stale || isEarlier)))
       throw notReady(this.#life, stale ? {} : READ);
     return index;

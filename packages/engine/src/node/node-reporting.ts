@@ -18,7 +18,6 @@ import { tellLeaving } from "../cluster/ask-cluster.ts";
 import { clusterLook } from "../cluster/look-at-cluster.ts";
 import { PeerServer } from "../cluster/peer-server.ts";
 import { allStores } from "../checkpoints/checkpoint-stores.ts";
-import type { ComparePast } from "../checkpoints/compare-past.ts";
 import { OnePast } from "../cluster/one-past.ts";
 import { SelfCheck } from "../cluster/self-check.ts";
 import { findingLog } from "../findings/finding-log.ts";
@@ -59,14 +58,12 @@ export interface ReportingParts {
  * A node's reports beyond HTTP: responses to other processes on its log, stalls, faults of its log, files and clock.
  */
 export class NodeReporting {
-  readonly comparePast: ComparePast;
-  readonly differing: OnePast["differing"];
+  readonly past: OnePast;
   readonly cluster: ReturnType<typeof clusterLook>;
   readonly #parts: ReportingParts;
   readonly #peers: PeerServer;
   readonly #check: SelfCheck;
   readonly #watch: StallWatch;
-  readonly #past: OnePast;
   readonly #log: LogWatch;
   readonly #repeated: RepeatedWork[] = [];
   readonly #noteFindings: ReturnType<typeof findingLog>;
@@ -91,7 +88,7 @@ export class NodeReporting {
         reached: (...wanted) => life.position.reached(...wanted),
         digestAt: (...of) => this.#check.digestAt(...of),
         check: (...of) => this.#check.check(...of),
-        compare: async ({ node, log, chains }) => await this.#past.compare(node, log, chains),
+        compare: async ({ node, log, chains }) => await this.past.compare(node, log, chains),
       },
       logger,
     );
@@ -102,7 +99,7 @@ export class NodeReporting {
       status,
       () => life.log,
     );
-    this.#past = new OnePast({
+    this.past = new OnePast({
       life,
       check: this.#check,
       node: system.nodeId,
@@ -112,8 +109,6 @@ export class NodeReporting {
       random: systemRandom,
       everyMs: parts.compareEveryMs,
     });
-    this.comparePast = this.#past.comparePast;
-    this.differing = async (...of) => await this.#past.differing(...of);
     this.#log = new LogWatch(system, life);
     this.#noteFindings = findingLog(logger);
     life.observation.refusals.onChange = () => void this.#note();
@@ -149,7 +144,7 @@ export class NodeReporting {
 
   start(): void {
     this.#watch.start();
-    this.#past.start();
+    this.past.start();
     const every = this.#parts.stall?.afterMs ?? LOOK_MS;
     const retryMs = Math.min(every, RETRY_MS);
     this.#repeat(every, async () => {
@@ -174,7 +169,7 @@ export class NodeReporting {
   /** The part of the status that it determines. */
   get state(): ReportedState {
     const { stalled } = this.#watch;
-    const { divergence } = this.#past;
+    const { divergence } = this.past;
     return { stalled, divergence, logWarnings: this.#log.warnings, sharesId: this.#peers.sharesId };
   }
 
@@ -188,7 +183,7 @@ export class NodeReporting {
     await Promise.all([
       this.#watch.stop(),
       ...this.#repeated.map((work) => work.stop()),
-      this.#past.close(),
+      this.past.close(),
       this.#peers.close(),
     ]);
     // This comes last, so that no announcement follows the message that this node is leaving.
@@ -231,7 +226,8 @@ export class NodeReporting {
       return { what: "store", text: `a response of the checkpoint store ${places.join(" or ")}${why}` };
     }
     // The unreachable log has already been reported, and no other work is known to be pending.
-    if (phase === "ready" && life.isLogAway && this.#watch.stalled === null) return undefined;
+    if (phase === "ready" && life.following?.isLogAway === true && this.#watch.stalled === null)
+      return undefined;
     const bounds = await answerOf(log.bounds());
     if (bounds === undefined || bounds instanceof CairnError) {
       // The code that follows the log receives the same error immediately and reports it.

@@ -9,32 +9,8 @@ import type { IndexStore } from "../index/index-store.ts";
 import { isoTime, VERSION } from "@cairn/text";
 import type { LogBounds, TxLog } from "../log/tx-log.ts";
 import type { NodeLife } from "./node-life.ts";
-import type { NodeObservation } from "./node-observation.ts";
 import type { NodeReadiness } from "../api/node-api.ts";
 import type { System } from "../api/system.ts";
-
-export type StatusParts = Pick<
-  NodeLife,
-  | "phase"
-  | "reportedPhase"
-  | "log"
-  | "logName"
-  | "isLogAway"
-  | "logProblem"
-  | "identity"
-  | "index"
-  | "attached"
-  | "report"
-  | "services"
-  | "ownIndexes"
-  | "failure"
-  | "recovery"
-> & {
-  readonly observation: Pick<
-    NodeObservation,
-    "lastResults" | "refusals" | "unusableFiles" | "certificateEnd" | "refusedConnections"
-  >;
-};
 
 export interface ReportedState extends Pick<NodeStatus, "stalled">, Pick<NodeStatus["index"], "divergence"> {
   readonly logWarnings: NodeStatus["log"]["warnings"];
@@ -49,17 +25,17 @@ const LOG_ANSWER_MS = 2_000;
 /** Returns the body of GET /status. It queries the log for its bounds; everything else is already known. */
 export async function nodeStatus(
   node: string,
-  parts: StatusParts,
+  life: NodeLife,
   { stalled, divergence, logWarnings: warnings, sharesId }: ReportedState,
   system: StatusSystem,
   resources: NodeResources,
 ): Promise<NodeStatus> {
   // These values are read at one instant, before anything is awaited, so that a failed node is always reported with its
   // failure.
-  const { reportedPhase: phase, identity, report, observation, failure, recovery, services } = parts;
+  const { reportedPhase: phase, identity, report, observation, failure, recovery, services } = life;
   // An attached node has no index of its own, on which others could rely.
-  const index = parts.index?.isReadOnly === true ? undefined : parts.index;
-  const { reachable, exists, bounds, problem } = await lookAtLog(parts);
+  const index = life.index?.isReadOnly === true ? undefined : life.index;
+  const { reachable, exists, bounds, problem } = await lookAtLog(life);
   const isReported =
     problem === undefined ||
     (problem === SILENT.problem && failure !== undefined) ||
@@ -78,14 +54,14 @@ export async function nodeStatus(
     version: VERSION,
     phase,
     log: {
-      name,
-      location: parts.log?.location ?? null,
-      id: identity?.id ?? knownId,
+      name: life.log?.name ?? life.logName,
+      location: life.log?.location ?? null,
+      id: identity?.id ?? state?.log.id ?? null,
       firstTxId: isUnknown || bounds.last < bounds.first ? null : bounds.first + offset,
       lastTxId,
       reachable,
       exists,
-      backup: backupSource(parts.log),
+      backup: backupSource(life.log),
       refused: observation.refusals.refused,
       warnings: isReported ? warnings : [...warnings, problem],
     },
@@ -102,10 +78,10 @@ export async function nodeStatus(
     },
     join: report.join,
     progress: report.progress,
-    attached: parts.attached,
-    ownIndexes: parts.ownIndexes?.status ?? [],
+    attached: life.attachment.status,
+    ownIndexes: life.ownIndexes?.status ?? [],
     stalled,
-    checkpoints: statusOfCheckpoints(services, parts, system),
+    checkpoints: statusOfCheckpoints(services, life, system),
     logBackup: (state === undefined ? undefined : services?.logBackup?.status(state.txId)) ?? null,
     failure: failureStatus(failure, recovery),
     resources,
@@ -124,7 +100,7 @@ export async function nodeStatus(
 
 /** Reads the phase and the rest at one instant. */
 export async function nodeReadiness(
-  life: Pick<NodeLife, "phase" | "reportedPhase" | "report" | "failure" | "recovery">,
+  life: NodeLife,
   { beyondLimit }: { readonly beyondLimit: () => Promise<number | undefined> },
 ): Promise<NodeReadiness> {
   const lag = life.phase === "ready" ? await beyondLimit() : undefined;
@@ -141,8 +117,8 @@ function failureStatus(
 }
 
 function statusOfCheckpoints(
-  services: StatusParts["services"],
-  { report, observation: { lastResults } }: Pick<StatusParts, "report" | "observation">,
+  services: NodeLife["services"],
+  { report, observation: { lastResults } }: NodeLife,
   system: StatusSystem,
 ): NodeStatus["checkpoints"] {
   const options = system.checkpointer;
@@ -235,20 +211,20 @@ const SILENT: LogLook = {
 };
 
 /** Null means unknown. A log that has not been created yet or was deleted does not count as unreachable. */
-async function lookAtLog(
-  parts: Pick<StatusParts, "log" | "failure" | "isLogAway" | "logProblem" | "identity">,
-): Promise<LogLook> {
-  const { log, failure, isLogAway, identity } = parts;
+async function lookAtLog(life: NodeLife): Promise<LogLook> {
+  const { log, failure, identity } = life;
+  const isAway = (): boolean => life.following?.isLogAway === true;
+  const wasAway = isAway();
   // Opening the log is the first step, so only the log itself can be the obstacle.
   if (log === undefined) return { reachable: failure === undefined ? null : false, exists: null };
   const bounds = await answerOf(log.bounds());
   if (bounds === undefined) return SILENT;
   if (!(bounds instanceof CairnError)) {
-    const { logProblem: known } = parts;
+    const known = life.following?.logProblem;
     if (known !== undefined) return { reachable: false, exists: null, problem: asWarning(known) };
     // The node may have noticed another log in the meantime.
-    const isOther = identity !== undefined && parts.identity !== identity;
-    return isLogAway || parts.isLogAway || isOther ? NOT_COMPARED : { reachable: true, exists: true, bounds };
+    const isOther = identity !== undefined && life.identity !== identity;
+    return wasAway || isAway() || isOther ? NOT_COMPARED : { reachable: true, exists: true, bounds };
   }
   // The code that uses the log reports the error, and the status contains it as `failure`.
   const { code } = bounds;

@@ -192,8 +192,8 @@ class RunningNode implements Omit<CairnNode, keyof NodeReads | "submit"> {
       directory,
       logger,
       observation,
-      comparePast: async (other) => await this.#reporting.comparePast(other),
-      differing: async (...of) => await this.#reporting.differing(...of),
+      comparePast: async (other) => await this.#reporting.past.comparePast(other),
+      differing: async (...of) => await this.#reporting.past.differing(...of),
       otherLooks: async () => await this.#reporting.otherLooks(),
       onOpened: (log) => this.#reporting.opened(log),
       propose: async (index, signal) => {

@@ -15,7 +15,7 @@ import { IndexPosition } from "../index/index-position.ts";
 import type { IndexStore } from "../index/index-store.ts";
 import { LocalAccess, type LocalApi } from "./local-access.ts";
 import { NodeReads } from "./node-reads.ts";
-import type { ReadableLife } from "./readable-life.ts";
+import type { ReadableLife } from "./read-place.ts";
 
 export interface OpenCheckpointOptions {
   /** The store of the checkpoint: a folder or S3. */

@@ -4,7 +4,21 @@ import { LIMITS } from "@cairn/client/protocol";
 import type { ReadOptions } from "../api/node-api.ts";
 import type { AsOf } from "../index/read/documents.ts";
 import { isoTime } from "@cairn/text";
-import type { ReadableLife } from "./readable-life.ts";
+import type { IndexStore } from "../index/index-store.ts";
+import type { NodeLife } from "./node-life.ts";
+
+/** What reads need of a {@link NodeLife}. */
+export interface ReadableLife extends Pick<
+  NodeLife,
+  "phase" | "agrees" | "failure" | "position" | "log" | "services" | "index"
+> {
+  readonly ownIndexes?: NodeLife["ownIndexes"];
+  readonly attachment?: Pick<NodeLife["attachment"], "floor">;
+  /** The error of a read that needs what comes after the index, if nothing ever will. */
+  readonly ending?: CairnError;
+  /** Reports an error in the use of `index`, and returns the one that the caller throws. */
+  suspect(index: IndexStore, error: unknown): unknown;
+}
 
 export class ReadPlace {
   readonly #life: ReadableLife;

@@ -42,9 +42,9 @@ export class ReadyLag {
 
   /** Returns the log's last transaction; undefined if the log does not answer, or may be another one. */
   async #end(): Promise<TxId | undefined> {
-    const { log, identity, index, isLogAway, logProblem } = this.#life;
+    const { log, identity, index, following } = this.#life;
     if (log === undefined || identity === undefined || index === undefined) return undefined;
-    if (isLogAway || logProblem !== undefined) return undefined;
+    if (following?.isLogAway === true || following?.logProblem !== undefined) return undefined;
     const bounds = await withTimeout(answerOf(log.bounds()), ASK_MS);
     if (bounds === TIMED_OUT || bounds === undefined || bounds instanceof Error) return undefined;
     return bounds.last + logOffset(identity, index.state);
