@@ -85,7 +85,7 @@ export class ReadyServices {
     const readBackup = backup === undefined ? undefined : (signal: AbortSignal) => backup.readAll(signal);
     const drill = { stagingDir: directory.layout.staging, onJudged, readBackup, ownIndexes };
     this.upkeep = new NodeUpkeep({ system, log, logId, logger, events, reads, ...drill });
-    this.#scrub = startScrub({ index, every: system.scrubEvery, events, logger, suspect });
+    this.#scrub = startScrub({ index, every: system.scrubEvery, events, suspect });
   }
 
   /**

@@ -1,13 +1,4 @@
-import {
-  type Clock,
-  systemClock,
-  errorMessage,
-  type KvStore,
-  type RepeatedWork,
-  repeatWork,
-} from "@cairn/kv";
-import type { Logger } from "pino";
-import { errorFields } from "../observe/failures.ts";
+import { type Clock, systemClock, type KvStore, type RepeatedWork, repeatWork } from "@cairn/kv";
 import type { EventDispatcher } from "../observe/event-dispatcher.ts";
 
 export interface ScrubParts {
@@ -15,7 +6,6 @@ export interface ScrubParts {
   /** The time from the beginning of one pass to that of the next (ms); undefined disables scrubs. */
   readonly every: number | undefined;
   readonly events: EventDispatcher;
-  readonly logger: Logger;
   readonly suspect: (error: unknown) => void;
   readonly clock?: Clock;
 }
@@ -34,7 +24,7 @@ const MAX_RETRY_MS = 600_000;
  * undefined if the index is not on disk or scrubs are disabled. Reports damage as a failed `scrub`, and to `suspect`.
  */
 export function startScrub(parts: ScrubParts): RepeatedWork | undefined {
-  const { index, every, events, logger, suspect, clock = systemClock } = parts;
+  const { index, every, events, suspect, clock = systemClock } = parts;
   const scrub = index.rows.scrub?.bind(index.rows);
   if (every === undefined || scrub === undefined) return undefined;
   const work = async (signal: AbortSignal): Promise<number> => {
@@ -54,11 +44,7 @@ export function startScrub(parts: ScrubParts): RepeatedWork | undefined {
     return Math.max(0, every - (clock.now() - begunAt));
   };
   const retryDelay = (): number => Math.min(MAX_RETRY_MS, every / 10);
-  return repeatWork(clock, { firstDelay: 0, retryDelay }, work, (error) => {
-    suspect(error);
-    if (events.hasReported(error)) return;
-    logger.error(errorFields(error), `the tables of the index could not be compared: ${errorMessage(error)}`);
-  });
+  return repeatWork(clock, { firstDelay: 0, retryDelay }, work, suspect);
 }
 
 /**

@@ -1,6 +1,5 @@
 import { manualClock } from "@cairn/checkpoint/testing";
 import { CairnError, type KvScrub, systemErrorOf, systemRefused } from "@cairn/kv";
-import { pino } from "pino";
 import { expect, it, onTestFinished, vi } from "vitest";
 import type { NodeEvent } from "../../src/observe/node-event.ts";
 import { EventDispatcher } from "../../src/observe/event-dispatcher.ts";
@@ -17,8 +16,7 @@ function scrubbing(compare: (options: KvScrub) => Promise<number>, every: number
   const events = new EventDispatcher(() => undefined);
   events.listen((event) => told.push(event));
   const suspect = (error: unknown): void => void suspected.push(error);
-  const logger = pino({ level: "silent" });
-  const work = startScrub({ index: { rows: { scrub: compare } }, every, events, logger, suspect, clock });
+  const work = startScrub({ index: { rows: { scrub: compare } }, every, events, suspect, clock });
   onTestFinished(() => work?.stop());
   /** Advances the clock to the end of the scrub's next wait. Returns the duration of the wait. */
   const wait = async (): Promise<number> => {
@@ -89,7 +87,6 @@ it("a scrub ends during a pause without reporting damage", async () => {
 it("a scrub is off if it has no period, or if the index is not on disk", () => {
   const parts = {
     events: new EventDispatcher(() => undefined),
-    logger: pino({ level: "silent" }),
     suspect() {},
   };
   expect(startScrub({ ...parts, index: { rows: { scrub: whole } }, every: undefined })).toBeUndefined();
