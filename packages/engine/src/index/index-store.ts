@@ -83,7 +83,6 @@ export class IndexStore {
   #mayHoldEvicted: boolean;
   /** Undefined unless the index was empty when it was opened. */
   readonly #absent: AbsentRows | undefined;
-  /** Reads what applying needs. */
   readonly #applying: KvReader;
   /** Undefined except in tests. */
   readonly #remembered: number | undefined;
@@ -294,7 +293,6 @@ export class IndexStore {
     });
   }
 
-  /** Resolves when {@link buildFields} has work, or when `signal` is aborted. */
   async fieldsToBuild(signal: AbortSignal): Promise<void> {
     await this.#fields.workArrives(signal);
   }
@@ -356,7 +354,6 @@ export class IndexStore {
     return await chainValueAt(this.rows, await this.#window(), txId);
   }
 
-  /** Returns the chains' values as {@link chainsOf} does. */
   async chains(others: readonly TxId[] = []): Promise<Chains> {
     return await chainsOf(this.rows, await this.#window(), others);
   }
@@ -390,7 +387,6 @@ export class IndexStore {
     await this.rows.close();
   }
 
-  /** Runs `read` on a snapshot of the index. */
   async read<T>(read: (reader: KvReader) => Promise<T>): Promise<T> {
     return await closing(
       this.rows.snapshot(),

@@ -21,7 +21,6 @@ export interface FollowingParts extends JoinedIndex {
   readonly sent: SentMessages;
   /** Puts the index in doubt, regardless of the error. */
   readonly distrust: (error: unknown) => void;
-  /** Called when the index contains everything up to `txId`. */
   readonly onApplied: (txId: number) => void;
   /** Proposes the policies of the configuration. Returns once `index` contains the outcome, or the log takes too long. */
   readonly propose: (index: IndexStore, signal: AbortSignal) => Promise<void>;

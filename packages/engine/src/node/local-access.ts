@@ -197,7 +197,6 @@ export class LocalAccess implements NodeAccess {
 
   readonly digest: NodeAccess["digest"] = (options) => this.#call(options, (node) => node.digest());
 
-  /** Repeats a call while the node is not ready. */
   async #call<T>({ signal, timeoutMs = RETRY_MS }: Bounds, work: (node: LocalApi) => Promise<T>): Promise<T> {
     const until = performance.now() + Math.min(RETRY_MS, timeoutMs);
     for (let failures = 1; ; failures += 1) {

@@ -30,7 +30,6 @@ export class LogWatch {
   });
   readonly #system: System;
   readonly #life: NodeLife;
-  /** What the log itself reports. */
   #found: readonly CairnError[] = [];
   /** What is missing before the log's first message. */
   #missing: readonly CairnError[] = [];

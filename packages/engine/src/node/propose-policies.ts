@@ -13,7 +13,6 @@ const OUTCOME_MS = 5_000;
 
 export interface ProposalParts {
   readonly node: Pick<NodeApi, "submit" | "await">;
-  /** The policies of the configuration, if there are any. */
   readonly proposed: Policies | undefined;
   /** The index, which has caught up with the log. */
   readonly index: Pick<IndexStore, "state">;

@@ -13,12 +13,10 @@ export function asCairnError(error: unknown): CairnError {
   return explainedError(error, "What the node needs", "An unexpected error occurred");
 }
 
-/** Returns an error as a failure of the status. */
 export function asFailure({ code, message, hint }: CairnError): Failure {
   return { code, message, hint: hint ?? null };
 }
 
-/** Returns an error as a warning of the status. */
 export function asWarning({ code, message, hint = "" }: CairnError): Warning {
   return { code, message, hint };
 }

@@ -40,7 +40,6 @@ export function formatPolicyProblem({ path, message }: PolicyProblem): string {
   return path.length === 0 ? message : `${path.join(" > ")}: ${message}`;
 }
 
-/** Converts a validated duration to milliseconds. */
 export function policyMilliseconds(duration: string | number): number {
   const result = durationOf(duration);
   if ("ms" in result) return result.ms;

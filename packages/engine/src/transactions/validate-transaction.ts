@@ -141,7 +141,6 @@ function revisionProblem(revision: unknown): string | undefined {
   return "a revision to compare with is a positive integer or null (absent)";
 }
 
-/** Returns the reason why a value cannot be a document; undefined if it can. */
 export function documentProblem(document: unknown): string | undefined {
   return jsonProblem("a document", document, MAX_JSON_DEPTH)?.reason;
 }

@@ -78,7 +78,6 @@ export async function planTrim(options: TrimOptions): Promise<TrimPlan> {
 }
 
 interface TrimRequest extends TrimOptions {
-  /** The store that records the trim ({@link recordingStore}). */
   readonly recordIn?: CheckpointStore | undefined;
   readonly dryRun?: boolean;
   /**

@@ -56,7 +56,6 @@ export function followStates(query: FollowQuery, open: () => WatchFeed): AsyncIt
 }
 
 class FollowSession extends FeedSession<FollowEvent> {
-  /** Whether the last batch was complete. */
   #isComplete = false;
 
   /** Delivers one batch before each `yield`. */

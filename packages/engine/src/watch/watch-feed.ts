@@ -54,7 +54,6 @@ export class WatchFeed {
   readonly #router = new WatchRouter();
   /** The watchers that are waiting for a transaction that has not been indexed yet. */
   readonly #arrivals = new Set<() => void>();
-  /** The recent changes, up to `#position`. */
   readonly #recent: RecentPast;
   /** The last transaction that was published to subscribers. */
   position: WatchedPosition = { txId: 0, txTime: null, position: "0" };

@@ -22,7 +22,6 @@ export interface WatchPlace {
   readonly floor: MarkedPlace;
 }
 
-/** The source of watches: the transactions of an index, as changes. */
 export interface WatchSource {
   /** The last transaction applied, and its time (ms since 1970). */
   readonly position: MarkedPlace & { readonly time: number };

@@ -335,7 +335,6 @@ function applyOperations({ ops, header }: LoggedTransaction, context: Context): 
   return { kind: "committed", text: committedText(header, shards), replaced, shards };
 }
 
-/** Writes a new entry of a queue, or moves one. */
 function writeEntry(
   { to, from }: QueueWriteKeys,
   added: Uint8Array | undefined,

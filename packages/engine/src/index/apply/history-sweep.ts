@@ -30,7 +30,6 @@ import {
  * versions superseded since the previous sweep. The cost of a version is therefore independent of the size of the
  * index, and a changed bound requires no additional work. These constants are part of the index version.
  */
-/** The number of transactions from one sweep to the next. */
 const SWEEP_EVERY = 256;
 /** With 2, the number of rows beyond their bound is at most about a third of the number within it. */
 const ROWS_PER_VERSION = 2;

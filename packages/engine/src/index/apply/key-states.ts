@@ -34,9 +34,7 @@ import {
 /** The state of a bucket while a batch is applied: its counters, and its keys that the batch touches. */
 interface BucketState {
   readonly name: string;
-  /** The keys, by `namespace/name`. */
   readonly keys: Map<string, KeyState>;
-  /** The number of versions that the batch superseded. */
   superseded: number;
   documents: number;
   tombstones: number;
@@ -83,7 +81,6 @@ export class KeyStates {
   #loadedKeys = 0;
   #loadedBuckets = 0;
   readonly #rows: RowChange[] = [];
-  /** The number of current documents of all buckets. */
   documents: number;
   /** The number of bytes of the largest value that a document's row may have. */
   largest: number;
@@ -130,7 +127,6 @@ export class KeyStates {
     return madeOnce(this.#buckets, name, () => ({ ...NO_COUNTERS, name, keys: new Map<string, KeyState>() }));
   }
 
-  /** Returns the number of versions that the batch superseded in buckets for which `isMeant` returns true. */
   superseded(isMeant: (bucket: string) => boolean): number {
     let count = 0;
     for (const { name, superseded } of this.#buckets.values()) if (isMeant(name)) count += superseded;

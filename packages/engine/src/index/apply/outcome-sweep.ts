@@ -89,7 +89,6 @@ async function expiredWith(reader: KvReader, after: TxId, upTo: TxId): Promise<S
   return { rowKeys, upTo: end };
 }
 
-/** Returns the last transaction of a group that is not after `txId`. */
 function lastOfGroup(txId: TxId): TxId {
   return Math.floor(txId / OUTCOMES_IN_ROW) * OUTCOMES_IN_ROW;
 }

@@ -5,7 +5,6 @@ export interface AppliedTransaction {
   readonly txId: TxId;
   /** The transaction's time, in milliseconds since 1970. */
   readonly time: number;
-  /** The mark of the message, in hex. */
   readonly mark: string;
   /** The reason why the transaction was aborted; undefined if it committed. */
   readonly reason: string | undefined;

@@ -52,7 +52,6 @@ export class Submissions {
   readonly #remembered: number;
   /** The submissions remembered at the current point of the batch, by id. */
   readonly #current = new Map<string, Submission>();
-  /** The ids that have a row in the store. */
   readonly #stored = new Set<string>();
   readonly #added = new Set<string>();
   readonly #addedOrder: UsedId[] = [];
@@ -85,7 +84,6 @@ export class Submissions {
     return submissions;
   }
 
-  /** Returns the submission remembered for `id` when transaction `txId` is applied. */
   get(id: string, txId: TxId): Submission | undefined {
     const found = this.#current.get(id);
     return found !== undefined && found.txId >= txId - this.#remembered ? found : undefined;

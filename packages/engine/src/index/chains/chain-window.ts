@@ -29,7 +29,6 @@ import { ROW, rowTxId, txRowKey } from "../rows/row-keys.ts";
  * with the same value at a transaction have the same history up to it.
  */
 
-/** The number of transactions from one link to the next. */
 export const LINK_SPAN = 1_024;
 /** So many complete spans are kept, so that the values at all of the newest transactions are known. */
 const KEPT_SPANS = 2;
@@ -45,7 +44,6 @@ const DOCUMENTS_FACTOR = 0x9e3779b1;
 interface Effect {
   /** The value of the message's outcome row, which begins with a checksum. */
   readonly outcome: Uint8Array;
-  /** The number of current documents after the message. */
   readonly documents: number;
   /** The sum of the checksums of the versions that the message, or policies applied with it, wrote. */
   readonly written: number;

@@ -222,7 +222,6 @@ export class FieldUpkeep {
     return this.#work !== undefined && this.#work.builds.size === 0 && this.#work.removals.length === 0;
   }
 
-  /** Resolves when there is work, or when `signal` is aborted. */
   async workArrives(signal: AbortSignal): Promise<void> {
     const { promise, resolve } = resolvable();
     this.#changed = resolve;

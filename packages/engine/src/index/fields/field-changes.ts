@@ -49,7 +49,6 @@ export class FieldChanges {
     value.rows.push({ type: "del", key: fieldRowKey(value.prefix, rowKey, index.bucket) });
   }
 
-  /** Adds the changed rows, and the new number of documents with each value. */
   async addTo(rows: KvOperation[], reader: KvReader): Promise<void> {
     const keys: Buffer[] = [];
     const changes: number[] = [];

@@ -37,7 +37,6 @@ export interface ActivePolicies {
   /** By bucket. That of {@link OTHER_BUCKETS}, if there is one, applies to all other buckets. */
   readonly history: ReadonlyMap<string, Bound>;
   readonly events: Bound;
-  /** Undefined if outcomes are not bounded. */
   readonly outcomes: Bound | undefined;
   readonly queues: ReadonlyMap<string, QueueRule>;
 }

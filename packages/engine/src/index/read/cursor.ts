@@ -10,7 +10,6 @@ import { type MarkedPlace, parsedJson } from "@cairn/text";
 /** The number of characters of a digest in a cursor. They suffice to distinguish two lists, or two histories. */
 const DIGEST_CHARACTERS = 12;
 
-/** A transaction id, or a number of this size. */
 const Id = z.int().min(0);
 
 /** A transaction, and the mark of its message, because another history may contain the same id. */

@@ -107,7 +107,6 @@ class HashFeed {
     if (this.#bytes >= JOINED_BYTES) this.#flush();
   }
 
-  /** Adds a piece after its length. */
   addSized(piece: Uint8Array): void {
     const size = Buffer.allocUnsafe(4);
     size.writeUInt32BE(piece.length);

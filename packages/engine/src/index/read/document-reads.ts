@@ -40,7 +40,6 @@ export function readDocument(reader: KvReader, key: DocumentKey): MaybeDocument 
   return value instanceof Promise ? value.then(decoded) : decoded(value);
 }
 
-/** Reads a document from a store that returns only bytes. */
 async function readBytes(reader: KvReader, rowKey: Uint8Array): Promise<string | undefined> {
   const value = await reader.get(rowKey);
   return value === undefined ? undefined : Buffer.from(value).toString("utf8");
@@ -214,7 +213,6 @@ export async function readHistory(
   return { versions, more: false };
 }
 
-/** Decodes a version as a document; undefined for a deletion. */
 function storedDocument(key: DocumentKey, value: VersionValue): StoredDocument | undefined {
   const { revision, json } = decodeVersion(value);
   return json === undefined ? undefined : keyedDocument(key, revision, json);

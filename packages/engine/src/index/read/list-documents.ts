@@ -52,7 +52,6 @@ export function isFiltered({ namespace, prefix = "" }: DocumentSelection): boole
   return namespace === undefined && prefix !== "";
 }
 
-/** The maximum number of keys that a list reads at once. */
 const MAX_KEYS_PER_READ = 128;
 
 /** Returns how many documents a list may read at once. */

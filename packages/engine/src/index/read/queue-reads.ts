@@ -58,7 +58,6 @@ export async function readQueues(reader: KvReader, state: IndexState): Promise<Q
   return { txId: state.txId, queues };
 }
 
-/** Returns a queue; undefined if the bucket is not a queue. */
 export async function readQueue(
   reader: KvReader,
   state: IndexState,

@@ -50,9 +50,7 @@ export interface StatesOfKeys {
   readonly rest: readonly Buffer[];
 }
 
-/** The states of the keys that the transactions up to `end` changed. */
 export interface ChangedStates extends StatesOfKeys {
-  /** Undefined if there was no transaction. */
   readonly end: ReadTransaction | undefined;
   /** Whether `end` is the last transaction of the index that was read. */
   readonly isEnd: boolean;

@@ -55,7 +55,6 @@ export interface ChangesPage {
 /** A transaction that was read, whether or not it changed documents. */
 export type ReadTransaction = Omit<TransactionEvent, "type" | "changes">;
 
-/** The part of a page that has been read. */
 interface Page extends ChangesPage {
   readonly transactions: TransactionEvent[];
   end: ReadTransaction | undefined;

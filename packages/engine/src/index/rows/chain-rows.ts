@@ -39,7 +39,6 @@ export function decodeLink(key: Uint8Array, value: Uint8Array): Link {
   return { history: bytes.subarray(0, CHAIN_BYTES), effects: bytes.subarray(CHAIN_BYTES) };
 }
 
-/** Encodes the value of a row of entries: all identities, then all effects. */
 export function encodeEntries(key: Uint8Array, { identities, effects }: ChainEntries): Buffer {
   return sealed(key, Buffer.concat([identities, effects]));
 }

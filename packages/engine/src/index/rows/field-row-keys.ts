@@ -67,7 +67,6 @@ export function fieldRowKey(prefix: Uint8Array, rowKey: Uint8Array, bucket: stri
   return key;
 }
 
-/** Returns the document row's key in a field row's key. */
 export function fieldRowDocument(key: Uint8Array, bucket: string): Buffer {
   const parts = fieldKeyRest(key);
   return Buffer.concat([documentRowPrefix(bucket), parts.subarray(partEnd(parts, 0) + 1)]);

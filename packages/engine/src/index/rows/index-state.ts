@@ -124,7 +124,6 @@ export function encodeState(state: IndexState): Uint8Array {
   return Buffer.concat([json.subarray(0, -1), checksumMember(json)]);
 }
 
-/** Returns the write of the state row. */
 export function stateRow(state: IndexState): KvOperation {
   return { type: "put", key: STATE_ROW_KEY, value: encodeState(state) };
 }

@@ -13,13 +13,11 @@ import { decodeOutcome, type Outcome } from "./row-values.ts";
 
 /** The number of transactions whose outcomes share a row. The last of them has an id that is divisible by it. */
 export const OUTCOMES_IN_ROW = 32;
-/** The maximum size of a shared row's content, in bytes. */
 const MAX_SHARED_BYTES = 16 * 1024;
 /** The first byte of a shared row's content; in a row of its own, an outcome begins with its kind. */
 const SHARED = 0xff;
 const LENGTH_BYTES = 4;
 
-/** Returns the id of the last transaction whose outcome shares a row with that of `txId`. */
 function lastInRow(txId: TxId): TxId {
   return Math.ceil(txId / OUTCOMES_IN_ROW) * OUTCOMES_IN_ROW;
 }

@@ -86,7 +86,6 @@ export function openRows(queue: string, shard: number): { gte: Buffer; lt: Buffe
   return { gte, lt: openRowKey(queue, { shard: shard + 1, txId: 0, at: 0 }) };
 }
 
-/** Returns the origin of an entry at the end of an open entry's row key. */
 export function openRowOrigin(key: Uint8Array): Pick<EntryPlace, "txId" | "at"> {
   const bytes = asBuffer(key);
   const at = bytes.length - ID_BYTES - PLACE_BYTES;

@@ -81,7 +81,6 @@ export function asKind(rowKey: Uint8Array, kind: RowKind): Buffer {
   return copy;
 }
 
-/** Returns the range of the superseded versions of the key with `stem`. */
 export function versionRange(stem: Buffer): { gte: Buffer; lt: Buffer } {
   const gte = Buffer.concat([Buffer.from([ROW.version]), stem]);
   return { gte, lt: prefixEnd(gte) };
@@ -138,7 +137,6 @@ export function rowTxId(key: Uint8Array): TxId {
   return readId(key, 1);
 }
 
-/** Returns the key of the content row that an erasure row names. */
 export function erasedContentKey(erasureKey: Uint8Array): Buffer {
   return Buffer.concat([Buffer.from([ROW.content]), erasureKey.subarray(1 + ID_BYTES)]);
 }
@@ -147,7 +145,6 @@ export function evictionRowKey(txId: TxId, rowKey: Uint8Array): Buffer {
   return numberedStemKey(ROW.eviction, txId, rowKey);
 }
 
-/** Returns the row key of a document that expired when `txId` was applied. */
 export function expiredRowKey(txId: TxId, rowKey: Uint8Array): Buffer {
   return numberedStemKey(ROW.expired, txId, rowKey);
 }

@@ -138,7 +138,6 @@ export function headOf(rowKey: Uint8Array, value: Uint8Array): Uint8Array | unde
   return head;
 }
 
-/** Returns the revision of a head; undefined for any other value. */
 export function headRevision(value: Uint8Array): Revision | undefined {
   const isHead = value.length === HEAD_BYTES && value[FLAGS_AT] === SEPARATED;
   return isHead ? readTextNumber(value, REVISION_AT) : undefined;
@@ -176,7 +175,6 @@ export function versionContent(value: VersionValue): Uint8Array {
   return value.subarray(VERSION_SUM_BYTES);
 }
 
-/** Returns the transaction that wrote a version. */
 export function versionValueRevision(value: Uint8Array): Revision {
   return readTextNumber(value, REVISION_AT);
 }
