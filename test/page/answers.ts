@@ -1,5 +1,5 @@
 import { emptyStatus } from "@cairn/engine/testing";
-import type { ClusterStatus, ListedCheckpoint, LogOverview, NodeStatus, QueueStatus } from "@cairn/client";
+import type { ClusterStatus, ListedCheckpoint, NodeStatus, QueueStatus } from "@cairn/client";
 
 const DAY = "2026-11-20";
 const STORE = "file:///data/checkpoints";
@@ -175,14 +175,6 @@ export function answersOf(text: string) {
     checkpoint("2", { verifiedAt: at, verifiedBy: text }),
     checkpoint("1", { damaged: true, kept: null }),
   ];
-  const log: LogOverview = {
-    name: text,
-    id: text,
-    location: text,
-    firstTxId: 1,
-    lastTxId: 1_200,
-    trim: { automatic: false, upTo: 900, because: text, checkpoint: text },
-  };
   const queue: QueueStatus = {
     name: text,
     policy: { shards: 4, cap: 100, terminal: { [text]: [text] }, lease: "PT30S" },
@@ -199,7 +191,6 @@ export function answersOf(text: string) {
     "/status/cluster": cluster,
     "/status": status,
     "/api/v1/checkpoints": checkpoints,
-    "/status/log": log,
     "/api/v1/buckets": [
       { name: text, documents: 7, fields: { [text]: { counts: { [text]: 7 }, more: true } } },
     ],

@@ -1,5 +1,4 @@
 import type { ClusterStatus } from "./types/cluster-status.ts";
-import type { LogOverview } from "./types/log-overview.ts";
 import type { NodeStatus } from "./types/node-status.ts";
 import type { Policies, PolicyState } from "./types/policies.ts";
 import type { OpenEntriesPage, PlacedEntry, QueueStatus } from "./types/queues.ts";
@@ -342,10 +341,6 @@ export class CairnClient implements ClientCalls {
    */
   async cluster(options: WaitOptions = {}): Promise<ClusterStatus> {
     return await this.#access.cluster(checkedOptions("cluster", options));
-  }
-
-  async log(options: WaitOptions = {}): Promise<LogOverview> {
-    return await this.#access.log(checkedOptions("log", options));
   }
 
   /** Returns the SHA-256 of the logical content of an index, and the transaction at which it was computed. */

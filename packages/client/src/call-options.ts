@@ -70,7 +70,6 @@ const OPTIONS = {
   events: EVENTS,
   status: CALL,
   cluster: WAIT,
-  log: WAIT,
   digest: CALL,
 } as const;
 

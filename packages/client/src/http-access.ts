@@ -117,9 +117,6 @@ class HttpAccess implements NodeAccess {
     return await this.#json({ path: "/status/cluster", query: { timeout }, signal, waitMs });
   };
 
-  readonly log: NodeAccess["log"] = async ({ timeoutMs: timeout, signal }) =>
-    await this.#json({ path: "/status/log", query: { timeout }, signal, waitMs: timeout ?? WAIT_MS });
-
   readonly digest: NodeAccess["digest"] = async ({ signal }) =>
     await this.#json({ path: "/api/v1/digest", signal });
 

@@ -6,7 +6,6 @@ export type { KnownCode } from "./types/error-codes.ts";
 export type * from "./types/faithful.ts";
 export type * from "./types/schema.ts";
 export type * from "./types/cluster-status.ts";
-export type * from "./types/log-overview.ts";
 export type * from "./types/node-status.ts";
 export type * from "./types/policies.ts";
 export type * from "./types/queues.ts";

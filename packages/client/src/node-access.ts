@@ -21,7 +21,6 @@ import type {
   WaitOptions,
 } from "./types/client-types.ts";
 import type { Director } from "./queues/director.ts";
-import type { LogOverview } from "./types/log-overview.ts";
 import type { NodeStatus } from "./types/node-status.ts";
 import type { PolicyState } from "./types/policies.ts";
 import type { OpenEntriesPage, PlacedEntry, QueueStatus } from "./types/queues.ts";
@@ -66,7 +65,6 @@ export interface NodeAccess {
   follow(query: ClientFollowQuery): AsyncIterable<ClientStates>;
   status(options: CallOptions): Promise<NodeStatus>;
   cluster(options: WaitOptions): Promise<ClusterStatus>;
-  log(options: WaitOptions): Promise<LogOverview>;
   /** Called with each director. A node in the same process stops it before itself. */
   onDirector?(director: Director): void;
   digest(options: CallOptions): Promise<{ readonly txId: TxId; readonly digest: string }>;

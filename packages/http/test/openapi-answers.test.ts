@@ -36,14 +36,12 @@ describe("a node responds as its OpenAPI document describes", { shuffle: false }
       "getReady",
       "getStatus",
       "getCluster",
-      "getLog",
       "getMetrics",
       "getOpenApi",
       "getDigest",
     ])
       await described.answerOf(id, 200);
     await described.answerOf("getStatus", 400, { at: "/status?x=1" });
-    await described.answerOf("getLog", 400, { at: "/status/log?timeout=soon" });
     await described.answerOf("getCluster", 400, { at: "/status/cluster?timeout=soon" });
     await described.answerOf("getStatus", 403, { headers: { host: "elsewhere.example" } });
     await described.answerOf("getDigest", 504, { at: "/api/v1/digest?min-tx=999999&timeout=PT0.01S" });

@@ -74,7 +74,6 @@ public class Scenario {
     same(itself.getStatus().getFailure(), null);
     same(itself.getMetrics().contains("cairn_"), true);
     same(itself.getCluster("PT1S").getNodes().get(0).getNode(), itself.getStatus().getNode());
-    same(itself.getLog("PT5S").getId(), itself.getStatus().getLog().getId());
     same(((Map<?, ?>) itself.getOpenApi()).get("openapi"), "3.0.3");
 
     // Documents are written, read, compared and set, and removed, at each of the three kinds of address.

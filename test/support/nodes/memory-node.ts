@@ -171,11 +171,6 @@ export class MemoryNode implements NodeApi {
     return { outcome: await this.await(transaction, options), replaced: undefined };
   }
 
-  async log(): ReturnType<NodeApi["log"]> {
-    const { name, id, location = null, firstTxId, lastTxId } = (await this.status()).log;
-    return { name, id, location, firstTxId, lastTxId, trim: null };
-  }
-
   async cluster(): Promise<ClusterStatus> {
     const identity = {
       instance: "i",

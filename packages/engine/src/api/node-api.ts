@@ -8,7 +8,6 @@ import type {
   ClusterStatus,
   DocumentKey,
   ListedCheckpoint,
-  LogOverview,
   NodeStatus,
   Phase,
   PolicyState,
@@ -156,11 +155,6 @@ export interface NodeApi {
    * responses to a request. A status that is less than a second old is returned again.
    */
   cluster(options?: { readonly timeoutMs?: number }): Promise<ClusterStatus>;
-  /**
-   * Returns the node's log, and how far it may be trimmed, in every phase. Reads the checkpoint store; the plan is
-   * returned again for 30 seconds. Throws LOG_UNREACHABLE or STORE_*.
-   */
-  log(): Promise<LogOverview>;
   /** Returns the metrics of GET /metrics in Prometheus' text format, in every phase. docs/metrics.md lists them. */
   metrics(): Promise<string>;
   /**

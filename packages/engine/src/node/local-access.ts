@@ -58,7 +58,6 @@ export type LocalApi = Pick<
   | "digest"
   | "status"
   | "cluster"
-  | "log"
 >;
 
 /** A node, as clients in its process use it. `onDirector` is called with each director that they start. */
@@ -192,8 +191,6 @@ export class LocalAccess implements NodeAccess {
 
   readonly cluster: NodeAccess["cluster"] = ({ timeoutMs, ...options }) =>
     this.#call(options, (node) => node.cluster(omitUndefined({ timeoutMs })));
-
-  readonly log: NodeAccess["log"] = (options) => this.#call(options, (node) => node.log());
 
   readonly digest: NodeAccess["digest"] = (options) => this.#call(options, (node) => node.digest());
 

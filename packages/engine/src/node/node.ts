@@ -17,7 +17,6 @@ import { LIMITS } from "@cairn/client/protocol";
 import type { NodeEventListener } from "../observe/node-event.ts";
 import { IndexDirectory } from "../db-dir/index-directory.ts";
 import type { CheckpointResult, NodeApi } from "../api/node-api.ts";
-import { logOverviews } from "../upkeep/log-overview.ts";
 import { type AnsweredRequest, resourceUse } from "../observe/resource-use.ts";
 import { INDEX_VERSION } from "../index/rows/index-state.ts";
 import { type NodeLife, nodeLife } from "./node-life.ts";
@@ -150,7 +149,6 @@ class RunningNode implements Omit<CairnNode, keyof NodeReads | "submit"> {
   readonly #serve: NodeParts["serve"];
   readonly #logger: Logger;
   readonly #resources: ReturnType<typeof resourceUse>;
-  readonly #overview: ReturnType<typeof logOverviews>;
   readonly #life: NodeLife;
   readonly #appends: NodeAppends;
   readonly #reads: NodeReads;
@@ -175,7 +173,6 @@ class RunningNode implements Omit<CairnNode, keyof NodeReads | "submit"> {
     this.#directory = directory;
     this.#serve = parts.serve;
     this.#resources = resourceUse(system.dbDir);
-    this.#overview = logOverviews(system);
     this.#logger = logger;
     this.ready = new Promise((resolve, reject) => {
       this.#resolveReady = resolve;
@@ -277,7 +274,6 @@ class RunningNode implements Omit<CairnNode, keyof NodeReads | "submit"> {
 
   readonly cluster: NodeApi["cluster"] = ({ timeoutMs = LIMITS.defaultClusterWaitMs } = {}) =>
     this.#reporting.cluster(timeoutMs);
-  readonly log: NodeApi["log"] = async () => await this.#overview(this.#life.log, (await this.status()).log);
 
   async checkpoints(): Promise<readonly ListedCheckpoint[]> {
     if (this.#closing !== undefined) throw nodeClosed();

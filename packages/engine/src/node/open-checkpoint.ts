@@ -159,6 +159,5 @@ function checkpointApi({ name, manifest }: FoundCheckpoint, index: IndexStore): 
     queryIndex: refused,
     status: refused,
     cluster: refused,
-    log: refused,
   });
 }

@@ -357,14 +357,4 @@ export const SCHEMAS = {
   Live: object({ live: FLAG, phase: TEXT }),
   Status: schemaOf(StatusSchema),
   ClusterStatus: schemaOf(ClusterStatusSchema),
-  LogOverview: object({
-    name: nullable(TEXT),
-    id: nullable(TEXT),
-    location: nullable(TEXT),
-    firstTxId: nullable(TX_ID),
-    lastTxId: nullable(TX_ID),
-    trim: nullable(
-      object({ automatic: FLAG, upTo: nullable(TX_ID), because: TEXT, checkpoint: nullable(TEXT) }),
-    ),
-  }),
 } as const satisfies Readonly<Record<string, OpenApiObject>>;

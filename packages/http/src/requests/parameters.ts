@@ -281,8 +281,6 @@ export const WATCH_PARAMETERS = {
   ),
 };
 
-export const LOG_PARAMETERS = { timeout };
-
 export const CLUSTER_PARAMETERS = {
   timeout: parameter(
     "timeoutMs",

@@ -2,10 +2,9 @@ import type { NodeReadiness } from "@cairn/engine";
 import { jsonAnswer } from "../answers/answer.ts";
 import { RequestError } from "../answers/request-error.ts";
 import { found, READ_ERRORS, type Route, route } from "../openapi/route.ts";
-import { CLUSTER_PARAMETERS, LOG_PARAMETERS, READ_PARAMETERS } from "../requests/parameters.ts";
+import { CLUSTER_PARAMETERS, READ_PARAMETERS } from "../requests/parameters.ts";
 import { formatDuration } from "@cairn/text";
 import { ref, TEXT } from "../requests/schema-parts.ts";
-import { storeInTime, timeLimit } from "./await-tx.ts";
 
 const HEALTH = { method: "GET", right: "none", concerns: "none", tag: "node" } as const;
 const STATUS = { method: "GET", right: "observe", tag: "node" } as const;
@@ -60,18 +59,6 @@ export const nodeRoutes: readonly Route[] = [
     query: CLUSTER_PARAMETERS,
     answers: found("The status of the cluster.", ref("ClusterStatus")),
     handle: async ({ api, query }) => jsonAnswer(await api.cluster(query), NOT_STORED),
-  }),
-  route({
-    ...STATUS,
-    path: "/status/log",
-    concerns: { all: "the log concerns" },
-    id: "getLog",
-    summary: "Return the node's log, and how far it may be trimmed, in every phase.",
-    query: LOG_PARAMETERS,
-    answers: found("The log.", ref("LogOverview")),
-    errors: ["LOG_UNREACHABLE", "STORE_UNREACHABLE", "STORE_DENIED"],
-    handle: async ({ api, query }) =>
-      jsonAnswer(await storeInTime(api.log(), timeLimit(query.timeoutMs)), NOT_STORED),
   }),
   route({
     ...STATUS,

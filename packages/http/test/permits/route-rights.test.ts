@@ -25,7 +25,6 @@ const EXPECTED: Readonly<Record<string, readonly string[]>> = {
   observe: [
     "GET /status",
     "GET /status/cluster",
-    "GET /status/log",
     "GET /metrics",
     "GET /api/v1/digest",
     "GET /api/v1/checkpoints",

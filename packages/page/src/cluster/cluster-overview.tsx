@@ -1,4 +1,4 @@
-import type { ClusterStatus, ListedCheckpoint, LogOverview, NodeStatus } from "@cairn/client";
+import type { ClusterStatus, ListedCheckpoint, NodeStatus } from "@cairn/client";
 import { useMemo } from "preact/hooks";
 import { type PolledRequest, usePolled } from "../data/polled.ts";
 import { Rates } from "../data/rates.ts";
@@ -32,13 +32,12 @@ const CHECKPOINTS: PolledRequest<readonly ListedCheckpoint[]> = {
   form: "list",
   everyMs: () => 10_000,
 };
-const LOG: PolledRequest<LogOverview> = { path: "status/log", form: "map", everyMs: () => 30_000 };
+
 /** The view of the cluster, in the order in which operators look at it. */
 export function ClusterOverview() {
   const cluster = usePolled(CLUSTER);
   const status = usePolled(STATUS);
   const checkpoints = usePolled(CHECKPOINTS);
-  const log = usePolled(LOG);
   const rates = useRates(cluster.value, instant(cluster.value?.at), countersOf);
   const ofProcess = useRates(status.value, status.at, processorOf);
   return (
@@ -47,7 +46,7 @@ export function ClusterOverview() {
       <Findings cluster={cluster} />
       <NodesPanel cluster={cluster} rates={rates} />
       <div class="columns">
-        <LogPanel log={log} cluster={cluster} status={status} rates={rates} />
+        <LogPanel cluster={cluster} status={status} rates={rates} />
         <ResourcesPanel status={status} rates={ofProcess} />
       </div>
       <StorePanel checkpoints={checkpoints} status={status} />

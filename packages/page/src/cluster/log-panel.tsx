@@ -1,4 +1,4 @@
-import type { ClusterStatus, LogOverview, NodeStatus } from "@cairn/client";
+import type { ClusterStatus, NodeStatus } from "@cairn/client";
 import type { Polled } from "../data/polled.ts";
 import type { Rates } from "../data/rates.ts";
 import { Fact } from "../parts/marks.tsx";
@@ -6,14 +6,13 @@ import { Panel } from "../parts/panel.tsx";
 import { count, rate, UNKNOWN, words } from "../text/amounts.ts";
 
 interface LogProps {
-  readonly log: Polled<LogOverview>;
   readonly cluster: Polled<ClusterStatus>;
   readonly status: Polled<NodeStatus>;
   readonly rates: Rates;
 }
 
-/** The log: its range, the writes a second, and what may be trimmed. */
-export function LogPanel({ log, cluster, status, rates }: LogProps) {
+/** The log: its range, and the writes a second. */
+export function LogPanel({ cluster, status, rates }: LogProps) {
   return (
     <Panel id="log" title="Log" source={status} aside={words(status.value?.log?.name)}>
       {() => {
@@ -25,9 +24,6 @@ export function LogPanel({ log, cluster, status, rates }: LogProps) {
             <Fact name="First transaction">{count(ofNode?.firstTxId)}</Fact>
             <Fact name="Last transaction">{count(last ?? ofNode?.lastTxId)}</Fact>
             <Fact name="Writes">{rate(rates.perSecond("log"))}</Fact>
-            <Fact name="May be trimmed">
-              <Trimming log={log} />
-            </Fact>
             <Fact name="Location">{words(ofNode?.location)}</Fact>
             <Fact name="Id">
               <code>{words(ofNode?.id)}</code>
@@ -42,20 +38,4 @@ export function LogPanel({ log, cluster, status, rates }: LogProps) {
 export function yesOrNo(value: unknown): string {
   if (typeof value !== "boolean") return UNKNOWN;
   return value ? "yes" : "no";
-}
-
-function Trimming({ log: { value, failure } }: { readonly log: Polled<LogOverview> }) {
-  if (value === undefined)
-    return <>{failure === undefined ? UNKNOWN : `${UNKNOWN}: ${failure.error.message}`}</>;
-  const { trim } = value;
-  if (trim === null) return <>nothing: this node cannot plan a trim</>;
-  if (typeof trim !== "object") return <>{UNKNOWN}</>;
-  const because = words(trim.because);
-  if (trim.upTo === null) return <>nothing: {because}</>;
-  const how = trim.automatic ? "automatically" : "with cairn log trim";
-  return (
-    <>
-      up to {count(trim.upTo)}, {how}. {because}
-    </>
-  );
 }
