@@ -19,7 +19,7 @@ export type {
   TxLog,
 } from "./log/tx-log.ts";
 export type * from "./log/peer-channel.ts";
-export type { CairnNode, QueryableIndex } from "./node/node.ts";
+export type { CairnNode } from "./node/node.ts";
 export { openCheckpoint, type OpenCheckpointOptions, type OpenedCheckpoint } from "./node/open-checkpoint.ts";
 export type * from "./observe/node-event.ts";
 export type { IndexQueryOptions } from "./own-indexes/queries/index-queries.ts";

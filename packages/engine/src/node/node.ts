@@ -6,7 +6,6 @@ import { type Logger, pino } from "pino";
 import {
   CairnClient,
   type ClientOptions,
-  type ClientRows,
   type Director,
   type ListedCheckpoint,
   type NodeStatus,
@@ -31,8 +30,7 @@ import { nodeClosed, notReady } from "../api/not-ready.ts";
 import { nodeReadiness, nodeStatus } from "./node-status.ts";
 import { findingTimes } from "../findings/finding-times.ts";
 import type { HttpOptions, System } from "../api/system.ts";
-import { type IndexQueryOptions, parseRows, queryIndex } from "../own-indexes/queries/index-queries.ts";
-import type { IndexQuery } from "../own-indexes/own-index.ts";
+import { queryIndex } from "../own-indexes/queries/index-queries.ts";
 import { indexNamed, type OwnIndexReads } from "../own-indexes/own-indexes.ts";
 import { QueryProcesses } from "../own-indexes/queries/query-processes.ts";
 import { allStores, closeStores, requireStore } from "../checkpoints/checkpoint-stores.ts";
@@ -56,22 +54,12 @@ export interface RunOptions {
 export interface CairnNode extends NodeApi, AsyncDisposable {
   /** Returns a client of this node alone, without HTTP. The node stops its directors before itself. */
   client(options?: Pick<ClientOptions, "readYourWrites">): CairnClient;
-  /** Returns an index of one's own, by its name. A query throws what `queryIndex` throws. */
-  index(name: string): QueryableIndex;
   /**
    * Resolves when the node is ready for the first time. Rejects if it is closed before that, or has failed and will not
    * try again; the error is the failure, if there is one.
    */
   readonly ready: Promise<void>;
   readonly url: string | undefined;
-}
-
-export interface QueryableIndex {
-  query(
-    text: string,
-    args?: IndexQuery["args"],
-    options?: Omit<IndexQueryOptions, "admit">,
-  ): Promise<ClientRows>;
 }
 
 export interface NodeServer {
@@ -338,13 +326,6 @@ class RunningNode implements Omit<CairnNode, keyof NodeReads | "submit"> {
     };
     return await queryIndex(indexes, this.#queries, name, query, options);
   };
-
-  index(name: string): QueryableIndex {
-    return {
-      query: async (text, args = [], options) =>
-        await parseRows(await this.queryIndex(name, { text, args }, options)),
-    };
-  }
 
   #becomeReady(): void {
     void this.#reporting.look();

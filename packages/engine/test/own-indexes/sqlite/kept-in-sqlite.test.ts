@@ -9,6 +9,7 @@ import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { openEmbeddedTxLog } from "../../../src/log/embedded/embedded-tx-log.ts";
 import type { CairnNode } from "../../../src/node/node.ts";
 import type { OwnIndexOptions } from "../../../src/own-indexes/own-index.ts";
+import { parseRows } from "../../../src/own-indexes/queries/index-queries.ts";
 import { SQLITE_INDEX_MODULE } from "../../../src/own-indexes/sqlite/sqlite-options.ts";
 import { ORDERS, SQLITE_DRIVER } from "./sqlite-scene.ts";
 
@@ -53,8 +54,8 @@ async function putOrders(count: number): Promise<number> {
 }
 
 async function ask(sql: string, minTx?: number): Promise<unknown> {
-  const { rows } = await node.index("shop").query(sql, [], minTx === undefined ? {} : { minTx });
-  return rows;
+  const options = minTx === undefined ? {} : { minTx };
+  return (await parseRows(await node.queryIndex("shop", { text: sql, args: [] }, options))).rows;
 }
 
 async function sqliteFile(): Promise<string> {
