@@ -1,14 +1,7 @@
 import { isCairnError, systemClock } from "@cairn/kv";
 import type { OtherLook } from "../store/checkpoint-source.ts";
-import type { CheckpointStore } from "../store/checkpoint-store.ts";
 import { describeHolder, type HeldLease } from "../store/lease-record.ts";
-import {
-  type CheckpointFiles,
-  checkpointFiles,
-  findNewest,
-  readCheckpoints,
-  type StoredCheckpoint,
-} from "../store/list-checkpoints.ts";
+import { checkpointFiles, findNewest, type StoredCheckpoint } from "../store/list-checkpoints.ts";
 import type { CheckpointerWarning } from "./checkpointer-events.ts";
 import { acquireLease, leaseDuration } from "./lease.ts";
 import { storeComparison } from "./compare-stores.ts";
@@ -115,8 +108,8 @@ async function look(take: TakeOptions, others: readonly OtherLook[]): Promise<Du
     newest === undefined
       ? undefined
       : (take.memory?.takenAt(newest, storeNow) ?? Date.parse(newest.manifest.takenAt));
-  const seenStore = { store, listed, newest, logId: position?.logId, others };
-  const otherStores = (await take.memory?.sawStore(seenStore)) ?? [];
+  // Nothing is listed for an index that is not there yet.
+  const otherStores = position === undefined ? [] : (take.memory?.compareStores(others, listed) ?? []);
   const decision = decideRound({
     approxFrequency,
     refreshAfter,
@@ -132,39 +125,18 @@ async function look(take: TakeOptions, others: readonly OtherLook[]): Promise<Du
   return { ...seen, outcome: "skipped", reason, because: decision.because };
 }
 
-/** The content of a store at a look. */
-interface SeenStore {
-  readonly store: CheckpointStore;
-  readonly listed: readonly CheckpointFiles[];
-  /** The newest checkpoint of the log `logId`, which this node follows. */
-  readonly newest: StoredCheckpoint | undefined;
-  readonly logId: string | undefined;
-  /** What other nodes had found when this look began. */
-  readonly others: readonly OtherLook[];
-}
-
 /** The age from which a checkpoint is expected in every list of the store (in periods). */
 const LISTED_AFTER = 0.1;
 
 /** The maximum clock difference that is ignored (ms). Some stores report their time in whole seconds. */
 const CLOCK_TOLERANCE_MS = 2_000;
 
-/** The maximum number of new manifests read per look. Usually, about one checkpoint is saved between two looks. */
-const MAX_MANIFESTS_PER_LOOK = 4;
-
 export type LookMemory = ReturnType<typeof lookMemory>;
 
 /** What a checkpointer remembers between looks, of which each repeats its warnings. Times are by the store's clock (ms). */
 export function lookMemory(approxFrequency: number, onWarning: (warning: CheckpointerWarning) => void) {
-  const compareStores = storeComparison(approxFrequency * LISTED_AFTER);
-  let isFirstLook = true;
   // The newest checkpoint if its recorded time is in the future, and the store's time when it was first seen.
   let future: { readonly name: string; readonly seenAt: number } | undefined;
-  /**
-   * The names in the store that are not news. Times do not show what was saved since this process started, because
-   * clocks are set.
-   */
-  let familiar = new Set<string>();
 
   return {
     /**
@@ -183,36 +155,6 @@ export function lookMemory(approxFrequency: number, onWarning: (warning: Checkpo
         });
       return Math.min(future.seenAt, storeNow);
     },
-    /**
-     * Records a look, and returns those of the nodes that proved to have another store. Reads the manifests of a few of
-     * the checkpoints that are new since the first look.
-     */
-    async sawStore({ store, listed, newest, logId, others }: SeenStore): Promise<readonly OtherLook[]> {
-      // Nothing is listed for an index that is not there yet.
-      if (logId === undefined) return [];
-      // At the first look, there may be checkpoints of a log that this one continues.
-      const unknown = isFirstLook
-        ? []
-        : listed.filter(({ name }) => !familiar.has(name) && name !== newest?.name);
-      isFirstLook = false;
-      const read = unknown
-        .toSorted((a, b) => b.parsed.takenAt - a.parsed.takenAt)
-        .slice(0, MAX_MANIFESTS_PER_LOOK);
-      const unread = new Set(unknown.filter((files) => !read.includes(files)).map(({ name }) => name));
-      for await (const found of readCheckpoints(store, read)) {
-        if ("error" in found) continue;
-        if (found.manifest.log.id !== logId) onWarning(ofOtherLog(found));
-      }
-      familiar = new Set(listed.map(({ name }) => name).filter((name) => !unread.has(name)));
-      return compareStores(others, listed);
-    },
-  };
-}
-
-function ofOtherLog({ name, manifest: { log, node } }: StoredCheckpoint): CheckpointerWarning {
-  return {
-    about: "other-log",
-    message: `The nodes of another log also save their checkpoints here: ${node} saved ${name} of the log ${log.name} (${log.id}).`,
-    hint: "Give one of the two logs its own folder or prefix, and restart its nodes. Nothing is mixed, and neither log waits for the other or removes its checkpoints, but commands list and prune both. The warning ends by itself after four periods of approx-frequency in which the other log saved nothing here.",
+    compareStores: storeComparison(approxFrequency * LISTED_AFTER),
   };
 }

@@ -5,7 +5,7 @@ import type { SweepReport } from "../retain/sweep.ts";
 
 /** A problem that an operator should know about, although checkpoints continue. It consists of a message and a hint. */
 export interface CheckpointerWarning {
-  readonly about: "future-checkpoint" | "other-log" | "capture-directory";
+  readonly about: "future-checkpoint" | "capture-directory";
   readonly message: string;
   readonly hint: string;
 }

@@ -254,7 +254,7 @@ describe("the status screen", () => {
           because: "Nothing has changed.",
         },
         warnings: [
-          { at: "2026-11-20T06:20:00.000Z", about: "other-log", message: "Twice.", hint: "Rename." },
+          { at: "2026-11-20T06:20:00.000Z", about: "future-checkpoint", message: "Twice.", hint: "Rename." },
         ],
         lastFailure: {
           at: "2026-11-20T06:30:00.000Z",
