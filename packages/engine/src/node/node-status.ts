@@ -46,17 +46,17 @@ export async function nodeStatus(
   const isUnknown = bounds === undefined || offset === undefined;
   const lastTxId = isUnknown || bounds.last === 0 ? null : bounds.last + offset;
   const state = index?.state;
-  const name = parts.log?.name ?? parts.logName;
+  const name = life.log?.name ?? life.logName;
   // If there is no log yet, an index may be of one that was configured before.
-  const knownId = state?.log.name === name ? state.log.id : null;
+  const knownId = state?.log.name === name ? state?.log.id : undefined;
   const facts = {
     node,
     version: VERSION,
     phase,
     log: {
-      name: life.log?.name ?? life.logName,
+      name,
       location: life.log?.location ?? null,
-      id: identity?.id ?? state?.log.id ?? null,
+      id: identity?.id ?? knownId ?? null,
       firstTxId: isUnknown || bounds.last < bounds.first ? null : bounds.first + offset,
       lastTxId,
       reachable,
