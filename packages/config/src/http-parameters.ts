@@ -11,17 +11,20 @@ import {
   choice,
   integer,
   listOf,
-  path,
+  neededFile,
   secret,
   text,
   textLike,
 } from "./types/value-types.ts";
 
 const serverTls = mapOf("tls", {
-  cert: required(path(), "The certificate, followed by those of intermediate authorities, in PEM format."),
-  key: required(path(), "The key of the certificate, without a passphrase, in PEM format."),
+  cert: required(
+    neededFile(),
+    "The certificate, followed by those of intermediate authorities, in PEM format.",
+  ),
+  key: required(neededFile(), "The key of the certificate, without a passphrase, in PEM format."),
   "client-ca": optional(
-    path(),
+    neededFile(),
     "The certificates of authorities. If set, the server accepts only clients with a certificate from one of them.",
     "none: clients need no certificate",
   ),
@@ -29,7 +32,7 @@ const serverTls = mapOf("tls", {
 
 const tokenParameters = {
   file: optional(
-    path(),
+    neededFile(),
     "A file with the token. It may have several lines, each of which is a valid token, so that an old and a new token overlap. The file is read again when it changes.",
   ),
   env: optional(text(), "The environment variable with the token, instead of a file."),

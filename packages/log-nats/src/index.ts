@@ -1,2 +1,3 @@
+export { credentialOptions } from "./nats-credentials.ts";
 export { openNatsKv } from "./nats-kv.ts";
 export { type NatsTxLogOptions, openNatsTxLog } from "./nats-tx-log.ts";

@@ -24,7 +24,10 @@ export interface NatsCredentials {
   readonly tls?: boolean | Omit<TlsOptions, "cert" | "ca" | "key">;
 }
 
-/** The user, the password and the token may also come from a server's address. */
+/**
+ * The user, the password and the token may also come from a server's address. Throws `CONFIG_INVALID` for a file that
+ * cannot be used.
+ */
 export async function credentialOptions(
   credentials: NatsCredentials,
   servers: readonly NatsServer[],

@@ -163,7 +163,7 @@ describe("a token file that is gone", () => {
       });
       expect([await checked.ended, await started.ended]).toEqual([2, 2]);
       for (const { output } of [checked, started])
-        expect(output()).toContain(`The file of the token app, ${file}, cannot`);
+        expect(output()).toContain(`The file ${file} cannot be read (ENOENT).`);
       await rename(`${file}.away`, file);
       await vi.waitFor(async () => expect(await findings()).toEqual([]), 10_000);
       expect(await cairn(["config", "check", "-j", config]).ended).toBe(0);

@@ -1,12 +1,12 @@
 import { type CheckpointStore, decodeRecipient, encryptedStore, readEncryption } from "@cairn/checkpoint";
 import { mapOf } from "../types/map-type.ts";
 import { optional, required, withDefault } from "../types/parameter.ts";
-import { boolean, listOf, path, privateText } from "../types/value-types.ts";
+import { boolean, listOf, neededFile, privateText } from "../types/value-types.ts";
 import { madeOnce } from "@cairn/text";
 
 export const encryption = mapOf("encryption", {
   "key-file": required(
-    path(),
+    neededFile(),
     "A file with identities of age, as age-keygen writes it. Every node of the cluster needs the same identities.",
   ),
   recipients: optional(

@@ -23,7 +23,11 @@ interface Definition<K extends ModuleKind, P extends Parameters>
   readonly variables?: readonly string[];
   /** What is installed only if a configuration needs it. `from` throws `CONFIG_INVALID` if it is missing. */
   readonly requires?: {
-    from(folder: string, values: ParameterValues<P>, use: Pick<Reading, "isForNode">): Promise<unknown>;
+    from(
+      folder: string,
+      values: ParameterValues<P>,
+      use: Pick<Reading, "isForNode" | "problems">,
+    ): Promise<unknown>;
   };
   /** Creates the part. Called at most once per system. `folder` is that of the configuration. */
   readonly create: (

@@ -8,7 +8,16 @@ import { mapOf } from "../types/map-type.ts";
 import type { TxLogOpener } from "../types/module-kinds.ts";
 import { camelCase, optional, withDefault } from "../types/parameter.ts";
 import type { ValueType } from "../types/reading.ts";
-import { boolean, integer, listOf, path, privateText, secret, text, textLike } from "../types/value-types.ts";
+import {
+  boolean,
+  integer,
+  listOf,
+  neededFile,
+  privateText,
+  secret,
+  text,
+  textLike,
+} from "../types/value-types.ts";
 
 const address: ValueType<string> = {
   ...privateText(
@@ -50,9 +59,9 @@ const servers: ValueType<readonly string[]> = {
 const tlsFiles = mapOf(
   "tls",
   {
-    "ca-file": optional(path(), "Certificates of the authorities to trust.", "the system's"),
-    "cert-file": optional(path(), "This node's certificate."),
-    "key-file": optional(path(), "The key of this node's certificate."),
+    "ca-file": optional(neededFile(), "Certificates of the authorities to trust.", "the system's"),
+    "cert-file": optional(neededFile(), "This node's certificate."),
+    "key-file": optional(neededFile(), "The key of this node's certificate."),
     "handshake-first?": withDefault(
       boolean(),
       false,
@@ -112,11 +121,11 @@ export const natsTxLog = defineModule({
       true,
       "Whether the node may create the stream if it does not exist.",
     ),
-    "credentials-file": optional(path(), "A .creds file."),
+    "credentials-file": optional(neededFile(), "A .creds file."),
     user: optional(text(), "A user's name; requires `password`."),
     password: optional(secret(), "The user's password."),
     token: optional(secret(), "A token."),
-    "nkey-seed-file": optional(path(), "A file with the seed of an nkey."),
+    "nkey-seed-file": optional(neededFile(), "A file with the seed of an nkey."),
     "inbox-prefix": optional(
       textLike(INBOX_PREFIX, "parts of a subject separated by dots, without white space, * and >"),
       "The prefix of the subjects on which the servers respond.",
@@ -140,7 +149,13 @@ export const natsTxLog = defineModule({
     if (values.password === undefined || values.user !== undefined) return undefined;
     return { message: "A password is configured without a user.", hint: "Set user as well, or use token." };
   },
-  requires: logNats,
+  requires: {
+    async from(folder, values, { isForNode, problems }) {
+      const { credentialOptions } = await logNats.from(folder);
+      // A file that cannot be read is a problem already.
+      if (isForNode && problems.problems.length === 0) await credentialOptions(values, []);
+    },
+  },
   async create({ onLogMismatch: _mismatch, trim: _trim, ...options }, { nodeId }, folder) {
     const { openNatsTxLog } = await logNats.from(folder);
     const open: TxLogOpener = ({ signal }) =>

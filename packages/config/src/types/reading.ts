@@ -105,7 +105,7 @@ export interface Reading {
   readonly older: Set<string>;
   /** The top-level keys that are being read. They are recorded to detect modules that contain themselves. */
   readonly open: Set<string>;
-  /** The checks that import users' modules. They run last. */
+  /** The checks that read files or import users' modules. They run last. */
   readonly checks: (() => Promise<void>)[];
 }
 

@@ -1,10 +1,12 @@
+import { access, constants } from "node:fs/promises";
 import { resolve } from "node:path";
 import { holdsIdentity, IDENTITY_AS_PATH } from "@cairn/checkpoint";
+import { systemErrorCode } from "@cairn/kv";
 import type { ConfigNode } from "../source/config-tree.ts";
 import { eitherOf, orVariable, type JsonSchema } from "./json-schema.ts";
 import { allOrNone } from "./map-type.ts";
 import { BUCKET_PATTERN, fileUrlPath, didYouMean, nearestName } from "@cairn/text";
-import type { ValueType } from "./reading.ts";
+import type { Value, ValueType } from "./reading.ts";
 
 /** Returns the type of values that `parse` understands. `what` describes them in messages. */
 function scalar<T extends string | number | boolean>(
@@ -98,6 +100,31 @@ export function path(): ValueType<string> {
     },
     show: (value) => value,
   };
+}
+
+/** Returns the type of the path of a file that must exist before a node starts. Commands may run where it is missing. */
+export function neededFile(): ValueType<string> {
+  const plain = path();
+  return {
+    ...plain,
+    read(value) {
+      const found = plain.read(value);
+      const { isForNode, checks } = value.reading;
+      if (found !== undefined && isForNode) checks.push(async () => await checkReadable(found, value));
+      return found;
+    },
+  };
+}
+
+async function checkReadable(file: string, value: Value): Promise<void> {
+  try {
+    await access(file, constants.R_OK);
+  } catch (error) {
+    const code = systemErrorCode(error);
+    if (code === undefined) throw error;
+    const hint = "Check the path and the permissions of the file.";
+    value.refuse(`The file ${file} cannot be read (${code}).`, { hint });
+  }
 }
 
 /** Undefined if `written` is empty, begins with `~`, contains a NUL, or is a URL that names no file of this machine. */
