@@ -133,7 +133,10 @@ export const OLDER_PARAMETERS: ReadonlyMap<string, string> = new Map([
     "configurator",
     "Remove it: endpoint, region, credentials and force-path-style? are parameters of their own.",
   ],
-  ["read-only?", "Remove it; with an auth-token, only its holders can write."],
+  [
+    "read-only?",
+    "Remove it: a store in restore-from is never written to, and a server with an auth-token only by its holders.",
+  ],
 ]);
 
 /** Older names in their usual form, for suggestions. */
