@@ -95,12 +95,16 @@ export function requireWorking({ state, message, hint }: StatusVerdict): void {
 }
 
 /** Throws `NOT_FOUND` if fewer nodes responded than were expected. */
-export function requireNodes(answered: number, expected = 0): void {
+export function requireNodes(
+  answered: number,
+  expected = 0,
+  hint = "Check the missing nodes: they are down, frozen, cut off from NATS, slower than --timeout, or follow another log.",
+): void {
   if (answered >= expected) return;
   throw new CairnError(
     "NOT_FOUND",
     `${formatNumberOf(answered, "node")} responded, but ${formatCount(expected)} were expected.`,
-    "Check the missing nodes: they are down, frozen, cut off from NATS, slower than --timeout, or follow another log.",
+    hint,
   );
 }
 

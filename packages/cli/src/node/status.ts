@@ -24,6 +24,9 @@ const POLL_INTERVAL_MS = 100;
 const DEFAULT_TIMEOUT_MS = 3_000;
 const EMBEDDED_LOG = "cairn.embedded/->tx-log";
 
+const ALONE =
+  "Only the node at --url is shown: an embedded log has a single node, and a node that reads a backup does not hear of others. For the nodes of a log on NATS, name its configuration with -f, or set NATS_URL.";
+
 const OF_CLUSTER = { implies: { cluster: true } } as const;
 
 const STATUS_OPTIONS = {
@@ -58,16 +61,13 @@ export const addStatus = command({
     const cluster = system && (await silentOr(openCluster(run, system)));
     if (cluster !== undefined)
       return await writeCluster(run, await silentOr(viewCluster(run, cluster, timeoutMs)), expect);
-    if (isCluster)
-      run.notice(
-        "An embedded log has a single node, so only the node at --url is shown. If its log is on NATS, name its configuration with -f, or set NATS_URL.",
-      );
+    if (isCluster) run.notice(ALONE);
     const status = await silentOr(readStatus(await openNode(run), run.options.wait));
     const { stdout, env } = run.terminal;
     const colors = stdout.isTTY === true && env["NO_COLOR"] === undefined;
     await run.answer(status, formatStatus(status, { now: Date.now(), colors }));
     requireWorking({ ...status.verdict, message: `${status.node}: ${status.verdict.message}` });
-    requireNodes(1, expect);
+    requireNodes(1, expect, ALONE);
   },
 });
 

@@ -47,9 +47,13 @@ export class BackupReader implements TxLog {
     return this.#log?.name ?? "log-backup";
   }
 
+  get location(): string {
+    return this.#options.store.location;
+  }
+
   get backup(): LogBackupSource {
     const { store } = this.#options;
-    return { location: store.location, newestAt: this.#log?.newestAt, store };
+    return { location: this.location, newestAt: this.#log?.newestAt, store };
   }
 
   async id(): Promise<string | undefined> {

@@ -68,7 +68,7 @@ export interface AppendOptions {
 export interface TxLog {
   /** The name of the stream or of the embedded log's folder; the same on every node that reads the log. */
   readonly name: string;
-  /** Where the log is, as shown in messages and /status: its folder, or its servers' addresses without credentials. */
+  /** Where the log is, as shown in /status: its folder, its servers' addresses without credentials, or its backup. */
   readonly location?: string;
   /**
    * True if only this process can append. In that case, {@link bounds} includes everything that was acknowledged. The

@@ -44,10 +44,15 @@ describe("commands with the configuration or the address of a node that reads a 
       const waiting = run("status", "--wait", "PT30S", "--json", ...node);
       const writer = await scene.ready("writer", { parts: BACKED_UP });
       const { code, stdout } = await waiting;
+      const location = `file://${path.join(scene.folder, "checkpoints")}`;
       expect([code, JSON.parse(stdout)]).toMatchObject([
         0,
-        { phase: "ready", log: { backup: { location: expect.stringContaining("checkpoints") } } },
+        { phase: "ready", log: { location, backup: { location } } },
       ]);
+      const alone = "a node that reads a backup does not hear of others";
+      const cluster = await run("status", "--cluster", "--expect", "2", ...node, ...reading());
+      expect(cluster).toMatchObject({ code: 1, stdout: expect.stringMatching(/^Phase +ready/m) });
+      expect(cluster.stderr.split(alone)).toHaveLength(3);
       await scene.stop(writer);
     },
   );

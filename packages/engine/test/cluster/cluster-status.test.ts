@@ -200,14 +200,14 @@ describe("cairn status --cluster", () => {
     const { code, stdout, stderr } = await cairn(["status", "--cluster", "--url", node.url ?? ""], terminal);
     await node.close();
     expect(code).toBe(0);
-    expect(stderr).toContain("An embedded log has a single node");
+    expect(stderr).toContain("an embedded log has a single node");
     expect(stdout).toMatch(/^Phase +ready/m);
   });
 
   it("is implied by options that only a cluster has", async () => {
     for (const option of ["--digest", "--expect=2", "--timeout=PT1S"]) {
       const { stderr } = await cairn(["status", option]);
-      expect(stderr).toContain("An embedded log has a single node");
+      expect(stderr).toContain("an embedded log has a single node");
     }
   });
 });
