@@ -69,7 +69,8 @@ export async function openCopy(run: DbRun, { dir }: DbCopy): Promise<Pick<Opened
 
 /** Throws `INDEX_CORRUPT` for the first damaged table: LevelDB reads without verifying checksums. */
 export async function requireWholeTables(run: DbRun, copy: DbCopy): Promise<void> {
-  if (!run.options.checksums) return;
+  if (!run.options.checksums)
+    return run.notice("Tables are not compared with their checksums: what damage hides is missing.");
   for await (const [{ table, problem }, cause] of tableDamage(run, copy)) {
     throw new CairnError("INDEX_CORRUPT", `${copy.source} is damaged: table ${table}: ${problem}.`, {
       hint: "Run cairn db check to list all damaged tables, or add --no-checksums to read whatever is still readable.",

@@ -152,6 +152,8 @@ describe("cairn db check", () => {
     expect(refused.stderr).toMatch(
       /^INDEX_CORRUPT: .* is damaged: table \d+\.ldb: a checksum does not match\./,
     );
+    const readable = await db("get", place, "pods", "web", "--no-checksums");
+    expect(readable.stderr).toMatch(/^notice: .*what damage hides is missing\.\n/);
   });
 
   it("reports the missing table of an index that no node has open", async () => {
