@@ -36,7 +36,7 @@ const tokenParameters = {
     "A file with the token. It may have several lines, each of which is a valid token, so that an old and a new token overlap. The file is read again when it changes.",
   ),
   env: optional(text(), "The environment variable with the token, instead of a file."),
-  rights: required(listOf(choice(ALL_RIGHTS)), "What the token permits ([http.md](http.md#rights))."),
+  rights: required(listOf(choice(ALL_RIGHTS)), "What the token permits."),
   buckets: optional(
     listOf(bucketName()),
     "The only buckets that requests with the token may name. `observe` and `operate` cannot be limited to buckets.",
@@ -106,7 +106,7 @@ export const httpParameters = {
   ),
   tokens: optional(
     tokensType,
-    "Tokens with rights, by name. Requests carry one as `Authorization: Bearer`.",
+    "Tokens with [rights](http.md#rights), by name. Requests carry one as `Authorization: Bearer`.",
     "none: no token is required",
   ),
   "auth-token": optional(

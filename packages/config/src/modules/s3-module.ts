@@ -61,7 +61,10 @@ export const s3CheckpointStore = defineModule({
   doc: "Checkpoints in a bucket in S3 or a compatible service, which nodes in different places share.",
   parameters: {
     bucket: required(
-      textLike(/^[A-Za-z0-9][A-Za-z0-9._-]{1,253}$/, "a bucket's name, without s3:// and without slashes"),
+      textLike(
+        /^[A-Za-z0-9][A-Za-z0-9._-]{2,253}$/,
+        "a bucket's name of three characters or more, without s3:// and without slashes",
+      ),
       "The bucket, which must exist.",
     ),
     prefix: optional(
