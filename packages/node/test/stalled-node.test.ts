@@ -1,9 +1,16 @@
 // @module-tag nats
+import { existsSync, readdirSync } from "node:fs";
+import path from "node:path";
 import { Writable } from "node:stream";
+import { filesystemStore } from "@cairn/checkpoint";
+import { faultyStore } from "@cairn/checkpoint/testing";
+import { CairnError, resolvable } from "@cairn/kv";
+import { openNatsTxLog } from "@cairn/log-nats/src/nats-tx-log";
 import { pino } from "pino";
-import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
+import { afterEach, beforeEach, describe, expect, it, onTestFinished, vi } from "vitest";
 import { formatStatus } from "@cairn/cli/src/node/status-screen";
-import type { CairnNode } from "@cairn/engine";
+import type { CairnNode, System } from "@cairn/engine";
+import { FaultyTxLog } from "@cairn/engine/testing";
 import { ClusterScene, put } from "@cairn/test-support/nodes/cluster-scene";
 
 let scene: ClusterScene;
@@ -123,6 +130,64 @@ describe("a node whose nats-server is frozen", () => {
       await vi.waitFor(async () => expect((await node.status()).stalled).toBeNull());
     },
   );
+});
+
+describe("a node that joins while its log does not respond", () => {
+  it("names the log, not the store that does not respond either", { tags: "rest/slow" }, async () => {
+    await scene.ready("a");
+    const never = resolvable();
+    const store = faultyStore(filesystemStore({ path: path.join(scene.folder, "checkpoints") }), {
+      before: async ({ method }) => (method === "list" ? await never.promise : undefined),
+    });
+    onTestFinished(() => never.resolve());
+    let isAway = false;
+    const openTxLog: System["openTxLog"] = async ({ signal }) => {
+      const log = new FaultyTxLog(await openNatsTxLog({ servers: [scene.nats.url], signal }));
+      Object.defineProperty(log.faults, "unreachable", { get: () => isAway });
+      return log;
+    };
+    const node = await scene.start("b", { stall: SOON, store, parts: { openTxLog } });
+    const waitingFor = async () => (await node.status()).stalled?.waitingFor;
+    await vi.waitFor(async () => expect(await waitingFor()).toBe("store"), { timeout: 30_000 });
+    isAway = true;
+    await vi.waitFor(async () => expect(await waitingFor()).toBe("log"), { timeout: 30_000 });
+    isAway = false;
+    never.resolve();
+    await node.ready;
+  });
+
+  it("names the log, not files, if the log answers only some requests", { tags: "rest/slow" }, async () => {
+    const first = await scene.ready("b");
+    await put(first, 0, 3, "v");
+    await scene.copyLog();
+    await put(first, 3, 5, "v");
+    await scene.stop(first);
+    await scene.rollBackLog();
+    await put(await scene.ready("a"), 5, 6, "v");
+    const quarantine = path.join(scene.dbDir("b"), "quarantine");
+    let isMuted = true;
+    const openTxLog: System["openTxLog"] = async ({ signal }) => {
+      const log = new FaultyTxLog(await openNatsTxLog({ servers: [scene.nats.url], signal }));
+      log.faults.replace = (message) => {
+        if (isMuted && existsSync(quarantine) && readdirSync(quarantine).length > 0)
+          throw new CairnError("LOG_UNREACHABLE", "The log has no leader.");
+        return message;
+      };
+      return log;
+    };
+    const node = await scene.start("b", { stall: SOON, parts: { openTxLog } });
+    const message = expect.stringContaining(
+      "which could not be read (LOG_UNREACHABLE: The log has no leader)",
+    );
+    await vi.waitFor(
+      async () => {
+        expect((await node.status()).stalled).toMatchObject({ waitingFor: "log", message });
+      },
+      { timeout: 30_000 },
+    );
+    isMuted = false;
+    await node.ready;
+  });
 });
 
 describe("a node whose nats-server was stopped while it had nothing to do", () => {

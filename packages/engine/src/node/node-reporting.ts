@@ -215,26 +215,32 @@ export class NodeReporting {
     const { life } = this.#parts;
     const { log, failure, report, identity, index } = life;
     const why = failure === undefined ? "" : inBrackets(failure);
-    // Resources are checked in the order in which a node needs them, so that the first obstacle is reported.
+    // What failed comes before what can only be guessed from what the node is doing. Without its log, it does nothing.
     if (log === undefined) return { what: "log", text: `the log to be opened${why}` };
     if (failure?.code.startsWith("STORE_") === true)
       return { what: "store", text: `the checkpoint store${why}` };
-    if (phase === "restoring" && report.progress?.unit === "bytes")
-      return { what: "store", text: "the rest of a checkpoint from its store" };
-    if (phase === "restoring" && report.asking.length > 0) {
-      const places = report.asking.map((store) => store.identity ?? store.location);
-      return { what: "store", text: `a response of the checkpoint store ${places.join(" or ")}${why}` };
-    }
     // The unreachable log has already been reported, and no other work is known to be pending.
     if (phase === "ready" && life.following?.isLogAway === true && this.#watch.stalled === null)
       return undefined;
     const bounds = await answerOf(log.bounds());
-    if (bounds === undefined || bounds instanceof CairnError) {
+    const isSilent = bounds === undefined || bounds instanceof CairnError;
+    // A log that is not there yet does not keep a node from its stores.
+    if (phase === "restoring" && (!isSilent || (await answerOf(log.exists())) === false)) {
+      if (report.progress?.unit === "bytes")
+        return { what: "store", text: "the rest of a checkpoint from its store" };
+      const places = report.asking.map((store) => store.identity ?? store.location);
+      if (places.length > 0)
+        return { what: "store", text: `a response of the checkpoint store ${places.join(" or ")}` };
+    }
+    if (isSilent) {
       // The code that follows the log receives the same error immediately and reports it.
       if (phase === "ready" && bounds !== undefined && this.#watch.stalled === null) return undefined;
       const refusal = bounds === undefined ? why : inBrackets(bounds);
       return { what: "log", text: `the log "${log.name}", which does not respond${refusal}` };
     }
+    // It answers some requests, but not all.
+    if (phase === "restoring" && failure?.code === "LOG_UNREACHABLE")
+      return { what: "log", text: `the log "${log.name}", which could not be read${why}` };
     if (phase === "restoring")
       return { what: "files", text: `the files of an index or of a checkpoint store to be read${why}` };
     const offset = identity === undefined || index === undefined ? 0 : logOffset(identity, index.state);
