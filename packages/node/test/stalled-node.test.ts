@@ -156,38 +156,44 @@ describe("a node that joins while its log does not respond", () => {
     await node.ready;
   });
 
-  it("names the log, not files, if the log answers only some requests", { tags: "rest/slow" }, async () => {
-    const first = await scene.ready("b");
-    await put(first, 0, 3, "v");
-    await scene.copyLog();
-    await put(first, 3, 5, "v");
-    await scene.stop(first);
-    await scene.rollBackLog();
-    await put(await scene.ready("a"), 5, 6, "v");
-    const quarantine = path.join(scene.dbDir("b"), "quarantine");
-    let isMuted = true;
-    const openTxLog: System["openTxLog"] = async ({ signal }) => {
-      const log = new FaultyTxLog(await openNatsTxLog({ servers: [scene.nats.url], signal }));
-      log.faults.replace = (message) => {
-        if (isMuted && existsSync(quarantine) && readdirSync(quarantine).length > 0)
-          throw new CairnError("LOG_UNREACHABLE", "The log has no leader.");
-        return message;
+  it(
+    "names the log, not files, if the log answers only some requests, and goes on reporting what was lost",
+    { tags: "rest/slow" },
+    async () => {
+      const first = await scene.ready("b");
+      await put(first, 0, 3, "v");
+      await scene.copyLog();
+      await put(first, 3, 5, "v");
+      await scene.stop(first);
+      await scene.rollBackLog();
+      await put(await scene.ready("a"), 5, 6, "v");
+      const quarantine = path.join(scene.dbDir("b"), "quarantine");
+      let isMuted = true;
+      const openTxLog: System["openTxLog"] = async ({ signal }) => {
+        const log = new FaultyTxLog(await openNatsTxLog({ servers: [scene.nats.url], signal }));
+        log.faults.replace = (message) => {
+          if (isMuted && existsSync(quarantine) && readdirSync(quarantine).length > 0)
+            throw new CairnError("LOG_UNREACHABLE", "The log has no leader.");
+          return message;
+        };
+        return log;
       };
-      return log;
-    };
-    const node = await scene.start("b", { stall: SOON, parts: { openTxLog } });
-    const message = expect.stringContaining(
-      "which could not be read (LOG_UNREACHABLE: The log has no leader)",
-    );
-    await vi.waitFor(
-      async () => {
-        expect((await node.status()).stalled).toMatchObject({ waitingFor: "log", message });
-      },
-      { timeout: 30_000 },
-    );
-    isMuted = false;
-    await node.ready;
-  });
+      const node = await scene.start("b", { stall: SOON, parts: { openTxLog } });
+      const message = expect.stringContaining(
+        "which could not be read (LOG_UNREACHABLE: The log has no leader)",
+      );
+      const lost = { orphans: 2, movedAside: [expect.anything()] };
+      await vi.waitFor(
+        async () => {
+          expect(await node.status()).toMatchObject({ stalled: { waitingFor: "log", message }, join: lost });
+        },
+        { timeout: 30_000 },
+      );
+      isMuted = false;
+      await node.ready;
+      expect((await node.status()).join).toMatchObject(lost);
+    },
+  );
 });
 
 describe("a node whose nats-server was stopped while it had nothing to do", () => {

@@ -29,6 +29,12 @@ export class JoinReport {
     this.#now = now;
   }
 
+  /** Returns the report of the next attempt to join. What was moved aside, and what is in quarantine, stays known. */
+  next(): JoinReport {
+    const { movedAside, orphans, uncompared } = this;
+    return Object.assign(new JoinReport(this.#now), { movedAside, orphans, uncompared });
+  }
+
   get join(): Join {
     const { restoredFrom, skipped, movedAside, orphans, uncompared, replayed, readyAfterMs } = this;
     return {

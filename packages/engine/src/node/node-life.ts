@@ -358,8 +358,8 @@ class Life implements ComparedNode {
     this.#isFailed = isFailed;
     this.#isHalted = kind === "halt";
     if (isFailed) this.report.finish();
-    else this.report = new JoinReport();
-    this.attachment.end();
+    else this.report = this.report.next();
+    this.#attachment.end();
     await following?.stopServices({ save: false });
     if (!isFailed) await this.#closeIndex();
     if (this.#isHalted) this.#parts.onHalt(error);
