@@ -78,8 +78,6 @@ class NatsTxLog implements TxLog {
   #pullBytes = DEFAULT_MAX_BYTES;
   readonly #api: string;
   #closed = false;
-  /** The reason why the last reading failed; undefined once a reading has delivered messages. */
-  #readFailure: CairnError | undefined;
   /** The stream that was last read or, before any reading, the first one that was found. */
   #target: StreamTarget | undefined;
   #findingTarget: Promise<StreamTarget> | undefined;
@@ -143,8 +141,7 @@ class NatsTxLog implements TxLog {
 
   async inspect(logId?: string): Promise<readonly CairnError[]> {
     const { warning } = this.#publisher;
-    const others = [warning, this.#readFailure].filter((one) => one !== undefined);
-    return [...(await this.#stream.inspect(logId)), ...others];
+    return [...(await this.#stream.inspect(logId)), ...(warning === undefined ? [] : [warning])];
   }
 
   async removeUnused(logId: string): Promise<void> {
@@ -183,13 +180,9 @@ class NatsTxLog implements TxLog {
       // Without a target, the next append determines why the stream accepts no messages.
       this.#target = takesMessages(info.config) ? targetOf(info) : undefined;
       for (let messages = await reader.take(); messages !== undefined; messages = await reader.take()) {
-        this.#readFailure = undefined;
         yield messages;
         if (options.signal.aborted) return;
       }
-    } catch (error) {
-      if (isCairnError(error)) this.#readFailure = error;
-      throw error;
     } finally {
       this.#readers.delete(reader);
       // A server disconnects a client for which more waits than its max_pending, and does not say so.

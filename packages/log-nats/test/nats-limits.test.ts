@@ -82,7 +82,7 @@ describe("a stream or a server with limits of its own", () => {
     await more;
   });
 
-  it("makes readers and a warning report the number of consumers that it allows, and the remedy", async () => {
+  it("makes readers report the number of consumers that it allows, and the remedy", async () => {
     const { stream } = await made({ max_consumers: 1 });
     const [first, second] = [await open(stream), await open(stream)];
     await first.create(bytes);
@@ -97,7 +97,6 @@ describe("a stream or a server with limits of its own", () => {
     await expect(
       second.read(1, { signal: stop.signal })[Symbol.asyncIterator]().next(),
     ).rejects.toMatchObject(refused);
-    expect(await second.inspect?.()).toContainEqual(expect.objectContaining(refused));
     stop.abort();
     await reading.return?.();
     // The server removes a consumer some time after the request.

@@ -222,7 +222,7 @@ describe("the permissions that docs/nats.md lists", () => {
 });
 
 describe("a NATS user without a permission that a log needs", () => {
-  it("receives an error that names it if nothing can be pulled, both for reading and for inspecting the log", async () => {
+  it("receives an error that names it if nothing can be pulled", async () => {
     const log = await openedWith(`publish: { deny: ["$JS.API.CONSUMER.MSG.NEXT.>"] }`);
     const failure = {
       code: "LOG_UNREACHABLE",
@@ -232,7 +232,8 @@ describe("a NATS user without a permission that a log needs", () => {
       hint: expect.stringContaining("$JS.API.>"),
     };
     await expect(reading(log)).rejects.toMatchObject(failure);
-    expect(await log.inspect?.()).toMatchObject([failure]);
+    // A reading that has failed says nothing about the log of now.
+    expect(await log.inspect?.()).toEqual([]);
     // A denial on another subject does not concern the message.
     expect(await log.append(bytes("one"))).toEqual({ position: 2, duplicate: false });
   });

@@ -33,6 +33,8 @@ export class LogWatch {
   #found: readonly CairnError[] = [];
   /** What is missing before the log's first message. */
   #missing: readonly CairnError[] = [];
+  /** The log that the node followed when it was inspected, which it may have left since; undefined if it followed none. */
+  #inspected: string | undefined;
   /** What the last comparison found; undefined if there is nothing to report. */
   #lost: CairnError | undefined;
   #compared: LogIdentity | undefined;
@@ -49,20 +51,28 @@ export class LogWatch {
   /** The problems that the last inspection found, and the warning from joining that the log may be the wrong one. */
   get warnings(): NodeStatus["log"]["warnings"] {
     const lasting = [this.#life.report.wrongLog, this.#lost].filter((one) => one !== undefined);
-    return [...lasting, ...this.#found, ...this.#missing]
+    const isOfLog = this.#inspected === undefined || this.#inspected === this.#followed;
+    return [...lasting, ...(isOfLog ? [...this.#found, ...this.#missing] : [])]
       .map((error) => withStoreFirst(error, this.#system, this.#life.log))
       .map(asWarning);
   }
 
+  get #followed(): string | undefined {
+    const { agrees, identity } = this.#life;
+    return agrees ? identity?.id : undefined;
+  }
+
   /** If the log or a store does not respond, the earlier findings remain valid. */
   async #inspect(): Promise<void> {
-    const { log, identity, agrees } = this.#life;
+    const { log } = this.#life;
     if (log?.inspect === undefined) {
       [this.#found, this.#missing] = [[], []];
       return;
     }
+    const followed = this.#followed;
     try {
-      this.#found = await log.inspect(agrees ? identity?.id : undefined);
+      this.#found = await log.inspect(followed);
+      this.#inspected = followed;
       const removed = await this.#removed();
       const beginning = await this.#beginning();
       // While no node could join, the other warning contains less.
@@ -71,6 +81,7 @@ export class LogWatch {
       // An unreachable log or store is reported by the code that needs it.
       if (isCairnError(error, "LOG_UNREACHABLE") || isCairnError(error, "STORE_UNREACHABLE")) return;
       if (!isCairnError(error)) throw error;
+      this.#inspected = followed;
       [this.#found, this.#missing] = [this.#life.failure === undefined ? [error] : [], []];
     }
   }

@@ -246,7 +246,7 @@ export class NodeReporting {
     const offset = identity === undefined || index === undefined ? 0 : logOffset(identity, index.state);
     const last = bounds.last + offset;
     if (last <= txId) return undefined;
-    const [unread = ""] = this.#log.warnings.filter(({ code }) => code === "LOG_UNREACHABLE").map(inBrackets);
+    const unread = life.logProblem === undefined ? "" : inBrackets(life.logProblem);
     const text = `transactions up to ${last}, which are in the log "${log.name}" but do not arrive or are not applied${unread}`;
     return { what: "messages", text };
   }
