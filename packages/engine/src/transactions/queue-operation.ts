@@ -32,21 +32,29 @@ export function queueOperationProblem(op: readonly unknown[], isLogged: boolean)
     case "enqueue":
       return typeof shardOrKey === "string" ? keyProblem("0", shardOrKey) : "the name of an entry is text";
     case "move":
-      return movedKeyProblem(shardOrKey) ?? shardProblem(third) ?? holdProblem(fourth);
+      return movedKeyProblem(shardOrKey) ?? shardProblem(third) ?? holdProblem(fourth, isLogged);
     case "claim":
     case "drain":
       if (!isMapOf(third, "as")) return shardProblem(shardOrKey) ?? 'the last part is {"as": name}';
       return shardProblem(shardOrKey) ?? asProblem(third["as"]);
     default:
-      return shardProblem(shardOrKey) ?? holdProblem(third);
+      return shardProblem(shardOrKey) ?? holdProblem(third, isLogged);
   }
 }
 
 /** Returns the reason why the last part of a put or a delete is invalid. */
 export function entryOptionsProblem(options: unknown): string | undefined {
-  if (isMapOf(options, "epoch", "as")) return holdProblem(options);
-  if (!isMapOf(options, "epoch")) return 'the last part of a write is {"epoch": number} if there is one';
-  return epochProblem(options["epoch"]);
+  if (isMapOf(options, "epoch") || isMapOf(options, "epoch", "as")) return holdProblem(options, false);
+  return 'the last part of a write is {"epoch": number} if there is one';
+}
+
+/**
+ * Returns an operation as the log contains it: its hold, if it is without a name, as the epoch alone. To nodes of 0.1.0,
+ * other messages are unreadable, so they are to all, because a message means the same to every node.
+ */
+export function loggedQueueOperation(op: readonly unknown[]): readonly unknown[] {
+  const hold = op.at(-1);
+  return isMapOf(hold, "epoch") ? [...op.slice(0, -1), hold["epoch"]] : op;
 }
 
 /** Returns what an operation contains as an epoch or a hold as a hold. */
@@ -79,8 +87,9 @@ function shardProblem(shard: unknown): string | undefined {
   return isShard ? undefined : `a shard is a whole number from 0 to ${LIMITS.shards - 1}`;
 }
 
-/** A hold is an epoch, or a map of an epoch and the name of the holder. */
-function holdProblem(hold: unknown): string | undefined {
+/** A hold is an epoch, or a map of an epoch and, if it is to count, the name of the holder. */
+function holdProblem(hold: unknown, isLogged: boolean): string | undefined {
+  if (!isLogged && isMapOf(hold, "epoch")) return epochProblem(hold["epoch"]);
   if (!isMapOf(hold, "epoch", "as")) return epochProblem(hold);
   return epochProblem(hold["epoch"]) ?? asProblem(hold["as"]);
 }

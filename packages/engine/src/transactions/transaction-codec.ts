@@ -4,7 +4,12 @@ import { CairnError } from "@cairn/kv";
 import { qualifiedKey, isJsonLine, parsedJson } from "@cairn/text";
 import { type BirthRecord, isBirthRecord } from "./birth-record.ts";
 import { type Frame, frameMessage, isOfLaterFormat, logTagOf, readFrame } from "./message-frame.ts";
-import { isQueueOperation, type LoggedQueueOperation, queueWrite } from "./queue-operation.ts";
+import {
+  isQueueOperation,
+  loggedQueueOperation,
+  type LoggedQueueOperation,
+  queueWrite,
+} from "./queue-operation.ts";
 import {
   loggedContentProblem,
   loggedIdProblem,
@@ -83,6 +88,7 @@ export function encodeTransaction(
       documents.push(JSON.stringify(op[3]));
       return (op as readonly unknown[]).toSpliced(3, 1);
     }
+    if (isQueueOperation(op[0])) return loggedQueueOperation(op);
     if (op[0] !== "event" && op[0] !== "configure") return op;
     documents.push(JSON.stringify(op[1]));
     return [op[0], ...op.slice(2)];

@@ -54,7 +54,7 @@ function checkTransaction(value: unknown): asserts value is Transaction<AnyOpera
   }
 }
 
-function operationProblem(op: unknown): string | undefined {
+function operationProblem(op: unknown, isLogged = false): string | undefined {
   if (!Array.isArray(op)) return "an operation is an array";
   const [name, bucket, key] = op as unknown[];
   if (name === "event")
@@ -63,11 +63,12 @@ function operationProblem(op: unknown): string | undefined {
   // Values other than strings may be nested too deeply to be quoted.
   if (typeof name !== "string") return "an operation begins with its name";
   if (isQueueOperation(name)) {
-    return queueOperationProblem(op, false) ?? (name === "enqueue" ? documentProblem(op[3]) : undefined);
+    const problem = queueOperationProblem(op, isLogged);
+    return problem ?? (name === "enqueue" && !isLogged ? documentProblem(op[3]) : undefined);
   }
   const length = OPERATION_LENGTH.get(name);
   if (length === undefined) return `unknown operation ${quote(name)}; known are ${KNOWN}`;
-  const hasOptions = op.length === length + 1 && isMap(op[length]);
+  const hasOptions = op.length === length + 1 && (!isLogged || isMap(op[length]));
   const isEntry = hasOptions && (name === "put" || name === "delete");
   if (op.length !== length && !isEntry)
     return `${String(name)} has ${length} parts, this one has ${op.length}`;
@@ -92,10 +93,8 @@ export function loggedOperationProblem(op: unknown): string | undefined {
       return op.length === 1 ? undefined : "event has 1 part in the log";
     case "configure":
       return op.length === 1 ? undefined : expectedRevisionProblem(op, 2);
-    case "enqueue":
-      return queueOperationProblem(op, true);
     default:
-      return operationProblem(op);
+      return operationProblem(op, true);
   }
 }
 

@@ -227,7 +227,12 @@ describe("an invalid transaction is refused before it is sent", () => {
     ["not an object", [], /a transaction must be/],
     ["an unknown field", { ops: [["delete", "a", "b"]], at: 1 }, /unknown field "at"/],
     ["an unknown operation", { ops: [["cas", "a", "b"]] }, /unknown operation "cas"/],
-    ["a part too many", { ops: [["delete", "a", "b", 1]] }, /delete has 3 parts, this one has 4/],
+    ["a part too many", { ops: [["delete", "a", "b", 1]] }, /the last part of a write is {"epoch": number}/],
+    [
+      "an epoch that is no hold",
+      { ops: [["put", "a", "0/b", {}, 3]] },
+      /the last part of a write is {"epoch"/,
+    ],
     ["a bucket in capitals", { ops: [["delete", "Pods", "b"]] }, /must match/],
     ["a reserved bucket", { ops: [["delete", "events", "b"]] }, /reserved/],
     ["an empty name", { ops: [["delete", "pods", "a/"]] }, /1 to 1024 bytes/],

@@ -166,7 +166,7 @@ export const SCHEMAS = {
   Operation: {
     ...array({}),
     description:
-      '["put", bucket, key, document], ["delete", bucket, key], ["match", bucket, key, revision or null], ["evict", bucket, key], ["event", event], ["configure", policies]. On queues: ["enqueue", queue, name, document], ["claim" or "drain", queue, shard, {"as": name}], ["renew", "release" or "retire", queue, shard, hold], ["move", queue, "shard/name", shard, hold], where a hold is {"epoch": epoch, "as": name}, or an epoch alone; put and delete of an entry have {"epoch": epoch, "as": name} or {"epoch": epoch} as their last part.',
+      '["put", bucket, key, document], ["delete", bucket, key], ["match", bucket, key, revision or null], ["evict", bucket, key], ["event", event], ["configure", policies]. On queues: ["enqueue", queue, name, document], ["claim" or "drain", queue, shard, {"as": name}], ["renew", "release" or "retire", queue, shard, hold], ["move", queue, "shard/name", shard, hold], where a hold is {"epoch": epoch, "as": name}, {"epoch": epoch}, or an epoch alone; put and delete of an entry have {"epoch": epoch, "as": name} or {"epoch": epoch} as their last part.',
     minItems: 2,
     maxItems: 5,
   },

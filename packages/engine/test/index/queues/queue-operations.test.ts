@@ -8,7 +8,12 @@ import { readEntry, readOpenEntries, readQueue } from "../../../src/index/read/q
 import { readChanges } from "../../../src/index/read/transaction-changes.ts";
 import { placeRowKey } from "../../../src/index/rows/queue-rows.ts";
 import type { LogMessage } from "../../../src/log/tx-log.ts";
-import { encodeBirthRecord, encodeTransaction } from "../../../src/transactions/transaction-codec.ts";
+import {
+  decodeMessage,
+  encodeBirthRecord,
+  encodeTransaction,
+} from "../../../src/transactions/transaction-codec.ts";
+import { framed } from "../../transactions/framed.ts";
 import { cut, empty } from "../support/cut-log.ts";
 
 const TERMINAL = { state: ["done"] };
@@ -427,6 +432,29 @@ it("a transaction with an invalid operation on a queue cannot be submitted", () 
       "an epoch is a positive integer: the id of the transaction that claimed or began to drain the shard",
       "an epoch is a positive integer: the id of the transaction that claimed or began to drain the shard",
     ].map((reason) => `Not a valid transaction: ops[0]: ${reason}.`),
+  );
+});
+
+const sent = (...op: AnyOperation) => encodeTransaction({ ops: [op] }, "log-1", "0123456789abcdef");
+const decoded = (...op: unknown[]) => decodeMessage(framed(JSON.stringify({ ops: [op] })));
+
+it("a hold without a name is an epoch alone or in a map, and the same message to nodes of any version", async () => {
+  const scene = await Scene.create(jobs(2, 2));
+  const epoch = await scene.commit(["claim", "jobs", 0, as("a")], ["put", "jobs", "0/x", OPEN]);
+  await scene.commit(["claim", "jobs", 1, as("a")]);
+  await scene.commit(["renew", "jobs", 0, { epoch }]);
+  await scene.commit(["release", "jobs", 0, { epoch }]);
+  const drain = await scene.commit(["drain", "jobs", 0, as("b")]);
+  await scene.commit(["move", "jobs", "0/x", 1, { epoch: drain }]);
+  await scene.commit(["retire", "jobs", 0, { epoch: drain }]);
+  expect(sent("renew", "jobs", 0, { epoch })).toEqual(sent("renew", "jobs", 0, epoch));
+  expect(sent("move", "jobs", "0/x", 1, { epoch })).toEqual(sent("move", "jobs", "0/x", 1, epoch));
+  // The reasons are those of 0.1.0, which are part of the index.
+  expect([decoded("renew", "jobs", 0, { epoch }), decoded("delete", "jobs", "0/x", epoch)]).toMatchObject(
+    [
+      "an epoch is a positive integer: the id of the transaction that claimed or began to drain the shard",
+      "delete has 3 parts, this one has 4",
+    ].map((reason) => ({ kind: "unreadable", reason })),
   );
 });
 
