@@ -104,6 +104,7 @@ it("a client that leaves ends its query, and large answers come whole", { tags: 
     context: { name: "pods", version: 1, dir },
   };
   const indexes: OwnIndexReads = {
+    newest: Infinity,
     served: () => index,
     damaged: (_name, _served, error) => error,
     reached: () => Promise.resolve(),

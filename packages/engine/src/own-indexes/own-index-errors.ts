@@ -32,6 +32,14 @@ export function ownIndexFailed(name: string, error: unknown): CairnError {
   });
 }
 
+/** Returns the error for an answer whose position is none that the index was given. `why` is a sentence. */
+export function wrongPosition(name: string, why: string, cause?: unknown): CairnError {
+  return new CairnError("OWN_INDEX_FAILED", `The index ${name} could not answer: ${why}`, {
+    hint: "Correct the module of the index: an answer has the position that the last complete batch had.",
+    cause,
+  });
+}
+
 /** Returns the error for the files of an index that are, or should be, in a checkpoint. `what` is a clause. */
 export function ownFilesUnusable(what: string, error: unknown): CairnError {
   return new CairnError("OWN_INDEX_FAILED", `${what} (${errorMessage(error)}).`, {

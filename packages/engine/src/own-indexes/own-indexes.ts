@@ -18,7 +18,16 @@ export interface OwnIndexesParts extends Omit<KeptIndexParts, "options" | "dir">
 }
 
 /** The own indexes of a node, as queries need them. */
-export type OwnIndexReads = Pick<OwnIndexes, "served" | "damaged" | "reached">;
+export interface OwnIndexReads {
+  /** The newest transaction that an index may have been given. */
+  readonly newest: TxId;
+  /** Throws `NOT_READY` while the index is built for the first time, and `OWN_INDEX_FAILED`. */
+  served(name: string): ServedIndex;
+  /** Leaves files that a query has found to be damaged, and returns what the query is told. */
+  damaged(name: string, served: ServedIndex, error: CairnError): CairnError;
+  /** Waits until an index contains everything up to a transaction. Throws `TX_TIMEOUT`. */
+  reached(name: string, txId: TxId, timeoutMs: number): Promise<void>;
+}
 
 /** All indexes of one's own, as long as the node follows its log with one index. */
 export class OwnIndexes {
@@ -26,11 +35,13 @@ export class OwnIndexes {
   readonly #waits: readonly KeptIndex[];
   readonly #options: readonly OwnIndexOptions[];
   readonly #logger: Logger;
+  readonly #index: OwnIndexesParts["index"];
   readonly #removing: Promise<void>;
 
   constructor({ indexes, dir, ...parts }: OwnIndexesParts) {
     this.#options = indexes;
     this.#logger = parts.logger;
+    this.#index = parts.index;
     this.#kept = indexes.map((options) => {
       return new KeptIndex({ ...parts, options, dir: path.join(dir, options.name) });
     });
@@ -41,6 +52,10 @@ export class OwnIndexes {
 
   get status(): readonly OwnIndexStatus[] {
     return this.#kept.map(({ status }) => status);
+  }
+
+  get newest(): TxId {
+    return this.#index.state.txId;
   }
 
   /** Resolves once those that the node waits for are live or have failed. */

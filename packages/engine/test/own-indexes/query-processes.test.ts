@@ -304,6 +304,7 @@ const ROWS = { text: "rows", args: [] };
 
 describe("an own index that is asked", () => {
   const indexes: OwnIndexReads = {
+    newest: 7,
     served: () => served(),
     damaged: (_name, _served, error) => error,
     reached: async (_name, txId, timeoutMs) => {
@@ -315,6 +316,23 @@ describe("an own index that is asked", () => {
     expect((await queryIndex(() => indexes, processes, "orders", ROWS, { minTx: 7 })).txId).toBe(7);
     const late = queryIndex(() => indexes, processes, "orders", ROWS, { minTx: 8, timeoutMs: 5 });
     await expect(late).rejects.toMatchObject({ code: "TX_TIMEOUT" });
+  });
+
+  it.each([
+    [
+      "later than all that it was given",
+      "8-0123456789ab",
+      /as of transaction 8, and the node has indexed 7\.$/,
+    ],
+    ["missing", undefined, /must be a position, not "undefined"\.$/],
+    ["a number", 7, /must be a position, not "7"\.$/],
+  ])("has failed if the position of its answer is %s", async (_, position, message) => {
+    await writeFile(path.join(root, "rows.json"), JSON.stringify({ position, rows: [] }));
+    await expect(queryIndex(() => indexes, processes, "orders", ROWS, {})).rejects.toMatchObject({
+      code: "OWN_INDEX_FAILED",
+      message: expect.stringMatching(message),
+      hint: expect.stringContaining("the last complete batch"),
+    });
   });
 
   it.each([{ timeoutMs: NaN }, { rows: -1 }, { rows: 1.5 }, { bytes: 0 }, { rows: "5" }, { foo: 1 }])(

@@ -3,6 +3,7 @@ import { LIMITS } from "@cairn/client/protocol";
 import { CairnError, Deadline, isCairnError, TimeSlice, unlessAborted } from "@cairn/kv";
 import { badValue } from "@cairn/text";
 import type { IndexQuery, QueryLimits, ServedIndex } from "../own-index.ts";
+import { wrongPosition } from "../own-index-errors.ts";
 import type { OwnIndexReads } from "../own-indexes.ts";
 import type { QueryRows } from "./asked-query.ts";
 import type { QueryProcesses } from "./query-processes.ts";
@@ -40,13 +41,23 @@ export async function queryIndex(
   indexes().served(name);
   if (minTx !== undefined) await unlessAborted(indexes().reached(name, minTx, time.leftMs), signal);
   let served: ServedIndex | undefined;
+  let asked = indexes();
+  const serve = (): ServedIndex => {
+    asked = indexes();
+    return (served = asked.served(name));
+  };
   try {
-    const found = await processes.run(() => (served = indexes().served(name)), query, {
+    const found = await processes.run(serve, query, {
       limits,
       time,
       admit: admit && (() => admit(limits.bytes, Math.min(limits.timeoutMs, time.leftMs))),
       signal,
     });
+    if (found.txId > asked.newest)
+      throw wrongPosition(
+        name,
+        `its answer is as of transaction ${found.txId}, and the node has indexed ${asked.newest}.`,
+      );
     // The files were replaced with older ones.
     if (minTx !== undefined && found.txId < minTx)
       throw new CairnError(

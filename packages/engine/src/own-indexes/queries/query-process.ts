@@ -7,6 +7,7 @@ import { parsePosition } from "@cairn/text";
 import type { Logger } from "pino";
 import { type AskedQuery, type QueryRows, SLOW_MS } from "./asked-query.ts";
 import type { ServedIndex } from "../own-index.ts";
+import { wrongPosition } from "../own-index-errors.ts";
 import type {
   QueryAdmission,
   QueryAnswered,
@@ -268,14 +269,11 @@ function rowsOf(name: string, answer: QueryAnswered, parts: readonly string[]): 
   });
 }
 
-function positionOf(name: string, position: string): TxId {
+function positionOf(name: string, position: unknown): TxId {
   try {
-    return parsePosition(position, "The position of its answer").txId;
+    return parsePosition(String(position), "The position of its answer").txId;
   } catch (error) {
-    throw new CairnError("OWN_INDEX_FAILED", `The index ${name} could not answer: ${errorMessage(error)}`, {
-      hint: "Correct the module of the index: an answer has the position that the last complete batch had.",
-      cause: error,
-    });
+    throw wrongPosition(name, errorMessage(error), error);
   }
 }
 
