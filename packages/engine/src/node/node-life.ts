@@ -359,7 +359,7 @@ class Life implements ComparedNode {
     this.#isHalted = kind === "halt";
     if (isFailed) this.report.finish();
     else this.report = this.report.next();
-    this.#attachment.end();
+    this.attachment.end();
     await following?.stopServices({ save: false });
     if (!isFailed) await this.#closeIndex();
     if (this.#isHalted) this.#parts.onHalt(error);

@@ -246,7 +246,8 @@ export class NodeReporting {
     const offset = identity === undefined || index === undefined ? 0 : logOffset(identity, index.state);
     const last = bounds.last + offset;
     if (last <= txId) return undefined;
-    const unread = life.logProblem === undefined ? "" : inBrackets(life.logProblem);
+    const problem = life.following?.logProblem;
+    const unread = problem === undefined ? "" : inBrackets(problem);
     const text = `transactions up to ${last}, which are in the log "${log.name}" but do not arrive or are not applied${unread}`;
     return { what: "messages", text };
   }
