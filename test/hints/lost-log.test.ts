@@ -255,7 +255,7 @@ describe("a log that is lost before its first checkpoint", () => {
         await NatsOperator.at(nats.url, async (operator) => await operator.deleteStream());
       expect((await shell("cairn log create --empty")).code).toBe(0);
       const replaced =
-        /replaced on purpose, set "on-log-mismatch": \{"different": "rebuild"\}.*`(.*cairn log orphans)`/;
+        /replaced on purpose, set "on-log-mismatch": \{"different": "rebuild"\}.*`(.*cairn log orphans.*? --log \S+)`/;
       await vi.waitFor(async () => expect((await failureOf(a)).hint).toMatch(replaced), {
         timeout: 60_000,
         interval: 100,

@@ -19,7 +19,7 @@ import type { TxId } from "@cairn/client";
 import { formatCount, formatNumberOf, shellWord } from "@cairn/text";
 import { command, type CommandRun } from "../options/command.ts";
 import { CONFIGURATION_OPTIONS } from "../options/configuration.ts";
-import { flag } from "../options/option-specs.ts";
+import { flag, textValue } from "../options/option-specs.ts";
 import { openLog, requireIdentity } from "../places/configured-system.ts";
 import { noticePassedOver } from "../places/past-point.ts";
 import { rangeText } from "../terminal/backup-text.ts";
@@ -37,14 +37,19 @@ export const addLogOrphans = command({
   options: {
     ...CONFIGURATION_OPTIONS,
     fromBackup: flag("print those that are in the backup of the log or of a log that it continues"),
+    log: textValue(
+      "<id>",
+      "also print all transactions of indexes of this log, which the configured one does not continue, because that one was begun in its place",
+    ),
   },
   async act(run) {
     const { log: opened, system } = await openLog(run);
     const stores = restoreStores(system);
     const log = logWithBackup(opened, stores);
     const identity = await requireIdentity(log, system);
-    const printing = { log, identity, provider: fileReader(system.kvProvider), run };
-    if (run.options.fromBackup)
+    const { fromBackup, log: other } = run.options;
+    const printing = { log, identity, provider: fileReader(system.kvProvider), run, other };
+    if (fromBackup)
       return await printFromBackups(await backupsBeyond(opened, identity, stores), opened, system, printing);
     const absent = await noDbDir(system);
     if (absent === undefined) await printFromQuarantine(dbDirLayout(system.dbDir).quarantine, printing);
@@ -148,6 +153,8 @@ interface Printing {
   readonly identity: LogIdentity;
   readonly provider: KvProvider;
   readonly run: CommandRun;
+  /** The id of a log whose indexes are printed although the log does not continue it. */
+  readonly other: string | undefined;
 }
 
 /** How long an index in quarantine may be in use (ms), and the pause before it is opened again. */
@@ -177,7 +184,7 @@ async function printOrphans(
   printing: Printing,
   listed = 0,
 ): Promise<void> {
-  const { log, identity, provider, run } = printing;
+  const { log, identity, provider, run, other } = printing;
   const isUncompared = index.held.txId === undefined && index.held.shared === undefined;
   // An index that a node could not compare may be damaged. LevelDB itself would print what is left as if it were all.
   const { kv, state } = await openUnlocked(provider, index.live, { check: isUncompared });
@@ -186,10 +193,11 @@ async function printOrphans(
     if (state === undefined) return;
     const found = await findOrphans({ kv, state }, index.held, log, identity, listed);
     const { txId: shared, isProven, after, kept } = found;
-    if (!found.isContinued) {
+    if (found.isOfOther && state.log.id !== other) {
       run.notice(
-        `${index.folder} belongs to the log ${state.log.id}, which this log does not continue, so all its transactions are printed.`,
+        `${index.folder} belongs to the log ${state.log.id}, which this log does not continue, so its transactions are not printed. If this log was begun in the place of that one, which was lost, print them with cairn log orphans --log ${state.log.id}. Otherwise, remove the folder, or give it back to the cluster of that log: loaded into this log, they would overwrite its documents.`,
       );
+      return;
     }
     let printed = 0;
     for await (const { txId, line, evicted, unmatched } of found.transactions) {
@@ -205,7 +213,9 @@ async function printOrphans(
     const range = rangeText({ first: after + 1, last: state.txId });
     const sentences = [
       ...(state.txId > shared
-        ? [`the log lost transactions ${range}, which may have been loaded again since`]
+        ? [
+            `${found.isOfOther ? `the log ${state.log.id} had` : "the log lost"} transactions ${range}, which may have been loaded again since`,
+          ]
         : []),
       ...(kept > after + 1 ? [forgotten(after, kept, index)] : []),
       ...(isProven ? [] : [unproven(shared, kept, index.held.comparedWith !== identity.id)]),

@@ -189,7 +189,10 @@ export interface NodeStatus {
      * orphans` prints them.
      */
     readonly orphans: number;
-    /** Folders of indexes in `quarantine/` that may hold transactions that the log lost, which nothing has shown yet. */
+    /**
+     * Folders of indexes in `quarantine/` that may hold transactions that the log lost, which nothing has shown yet: they
+     * cannot be read, or are of a log that this one does not continue.
+     */
     readonly uncompared: readonly string[];
     readonly replayed: number;
     readonly readyAfterMs: number | null;

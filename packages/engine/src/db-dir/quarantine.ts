@@ -10,7 +10,7 @@ const NEW_NOTE = `${NOTE}.new`;
 /** All transactions up to `txId`. At the last comparison, the log's history had the same ones up to `shared`. */
 export interface HeldTransactions {
   readonly txId: TxId;
-  /** The last transaction that the index and the log shared; undefined if it could not be determined. */
+  /** The last transaction that both shared: 0 of another log ({@link isOfOther}); undefined if it is unknown. */
   readonly shared?: TxId | undefined;
   /** The id of the log that was compared. Another log may have a different history, even if it continues that log. */
   readonly comparedWith?: string | undefined;
@@ -71,22 +71,34 @@ export async function readQuarantine(quarantine: string): Promise<QuarantinedInd
   return found;
 }
 
+/**
+ * Returns whether an index is of a log with which this one does not even share the birth record. This log cannot have lost
+ * its transactions: another cluster may have them, or a person who began this log in the place of the lost one.
+ */
+export function isOfOther({ shared = FIRST_TX_ID }: Pick<HeldTransactions, "shared">): boolean {
+  return shared < FIRST_TX_ID;
+}
+
 /** Counts according to the notes. Those about another log than `logId` say nothing about this one. */
 export function countOrphans(indexes: readonly QuarantinedIndex[], logId?: string): number {
   let orphans = 0;
   for (const { holdsLost, held } of indexes) {
-    const { txId, shared = FIRST_TX_ID, loaded = 0, comparedWith = logId } = held;
-    const isOfLog = logId === undefined || comparedWith === logId;
-    // A birth record is not a transaction that can be printed.
-    if (holdsLost && isOfLog && txId !== undefined) orphans += txId - Math.max(shared, loaded, FIRST_TX_ID);
+    const isOfLog = logId === undefined || (held.comparedWith ?? logId) === logId;
+    if (holdsLost && isOfLog && !isOfOther(held)) orphans += missing(held);
   }
   return orphans;
+}
+
+function missing({ txId, shared = 0, loaded = 0 }: Partial<HeldTransactions>): number {
+  // A birth record is not a transaction that can be printed.
+  return txId === undefined ? 0 : Math.max(0, txId - Math.max(shared, loaded, FIRST_TX_ID));
 }
 
 /** Returns the folders of those that may hold lost transactions, although no comparison has shown that they do. */
 export function uncompared(indexes: readonly QuarantinedIndex[]): string[] {
   return indexes
-    .filter(({ holdsLost, held }) => holdsLost && held.txId === undefined)
+    .filter(({ holdsLost }) => holdsLost)
+    .filter(({ held }) => held.txId === undefined || (isOfOther(held) && missing(held) > 0))
     .map(({ folder }) => folder);
 }
 

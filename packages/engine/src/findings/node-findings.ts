@@ -128,9 +128,9 @@ function logFindings({ log, failure, join: { orphans, uncompared } }: NodeFacts)
   }
   if (uncompared.length > 0) {
     const these = uncompared.length === 1 ? "this index" : "these indexes";
-    const message = `Nothing shows that the log holds all transactions of ${these} in quarantine, which cannot be read: ${uncompared.join(", ")}.`;
+    const message = `Nothing shows that the log holds all transactions of ${these} in quarantine, which ${uncompared.length === 1 ? "is of another log or" : "are of other logs or"} cannot be read: ${uncompared.join(", ")}.`;
     const hint =
-      "If the log was neither restored from an older copy nor begun anew, nothing is missing: remove the folder. Otherwise, print what can be read of it on the node's machine: cairn log orphans > FILE (if the log is embedded, stop the node for that, and start it again). The finding ends when the folder is removed.";
+      "If the log was neither restored from an older copy nor begun anew, nothing is missing: remove the folder, or give it back to the cluster to which it belongs. Otherwise, print what can be read of it on the node's machine: cairn log orphans > FILE (if the log is embedded, stop the node for that, and start it again). Of an index of another log, that command prints nothing at first, but says of which log it is, and how to print its transactions. The finding ends when the folder is removed, or all were loaded.";
     findings.push(finding("index-uncompared", { message, hint }));
   }
   return findings;

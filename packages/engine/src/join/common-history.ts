@@ -104,6 +104,9 @@ function newestOutcome(
  * Returns what an index has in common with another index's history, by chains where both know them, else by outcomes.
  */
 export async function commonWithIndex(index: FilledIndex, other: FilledIndex): Promise<CommonHistory> {
+  const [ours, theirs] = [index.state.log, other.state.log];
+  // Neither log continues another one.
+  if (ours.id !== theirs.id && ours.offset === 0 && theirs.offset === 0) return { same: 0, differs: 1 };
   const [window, otherWindow] = [
     await ChainWindow.load(index.kv, index.state),
     await ChainWindow.load(other.kv, other.state),
@@ -111,10 +114,10 @@ export async function commonWithIndex(index: FilledIndex, other: FilledIndex): P
   const chains: CompareNewest = async (upTo, after) => {
     for (const txId of [upTo, linkBefore(upTo)]) {
       if (txId <= after) return undefined;
-      const ours = await chainValueAt(index.kv, window, txId);
-      const theirs = ours && (await chainValueAt(other.kv, otherWindow, txId));
-      if (ours !== undefined && theirs !== undefined)
-        return { txId, differs: ours.history !== theirs.history };
+      const value = await chainValueAt(index.kv, window, txId);
+      const otherValue = value && (await chainValueAt(other.kv, otherWindow, txId));
+      if (value !== undefined && otherValue !== undefined)
+        return { txId, differs: value.history !== otherValue.history };
     }
     return undefined;
   };

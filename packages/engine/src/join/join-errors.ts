@@ -25,8 +25,8 @@ export function foreignIndex(
       "LOG_DIFFERENT",
       `The local index was built from the log ${log.id}, but "${name}" is the log ${id}.`,
       "Check the log's address and name. If the log was replaced on purpose, set " +
-        '"on-log-mismatch": {"different": "rebuild"}, which moves the index aside; `cairn log orphans` then prints what only ' +
-        "the index contains. Nothing was deleted.",
+        '"on-log-mismatch": {"different": "rebuild"}, which moves the index aside; ' +
+        `\`cairn log orphans --log ${log.id}\` then prints what only the index contains. Nothing was deleted.`,
     );
   }
   const where = txId > last ? `at transaction ${txId}` : "in a different history";

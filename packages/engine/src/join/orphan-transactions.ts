@@ -2,8 +2,8 @@ import { createHash } from "node:crypto";
 import type { KvReader } from "@cairn/kv";
 import type { TxId } from "@cairn/client";
 import type { LogHistory } from "../backup/log-with-backup.ts";
-import type { HeldTransactions } from "../db-dir/quarantine.ts";
-import { FIRST_TX_ID, firstKept, type IndexState } from "../index/rows/index-state.ts";
+import { type HeldTransactions, isOfOther } from "../db-dir/quarantine.ts";
+import { firstKept, type IndexState } from "../index/rows/index-state.ts";
 import {
   documentRowKey,
   ROW,
@@ -24,8 +24,8 @@ import { withRecorded } from "./held-transactions.ts";
 export interface Orphans extends SharedTransactions {
   /** The transactions after this one are listed. It is `txId`, the last one that both share, or a later one. */
   readonly after: TxId;
-  /** False if the log does not continue the log of the index, and thus shares none of its transactions. */
-  readonly isContinued: boolean;
+  /** See {@link isOfOther}. */
+  readonly isOfOther: boolean;
   /** The first transaction whose outcome the index has kept; 0 if it has all outcomes. */
   readonly kept: TxId;
   readonly transactions: AsyncIterable<OrphanTransaction>;
@@ -45,7 +45,7 @@ export async function findOrphans(
   const { txId } = shared;
   const after = Math.max(txId, listed);
   const transactions = orphanTransactions(kv, state, txId, after);
-  return { ...shared, after, isContinued: txId >= FIRST_TX_ID, kept: firstKept(state), transactions };
+  return { ...shared, after, isOfOther: isOfOther({ shared: txId }), kept: firstKept(state), transactions };
 }
 
 export interface OrphanTransaction {

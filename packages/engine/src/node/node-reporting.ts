@@ -151,8 +151,7 @@ export class NodeReporting {
       const { life } = this.#parts;
       if (life.phase === "ready" && life.index !== undefined)
         life.report.orphans = await this.#countOrphans(life.index);
-      if (life.phase === "ready" && life.report.uncompared.length > 0)
-        life.report.uncompared = await this.#parts.directory.uncompared();
+      if (life.phase === "ready") life.report.uncompared = await this.#parts.directory.uncompared();
       await this.look();
     });
     this.#repeat(retryMs, async () => await this.#parts.retryRefused(retryMs));

@@ -358,6 +358,41 @@ describe("cairn log orphans", () => {
     },
   );
 
+  it.each(["whole", "trimmed"])(
+    "claims nothing about an index of another log, which is %s, and prints it only for a person who names its log",
+    { tags: "rest/slow" },
+    async (state) => {
+      const foreign = await started("a");
+      const { id } = (await foreign.status()).log;
+      for (let n = 2; n <= 5; n += 1) await put(foreign, `k${n}`, -n);
+      await foreign.close();
+      await NatsOperator.at(nats.url, async (operator) => await operator.deleteStream());
+      const own = await started("b", "rebuild");
+      for (let n = 2; n <= 6; n += 1) await put(own, `k${n}`, n);
+      if (state === "trimmed") {
+        await saveCheckpoint(own);
+        await trim(4);
+      }
+      const a = await started("a", "rebuild", 50);
+      const found = async (): Promise<readonly unknown[]> => {
+        const { join, findings } = await a.status();
+        const codes = findings.map(({ code }) => code);
+        return [join.orphans, join.uncompared.length, codes.includes("index-uncompared")];
+      };
+      expect(await found()).toEqual([0, 1, true]);
+      const printed = await orphans("a");
+      expect(printed).toMatchObject({ code: 0, stdout: "" });
+      expect(printed.stderr).toContain(`cairn log orphans --log ${id}. Otherwise, remove the folder`);
+      const whole = await cairn(
+        ["log", "orphans", "--log", id ?? ""],
+        new CapturedTerminal({ cwd: folder, env: environment("a") }),
+      );
+      expect(whole).toMatchObject({ code: 0, stderr: expect.stringContaining("printed 4 transactions") });
+      expect((await load(a, whole.stdout)).code).toBe(0);
+      await vi.waitFor(async () => expect(await found()).toEqual([0, 0, false]), { timeout: 10_000 });
+    },
+  );
+
   it("reports that there are none, and which index cannot be read", { tags: "rest/slow" }, async () => {
     const a = await started("a");
     await put(a, "x", 1);
