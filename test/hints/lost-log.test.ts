@@ -1,7 +1,7 @@
 // @module-tag nats
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { chmod, mkdir, mkdtemp, open, readdir, rm, writeFile } from "node:fs/promises";
+import { chmod, cp, mkdir, mkdtemp, open, readdir, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { newIdentity } from "@cairn/checkpoint/testing";
@@ -277,6 +277,59 @@ describe("a log that is lost before its first checkpoint", () => {
       const loaded = await shell(`cairn load ${folder}/orphans.ndjson --await --url ${await again.url()}`);
       expect(loaded.code).toBe(0);
       expect((await again.status()).index.documents).toBe(5);
+    },
+  );
+});
+
+describe("a log whose end was lost, but is in a checkpoint", () => {
+  it(
+    "is kept as it is once a checkpoint of it was saved and the other one was removed, however many are to be retained",
+    { tags: "rest/slow" },
+    async () => {
+      const checkpointer = {
+        "cairn/module": "cairn.checkpoint/->checkpointer",
+        store: { "cairn/module": "cairn.checkpoint/->filesystem-checkpoint-store", path: "checkpoints" },
+        "approx-frequency": "PT6H",
+        "retention-policy": { "retain-at-least": 3 },
+      };
+      const config = { "cairn/index-store": { "kv-store": { checkpointer } } };
+      await writeFile(path.join(folder, "work", "cluster.json"), JSON.stringify(config));
+      const node = start("a", ["-f", "cluster.json"], { NATS_URL: nats.url });
+      await node.ready();
+      await fill(node, 1, 3);
+      const [server, copy] = [path.join(folder, "nats"), path.join(folder, "older")];
+      await nats.stop();
+      await cp(server, copy, { recursive: true });
+      await nats.start();
+      await fill(node, 4, 6);
+      await createCheckpoint(await node.url());
+      await node.stop();
+      await nats.stop();
+      await rm(server, { recursive: true });
+      await cp(copy, server, { recursive: true });
+      await nats.start();
+      const again = start("a", ["-f", "cluster.json"], { NATS_URL: nats.url });
+      await again.ready();
+      const warnings = async (): Promise<readonly string[]> =>
+        (await again.status()).log.warnings.map(({ hint }) => hint ?? "");
+      const [hint = ""] = await vi.waitFor(
+        async () => {
+          const found = await warnings();
+          expect(found).toHaveLength(1);
+          return found;
+        },
+        { timeout: 60_000, interval: 100 },
+      );
+      const kept =
+        /To keep the log as it is, save a checkpoint \((.*?)\), and remove the others with (.* --lost)\./;
+      const [, create = "", prune = ""] = kept.exec(hint) ?? [];
+      expect(await shell(create.replace("URL", await again.url()))).toMatchObject({ code: 0, stderr: "" });
+      const pruned = await shell(prune);
+      expect(pruned).toMatchObject({
+        code: 0,
+        stdout: expect.stringMatching(/^removed 1 entry, .*; 1 stay/m),
+      });
+      await vi.waitFor(async () => expect(await warnings()).toEqual([]), { timeout: 60_000, interval: 100 });
     },
   );
 });

@@ -11,7 +11,7 @@ import type { RetentionDecision } from "./retention.ts";
 export interface PruneOptions extends OwnLog {
   /** Whether checkpoints of other logs are removed once there are enough of this one. Defaults to false. */
   readonly otherLogs?: boolean;
-  /** Whether checkpoints with transactions that the log lost are removed once enough agree. Defaults to false. */
+  /** Whether checkpoints with transactions that the log lost are removed once one agrees. Defaults to false. */
   readonly lost?: boolean;
   /**
    * Whether unusable checkpoints are removed an hour after the last write, and this log's damaged ones once there are
@@ -54,7 +54,6 @@ export async function planPrune(options: PruneOptions): Promise<PruneEntry[]> {
   const now = await store.now();
   const own = await decideOwn(options, usable, now);
   const kept = [...own.values()].filter(({ keep, current }) => keep && current).length;
-  const enough = kept >= (options.policy?.retainAtLeast ?? 1);
   const found = new Map(usable.map((checkpoint) => [checkpoint.name, checkpoint]));
 
   const judge = (files: CheckpointFiles): PruneEntry => {
@@ -63,8 +62,8 @@ export async function planPrune(options: PruneOptions): Promise<PruneEntry[]> {
     const bytes = archive?.bytes ?? 0;
     const checkpoint = found.get(name);
     if (checkpoint !== undefined) {
-      const { id, name: logName } = checkpoint.log;
-      const decision = decideUsable(options, own.get(name), enough);
+      const { id, name: logName } = checkpoint.manifest.log;
+      const decision = decideUsable(options, own.get(name), kept);
       const kind = checkpoint.damaged ? "damaged" : "checkpoint";
       return { ...entry, bytes, ...decision, name, kind, log: { id, name: logName } };
     }
@@ -148,30 +147,32 @@ async function deadArchives(
     .map(({ name }) => name);
 }
 
-type Decision = Pick<RetentionDecision, "keep" | "because">;
-
-/** Checkpoints of other logs or a lost history are removed only on request, and only if enough others remain. */
+/**
+ * Checkpoints of other logs or a lost history are removed only on request, and only if enough others remain: of `kept`,
+ * those of this log that can be restored. Instead of one of a lost history, which no node can join from, one is enough.
+ */
 function decideHistory(
-  { logId, otherLogs, lost }: PruneOptions,
+  { logId, otherLogs, lost, policy }: PruneOptions,
   own: OwnDecision | undefined,
-  enough: boolean,
+  kept: number,
 ): Decision {
   if (own !== undefined && own.isLost !== true) return { keep: own.keep, because: own.because };
   const because = own?.because ?? "it belongs to another log";
   const asked = own === undefined ? otherLogs === true && logId !== undefined : lost === true;
   // A log that continues another one needs a checkpoint of that log until it has its own.
-  return asked && !enough
+  const needed = own === undefined ? (policy?.retainAtLeast ?? 1) : 1;
+  return asked && kept < needed
     ? { keep: true, because: `${because}, and there are too few of this one to restore from` }
     : { keep: !asked, because };
 }
 
-function decideUsable(options: PruneOptions, own: OwnDecision | undefined, enough: boolean): Decision {
-  const decision = decideHistory(options, own, enough);
+function decideUsable(options: PruneOptions, own: OwnDecision | undefined, kept: number): Decision {
+  const decision = decideHistory(options, own, kept);
   if (!decision.keep || own === undefined || own.isLost === true) return decision;
   if (own.damaged === true) {
     const because = "it was found damaged";
     // The damage may be in the node that found it, for example in its disk.
-    return options.damaged === true && !enough
+    return options.damaged === true && kept < (options.policy?.retainAtLeast ?? 1)
       ? { keep: true, because: `${because}, and there are too few others to restore from` }
       : { keep: options.damaged !== true, because };
   }

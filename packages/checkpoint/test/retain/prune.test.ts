@@ -128,18 +128,24 @@ test("checkpoints that the log has lost are neither counted nor removed", async 
   ]);
 });
 
-test("checkpoints that the log has lost are removed on request, once there are enough others", async () => {
+test("checkpoints that the log has lost are removed on request, once another one can be restored", async () => {
   const { source, save, plan } = await scene();
   source.lostBeyond = 600;
-  await save(1000, 500);
+  await save(1000);
   const asked = { agrees: async ({ txId }: { txId: number }) => txId <= 600, lost: true };
-  const few = await plan({ ...asked, policy: { retainAtLeast: 2 } });
-  expect(few.map(({ txId, keep }) => [txId, keep])).toEqual([
-    [1000, true],
+  const policy = { retainAtLeast: 3 };
+  expect(said(await plan({ ...asked, policy }))).toEqual([
+    [
+      1000,
+      true,
+      "it holds transactions that the log lost, and there are too few of this one to restore from",
+    ],
+  ]);
+  await save(500);
+  expect((await plan({ ...asked, policy })).map(({ txId, keep }) => [txId, keep])).toEqual([
+    [1000, false],
     [500, true],
   ]);
-  const enough = await plan({ ...asked, policy: { retainAtLeast: 1 } });
-  expect(said(enough)[0]).toEqual([1000, false, "it holds transactions that the log lost"]);
 });
 
 test("without the log, both the newest checkpoints by time and those of the highest transactions are kept", async () => {
