@@ -230,7 +230,7 @@ describe("cairn log backup", () => {
       code: 1,
       stderr: expect.stringMatching(
         new RegExp(
-          `^CHECKPOINT_NOT_FOUND: No index can be built to compare with ${newer}: .*\n.*Save a later checkpoint`,
+          `^CHECKPOINT_NOT_FOUND: No index can be built to compare with ${newer}: .*\n.*After the next transaction, save a checkpoint`,
         ),
       ),
     });

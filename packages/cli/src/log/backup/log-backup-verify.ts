@@ -98,7 +98,7 @@ async function rebuild(
     throw new CairnError(
       "CHECKPOINT_NOT_FOUND",
       `${store.location} has no checkpoint of this version whose last transaction is in the log backup.`,
-      "Save a checkpoint with cairn checkpoint create, or omit --rebuild.",
+      "After the next transaction, save a checkpoint with cairn checkpoint create, and run the command again, or omit --rebuild.",
     );
   }
   const { name, txId } = checkpoint;
@@ -124,7 +124,7 @@ async function rebuild(
     if (error.code === "LOG_TRIMMED") {
       const message = `No index can be built to compare with ${name}: nothing before it leads into the log backup in ${store.location}.`;
       const hint =
-        "Save a later checkpoint with cairn checkpoint create, and run the command again, or omit --rebuild.";
+        "After the next transaction, save a checkpoint with cairn checkpoint create, and run the command again, or omit --rebuild.";
       throw new CairnError("CHECKPOINT_NOT_FOUND", message, { hint, cause: error });
     }
     await onProblem({ file: null, error });
