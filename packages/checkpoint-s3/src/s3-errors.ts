@@ -48,7 +48,7 @@ const CLASSES = {
   full: [
     "STORE_FULL",
     "there is no space left (%)",
-    "Free some space, raise the quota, or set a retention-policy that keeps fewer checkpoints: if there is still no space, the next node that saves removes the others first.",
+    "Free some space, raise the quota, or set a retention-policy that keeps fewer checkpoints: if there is still no space, the next node that saves removes the others first. If segments of a log backup fill it, remove the oldest ones: cairn log backup prune --through N, where N is at most the last transaction of a verified checkpoint (cairn checkpoint list).",
   ],
   denied: [
     "STORE_DENIED",

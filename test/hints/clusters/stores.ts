@@ -204,6 +204,35 @@ export const STORES: readonly BrokenCluster[] = [
     },
   },
   {
+    name: "store-full-of-segments",
+    needsRoot: true,
+    failure: "the checkpoint store is full of segments of the log backup",
+    codes: ["STORE_FULL"],
+    async break(scene) {
+      await smallDisk(scene, "checkpoints", 4);
+      const checkpointer = { "log-backup": { every: "PT0.3S" } };
+      await scene.ready("a", { settings: { "cairn/index-store": { "kv-store": { checkpointer } } } });
+      await scene.fillWith("a", 10, 100_000);
+      for (const command of ["checkpoint create", "checkpoint verify"]) await scene.runStep(command);
+      const seen = { isFull: false };
+      while (!seen.isFull) {
+        await scene.fillWith("a", 2, 100_000);
+        await scene.waitForStatus("a", ({ logBackup }) => {
+          seen.isFull = logBackup?.lastFailure?.code === "STORE_FULL";
+          return seen.isFull || logBackup?.exposed.transactions === 0;
+        });
+      }
+      return { status: "a" };
+    },
+    hint: /If segments of a log backup fill it, remove the oldest ones: .*?cairn (log backup prune).*? --through N, where N is at most the last transaction of a verified checkpoint \(.*?cairn (checkpoint list)/,
+    async follow(scene, [, prune = "", list = ""]) {
+      const { stdout } = await scene.run(`${list} --json`);
+      const txId = Number(/"txId":\s*(\d+)/.exec(stdout)?.[1]);
+      await scene.runStep(`${prune} --through ${txId}`);
+      await scene.waitForStatus("a", ({ logBackup }) => logBackup?.lastFailure === null);
+    },
+  },
+  {
     name: "checkpoint-running",
     failure: "a checkpoint is requested while another one is being saved",
     codes: ["CHECKPOINT_RUNNING"],

@@ -32,7 +32,7 @@ export function folderError(error: unknown, doing: string, location: string): un
     return refused(
       "STORE_FULL",
       `has no space left for ${doing} (${code})`,
-      "Free some space there, or set a retention-policy that keeps fewer checkpoints: if there is still no space, the next node that saves removes the others first.",
+      "Free some space there, or set a retention-policy that keeps fewer checkpoints: if there is still no space, the next node that saves removes the others first. If segments of a log backup fill it, remove the oldest ones: cairn log backup prune --through N, where N is at most the last transaction of a verified checkpoint (cairn checkpoint list).",
     );
   const what = `did not respond while ${doing}: ${errorMessage(error)}`;
   return refused("STORE_UNREACHABLE", what, "Check that the volume is mounted and healthy.");
