@@ -92,7 +92,8 @@ function nothingToRestore(
   // The list is ordered from newest to oldest. Checkpoints of other logs never contained the beginning, and unreachable
   // stores are listed without a name.
   const newest = skipped.find((one) => one.name !== "" && one.code !== "LOG_DIFFERENT");
-  const missing = `transactions before message ${bounds.first}`;
+  // Without a message before it, nothing shows which transaction it is.
+  const missing = `messages before its message ${bounds.first}`;
   const other = movedAside.find(({ code }) => code === "INDEX_VERSION");
   const kept =
     other === undefined
@@ -114,7 +115,7 @@ function nothingToRestore(
       : "Restore that checkpoint's files or the log's, or configure another store that holds ";
   return new CairnError(
     "LOG_TRIMMED",
-    `${sentence} Those up to ${upTo} were last in ${newest.name} of ${newest.store} (${newest.code}: ${newest.message})`,
+    `${sentence} Transactions up to ${upTo} were last in ${newest.name} of ${newest.store} (${newest.code}: ${newest.message})`,
     `${kept}${cure}this log's checkpoints (restore-from). ` +
       `cairn status lists all checkpoints that were found (in /status: join.skipped).${retries}`,
   );

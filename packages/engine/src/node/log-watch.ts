@@ -4,6 +4,7 @@ import { CairnError, coalesced, isCairnError, unlessFailed } from "@cairn/kv";
 import { asWarning } from "../observe/failures.ts";
 import { allStores, restoreStores } from "../checkpoints/checkpoint-stores.ts";
 import type { System } from "../api/system.ts";
+import { logOffset } from "../index/rows/index-state.ts";
 import { checkCheckpoint, lacksNothing } from "../log/anchor.ts";
 import { withStoreFirst } from "../join/join-errors.ts";
 import type { LogIdentity } from "../log/log-identity.ts";
@@ -107,7 +108,10 @@ export class LogWatch {
     // Other nodes, and this one after a restart, do not know where the log began.
     if (recorded === undefined) await unlessFailed(recordTrim(own, id, known), "any", undefined);
     this.#begins = { logId: id, upTo };
-    return first <= upTo ? [] : [removedByOthers(log, { upTo, first }, this.#system.trim !== undefined)];
+    if (first <= upTo) return [];
+    const offset = logOffset(identity, index.state);
+    const gone = { upTo: upTo + offset, first: first + offset };
+    return [removedByOthers(log, gone, this.#system.trim !== undefined)];
   }
 
   async #beginning(): Promise<readonly CairnError[]> {
@@ -124,7 +128,7 @@ export class LogWatch {
     const end = readable <= 1 ? readable : await leadingCheckpoint({ ...identity, first: readable }, stores);
     if (end === undefined) {
       // Cairn trims only what a checkpoint or a backup contains, so something else removed one of the three.
-      const message = `The log "${log.name}" begins at message ${readable}, and no checkpoint or log backup known to this node contains the earlier messages, so a node without an index cannot join.`;
+      const message = `The log "${log.name}" begins at transaction ${readable + logOffset(identity, index.state)}, and no checkpoint or log backup known to this node contains the earlier ones, so a node without an index cannot join.`;
       const hint =
         "Save a checkpoint on a ready node with cairn checkpoint create. Then find out what is purging the stream (its settings, other programs) and what removes checkpoints and segments, because Cairn itself trims only messages that a verified checkpoint or a log backup contains.";
       return [new CairnError("LOG_TRIMMED", message, hint)];
@@ -149,12 +153,12 @@ function removedByOthers(
   { upTo, first }: { readonly upTo: number; readonly first: number },
   isTrimmed: boolean,
 ): CairnError {
-  const gone = first - 1 === upTo ? `Message ${upTo} was` : `Messages ${upTo} to ${first - 1} were`;
+  const gone = first - 1 === upTo ? `Transaction ${upTo} was` : `Transactions ${upTo} to ${first - 1} were`;
   const message = `${gone} removed from the log "${name}", but not by Cairn, as far as the checkpoint store shows: something purged the stream, its servers lost data, or the store lost its records.`;
   const accept = isTrimmed
     ? "cairn log trim"
     : `cairn log trim --keep ${UNTRIMMED_KEEP}, which removes nothing younger`;
-  const hint = `Save and verify a checkpoint, because nodes can no longer join from those that end earlier: cairn checkpoint create, then cairn checkpoint verify. Find out what removed the messages (the limits of the stream, other programs, nodes with another checkpoint store, the logs of its servers) or files from the store. Then accept that the log begins with message ${first}: ${accept}.`;
+  const hint = `Save and verify a checkpoint, because nodes can no longer join from those that end earlier: cairn checkpoint create, then cairn checkpoint verify. Find out what removed the messages (the limits of the stream, other programs, nodes with another checkpoint store, the logs of its servers) or files from the store. Then accept that the log begins with transaction ${first}: ${accept}.`;
   return new CairnError("LOG_TRIMMED", message, hint);
 }
 

@@ -75,7 +75,7 @@ describe("a change of the log by others while a node runs", () => {
     await operator(async (nats) => await nats.purgeBefore(last));
     await vi.waitFor(async () =>
       expect((await node.status()).log.warnings).toMatchObject([
-        { code: "LOG_TRIMMED", message: /begins at message 6/, hint: /checkpoint create/ },
+        { code: "LOG_TRIMMED", message: /begins at transaction 6/, hint: /checkpoint create/ },
       ]),
     );
     await saveCheckpoint(node);

@@ -76,6 +76,27 @@ async function command(...args: string[]): Promise<string> {
 
 describe("messages that something else than Cairn removed", () => {
   it(
+    "are reported as the transactions that they were, also of a log that continues another one",
+    { tags: "rest/slow" },
+    async () => {
+      const node = await watching("a");
+      const end = await put(node, 0, 5, "v");
+      await saveCheckpoint(node);
+      await scene.stop(node);
+      await scene.loseLog();
+      await command("log", "recover");
+      const again = await watching("a");
+      const last = await put(again, 5, 10, "v");
+      await saveCheckpoint(again);
+      await operator(async (nats) => await nats.purgeBefore(last - end));
+      const message = expect.stringMatching(
+        `^Transactions ${end + 1} to ${last - 1} were removed from the log`,
+      );
+      await vi.waitFor(async () => expect(await warnings(again)).toMatchObject([{ message }]));
+    },
+  );
+
+  it(
     "are reported although a checkpoint contains them, also after a restart and by other nodes, until the hint is followed",
     { tags: "rest/slow" },
     async () => {

@@ -75,7 +75,7 @@ it("if only another version has the trimmed messages, a node reports the missing
   expect(failure).toMatchObject({
     code: "LOG_TRIMMED",
     message: expect.stringMatching(
-      /no longer holds the transactions before message 8, .*Those up to 11 were last in /,
+      /no longer holds the messages before its message 8, .*Transactions up to 11 were last in /,
     ),
     hint: expect.stringContaining(aside),
   });

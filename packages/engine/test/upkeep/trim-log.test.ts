@@ -94,8 +94,10 @@ describe.each(["embedded", "nats"] as const)("a trimmed log (%s)", (kind) => {
       await vi.waitFor(() => expect(joining.phase).toBe("failed"), { timeout: 30_000 });
       const { failure, join } = await joining.status();
       expect(failure?.code).toBe("LOG_TRIMMED");
-      expect(failure?.message).toContain("no longer holds the transactions before message 11");
-      expect(failure?.message).toContain(`Those up to 21 were last in ${newer} of ${scene.store.location}`);
+      expect(failure?.message).toContain("no longer holds the messages before its message 11");
+      expect(failure?.message).toContain(
+        `Transactions up to 21 were last in ${newer} of ${scene.store.location}`,
+      );
       expect(join.skipped).toMatchObject([{ code: "CHECKPOINT_CORRUPT" }, { code: "CHECKPOINT_INCOMPLETE" }]);
     },
   );
