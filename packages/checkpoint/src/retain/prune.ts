@@ -62,7 +62,7 @@ export async function planPrune(options: PruneOptions): Promise<PruneEntry[]> {
     const bytes = archive?.bytes ?? 0;
     const checkpoint = found.get(name);
     if (checkpoint !== undefined) {
-      const { id, name: logName } = checkpoint.manifest.log;
+      const { id, name: logName } = checkpoint.log;
       const decision = decideUsable(options, own.get(name), kept);
       const kind = checkpoint.damaged ? "damaged" : "checkpoint";
       return { ...entry, bytes, ...decision, name, kind, log: { id, name: logName } };
@@ -146,6 +146,8 @@ async function deadArchives(
     })
     .map(({ name }) => name);
 }
+
+type Decision = Pick<RetentionDecision, "keep" | "because">;
 
 /**
  * Checkpoints of other logs or a lost history are removed only on request, and only if enough others remain: of `kept`,
