@@ -49,7 +49,7 @@ describe("a node that was down while messages that it lacks were purged from the
     const again = await scene.start("b");
     expect(await waitForFailure(again)).toMatchObject({
       code: "LOG_TRIMMED",
-      message: expect.stringContaining(`before message ${last}`) as string,
+      message: expect.stringContaining(`before its message ${last}`) as string,
     });
     await expectNoReads(again);
     expect(await again.get(KEY, { stale: true })).toMatchObject({ json: '"early"' });

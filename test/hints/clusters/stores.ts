@@ -270,24 +270,6 @@ export const STORES: readonly BrokenCluster[] = [
     follow: async (scene) => await scene.step("mount the volume", () => mountVolume(scene, "checkpoints")),
   },
   {
-    name: "store-shared",
-    failure: "two logs save their checkpoints in one store",
-    codes: [],
-    async break(scene) {
-      await scene.ready("a");
-      await scene.ready("b", { settings: { "cairn/tx-log": { stream: "others" } } });
-      await saveUntilFound(scene, "checkpoint-warning");
-      return { status: "a" };
-    },
-    hint: /Give one of the two logs its own folder or prefix, and restart its nodes/,
-    async follow(scene) {
-      const env = { CAIRN_CHECKPOINT_PATH: scene.path("others") };
-      await scene.restart("b", { settings: { "cairn/tx-log": { stream: "others" } }, env });
-      // The warning ends by itself, after periods for which no test waits.
-      await scene.restart("a");
-    },
-  },
-  {
     name: "same-node-id",
     failure: "two nodes have the same id",
     codes: [],

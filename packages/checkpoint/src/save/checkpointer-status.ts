@@ -17,7 +17,7 @@ export const NOTHING_KNOWN: CheckpointerStatus = {
   lastFailure: null,
 };
 
-/** How long a warning lasts after it was found (in periods). Another log shows only when its nodes have saved. */
+/** How long a warning lasts after it was found (in periods). */
 const WARNING_PERIODS = 4;
 
 /** Keeps the status of a checkpointer up to date with its events. */

@@ -219,7 +219,7 @@ describe("a node that joins a log on NATS", () => {
       const c = await start("c");
       expect(await failureOf(c)).toBe("LOG_TRIMMED");
       const { failure } = await c.status();
-      expect(failure?.message).toContain("before message 11");
+      expect(failure?.message).toContain("before its message 11");
       expect(failure?.hint).toContain(
         "Or save a checkpoint on a ready node of this log: cairn checkpoint create --url URL",
       );

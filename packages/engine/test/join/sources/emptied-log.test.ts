@@ -153,7 +153,7 @@ describe("nodes whose log was emptied after messages that they lack", () => {
     const { failure } = await again.status();
     expect(failure).toMatchObject({
       code: "LOG_TRIMMED",
-      message: expect.stringContaining("before message 9"),
+      message: expect.stringContaining("before its message 9"),
     });
     expect(failure?.hint).toContain("nats stream rm cairn");
     expect(failure?.hint).toContain("cairn log recover");
