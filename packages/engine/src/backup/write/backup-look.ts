@@ -204,7 +204,10 @@ async function work(
     done.begins = [await recordBeginning(target, range.first)];
   while (next !== undefined && !signal.aborted) {
     const before = done.written.length;
-    await writeSegments(target, next, (segment) => done.add("written", segment), trimmed);
+    await writeSegments(target, next, (segment) => done.add("written", segment), {
+      trimmed,
+      segments: done.segments,
+    });
     memory.keyFits = true;
     // Stop if no segment was written. Otherwise a log that ended early would be read forever.
     if (done.written.length === before) break;

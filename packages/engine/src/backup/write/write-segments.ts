@@ -46,17 +46,29 @@ export interface WrittenSegment extends SegmentFile {
 
 /**
  * Writes transactions from the log as segments, one in memory at a time. Throws the errors of the log and the store.
- * `trimmed` comes from {@link requireSameHistory}, with which the caller has compared the backup and the log.
+ * `trimmed` comes from {@link requireSameHistory}, with which the caller has compared the backup, `segments`, and the
+ * log. Throws `LOG_REGRESSED` if the log has lost its end and grown again since.
  */
 export async function writeSegments(
   target: BackupTarget,
   range: TxRange,
   onWritten: (written: WrittenSegment) => void,
-  trimmed?: LogMessage,
+  {
+    trimmed,
+    segments = [],
+  }: { readonly trimmed?: LogMessage | undefined; readonly segments?: readonly SegmentFile[] } = {},
 ): Promise<void> {
   const { log, of } = target;
   const position = range.first - 1 - of.offset;
   const held = await log.fetch(position);
+  const ends = segments.filter(({ last }) => last === range.first - 1);
+  const [other] = ends;
+  if (
+    held !== undefined &&
+    other !== undefined &&
+    !ends.some(({ end }) => anchorOf(held).sha256.startsWith(end))
+  )
+    throw lostEnd(target, other, LOST_END_HINT);
   const earlier = held ?? (trimmed?.position === position ? trimmed : undefined);
   let before = earlier === undefined ? undefined : anchorOf(earlier);
   let messages: LogMessage[] = [];
@@ -121,7 +133,7 @@ export async function requireSameHistory(
   segments: readonly SegmentFile[],
   logEnd: TxId,
 ): Promise<LogMessage | undefined> {
-  const { log, of, store } = target;
+  const { log, of } = target;
   const newest = lastSegment(segments);
   if (newest === undefined) return undefined;
   const ends = segments.filter(({ last }) => last === newest.last);
@@ -135,9 +147,16 @@ export async function requireSameHistory(
   if (other === undefined) return trimmed;
   // If another log has replaced the one that was backed up, the difference does not show that messages were lost.
   if (!(await hasLogId(log, of.id))) throw vanished(log.name);
-  const hint = ends.some(agrees) ? STRAY_HINT : LOST_END_HINT;
-  const lost = `The log "${log.name}" no longer holds transaction ${other.last}, which ${other.name} in ${store.location} contains, so nothing is written to the backup.`;
-  throw new CairnError("LOG_REGRESSED", lost, hint);
+  throw lostEnd(target, other, ends.some(agrees) ? STRAY_HINT : LOST_END_HINT);
+}
+
+function lostEnd(
+  { log, store }: Pick<BackupTarget, "log" | "store">,
+  { last, name }: SegmentFile,
+  hint: string,
+): CairnError {
+  const lost = `The log "${log.name}" no longer holds transaction ${last}, which ${name} in ${store.location} contains, so nothing is written to the backup.`;
+  return new CairnError("LOG_REGRESSED", lost, hint);
 }
 
 /** The log has trimmed the backup's last message, but the index has it. `ends` are the segments that end with it. */

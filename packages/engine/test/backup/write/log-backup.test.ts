@@ -7,6 +7,9 @@ import { missingIn } from "../../../src/backup/segments/segment-name.ts";
 import { LogBackup } from "../../../src/backup/write/log-backup.ts";
 import { anchorOf } from "../../../src/log/anchor.ts";
 import { EventDispatcher } from "../../../src/observe/event-dispatcher.ts";
+import { parseSegmentName, type SegmentFile } from "../../../src/backup/segments/segment-name.ts";
+import { writeSegments } from "../../../src/backup/write/write-segments.ts";
+import type { LogMessage } from "../../../src/log/tx-log.ts";
 import { eventLog } from "../../../src/observe/event-log.ts";
 import type { NodeEvent } from "../../../src/observe/node-event.ts";
 import { takeMessages } from "../../../testing/log-messages.ts";
@@ -136,6 +139,27 @@ it("a backup cannot determine the exposed transactions once the log has lost its
   await scene.append("other");
   await vi.waitFor(() => expect(backup.status(2).lastFailure).toMatchObject({ code: "LOG_REGRESSED" }));
   expect(backup.status(2).exposed.transactions).toBeNull();
+});
+
+it("a range is not written after a segment that a log, grown again since it lost its end, does not continue", async () => {
+  for (const text of ["one", "two"]) await scene.append(text);
+  const lost = { position: 2, time: Date.now(), payload: Buffer.from("lost") };
+  const [first] = await takeMessages(scene.log, 1, 1);
+  const before = first === undefined ? undefined : anchorOf(first).sha256;
+  const segmentOf = async (message: LogMessage): Promise<SegmentFile> => {
+    const { file } = await scene.encode([message], before);
+    const name = parseSegmentName(file);
+    if (name === undefined) throw new Error(file);
+    return { ...name, name: file, bytes: 1, modifiedAt: 0 };
+  };
+  const { store, log, of } = scene;
+  const { signal } = new AbortController();
+  const target = { store, log, of, node: "b", codec: "none", signal, storeNow: Date.now } as const;
+  const write = async (segment: SegmentFile): Promise<void> =>
+    await writeSegments(target, { first: 3, last: 3 }, () => undefined, { segments: [segment] });
+  await expect(write(await segmentOf(lost))).rejects.toMatchObject({ code: "LOG_REGRESSED" });
+  const [second] = await takeMessages(scene.log, 2, 1);
+  await write(await segmentOf({ ...lost, ...second, position: 2 }));
 });
 
 it("a backup that is stopped during an upload aborts the upload, and reports the abort", async () => {
