@@ -186,9 +186,10 @@ function extended(known: BackupListing, named: readonly SegmentFile[]): BackupLi
   if (end === undefined || namedEnd === undefined) return undefined;
   const isAdjacent = Math.min(...named.map(({ first }) => first)) <= end.last + 1;
   if (!isAdjacent || (namedEnd.last <= end.last && !isEnd(end, named))) return undefined;
-  const names = new Set(known.segments.map(({ name }) => name));
-  const added = named.filter(({ name }) => !names.has(name));
-  return { ...known, segments: [...known.segments, ...added].toSorted(inOrder) };
+  // What would be among the named segments, but is not, was merged or removed.
+  const from = named.length < NAMED ? 0 : Math.min(...named.map(({ last }) => last));
+  const before = known.segments.filter(({ last }) => last < from);
+  return { ...known, segments: [...before, ...named].toSorted(inOrder) };
 }
 
 /** Returns whether the last of the named segments ends as a segment does. */

@@ -10,7 +10,7 @@ import {
   transportOf,
   virtualTime,
 } from "@cairn/checkpoint/testing";
-import { isCairnError } from "@cairn/kv";
+import { isCairnError, Semaphore } from "@cairn/kv";
 import { LogBackup } from "../../../src/backup/write/log-backup.ts";
 import type { Conditions } from "./conditions.ts";
 import { Coverage } from "./coverage.ts";
@@ -62,7 +62,8 @@ const MERGED_DAMAGE = 10;
 const CATCH_UP_PERIODS = 40;
 
 /**
- * Runs nodes with a log backup in virtual time, from their first start. The same conditions produce the same report.
+ * Runs nodes with a log backup in virtual time, from their first start. The same conditions produce nearly the same
+ * report: long work of a look pauses by real time.
  */
 export async function simulateBackup(conditions: Conditions): Promise<BackupReport> {
   const { every, periods, storm, exclusive, messageBytes, keep } = conditions;
@@ -134,6 +135,7 @@ export async function simulateBackup(conditions: Conditions): Promise<BackupRepo
    * work.
    */
   let mending: "lost" | "held" | undefined;
+  const operator = new Semaphore();
   const coverage = new Coverage(time, simulated, (message, { modifiedAt }) => {
     const { position } = message;
     if (mending !== undefined) {
@@ -327,10 +329,12 @@ export async function simulateBackup(conditions: Conditions): Promise<BackupRepo
   }
 
   async function mendNow(): Promise<void> {
-    await mend(direct, simulated, Math.max(LEASE_MS, every), (what) => {
-      mending = what;
+    await operator.run(async () => {
+      await mend(direct, simulated, Math.max(LEASE_MS, every), (what) => {
+        mending = what;
+      });
+      mending = undefined;
     });
-    mending = undefined;
   }
 }
 
