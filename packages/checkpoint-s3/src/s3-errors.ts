@@ -1,3 +1,4 @@
+import { STORE_FULL_HINT } from "@cairn/checkpoint";
 import { CairnError, type ErrorCode, errorMessage, systemErrorCode } from "@cairn/kv";
 import type { S3Settings } from "./s3-options.ts";
 
@@ -45,11 +46,7 @@ const CLASSES = {
     "Set the store's `region` to the bucket's.",
   ],
   foreign: ["STORE_UNREACHABLE", "it returned status % and a response that is not from S3", NOT_S3_HINT],
-  full: [
-    "STORE_FULL",
-    "there is no space left (%)",
-    "Free some space, raise the quota, or set a retention-policy that keeps fewer checkpoints: if there is still no space, the next node that saves removes the others first. If segments of a log backup fill it, remove the oldest ones: cairn log backup prune --through N, where N is at most the last transaction of a verified checkpoint (cairn checkpoint list).",
-  ],
+  full: ["STORE_FULL", "there is no space left (%)", `Raise the quota, or make room. ${STORE_FULL_HINT}`],
   denied: [
     "STORE_DENIED",
     "these credentials do not permit it (%)",

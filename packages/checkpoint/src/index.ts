@@ -14,6 +14,7 @@ export {
   MAX_SMALL_FILE_BYTES,
   notThere,
   requireStoreName,
+  STORE_FULL_HINT,
   tooLarge,
 } from "./store/stored-files.ts";
 export { parseStoredRecord } from "./store/stored-record.ts";

@@ -6,6 +6,7 @@ import {
   systemErrorOf,
   systemRefused,
 } from "@cairn/kv";
+import { STORE_FULL_HINT } from "../../store/stored-files.ts";
 
 /**
  * Converts file system errors to `STORE_*`, and shortages of this process or machine, which are not the store's
@@ -29,11 +30,7 @@ export function folderError(error: unknown, doing: string, location: string): un
     return refused("STORE_DENIED", `does not permit ${doing} (${code})`, hint);
   }
   if (system?.meaning === "full")
-    return refused(
-      "STORE_FULL",
-      `has no space left for ${doing} (${code})`,
-      "Free some space there, or set a retention-policy that keeps fewer checkpoints: if there is still no space, the next node that saves removes the others first. If segments of a log backup fill it, remove the oldest ones: cairn log backup prune --through N, where N is at most the last transaction of a verified checkpoint (cairn checkpoint list).",
-    );
+    return refused("STORE_FULL", `has no space left for ${doing} (${code})`, STORE_FULL_HINT);
   const what = `did not respond while ${doing}: ${errorMessage(error)}`;
   return refused("STORE_UNREACHABLE", what, "Check that the volume is mounted and healthy.");
 }
