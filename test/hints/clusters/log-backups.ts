@@ -50,6 +50,12 @@ async function damageSegment(scene: HintScene, damage = changeBytes): Promise<vo
   await damage(file);
 }
 
+/** Runs a command that the operator knows already, which must succeed. */
+async function ran(scene: HintScene, command: string): Promise<void> {
+  const { code, stderr } = await scene.run(command);
+  if (code !== 0) throw new Error(`cairn ${command}: ${stderr}`);
+}
+
 /** Clusters whose log backup is broken, or used for an unsupported purpose. */
 export const LOG_BACKUPS: readonly BrokenCluster[] = [
   {
@@ -131,6 +137,25 @@ export const LOG_BACKUPS: readonly BrokenCluster[] = [
     async follow(scene, [, command = ""]) {
       await scene.ready("a", BACKS_UP);
       await scene.runStep(command, { on: "a" });
+    },
+  },
+  {
+    name: "backup-begins-at-checkpoint",
+    failure: "an index is to be rebuilt from a log backup that begins at the only checkpoint",
+    codes: ["CHECKPOINT_NOT_FOUND"],
+    async break(scene) {
+      await backedUp(scene);
+      await scene.runStep("checkpoint create", { on: "a" });
+      await ran(scene, "checkpoint verify");
+      await ran(scene, "log backup prune --through 5");
+      return { output: await scene.runRefused("log backup verify --rebuild") };
+    },
+    hint: /No index can be built[^]*After the next transaction, save a checkpoint with [^]*cairn (checkpoint create) [^]*, and run the command again/,
+    async follow(scene, [, create = ""]) {
+      await scene.fill("a", 6, 6);
+      await scene.runStep(create, { on: "a" });
+      await scene.waitForStatus("a", ({ logBackup }) => logBackup?.covered?.at(-1)?.last === 7);
+      await scene.step("run the command again", () => ran(scene, "log backup verify --rebuild"));
     },
   },
 ];
