@@ -32,8 +32,9 @@ export interface OwnIndex {
   position(): Position | undefined | Promise<Position | undefined>;
   /**
    * Applies a batch. Batches up to and including one that is `complete` belong together: what they bring is visible, and
-   * survives a crash, only together with the last one's position. A build that is complete survives a power loss. The same batches may arrive again. If it throws, what
-   * was visible before remains, and the index is opened again before it gets the next batch.
+   * survives a crash, only together with the last one's position. A build that is complete survives a power loss. The
+   * same batches may arrive again. If it throws, what was visible before remains, and the index is opened again before
+   * it gets the next batch.
    */
   apply(batch: IndexBatch): void | Promise<void>;
   /**
