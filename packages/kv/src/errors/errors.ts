@@ -3,12 +3,21 @@ import type { ErrorCode } from "@cairn/client/shared";
 
 export { ERROR_CODES, type ErrorCode } from "@cairn/client/shared";
 
+/** Marks the errors of every copy of {@link CairnError}. */
+const MARK = Symbol.for("cairn.error");
+
 /**
  * Cairn's error class. An error has a stable `code`, a one-sentence message that describes what happened, a `hint`
  * that says what to do, and the underlying error, if any, as its `cause`. Tests and programs should depend only on
- * `code`, and on the `details` that @cairn/client declares for it.
+ * `code`, and on the `details` that @cairn/client declares for it. The errors of another copy of the class are instances,
+ * too: a user's own module may be installed in another place than its node.
  */
 export class CairnError extends Error {
+  static override [Symbol.hasInstance](value: unknown): boolean {
+    if (this !== CairnError) return Function.prototype[Symbol.hasInstance].call(this, value);
+    return typeof value === "object" && value !== null && MARK in value;
+  }
+
   readonly code: ErrorCode;
   readonly hint: string | undefined;
   readonly details: Readonly<Record<string, unknown>>;
@@ -24,6 +33,10 @@ export class CairnError extends Error {
     this.code = code;
     this.hint = hint;
     this.details = details;
+  }
+
+  get [MARK](): true {
+    return true;
   }
 }
 
