@@ -44,6 +44,20 @@ export interface PendingAppend {
   readonly messageId: string | undefined;
 }
 
+/** 64 bits of nanoseconds, of which anchors are made, end in July 2554. */
+const MAX_TIME = Math.floor(2 ** 64 / 1_000_000);
+
+/** Throws `SYSTEM_REFUSED` if nothing could read a message with this machine's time. Before 1970, returns 0. */
+function messageTime(): number {
+  const now = systemClock.now();
+  if (now <= MAX_TIME) return Math.max(0, now);
+  throw new CairnError(
+    "SYSTEM_REFUSED",
+    `The clock of this machine shows ${new Date(now).toISOString()}, which is too late for the log.`,
+    "Set the clock of this machine. Then send the transaction again; nothing was stored.",
+  );
+}
+
 function nothing(): LogContents {
   return { head: undefined, first: 1, last: 0, upgrade: undefined };
 }
@@ -182,7 +196,7 @@ export class EmbeddedStorage {
       const head = { id: this.logId ?? randomUUID(), endsFrom: 1 };
       try {
         // Both are in one batch, so that a log has either both or neither.
-        const birth = { key: positionKey(1), number: systemClock.now(), content: birthRecord(head.id) };
+        const birth = { key: positionKey(1), number: messageTime(), content: birthRecord(head.id) };
         await this.#batch(
           this.#opened,
           batchOf([{ type: "put", key: HEAD_KEY, value: encodeHead(head) }], [birth]),
@@ -229,7 +243,7 @@ export class EmbeddedStorage {
 
   async #store(group: readonly PendingAppend[]): Promise<readonly Appended[]> {
     if (this.#failure !== undefined) await this.#recover(this.#failure);
-    const time = systemClock.now();
+    const time = messageTime();
     const rows: EndedRow[] = [];
     const messages: LogMessage[] = [];
     const fresh = new Map<string, number>();

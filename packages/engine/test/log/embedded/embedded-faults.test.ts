@@ -8,7 +8,9 @@ import { createInterface } from "node:readline";
 import { promisify } from "node:util";
 import type { Readable } from "node:stream";
 import { ClassicLevel } from "classic-level";
-import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { systemClock } from "@cairn/kv";
+import { afterEach, beforeEach, describe, expect, it, onTestFinished, vi } from "vitest";
+import { anchorOf } from "../../../src/log/anchor.ts";
 import { openEmbeddedTxLog } from "../../../src/log/embedded/embedded-tx-log.ts";
 import { bytes, takeMessages, text } from "../../../testing/log-messages.ts";
 
@@ -46,6 +48,29 @@ describe("an embedded log", () => {
     await expect(log.append(bytes("one"))).rejects.toMatchObject({ code: "LOG_UNREACHABLE" });
     await log.close();
     expect(await readdir(folder)).toEqual([]);
+  });
+
+  it("stores no message whose time nothing could read, and begins no earlier than 1970", async () => {
+    const clock = vi.spyOn(systemClock, "now");
+    onTestFinished(() => clock.mockRestore());
+    const log = await openEmbeddedTxLog({ path });
+    onTestFinished(() => log.close());
+    clock.mockReturnValue(Date.parse("1969-07-20"));
+    await log.create((id) => bytes(id));
+    await log.append(bytes("one"));
+    clock.mockReturnValue(Date.parse("2554-07-22"));
+    await expect(log.append(bytes("two"))).rejects.toMatchObject({
+      code: "SYSTEM_REFUSED",
+      message: expect.stringContaining("2554-07-22"),
+    });
+    clock.mockReturnValue(Date.parse("2554-07-21"));
+    await log.append(bytes("three"));
+    const messages = await takeMessages(log, 2, 2);
+    expect(messages.map((message) => [message.time, text(message)])).toEqual([
+      [0, "one"],
+      [Date.parse("2554-07-21"), "three"],
+    ]);
+    expect(messages.map((message) => anchorOf(message).time)).toEqual(messages.map(({ time }) => time));
   });
 
   it("is named after its folder, or as configured", async () => {
