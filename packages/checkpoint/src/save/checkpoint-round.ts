@@ -16,11 +16,13 @@ export interface TakeOptions extends SaveOptions {
   readonly leaseMs?: number;
   /** The memory of earlier rounds. */
   readonly memory?: LookMemory;
+  /** Called with what each look finds, also if the checkpoint then fails. */
+  readonly onLook?: (look: Look) => void;
   /** Called if the store is full. Returns whether to try once more, because space may have been freed. */
   readonly makeRoom?: (logId: string) => Promise<boolean>;
 }
 
-interface Look {
+export interface Look {
   readonly newest: StoredCheckpoint | undefined;
   /** The time at which `newest` counts as taken, by the store's clock. With a memory, it is never after `storeNow`. */
   readonly takenAt: number | undefined;
@@ -120,6 +122,7 @@ async function look(take: TakeOptions, others: readonly OtherLook[]): Promise<Du
     storeNow,
   });
   const seen = { newest, takenAt, storeNow, storeAhead, otherStores };
+  take.onLook?.(seen);
   if (decision.save && position !== undefined) return { ...seen, logId: position.logId };
   const reason = decision.save ? "unchanged" : decision.reason;
   return { ...seen, outcome: "skipped", reason, because: decision.because };

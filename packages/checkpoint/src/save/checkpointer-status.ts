@@ -1,7 +1,7 @@
 import { EventEmitter, once } from "node:events";
 import { errorMessage, isCairnError, systemErrorCode, type Clock } from "@cairn/kv";
 import type { CheckpointerStatus, CheckpointerWarning, RoundStep } from "./checkpointer-events.ts";
-import type { TakeOutcome } from "./checkpoint-round.ts";
+import type { Look, TakeOutcome } from "./checkpoint-round.ts";
 import type { StoredCheckpoint } from "../store/list-checkpoints.ts";
 
 /** The status before the first look. */
@@ -60,15 +60,20 @@ export class StatusKeeper {
     await once(this.#steps, "step");
   }
 
-  /** Records that a round has succeeded, or has skipped the checkpoint. */
-  succeeded(outcome: TakeOutcome): void {
-    const { newest, storeAhead, otherStores } = outcome;
+  /** Records what a look has found. */
+  looked({ newest, storeAhead, otherStores }: Look): void {
     const now = this.#clock.now();
     const warnings = this.current.warnings.filter(
       ({ about, at }) => now - (this.#found.get(about) ?? at) < WARNING_PERIODS * this.#period,
     );
-    this.#set({ storeAhead, otherStores, lastCheckAt: now, skipped: this.#skipped(outcome), warnings });
-    this.#set({ last: newest === undefined ? null : summary(newest) });
+    const last = newest === undefined ? null : summary(newest);
+    this.#set({ last, storeAhead, otherStores, lastCheckAt: now, warnings });
+  }
+
+  /** Records that a round has succeeded, or has skipped the checkpoint. */
+  succeeded(outcome: TakeOutcome): void {
+    this.looked(outcome);
+    this.#set({ skipped: this.#skipped(outcome) });
   }
 
   /** Records a failure; `where` precedes the message if the error alone does not show what has failed. */

@@ -235,6 +235,7 @@ class ScheduledCheckpointer implements Checkpointer {
         },
         archiving,
         memory: this.#memory,
+        onLook: (look) => this.#status.looked(look),
         // The policy keeps what is needed even before the new checkpoint exists. If sweeps only followed saves, a
         // full store would stay full.
         makeRoom: (logId) => this.#sweep(logId),

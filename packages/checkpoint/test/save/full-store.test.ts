@@ -49,11 +49,14 @@ test.each([
 });
 
 test("a round in a full store from which nothing may be removed fails without another upload", async () => {
-  const { checkpointer, txIds, events, uploads } = await fullStore({});
+  const { checkpointer, txIds, events, uploads, clock } = await fullStore({});
   await expect(checkpointer.checkpointNow().done).rejects.toMatchObject({ code: "STORE_FULL" });
   expect(uploads).toEqual([false]);
   expect(types(events)).toEqual(["begun", "sweep-begun", "swept", "failed"]);
   expect(await txIds()).toEqual([3, 2, 1]);
+  // The look itself has succeeded.
+  const { last, lastCheckAt } = checkpointer.status();
+  expect([last?.txId, lastCheckAt]).toEqual([3, clock.now()]);
 });
 
 test("a store that is full even after a sweep keeps its newest checkpoint, and is tried only once more", async () => {
