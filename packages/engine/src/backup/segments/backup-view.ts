@@ -4,12 +4,13 @@ import type { Clock } from "@cairn/kv";
 import { z } from "zod";
 import {
   backupFolder,
-  backupIn,
   type BackupListing,
   BACKUPS,
+  coveredRanges,
   inOrder,
   lastSegment,
-  backedUpLogs,
+  listBackup,
+  missingIn,
   parseSegmentName,
   pointerFile,
   type SegmentFile,
@@ -112,9 +113,8 @@ export class BackupView {
 
   async list(): Promise<BackupListing> {
     const { store, logId, clock, isOfAllLogs = false } = this.#options;
-    const files = await store.list(isOfAllLogs ? BACKUPS : backupFolder(logId));
-    if (isOfAllLogs) this.logs = backedUpLogs(files);
-    const listing = backupIn(files, logId);
+    const listing = await listBackup(store, logId, isOfAllLogs ? BACKUPS : undefined);
+    if (isOfAllLogs) this.logs = listing.logs;
     this.#known = listing;
     this.#listedAt = clock.now();
     const end = lastSegment(listing.segments);
@@ -189,7 +189,12 @@ function extended(known: BackupListing, named: readonly SegmentFile[]): BackupLi
   // What would be among the named segments, but is not, was merged or removed.
   const from = named.length < NAMED ? 0 : Math.min(...named.map(({ last }) => last));
   const before = known.segments.filter(({ last }) => last < from);
-  return { ...known, segments: [...before, ...named].toSorted(inOrder) };
+  const segments = [...before, ...named].toSorted(inOrder);
+  // Only a listing shows whether a removal was recorded.
+  const range = { first: known.segments[0]?.first ?? 1, last: end.last };
+  const isMissing =
+    missingIn(coveredRanges(segments), range).count > missingIn(coveredRanges(known.segments), range).count;
+  return isMissing ? undefined : { ...known, segments };
 }
 
 /** Returns whether the last of the named segments ends as a segment does. */

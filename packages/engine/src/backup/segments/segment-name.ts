@@ -89,14 +89,27 @@ export interface BackupListing {
   readonly trims: readonly { readonly name: string; readonly position: number }[];
   /** Files that are not part of a backup. */
   readonly foreign: readonly string[];
+  /** The ids of the logs with a segment among the listed files. */
+  readonly logs: readonly string[];
 }
 
-/** Lists the backup of a log, with one request per thousand segments. */
-export async function listBackup(store: CheckpointStore, logId: string): Promise<BackupListing> {
-  return backupIn(await store.list(backupFolder(logId)), logId);
+/**
+ * Lists the backup of a log, with one request per thousand segments, or all backups if `prefix` says so. No listing shows
+ * a single moment: it may lack segments that were removed while it was made, and the file that replaces or records them.
+ * So a listing with a hole is made again.
+ */
+export async function listBackup(
+  store: CheckpointStore,
+  logId: string,
+  prefix = backupFolder(logId),
+): Promise<BackupListing> {
+  const listing = backupIn(await store.list(prefix), logId);
+  const begin = Math.max(1, ...listing.begins.map(({ txId }) => txId));
+  if (holesOf(coveredRanges(listing.segments), begin).length === 0) return listing;
+  return backupIn(await store.list(prefix), logId);
 }
 
-export function backupIn(files: readonly StoredFile[], logId: string): BackupListing {
+function backupIn(files: readonly StoredFile[], logId: string): BackupListing {
   const folder = backupFolder(logId);
   const segments: SegmentFile[] = [];
   const foreign: string[] = [];
@@ -116,7 +129,7 @@ export function backupIn(files: readonly StoredFile[], logId: string): BackupLis
     else foreign.push(file.name);
   }
   segments.sort(inOrder);
-  return { segments, lease, begins, trims, foreign };
+  return { segments, lease, begins, trims, foreign, logs: backedUpLogs(files) };
 }
 
 /**
@@ -151,8 +164,7 @@ export async function listBackups(store: CheckpointStore): Promise<string[]> {
   return backedUpLogs(await store.list(BACKUPS));
 }
 
-/** Returns the ids of the logs with a segment among listed files. */
-export function backedUpLogs(files: readonly StoredFile[]): string[] {
+function backedUpLogs(files: readonly StoredFile[]): string[] {
   const ids = new Set<string>();
   for (const { name } of files) {
     const parsed = parseSegmentName(name);

@@ -2,7 +2,13 @@ import type { CheckpointStore } from "@cairn/checkpoint";
 import { manualClock, memoryStore } from "@cairn/checkpoint/testing";
 import { beforeEach, expect, it } from "vitest";
 import { BackupView } from "../../../src/backup/segments/backup-view.ts";
-import { pointerFile, segmentFile } from "../../../src/backup/segments/segment-name.ts";
+import {
+  beginFile,
+  beginOfBackup,
+  listBackup,
+  pointerFile,
+  segmentFile,
+} from "../../../src/backup/segments/segment-name.ts";
 
 /** As many segments as a pointer names, and a few more. */
 const MANY = 40;
@@ -50,3 +56,32 @@ it.each([3, MANY])(
     expect(await seenBy(views.one)).toEqual(written);
   },
 );
+
+it("a removal that was recorded is no hole, whatever the pointer shows", async () => {
+  const written: string[] = [];
+  for (let txId = 1; txId <= 3; txId += 1) written.push(await write(txId));
+  await list(views.one);
+  await list(views.other);
+
+  await store.create(beginFile("a", 3), "{}");
+  for (const name of written.slice(0, 2)) await store.remove(name);
+  await list(views.other);
+  const { listing } = await views.one.look();
+  expect(listing.segments.map(({ first }) => first)).toEqual([3]);
+  expect(beginOfBackup(listing, 0, 3)).toBe(3);
+});
+
+it("a listing during which segments were removed, but not recorded yet when it began, is made again", async () => {
+  const [removed = ""] = [await write(1), await write(2), await write(3)];
+  const removing: CheckpointStore = {
+    ...store,
+    async list(prefix) {
+      const listed = await store.list(prefix);
+      if (!(await store.create(beginFile("a", 2), "{}"))) return listed;
+      await store.remove(removed);
+      return listed.filter(({ name }) => name !== removed);
+    },
+  };
+  const { segments, begins } = await listBackup(removing, "a");
+  expect([segments.map((segment) => segment.first), begins.map(({ txId }) => txId)]).toEqual([[2, 3], [2]]);
+});
