@@ -5,7 +5,14 @@ import { hasLogId } from "../../log/log-identity.ts";
 import type { LogMessage } from "../../log/tx-log.ts";
 import { underLease } from "./backup-lease.ts";
 import { type BackupMemory, forgetRemoved, isDamaged, LookResults, type OnWritten } from "./look-results.ts";
-import { isRemovalDue, recordBeginning, type RemovalRules, removeOldLineage } from "./expire-segments.ts";
+import {
+  isRemovalDue,
+  oldLineage,
+  recordBeginning,
+  type RemovalRules,
+  removeOldLineage,
+  withRoom,
+} from "./expire-segments.ts";
 import { BackupView } from "../segments/backup-view.ts";
 import {
   backupLease,
@@ -81,6 +88,7 @@ export interface BackupLook {
 
 /** How long a measured difference between the store's clock and this machine's clock is used (ms). */
 const CLOCK_ASKED_MS = 3_600_000;
+
 /**
  * Looks at a log's backup once: writes missing segments, merges small ones, and removes merged or expired ones; with
  * nothing to do, it only reads the pointer or lists the backup, and once the newest segment. Throws the errors of the
@@ -88,8 +96,18 @@ const CLOCK_ASKED_MS = 3_600_000;
  * several nodes would write overlapping segments, which hold the same messages.
  */
 export async function lookAtBackup(options: BackupLookOptions): Promise<BackupLook> {
-  const { store, of, memory, every, clock } = options;
+  const { removal, memory, clock } = options;
   const storeNow = (): number => clock.now() + (memory.storeClock?.aheadMs ?? 0);
+  const old = async (): Promise<SegmentFile[]> => {
+    if (removal === undefined) return [];
+    const { segments } = await listBackup(options.store, options.of.id);
+    return (await oldLineage(options, segments, removal, storeNow())).flat();
+  };
+  return await withRoom(options, old, () => lookOnce(options, storeNow));
+}
+
+async function lookOnce(options: BackupLookOptions, storeNow: () => number): Promise<BackupLook> {
+  const { store, of, memory, every, clock } = options;
   const target: BackupTarget = { ...options, storeNow };
   const view = (memory.view ??= new BackupView({ store, logId: of.id, every, clock }));
   // A damaged segment is written again once somebody has removed it, which no pointer shows.
@@ -215,8 +233,9 @@ async function work(
   }
   if (canRemove(store))
     await done.attempt(async () => {
-      await tidyBackup(target, memory, done);
+      // Merging needs space.
       await removeOld(options, target.storeNow(), done);
+      await tidyBackup(target, memory, done);
     });
   if (done.segments !== listing.segments || memory.view?.isBehind === true)
     await done.attempt(async () =>

@@ -5,7 +5,7 @@ import {
   readReservations,
 } from "@cairn/checkpoint";
 import type { TxId } from "@cairn/client";
-import { cleanupPause } from "@cairn/kv";
+import { cleanupPause, isCairnError, unlessFailed } from "@cairn/kv";
 import { type BackupListing, beginFile, listBackup, type SegmentFile } from "../segments/segment-name.ts";
 import type { SegmentHeader } from "../segments/segment.ts";
 import type { BackupMemory } from "./look-results.ts";
@@ -68,16 +68,55 @@ export async function removeOldLineage(
   now: number,
 ): Promise<string[]> {
   const removed: string[] = [];
+  for (const old of await oldLineage(place, segments, rules, now))
+    removed.push(...(await removeFirst({ ...place, of: { ...place.of, id: old[0]?.logId ?? "" } }, old)));
+  return removed;
+}
+
+/** Returns what {@link removeOldLineage} would remove, by log. */
+export async function oldLineage(
+  place: RemovalPlace,
+  segments: readonly SegmentFile[],
+  rules: RemovalRules,
+  now: number,
+): Promise<SegmentFile[][]> {
+  const found: SegmentFile[][] = [];
   const earlier = (await rules.earlier?.()) ?? [];
   const spent = earlier.length === 0 ? new Set<string>() : await spentLogs(place, earlier);
   for (const { logId, last } of earlier.toReversed()) {
     const { segments: ofEarlier } = await listBackup(place.store, logId);
     const of = { id: logId, offset: CONTINUED };
-    const gone = await removeOldSegments({ ...place, of, spent }, ofEarlier, rules, now, last);
-    removed.push(...gone);
-    if (gone.length < ofEarlier.length) return removed;
+    const old = await removable({ ...place, of, spent }, ofEarlier, rules, now, last);
+    if (old.length > 0) found.push(old);
+    if (old.length < ofEarlier.length) return found;
   }
-  return [...removed, ...(await removeOldSegments({ ...place, spent }, segments, rules, now))];
+  const old = await removable({ ...place, spent }, segments, rules, now);
+  return old.length > 0 ? [...found, old] : found;
+}
+
+/**
+ * Runs `work`. While the store is full, removes one after another of the segments that are removed anyway, and only then
+ * records that: without space, nothing else can be done.
+ */
+export async function withRoom<T>(
+  { store, of, node }: Pick<RemovalPlace, "store" | "of" | "node">,
+  unneeded: () => Promise<readonly SegmentFile[]>,
+  work: () => Promise<T>,
+): Promise<T> {
+  let rest: SegmentFile[] | undefined;
+  for (;;) {
+    try {
+      return await work();
+    } catch (error) {
+      if (!isCairnError(error, "STORE_FULL")) throw error;
+      rest ??= [...(await unneeded())];
+      const first = rest.shift();
+      if (first === undefined) throw error;
+      await store.remove(first.name);
+      const place = { store, node, of: { ...of, id: first.logId } };
+      await unlessFailed(recordBeginning(place, first.last + 1), "STORE_FULL", undefined);
+    }
+  }
 }
 
 /** Checkpoints of earlier logs lead over the seam until this log has two verified ones. No policy removes them. */
@@ -91,17 +130,17 @@ export async function spentLogs(
 }
 
 /**
- * Removes the oldest segments if they are older than `keep`, no listed checkpoint or restoring node needs them, and a
+ * Returns the oldest segments if they are older than `keep`, no listed checkpoint or restoring node needs them, and a
  * verified checkpoint replaces them. Transactions after `shared`, at which another log continues this one, are removed
- * by age alone. Returns the names. `now` is by the store's clock. Throws the errors of the store and the log.
+ * by age alone. `now` is by the store's clock. Throws the errors of the store and the log.
  */
-export async function removeOldSegments(
+async function removable(
   place: RemovalPlace,
   segments: readonly SegmentFile[],
   { keep, verifiedUpTo }: RemovalRules,
   now: number,
   shared: TxId = Infinity,
-): Promise<string[]> {
+): Promise<SegmentFile[]> {
   const old = oldSegments(segments, keep, now);
   if (old.length === 0) return [];
   const verified = await verifiedUpTo();
@@ -109,7 +148,7 @@ export async function removeOldSegments(
   // Checkpoints are listed last: any published after that is newer than the segments to remove.
   const needed = Math.min(verified, await firstNeeded(place));
   const stays = old.findIndex(({ last }) => Math.min(last, shared) >= needed);
-  return await removeFirst(place, old.slice(0, stays < 0 ? old.length : stays));
+  return old.slice(0, stays < 0 ? old.length : stays);
 }
 
 /** Records that nothing is missing before a transaction. */

@@ -6,7 +6,7 @@ import type { LogBounds } from "../../log/tx-log.ts";
 import { underLease } from "./backup-lease.ts";
 import { BackupView } from "../segments/backup-view.ts";
 import { readSegment } from "../segments/read-segment.ts";
-import { type EarlierEnd, removeFirst, spentLogs } from "./expire-segments.ts";
+import { type EarlierEnd, removeFirst, spentLogs, withRoom } from "./expire-segments.ts";
 import {
   backupFolder,
   beginOfBackup,
@@ -147,7 +147,7 @@ function requireNoHole(lost: readonly SegmentFile[], shared: TxId, location: str
  */
 export async function pruneThrough(target: BackupTarget, { segments, txId }: BackupPrune): Promise<string[]> {
   const own = backupFolder(target.of.id);
-  return await exclusively(target, async () => {
+  const prune = async (): Promise<string[]> => {
     const removed: string[] = [];
     const ofOthers = segments.filter(({ logId }) => backupFolder(logId) !== own);
     for (const id of new Set(ofOthers.map(({ logId }) => logId))) {
@@ -157,7 +157,12 @@ export async function pruneThrough(target: BackupTarget, { segments, txId }: Bac
     const ofOwn = segments.filter((segment) => !ofOthers.includes(segment));
     const through = txId > target.of.offset ? txId : 0;
     return [...removed, ...(await removeFirst(target, ofOwn, through))];
-  });
+  };
+  return await withRoom(
+    target,
+    () => Promise.resolve(segments),
+    () => exclusively(target, prune),
+  );
 }
 
 /**

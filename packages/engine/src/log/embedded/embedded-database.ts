@@ -176,7 +176,7 @@ const DAMAGED_HINT =
 
 function inUse(path: string, cause: unknown): CairnError {
   return new CairnError("INDEX_LOCKED", `The log in ${path} is in use by another process.`, {
-    hint: "An embedded log belongs to one process. To run this command, stop the node, and start it again afterwards; what works on checkpoints or a log backup also runs now, with the folder of the store in place of a configuration. To start another node, configure another folder for its log.",
+    hint: "An embedded log belongs to one process. To run this command, stop the node, and start it again afterwards; what only works on checkpoints, or only reads a log backup, also runs now, with the folder of the store in place of a configuration. To start another node, configure another folder for its log.",
     cause,
   });
 }

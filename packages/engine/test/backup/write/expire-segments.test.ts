@@ -1,10 +1,12 @@
 // @module-tag nats
 import { rm, utimes } from "node:fs/promises";
 import path from "node:path";
-import { systemClock, levelProvider } from "@cairn/kv";
+import { faultyStore } from "@cairn/checkpoint/testing";
+import { CairnError, levelProvider, systemClock } from "@cairn/kv";
 import { describe, expect, it, onTestFinished, vi } from "vitest";
 import { type BackupLook, lookAtBackup } from "../../../src/backup/write/backup-look.ts";
-import { removeOldSegments } from "../../../src/backup/write/expire-segments.ts";
+import { removeOldLineage } from "../../../src/backup/write/expire-segments.ts";
+import { planThrough, pruneThrough } from "../../../src/backup/write/prune-backup.ts";
 import { listBackup } from "../../../src/backup/segments/segment-name.ts";
 import type { BackupTarget } from "../../../src/backup/write/write-segments.ts";
 import { readLogIdentity } from "../../../src/log/log-identity.ts";
@@ -42,7 +44,7 @@ async function setUp(): Promise<Removal> {
   };
   const after = async (ms: number): Promise<string[]> => {
     const { segments } = await listBackup(target.store, target.of.id);
-    return await removeOldSegments(target, segments, { keep: KEEP, verifiedUpTo }, Date.now() + ms);
+    return await removeOldLineage(target, segments, { keep: KEEP, verifiedUpTo }, Date.now() + ms);
   };
   return { scene, target, older, newer, after };
 }
@@ -123,6 +125,38 @@ describe("segments of a log backup", () => {
     expect(first).toMatchObject(kept);
     expect(first.removed).toHaveLength(2);
     expect(await lookAtBackup(options)).toMatchObject({ ...kept, removed: [] });
+  });
+
+  it.each(["a look", "a prune"])("are removed by %s from a store that is full of them", async (by) => {
+    const { scene, target, older } = await setUp();
+    await scene.verify(older);
+    for (const { name } of (await listBackup(target.store, target.of.id)).segments)
+      await utimes(path.join(scene.folder, "checkpoints", name), 0, 0);
+    let isFull = true;
+    const store = faultyStore(scene.store, {
+      async before({ method }) {
+        if (method === "remove") isFull = false;
+      },
+      fail: ({ method }) =>
+        isFull && ["create", "replace", "upload"].includes(method)
+          ? new CairnError("STORE_FULL", "Full.")
+          : undefined,
+    });
+    const full = { ...target, store };
+    if (by === "a look") {
+      const memory = { storeClock: undefined, damaged: new Map<string, never>() };
+      const removal = { keep: KEEP, verifiedUpTo: async () => 11 };
+      const options = { ...full, every: 60_000, clock: systemClock, memory };
+      expect(await lookAtBackup({ ...options, removal })).toMatchObject({
+        holes: [],
+        covered: [{ first: 11, last: 31 }],
+      });
+    } else {
+      await pruneThrough(full, await planThrough(full, 10, 11, []));
+    }
+    expect(await runs(target)).toEqual(["11-20", "21-31"]);
+    const { begins } = await listBackup(target.store, target.of.id);
+    expect(begins.map(({ txId }) => txId)).toEqual([11]);
   });
 
   it(
