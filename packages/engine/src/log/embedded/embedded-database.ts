@@ -18,11 +18,14 @@ import {
   type UncheckedTables,
   whileLocked,
 } from "@cairn/kv";
+import { formatBytes } from "@cairn/text";
 import { ClassicLevel } from "classic-level";
 import { beginCreation, isBeingMade, makeDurably } from "./embedded-creation.ts";
 import { cutTorn, isTorn } from "./cut-torn-writes.ts";
 
 const WRITE_BUFFER_BYTES = 4 * 1024 * 1024;
+/** What LevelDB may write while it is opened. */
+const ROOM_BYTES = 4 * WRITE_BUFFER_BYTES;
 
 export type Database = ClassicLevel<Uint8Array, Uint8Array>;
 
@@ -133,7 +136,7 @@ async function checkTail(path: string, { onNotice }: OpeningOptions): Promise<re
 
 export async function hasRoomToOpen(path: string): Promise<boolean> {
   const { bavail, bsize } = await statfs(path);
-  return bavail * bsize > 4 * WRITE_BUFFER_BYTES;
+  return bavail * bsize > ROOM_BYTES;
 }
 
 /** Matches LevelDB's message for a table that points beyond its own end. LevelDB reports this as a system error. */
@@ -151,7 +154,9 @@ export function databaseError(path: string, error: unknown): CairnError {
   const system = systemErrorOf(error);
   if (system?.meaning === "full") {
     return new CairnError("DISK_FULL", `The log in ${path} cannot be written because ${system.what}.`, {
-      hint: system.hint ?? "Free some space on the disk. The log then continues by itself.",
+      hint:
+        system.hint ??
+        `Free at least ${formatBytes(ROOM_BYTES)} on its disk. The log then continues by itself.`,
       cause: error,
     });
   }
