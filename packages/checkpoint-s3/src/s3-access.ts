@@ -2,7 +2,15 @@ import { createRequire } from "node:module";
 import { CairnError, startTimer } from "@cairn/kv";
 import type * as sdk from "@aws-sdk/client-s3";
 import { type DirectAnswer, type DirectRead, directReads } from "./s3-direct-reads.ts";
-import { fieldOf, isOfSettings, NOT_S3_HINT, type Refusal, refusalOf, s3Error } from "./s3-errors.ts";
+import {
+  fieldOf,
+  isOfSettings,
+  isTimeLimit,
+  NOT_S3_HINT,
+  type Refusal,
+  refusalOf,
+  s3Error,
+} from "./s3-errors.ts";
 import type { S3Settings } from "./s3-options.ts";
 import { requireStoreName } from "@cairn/checkpoint";
 
@@ -38,7 +46,7 @@ export interface S3Access {
   readonly settings: S3Settings;
   /** Returns the object's key. Throws as {@link requireStoreName} does. */
   key(name: string): string;
-  /** Sends a request about the bucket. Throws a store's error, or the signal's reason. */
+  /** Sends a request about the bucket. Throws a store's error, or the signal's reason unless that is a time limit. */
   call<R extends Request, U = never>(
     request: R,
     input: Omit<Arguments<R>[0], "Bucket">,
@@ -89,7 +97,13 @@ export function s3Access(settings: S3Settings, notice: (sentence: string) => voi
     },
     async call(request, input, { doing, signal, unless }) {
       const abortSignal = signal ?? closing.signal;
-      abortSignal.throwIfAborted();
+      const explained = (error: unknown): unknown =>
+        s3Error(error, { ...settings, doing, permission: PERMISSIONS[request] });
+      const throwIfAborted = (): void => {
+        if (isTimeLimit(abortSignal.reason)) throw explained(abortSignal.reason);
+        abortSignal.throwIfAborted();
+      };
+      throwIfAborted();
       client ??= connect(settings, (date) => {
         lastDate = date;
       });
@@ -103,12 +117,12 @@ export function s3Access(settings: S3Settings, notice: (sentence: string) => voi
         isSilent = false;
         return output;
       } catch (error) {
-        abortSignal.throwIfAborted();
+        throwIfAborted();
         const refusal = refusalOf(error);
         if (refusal !== undefined) isSilent = false;
         const meant = refusal === undefined ? undefined : unless?.(refusal);
         if (meant !== undefined) return meant;
-        throw s3Error(error, { ...settings, doing, permission: PERMISSIONS[request] });
+        throw explained(error);
       } finally {
         heard?.();
       }

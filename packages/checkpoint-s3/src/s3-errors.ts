@@ -108,11 +108,16 @@ export function refusalOf(error: unknown): Refusal | undefined {
     status > 0 ||
     systemErrorCode(error) !== undefined ||
     fieldOf(error, "$fault") !== undefined ||
-    error.name === "TimeoutError" ||
+    isTimeLimit(error) ||
     error.name in WORDS ||
     isOfSettings(error);
   if (!known) return undefined;
   return { status, word: error.name, attempts: Math.max(1, numberOf(fieldOf(metadata, "attempts"))) };
+}
+
+/** Whether an error, of the SDK or the reason of a signal, says that a time limit was exceeded. */
+export function isTimeLimit(error: unknown): boolean {
+  return fieldOf(error, "name") === "TimeoutError";
 }
 
 /** Makes null the result of a request that is refused with one of these statuses. */

@@ -50,13 +50,13 @@ function decoded(key: string | undefined): string | undefined {
 }
 
 /** Tries a few times, because some services list new objects late. */
-export async function listsObject(access: S3Access, Key: string, signal: AbortSignal): Promise<boolean> {
+export async function listsObject(access: S3Access, Key: string): Promise<boolean> {
   for (let attempt = 0; attempt < access.settings.maxAttempts; attempt++) {
     if (attempt > 0) await pauseBefore(attempt - 1);
     const { Contents = [], EncodingType } = await access.call(
       "listObjectsV2",
       { Prefix: Key, MaxKeys: 1, EncodingType: "url" },
-      { doing: "finding out what it supports", signal },
+      { doing: "finding out what it supports" },
     );
     const [first] = Contents;
     if ((EncodingType === "url" ? decoded(first?.Key) : first?.Key) === Key) return true;

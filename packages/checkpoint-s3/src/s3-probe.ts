@@ -24,9 +24,6 @@ const NOT_HONOURED = [400, 404, 405, 409, 412, 501];
 const NOT_PERMITTED = [403, 405, 501];
 const OTHER_ETAG = "0123456789abcdef0123456789abcdef";
 
-/** The time limit for probing. */
-const PROBE_TIMEOUT_MS = 60_000;
-
 /** Formats an ETag for a condition, in the given notation. */
 export function conditionTag(etag: string, style: EtagStyle): string {
   const bare = etag.replaceAll('"', "");
@@ -39,14 +36,12 @@ export function conditionTag(etag: string, style: EtagStyle): string {
  * no part of it can be read.
  */
 export async function probe(access: S3Access): Promise<S3Findings> {
-  const signal = AbortSignal.timeout(PROBE_TIMEOUT_MS);
   const { prefix, checksums, encryption } = access.settings;
   const doing = "finding out what it supports";
 
   const remove = async (Key: string): Promise<boolean> => {
     const call = {
       doing,
-      signal,
       unless: ({ status }: Refusal) =>
         status === 404 ? true : NOT_PERMITTED.includes(status) ? false : undefined,
     };
@@ -64,7 +59,7 @@ export async function probe(access: S3Access): Promise<S3Findings> {
     const input = { ...encryption, Key, Body, ContentLength: Body.length, ...condition };
     const unless = ({ status }: Refusal): number | undefined =>
       refusals.includes(status) ? status : undefined;
-    const answer = await access.call("putObject", input, { doing, signal, unless });
+    const answer = await access.call("putObject", input, { doing, unless });
     return typeof answer === "number" ? answer : (answer.ETag ?? "");
   };
 
@@ -86,7 +81,7 @@ export async function probe(access: S3Access): Promise<S3Findings> {
       if (wrong === 412) ifMatch = style;
       etag = wrong;
     }
-    if (!(await listsObject(access, Key, signal))) {
+    if (!(await listsObject(access, Key))) {
       // Checkpoints would be saved but never found.
       throw new CairnError(
         "STORE_DENIED",
@@ -95,7 +90,7 @@ export async function probe(access: S3Access): Promise<S3Findings> {
       );
     }
     // Without ranges, checkpoints would be saved but could not be restored.
-    const part = await access.call("getObject", { Key, Range: "bytes=2-5" }, { doing, signal });
+    const part = await access.call("getObject", { Key, Range: "bytes=2-5" }, { doing });
     dropBody(part.Body);
     if (part.ContentRange?.startsWith("bytes 2-5/") !== true)
       throw unexpectedResponse(access.settings.location, doing, "it returns no ranges, which are required");

@@ -140,7 +140,7 @@ async function tidy(
       await work();
     } catch (error) {
       // The next sweep finds the rest, if the service permits listing it.
-      if (isCairnError(error) || signal.aborted) return;
+      if (isCairnError(error)) return;
       throw new AggregateError([reason, error], "A failed upload could not be tidied up.", { cause: error });
     }
   };

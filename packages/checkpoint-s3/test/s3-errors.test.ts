@@ -5,8 +5,11 @@ import { join } from "node:path";
 import { expect, onTestFinished, test, vi } from "vitest";
 import { type CheckpointStore, isSamePlace } from "@cairn/checkpoint";
 import { type S3StoreOptions, s3Store } from "@cairn/checkpoint-s3";
+import { s3Access } from "../src/s3-access.ts";
 import { s3Error } from "../src/s3-errors.ts";
+import { s3Settings } from "../src/s3-options.ts";
 import { answeringServer, errorDocument, listingPage } from "./support/answering-server.ts";
+import { memoryS3 } from "./support/memory-s3.ts";
 import { temporaryDirectory } from "@cairn/test-support/stores/places";
 
 const KEY = { accessKeyId: "AKIDEXAMPLE", secretAccessKey: "not-to-be-told" };
@@ -238,6 +241,26 @@ test("buckets of the same name on two services are different stores, and message
     expect(message).toContain(`s3://b/p at ${first} failed`);
     expect(message).not.toContain("hunter2");
   }
+});
+
+test("a service is probed however long its responses take together", async () => {
+  const ended = AbortSignal.abort(new DOMException("The operation was aborted.", "TimeoutError"));
+  const limit = vi.spyOn(AbortSignal, "timeout").mockReturnValue(ended);
+  onTestFinished(() => limit.mockRestore());
+  const store = (await memoryS3()).store();
+  expect(await store.create("a.json", "{}")).toBe(true);
+});
+
+test("a request that exceeds a time limit of its caller is one to which the service did not respond", async () => {
+  const { endpoint, asked } = await answeringServer(() => ({ status: 200, body: listingPage([]) }));
+  const access = s3Access(s3Settings({ bucket: "b", endpoint, credentials: KEY }), () => undefined);
+  onTestFinished(() => access.close());
+  const signal = AbortSignal.abort(new DOMException("The operation was aborted.", "TimeoutError"));
+  await expect(access.call("listObjectsV2", {}, { doing: "listing", signal })).rejects.toMatchObject({
+    code: "STORE_UNREACHABLE",
+    message: expect.stringContaining("the service did not respond (TimeoutError"),
+  });
+  expect(asked).toEqual([]);
 });
 
 test("an error in the program stays unchanged", () => {
