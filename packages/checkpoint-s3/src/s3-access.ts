@@ -2,6 +2,7 @@ import { createRequire } from "node:module";
 import { CairnError, startTimer } from "@cairn/kv";
 import type * as sdk from "@aws-sdk/client-s3";
 import { type DirectAnswer, type DirectRead, directReads } from "./s3-direct-reads.ts";
+import { dropBody } from "./s3-body.ts";
 import {
   fieldOf,
   isOfSettings,
@@ -28,10 +29,22 @@ const PERMISSIONS = {
   uploadPart: "s3:PutObject",
 } as const;
 
+/** What S3's response to a request always contains. One without it comes from something else, such as a captive proxy. */
+const ALWAYS_RETURNED = {
+  createMultipartUpload: "UploadId",
+  getObject: "ETag",
+  headObject: "ETag",
+  putObject: "ETag",
+  uploadPart: "ETag",
+} as const;
+
 type Request = keyof typeof PERMISSIONS;
 /** The arguments of the SDK's method for a request: the input, options, and a callback that receives the output. */
 type Arguments<R extends Request> = Parameters<sdk.S3[R]>;
-type Output<R extends Request> = NonNullable<Parameters<Arguments<R>[2]>[1]>;
+type Output<R extends Request> = NonNullable<Parameters<Arguments<R>[2]>[1]> &
+  (R extends keyof typeof ALWAYS_RETURNED
+    ? { readonly [field in (typeof ALWAYS_RETURNED)[R]]: string }
+    : unknown);
 
 interface S3Call<U> {
   /** A participle phrase for messages, such as "writing a.tar". */
@@ -115,7 +128,10 @@ export function s3Access(settings: S3Settings, notice: (sentence: string) => voi
       try {
         const output = await send.call(s3, { Bucket: settings.bucket, ...input }, { abortSignal });
         isSilent = false;
-        return output;
+        const field = fieldOf(ALWAYS_RETURNED, request);
+        if (typeof field !== "string" || fieldOf(output, field) !== undefined) return output;
+        if (request === "getObject") dropBody(fieldOf(output, "Body"));
+        throw unexpectedResponse(location, doing, `the response has no ${field}`);
       } catch (error) {
         throwIfAborted();
         const refusal = refusalOf(error);

@@ -1,6 +1,6 @@
 import type { CompletedPart } from "@aws-sdk/client-s3";
 import { unlessAborted } from "@cairn/kv";
-import { type S3Access, unexpectedResponse } from "./s3-access.ts";
+import type { S3Access } from "./s3-access.ts";
 import type { Part, PartMemory } from "./s3-parts.ts";
 import { persist } from "./s3-pause.ts";
 import { abortUpload } from "./s3-unfinished.ts";
@@ -24,7 +24,7 @@ export async function beginMultipart(
   doing: string,
   signal: AbortSignal | undefined,
 ): Promise<MultipartUpload> {
-  const { checksums, location, maxAttempts } = access.settings;
+  const { checksums, maxAttempts } = access.settings;
   const checked = checksums === "when-supported";
   const begun = await access.call(
     "createMultipartUpload",
@@ -32,7 +32,6 @@ export async function beginMultipart(
     { doing, signal },
   );
   const { UploadId } = begun;
-  if (UploadId === undefined) throw unexpectedResponse(location, doing, "the service returned no upload id");
   const target = { Key: object.Key, UploadId };
   const sent: CompletedPart[] = [];
 
@@ -43,8 +42,6 @@ export async function beginMultipart(
       const { ETag, ChecksumCRC32 } = await persist(maxAttempts, stop, () =>
         access.call("uploadPart", part, { doing, signal: stop }),
       );
-      if (ETag === undefined)
-        throw unexpectedResponse(location, doing, `the service returned no ETag for part ${PartNumber}`);
       sent.push({ PartNumber, ETag, ...(checked ? { ChecksumCRC32 } : {}) });
     },
     async complete(condition, stop) {

@@ -60,7 +60,7 @@ export async function probe(access: S3Access): Promise<S3Findings> {
     const unless = ({ status }: Refusal): number | undefined =>
       refusals.includes(status) ? status : undefined;
     const answer = await access.call("putObject", input, { doing, unless });
-    return typeof answer === "number" ? answer : (answer.ETag ?? "");
+    return typeof answer === "number" ? answer : answer.ETag;
   };
 
   try {
@@ -74,7 +74,7 @@ export async function probe(access: S3Access): Promise<S3Findings> {
     let etag: string | number = await put({}, []);
     let ifMatch: EtagStyle | undefined;
     for (const style of ["quoted", "bare"] as const) {
-      if (!creates || typeof etag !== "string" || etag === "" || ifMatch !== undefined) break;
+      if (!creates || typeof etag !== "string" || ifMatch !== undefined) break;
       const right = await put({ IfMatch: conditionTag(etag, style) }, NOT_HONOURED);
       if (typeof right !== "string") continue;
       const wrong = await put({ IfMatch: conditionTag(OTHER_ETAG, style) }, NOT_HONOURED);

@@ -20,7 +20,7 @@ export async function readSmall(access: S3Access, name: string): Promise<SmallFi
   for (let attempt = 1; ; attempt++) {
     const answer = await access.call("getObject", { Key }, { doing, unless: isMissing });
     if (answer === null) return undefined;
-    const { ContentLength: bytes = MAX_SMALL_FILE_BYTES, ETag: etag = "" } = answer;
+    const { ContentLength: bytes = MAX_SMALL_FILE_BYTES, ETag: etag } = answer;
     if (bytes > MAX_SMALL_FILE_BYTES) {
       dropBody(answer.Body);
       throw tooLarge(name, bytes);
@@ -92,8 +92,7 @@ export async function replaceSmall(
 ): Promise<{ tag: string } | false> {
   const current = await readSmall(access, name);
   if (current?.tag !== tag) return false;
-  const condition =
-    ifMatch === undefined || current.etag === "" ? {} : { IfMatch: conditionTag(current.etag, ifMatch) };
+  const condition = ifMatch === undefined ? {} : { IfMatch: conditionTag(current.etag, ifMatch) };
   if (!(await put(access, name, text, condition))) return false;
   return { tag: contentTag(Buffer.from(text)) };
 }

@@ -1,7 +1,9 @@
+import { Readable } from "node:stream";
 import { expect, onTestFinished, test } from "vitest";
 import type { CheckpointStore } from "@cairn/checkpoint";
 import { s3Store } from "@cairn/checkpoint-s3";
 import { answeringServer } from "./support/answering-server.ts";
+import { memoryS3, type S3Asked } from "./support/memory-s3.ts";
 
 function storeAt(endpoint: string): CheckpointStore {
   const credentials = { accessKeyId: "AKIDEXAMPLE", secretAccessKey: "not-to-be-told" };
@@ -82,4 +84,50 @@ test("a list of unfinished uploads that repeats its first page is read once", as
   const { endpoint, asked } = await answeringServer(() => ({ status: 200, body }));
   expect(await storeAt(endpoint).tidy?.({ before: Date.now(), isDead: () => true })).toEqual([]);
   expect(asked).toHaveLength(2);
+});
+
+const isWrite = ({ method, query }: S3Asked): boolean => method === "PUT" || query.has("uploads");
+
+test.each([
+  ["a small file", (store: CheckpointStore) => store.create("a.json", "{}")],
+  ["another content of a small file", replaced],
+  [
+    "a file in one request",
+    (store: CheckpointStore) => store.upload("a.tar", Readable.from([Buffer.from("content")])),
+  ],
+  [
+    "a file in parts",
+    (store: CheckpointStore) => store.upload("a.tar", Readable.from([Buffer.alloc(9_000_000)])),
+  ],
+])("a write of %s that a proxy answers in place of the service has failed", async (_what, write) => {
+  const server = await memoryS3();
+  const store = server.store();
+  await store.create("other.json", "{}");
+  const before = [...server.objects].map(([key, { etag }]) => [key, etag]);
+  server.quirks.interfere = (asked, response) => {
+    if (isWrite(asked)) response.writeHead(200, { "content-type": "text/html" }).end("<html></html>");
+    return isWrite(asked);
+  };
+  await expect(write(store)).rejects.toMatchObject({
+    code: "STORE_UNREACHABLE",
+    message: expect.stringContaining("the response has no "),
+    hint: expect.stringContaining("proxy"),
+  });
+  expect([...server.objects].map(([key, { etag }]) => [key, etag])).toEqual(before);
+});
+
+async function replaced(store: CheckpointStore): Promise<unknown> {
+  const { tag = "" } = (await store.read("other.json")) ?? {};
+  return await store.replace("other.json", "[]", tag);
+}
+
+test("a page that a proxy sends in place of a file is not its content", async () => {
+  const server = await memoryS3();
+  const store = server.store();
+  await store.create("other.json", "{}");
+  server.quirks.interfere = ({ method }, response) => {
+    if (method === "GET") response.writeHead(200, { "content-type": "text/html" }).end("<html></html>");
+    return method === "GET";
+  };
+  await expect(store.read("other.json")).rejects.toMatchObject({ code: "STORE_UNREACHABLE" });
 });
