@@ -80,6 +80,18 @@ describe("a log with a backup", () => {
     expect(other.because).toContain("Transaction 5 differs between the log and ");
   });
 
+  it("is trimmed up to the backup's end although another node trims it meanwhile", async () => {
+    const { scene, log } = await setUp([1, 6, 11, 32]);
+    const trimmed = wrapLog(log, {
+      fetch: async (at) => {
+        if (at === 5) await log.trim?.(8);
+        return await log.fetch(at);
+      },
+    });
+    const plan = await planTrim(trimOptions(scene, trimmed));
+    expect(plan.because).toBe(`Message 31 is the last one in the log backup in ${scene.store.location}.`);
+  });
+
   it("is trimmed up to the end of a backup with a later beginning only if the backup continues a verified checkpoint", async () => {
     const { scene, log, plan } = await setUp([11, 32]);
     expect(await plan()).toMatchObject({ upTo: 1 });
