@@ -21,6 +21,8 @@ it(
     for (const place of ["data/node-1-index", "store"]) {
       const { code, stdout } = await runCairn(["db", "check", place], { cwd });
       expect([code, stdout]).toEqual([0, expect.stringMatching(/ is intact .* 5[45] documents, /)]);
+      const stats = await runCairn(["db", "stats", place], { cwd });
+      expect(stats.stdout).toMatch(/^Index .*, version 2$/m);
     }
     const { stdout } = await runCairn(["db", "keys", "data/node-1-index", "--raw"], { cwd });
     // Rows with the documents of versions exist since version 3.

@@ -1,6 +1,6 @@
 import type { KvReader } from "@cairn/kv";
 import type { DocumentKey, DocumentSelection, TxId } from "@cairn/client";
-import { type IndexState, readState } from "../rows/index-state.ts";
+import { type IndexState, readState, versionInState } from "../rows/index-state.ts";
 import { parseDocumentRowKey, ROW, rowsOfKind, STATE_ROW_KEY } from "../rows/row-keys.ts";
 import { documentRows } from "../read/list-documents.ts";
 import { decodeCounters } from "../rows/row-values.ts";
@@ -8,9 +8,11 @@ import { checkedVersion, versionValueRevision } from "../rows/version-values.ts"
 import { bytesText, kindName } from "../rows/row-names.ts";
 import { madeOnce } from "@cairn/text";
 
-/** Returns the state of the index in a LevelDB of any kind; undefined if it is not a Cairn index. */
+/** Returns the state of the index in a LevelDB of any kind, with its stored version; undefined if it is no Cairn index. */
 export async function findState(reader: KvReader): Promise<IndexState | undefined> {
-  return (await reader.get(STATE_ROW_KEY)) === undefined ? undefined : await readState(reader);
+  const row = await reader.get(STATE_ROW_KEY);
+  const state = row && (await readState(reader));
+  return state && { ...state, version: versionInState(row) };
 }
 
 /** Returns the buckets with documents or traces of deleted ones, ordered by name. */

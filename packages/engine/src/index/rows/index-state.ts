@@ -150,8 +150,7 @@ export async function readState(reader: KvReader): Promise<IndexState | undefine
   }
   const bytes = asBuffer(value);
   if (!isIntact(bytes)) throw unusableIndex("its state row does not match its checksum");
-  const text = bytes.toString("utf8");
-  const { version } = parse(VersionSchema, text);
+  const version = versionInState(bytes);
   if (!isReadableVersion(version)) {
     throw new CairnError(
       "INDEX_VERSION",
@@ -159,7 +158,7 @@ export async function readState(reader: KvReader): Promise<IndexState | undefine
       "Start the node: it builds a new index from a checkpoint of the right version or from the log.",
     );
   }
-  const state = parse(StateSchema, text);
+  const state = parse(StateSchema, bytes.toString("utf8"));
   const inPlace = version === 2 ? state.txId : state.inPlace;
   return { ...state, version: INDEX_VERSION, inPlace };
 }
@@ -188,6 +187,11 @@ export function prefixInState(value: Uint8Array): StatePrefix | undefined {
 
 /** The part of the state that every version writes. */
 const VersionSchema = z.object({ version: z.int() });
+
+/** Returns the version in a state row, which {@link readState} replaces. */
+export function versionInState(value: Uint8Array): number {
+  return parse(VersionSchema, asBuffer(value).toString("utf8")).version;
+}
 
 function parse<State>(schema: z.ZodType<State>, text: string): State {
   try {
