@@ -2,11 +2,14 @@ import { copyFile, readFile, writeFile } from "node:fs/promises";
 import path from "node:path";
 import { type CheckpointStore, encryptedStore, type StoreEncryption } from "@cairn/checkpoint";
 import { encryptionWith, newIdentity } from "@cairn/checkpoint/testing";
-import { afterEach, beforeEach, expect, test } from "vitest";
+import type { CairnError } from "@cairn/kv";
+import { afterEach, beforeEach, expect, onTestFinished, test, vi } from "vitest";
 import { verifyBackup } from "../../src/backup/backup-beginning.ts";
 import { readSegment } from "../../src/backup/segments/read-segment.ts";
+import { LogBackup } from "../../src/backup/write/log-backup.ts";
 import { verifySegments } from "../../src/backup/write/verify-backup.ts";
 import { BackupScene, noMemory } from "@cairn/test-support/nodes/backup-scene";
+import { writeRuns } from "@cairn/test-support/nodes/trimmed-backup";
 
 let scene: BackupScene;
 let keys: StoreEncryption;
@@ -19,6 +22,28 @@ beforeEach(async () => {
 });
 
 afterEach(() => scene.close());
+
+/** The store with a second identity in the key file, and then without the first one. */
+async function rotation(): Promise<{ readonly both: CheckpointStore; readonly next: CheckpointStore }> {
+  const next = await encryptionWith(scene.folder, [newIdentity()]);
+  const both = {
+    ...next,
+    identities: [...next.identities, ...keys.identities],
+    macKeys: [...next.macKeys, ...keys.macKeys],
+  };
+  return { both: encryptedStore(scene.store, both), next: encryptedStore(scene.store, next) };
+}
+
+/** Appends messages until the log has as many as the bounds need, and writes a segment between each two of them. */
+async function write(to: CheckpointStore, ...bounds: readonly number[]): Promise<void> {
+  while ((await scene.log.bounds()).last < (bounds.at(-1) ?? 0) - 1) await scene.append("more");
+  await writeRuns({ ...scene.target(), store: to }, ...bounds);
+}
+
+function backupIn(to: CheckpointStore, found: CairnError[] = []): LogBackup {
+  const options = { every: 20, keep: "all", codec: "none" } as const;
+  return new LogBackup({ ...scene.target(), store: to, options, onFinding: (error) => found.push(error) });
+}
 
 async function payloads(from: CheckpointStore): Promise<string[]> {
   const read: string[] = [];
@@ -157,18 +182,56 @@ test("the check of a backup reports a segment without its key, or a plain one, b
   const old = encryptedStore(scene.store, { ...keys, acceptPlain: true });
   await scene.look({ store: old });
   await scene.append("three");
-  const next = await encryptionWith(scene.folder, [newIdentity()]);
-  const both = {
-    ...next,
-    identities: [...next.identities, ...keys.identities],
-    macKeys: [...next.macKeys, ...keys.macKeys],
-  };
-  await scene.look({ store: encryptedStore(scene.store, both) });
+  const { both, next } = await rotation();
+  await scene.look({ store: both });
   const codes: string[] = [];
   const { signal } = new AbortController();
   await verifyBackup(
-    { store: encryptedStore(scene.store, next), logId: scene.logId, log: scene.log, checkpoints: [], signal },
+    { store: next, logId: scene.logId, log: scene.log, checkpoints: [], signal },
     async ({ error }) => void codes.push(error.code),
   );
   expect(codes).toEqual(["PLAIN_REFUSED", "KEY_MISSING"]);
+});
+
+test("segments of a dropped key are one finding, and damage in those after them is found", async () => {
+  const { both, next } = await rotation();
+  await write(store, 1, 3, 5);
+  await write(both, 5, 7, 9, 11);
+  const [first, second, , damaged] = await scene.segments();
+  if (first === undefined || second === undefined || damaged === undefined) throw new Error("no segments");
+  await writeFile(scene.pathOf(damaged.name), Buffer.alloc(damaged.bytes));
+  const open = vi.spyOn(next, "open");
+  const found: CairnError[] = [];
+  const backup = backupIn(next, found);
+  const { signal } = new AbortController();
+  await backup.readAll(signal);
+  await backup.readAll(signal);
+  const codes = (): string[] => backup.status(10).warnings.map(({ code }) => code);
+  expect(codes().toSorted()).toEqual(["KEY_MISSING", "SEGMENT_CORRUPT"]);
+  expect(found.map(({ code }) => code)).toEqual(["KEY_MISSING", "SEGMENT_CORRUPT"]);
+  expect(backup.status(10).warnings).toContainEqual({
+    code: "KEY_MISSING",
+    message: expect.stringContaining("from transaction 1 on, are encrypted with keys"),
+    hint: expect.stringContaining("cairn log backup prune --through 4"),
+  });
+  expect(open.mock.calls.filter(([name]) => name === second.name)).toHaveLength(1);
+  for (const { name } of [first, second, damaged]) await scene.store.remove(name);
+  await backup.readAll(signal);
+  expect(codes()).toEqual([]);
+});
+
+test("merges pass over segments of a dropped key, which are not missing", { tags: "rest/slow" }, async () => {
+  const { both, next } = await rotation();
+  await write(store, 1, 3);
+  await write(both, ...Array.from({ length: 64 }, (_, at) => at + 3));
+  await scene.log.trim?.(10);
+  const backup = backupIn(next);
+  backup.start();
+  onTestFinished(() => backup.stop());
+  const codes = (): string[] => backup.status(66).warnings.map(({ code }) => code);
+  await vi.waitFor(() => expect(codes()).toEqual(["KEY_MISSING"]), { timeout: 20_000 });
+  await write(next, 66, 67);
+  await vi.waitFor(async () => expect(await scene.segments()).toHaveLength(2), { timeout: 20_000 });
+  expect(backup.status(66)).toMatchObject({ lastFailure: null, exposed: { transactions: 0 } });
+  expect(codes()).toEqual(["KEY_MISSING"]);
 });

@@ -194,7 +194,7 @@ export function segmentsWith(segments: readonly SegmentFile[], txId: TxId): Segm
 }
 
 /** Returns the runs of transactions that segments hold, in order. There is a hole between each run and the next. */
-export function coveredRanges(segments: readonly SegmentFile[]): TxRange[] {
+export function coveredRanges(segments: readonly TxRange[]): TxRange[] {
   const ranges: { first: TxId; last: TxId }[] = [];
   for (const { first, last } of segments.toSorted((a, b) => a.first - b.first)) {
     const before = ranges.at(-1);

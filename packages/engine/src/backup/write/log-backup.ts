@@ -8,8 +8,8 @@ import type { EventDispatcher, WorkRun } from "../../observe/event-dispatcher.ts
 import { asCairnError, asFailure, asWarning } from "../../observe/failures.ts";
 import type { BackupMemory } from "./look-results.ts";
 import type { RemovalRules } from "./expire-segments.ts";
-import { listBackup, missingIn } from "../segments/segment-name.ts";
-import { SegmentReads } from "./segment-reads.ts";
+import { gapsIn, listBackup, missingIn } from "../segments/segment-name.ts";
+import { joinLocked, lockedRanges, SegmentReads } from "./segment-reads.ts";
 import type { SegmentCodec, SegmentHeader } from "../segments/segment.ts";
 import { type BirthRecord, obsoleteLogs } from "../../transactions/birth-record.ts";
 import { type BackupTarget, SEGMENT_BYTES, SEGMENT_MESSAGES } from "./write-segments.ts";
@@ -252,15 +252,21 @@ export class LogBackup {
     });
   }
 
+  /** The errors of segments that looks and drills could not read. */
+  get #unreadable(): CairnError[] {
+    return [...this.#memory.damaged.values(), ...this.#reads.damage];
+  }
+
   #findings(): CairnError[] {
-    const found = [...this.#memory.damaged.values(), ...this.#reads.damage, ...this.#lost()];
+    const found = [...joinLocked(this.#unreadable), ...this.#lost()];
     return [...new Map(found.map((one) => [one.message, one])).values()];
   }
 
-  /** The holes that the log cannot fill. */
+  /** The holes that the log cannot fill, except segments that are there and lack only their key. */
   #lost(): CairnError[] {
     const { holes = [], logBegin = 0 } = this.#state.look ?? {};
-    const lost = holes.filter(({ last }) => last < logBegin);
+    const locked = lockedRanges(this.#unreadable);
+    const lost = holes.filter(({ last }) => last < logBegin).flatMap((hole) => gapsIn(locked, hole));
     return lost.map((hole) => missingInBackup(hole, this.#parts.store.location));
   }
 

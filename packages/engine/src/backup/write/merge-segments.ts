@@ -1,10 +1,11 @@
 import { type CairnError, inParallel, isCairnError } from "@cairn/kv";
 import type { LogMessage } from "../../log/tx-log.ts";
 import { differentHistories, holdsEnd, segmentPlace, requireContinuation } from "../segments/continuation.ts";
-import { readSegment, UNUSABLE_SEGMENT } from "../segments/read-segment.ts";
+import { readSegment } from "../segments/read-segment.ts";
 import type { Segment } from "../segments/segment.ts";
 import { inOrder, type SegmentFile, versionOf } from "../segments/segment-name.ts";
 import { type BackupMemory, isDamaged, type LookResults } from "./look-results.ts";
+import { unreadable } from "./segment-reads.ts";
 import {
   type BackupTarget,
   SEGMENT_BYTES,
@@ -102,9 +103,6 @@ export function planMerge(
   return tinyRun(run);
 }
 
-/** The codes of errors that affect a single segment. */
-const UNUSABLE = new Set<string>([...UNUSABLE_SEGMENT, "LOG_REGRESSED"]);
-
 type OnDamaged = (segment: SegmentFile, error: CairnError) => void;
 
 /** Writes several segments as one and leaves them. Writes nothing (undefined) if one is damaged or has been removed. */
@@ -161,7 +159,7 @@ async function removeSuperseded(
   }
 }
 
-/** Undefined if the segment was removed, is damaged, or makes `check` throw `LOG_REGRESSED`. */
+/** Undefined if the segment was removed, cannot be read, or makes `check` throw `LOG_REGRESSED`. */
 async function readUsable(
   { store, signal }: BackupTarget,
   file: SegmentFile,
@@ -173,8 +171,7 @@ async function readUsable(
     if (segment !== undefined) check(segment);
     return segment;
   } catch (error) {
-    if (!isCairnError(error) || !UNUSABLE.has(error.code)) throw error;
-    onDamaged(file, error);
+    onDamaged(file, isCairnError(error, "LOG_REGRESSED") ? error : unreadable(file, error));
     return undefined;
   }
 }

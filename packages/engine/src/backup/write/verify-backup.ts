@@ -1,10 +1,10 @@
 import type { CheckpointListing, CheckpointStore } from "@cairn/checkpoint";
-import { CairnError, isCairnError } from "@cairn/kv";
+import { CairnError } from "@cairn/kv";
 import { anchorOf } from "../../log/anchor.ts";
 import type { TxLog } from "../../log/tx-log.ts";
 import { differentHistories, segmentPlace } from "../segments/continuation.ts";
 import { reachedBy } from "../segments/backup-view.ts";
-import { readSegment, UNUSABLE_SEGMENT } from "../segments/read-segment.ts";
+import { readSegment } from "../segments/read-segment.ts";
 import { corruptSegment, type Segment } from "../segments/segment.ts";
 import {
   beginOfBackup,
@@ -15,6 +15,7 @@ import {
   type SegmentFile,
   type TxRange,
 } from "../segments/segment-name.ts";
+import { unreadable } from "./segment-reads.ts";
 
 export interface VerifySegmentsOptions {
   readonly store: CheckpointStore;
@@ -46,9 +47,6 @@ export interface VerifiedSegments {
   readonly isLocked: boolean;
 }
 
-/** The codes of errors that affect a single segment. */
-const PROBLEMS = new Set<string>([...UNUSABLE_SEGMENT, "KEY_MISSING"]);
-
 /**
  * Reads every segment of a backup, at most two in memory, and compares it with its digest and name, its neighbors, the
  * log, and checkpoints. Passes every problem to `onProblem` and continues. Throws the errors of the store and the log.
@@ -79,8 +77,8 @@ export async function verifySegments(
   for (const file of segments) {
     signal.throwIfAborted();
     const problem = (error: CairnError): Promise<void> => onProblem({ file: file.name, error });
-    const segment = await readSegment(store, file, signal).catch(async (error: unknown) => {
-      if (!isCairnError(error) || !PROBLEMS.has(error.code)) throw error;
+    const segment = await readSegment(store, file, signal).catch(async (thrown: unknown) => {
+      const error = unreadable(file, thrown);
       if (error.code !== "SEGMENT_CORRUPT") locked.push(file);
       await problem(error);
     });
