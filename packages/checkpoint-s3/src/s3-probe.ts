@@ -21,6 +21,8 @@ const PROBE_PREFIX = ".probe-";
 
 /** Statuses of refused conditional writes: 412 if the condition is not met, any other if it is not supported. */
 const NOT_HONOURED = [400, 404, 405, 409, 412, 501];
+/** Statuses for a condition that is not met, or not met while another conditional write is in progress (Amazon S3). */
+const UNMET: readonly (string | number)[] = [409, 412];
 const NOT_PERMITTED = [403, 405, 501];
 const OTHER_ETAG = "0123456789abcdef0123456789abcdef";
 
@@ -35,7 +37,7 @@ export function conditionTag(etag: string, style: EtagStyle): string {
  * the same, and only if it may not be removed. Throws `STORE_DENIED` if that is not listed, and `STORE_UNREACHABLE` if
  * no part of it can be read.
  */
-export async function probe(access: S3Access): Promise<S3Findings> {
+export async function probe(access: S3Access, tries = access.settings.maxAttempts): Promise<S3Findings> {
   const { prefix, checksums, encryption } = access.settings;
   const doing = "finding out what it supports";
 
@@ -70,17 +72,22 @@ export async function probe(access: S3Access): Promise<S3Findings> {
     // A service that refuses even the first write does not evaluate the condition, unless the object remained from an
     // earlier probe because it cannot be removed.
     const creates = again === 412 && (typeof first === "string" || (first === 412 && !canDelete));
+    let isDoubtful = canDelete && UNMET.includes(first);
     // Without conditions, the object may not exist yet, and the listing needs it.
     let etag: string | number = await put({}, []);
     let ifMatch: EtagStyle | undefined;
     for (const style of ["quoted", "bare"] as const) {
       if (!creates || typeof etag !== "string" || ifMatch !== undefined) break;
       const right = await put({ IfMatch: conditionTag(etag, style) }, NOT_HONOURED);
+      isDoubtful ||= UNMET.includes(right);
       if (typeof right !== "string") continue;
       const wrong = await put({ IfMatch: conditionTag(OTHER_ETAG, style) }, NOT_HONOURED);
       if (wrong === 412) ifMatch = style;
       etag = wrong;
     }
+    const exclusive = creates && ifMatch !== undefined;
+    // The condition was met, unless a first attempt succeeded whose response was lost. That shows nothing.
+    if (isDoubtful && !exclusive && tries > 1) return await probe(access, tries - 1);
     if (!(await listsObject(access, Key))) {
       // Checkpoints would be saved but never found.
       throw new CairnError(
@@ -94,7 +101,7 @@ export async function probe(access: S3Access): Promise<S3Findings> {
     dropBody(part.Body);
     if (part.ContentRange?.startsWith("bytes 2-5/") !== true)
       throw unexpectedResponse(access.settings.location, doing, "it returns no ranges, which are required");
-    return { exclusive: creates && ifMatch !== undefined, creates, ifMatch, canDelete, checksums };
+    return { exclusive, creates, ifMatch, canDelete, checksums };
   } finally {
     if (canDelete)
       await remove(Key).catch((error: unknown) => {

@@ -18,6 +18,23 @@ test("a service that refuses every condition is found not to be exclusive", asyn
   expect([...server.objects.keys()]).toEqual(["cairn/test/a.json"]);
 });
 
+test.each([
+  ["create", "if-none-match"],
+  ["replace", "if-match"],
+] as const)(
+  "a service that loses the response to the first write that may only %s is found to be exclusive",
+  async (_what, header) => {
+    const server = await memoryS3();
+    let lost = 0;
+    server.quirks.loseAnswer = ({ headers }) => headers[header] !== undefined && lost++ === 0;
+    const store = server.store();
+    await store.create("a.json", "{}");
+    expect(store.describe?.()).toMatchObject({ exclusive: true });
+    expect(lost).toBeGreaterThan(1);
+    expect([...server.objects.keys()]).toEqual(["cairn/test/a.json"]);
+  },
+);
+
 test("an upload that conflicts with an object that has since been removed can be retried, and leaves nothing behind", async () => {
   const { s3, store, lying } = place();
   const proxy = await s3FaultProxy({ to: s3.endpoint });
