@@ -251,14 +251,3 @@ export function covers(pattern: string, subject: string): boolean {
     );
   });
 }
-
-/** Returns whether a pattern matches any subject that begins with the tokens of `prefix`. */
-export function coversBelow(pattern: string, prefix: string): boolean {
-  const tokens = pattern.split(".");
-  const parts = prefix.split(".");
-  if (tokens.length <= parts.length && tokens.at(-1) !== ">") return false;
-  return parts.every((part, index) => {
-    const token = tokens[index];
-    return token === undefined || token === ">" || token === "*" || token === part;
-  });
-}

@@ -12,7 +12,7 @@ import {
 } from "@cairn/engine";
 import type { NatsLink } from "./nats-connection.ts";
 import {
-  coversBelow,
+  covers,
   describedLogId,
   describeLogId,
   streamSettings,
@@ -93,7 +93,10 @@ export class NatsStream {
     }
     // This call throws if the stream cannot be a log.
     unsafeSettings(info.config);
-    if (info.config.subjects.some((pattern) => coversBelow(pattern, this.#link.inboxPrefix))) {
+    const inbox = this.#link.createInbox();
+    // Where other nodes, the servers and pulls respond.
+    const inboxes = [inbox, `${inbox}.0`, `${inbox}.0.0`];
+    if (info.config.subjects.some((pattern) => inboxes.some((subject) => covers(pattern, subject)))) {
       throw new CairnError(
         "CONFIG_INVALID",
         `The stream "${this.name}" captures the subjects below ${this.#link.inboxPrefix}, on which the servers respond, so every response would be stored in the log.`,
