@@ -48,14 +48,12 @@ export function streamSettings(
 /** The stream's configuration, including settings of newer servers that the client does not know. */
 type KnownConfig = StreamConfig & { readonly persist_mode?: string; readonly allow_msg_counter?: boolean };
 
-/**
- * A setting that the stream of a log should not have: its effect, as the predicate of a sentence, and the remedy.
- * Without a remedy, the stream cannot be a log; with one, it may lose messages or store one twice.
- */
+/** A setting that the stream of a log should not have: its effect, as the predicate of a sentence, and the remedy. */
 interface Flaw {
   readonly setting: string;
   readonly isSet: (config: KnownConfig) => boolean;
   readonly does: string | ((config: KnownConfig) => string);
+  /** Absent if a stream can have the setting only from its creation on, so that no log was ever in it. */
   readonly cure?: (stream: string) => string;
   /** The code of the warning. Defaults to `LOG_UNSAFE`. */
   readonly code?: "TX_TOO_LARGE";
@@ -63,7 +61,11 @@ interface Flaw {
 
 /** Returns the exact command of the NATS tool that changes a setting, with a remark. */
 function edit(flag: string, more = ""): (stream: string) => string {
-  return (stream) => `nats stream edit ${stream} ${flag.replace("STREAM", stream)}${more}.`;
+  return (stream) => `nats stream edit ${stream} ${flag.replace("STREAM", stream)} corrects that${more}.`;
+}
+
+function editByHand(change: string): (stream: string) => string {
+  return (stream) => `nats stream edit ${stream} --interactive opens the settings in an editor: ${change}.`;
 }
 
 /** A full stream then loses messages. Otherwise it refuses new ones, so its limits are a choice. */
@@ -74,12 +76,13 @@ function discardsOld({ discard }: StreamConfig): boolean {
 /** A limit below this refuses ordinary transactions (bytes). */
 const SMALL_MESSAGE = 4_096;
 
-/** docs/nats.md lists them. */
-export const FLAWS: readonly Flaw[] = [
+/** With one of these, a stream cannot be a log. docs/nats.md lists them. */
+export const REFUSED_SETTINGS: readonly Flaw[] = [
   {
     setting: "retention",
     isSet: ({ retention }) => retention !== RetentionPolicy.Limits,
     does: ({ retention }) => `removes messages once they are read (retention "${retention}")`,
+    cure: editByHand("set retention to limits (servers from 2.10 on; impossible for workqueue)"),
   },
   {
     setting: "mirror",
@@ -90,9 +93,21 @@ export const FLAWS: readonly Flaw[] = [
     setting: "sources",
     isSet: ({ sources }) => sources !== undefined && sources.length > 0,
     does: "copies messages from other streams",
+    cure: editByHand("remove the sources"),
   },
-  { setting: "sealed", isSet: ({ sealed }) => sealed, does: "is sealed" },
-  { setting: "no_ack", isSet: ({ no_ack }) => no_ack === true, does: "acknowledges nothing" },
+  {
+    setting: "sealed",
+    isSet: ({ sealed }) => sealed,
+    does: "is sealed",
+    cure: (stream) =>
+      `Nothing undoes that. Once the index of a node (cairn status) has all that the stream contains, remove the stream with nats stream rm ${stream} while the nodes run. A minute later, cairn log status says how to begin a log that continues it from that index.`,
+  },
+  {
+    setting: "no_ack",
+    isSet: ({ no_ack }) => no_ack === true,
+    does: "acknowledges nothing",
+    cure: edit("--ack"),
+  },
   {
     // Since nats-server 2.12. A server that is killed would lose messages that it has acknowledged.
     setting: "persist_mode",
@@ -111,6 +126,10 @@ export const FLAWS: readonly Flaw[] = [
     isSet: ({ first_seq, description }) => first_seq > 1 && describedLogId(description) === undefined,
     does: ({ first_seq }) => `numbers its messages from ${first_seq} (first_seq), but a log begins at 1`,
   },
+];
+
+/** With one of these, a log may lose messages or store one twice. */
+export const REPORTED_SETTINGS: readonly Flaw[] = [
   {
     setting: "storage",
     isSet: ({ storage }) => storage !== StorageType.File,
@@ -122,15 +141,14 @@ export const FLAWS: readonly Flaw[] = [
     setting: "discard",
     isSet: discardsOld,
     does: "discards its oldest messages when it is full",
-    cure: edit("--discard=new", ", after which a full log refuses new messages and discards none"),
+    cure: edit("--discard=new", ": a full log then refuses new messages and discards none"),
   },
   {
     setting: "max_age",
     isSet: ({ max_age }) => max_age > 0,
-    does: ({ max_age }) => {
-      return `removes messages that are older than ${isoDurationText(Math.round(max_age / 1e6))}`;
-    },
-    cure: edit("--max-age=0s", ", and let nodes trim the log instead"),
+    does: ({ max_age }) =>
+      `removes messages that are older than ${isoDurationText(Math.round(max_age / 1e6))}`,
+    cure: edit("--max-age=0s", "; nodes can trim the log instead"),
   },
   {
     setting: "max_msgs",
@@ -142,7 +160,7 @@ export const FLAWS: readonly Flaw[] = [
     setting: "max_bytes",
     isSet: (config) => config.max_bytes > 0 && discardsOld(config),
     does: ({ max_bytes }) => `holds at most ${max_bytes} bytes`,
-    cure: edit("--max-bytes=-1", ", and watch the disk of the servers"),
+    cure: edit("--max-bytes=-1", "; then watch the disk of the servers"),
   },
   {
     setting: "max_msgs_per_subject",
@@ -162,7 +180,7 @@ export const FLAWS: readonly Flaw[] = [
     setting: "deny_delete",
     isSet: ({ deny_delete }) => !deny_delete,
     does: "allows single messages to be deleted, which leaves holes",
-    cure: edit("--deny-delete", ", as on streams that Cairn creates"),
+    cure: edit("--deny-delete", ", for ever, as on streams that Cairn creates"),
   },
   {
     setting: "allow_rollup_hdrs",
@@ -190,15 +208,18 @@ export function unsafeSettings(config: StreamConfig): CairnError[] {
   const { name } = config;
   const says = ({ does }: Flaw): string => (typeof does === "string" ? does : does(config));
   // Such a stream may lack the other settings: a mirror has no subjects.
-  const unusable = FLAWS.find(({ isSet, cure }) => cure === undefined && isSet(config));
-  if (unusable !== undefined) {
+  const refused = REFUSED_SETTINGS.find(({ isSet }) => isSet(config));
+  if (refused !== undefined) {
+    const cure = refused.cure?.(name);
     throw new CairnError(
       "CONFIG_INVALID",
-      `The stream "${name}" cannot be a log: it ${says(unusable)}.`,
-      "Name another stream. If it does not exist, Cairn creates it with the right settings.",
+      `The stream "${name}" cannot be a log: it ${says(refused)}.`,
+      cure === undefined
+        ? "Name another stream. If it does not exist, Cairn creates it with the right settings."
+        : `${cure} If the stream holds no log yet, you can also name another one.`,
     );
   }
-  return FLAWS.filter(({ isSet }) => isSet(config)).map(
+  return REPORTED_SETTINGS.filter(({ isSet }) => isSet(config)).map(
     (flaw) =>
       new CairnError(flaw.code ?? "LOG_UNSAFE", `The stream "${name}" ${says(flaw)}.`, flaw.cure?.(name)),
   );

@@ -81,7 +81,7 @@ describe("a log with a stream of its name in each of two domains, joined by a le
     }
     await vi.waitFor(async () =>
       expect(await near.inspect?.()).toMatchObject([
-        { code: "LOG_UNSAFE", hint: `nats stream edit ${stream} --subjects=${stream}.tx.` },
+        { code: "LOG_UNSAFE", hint: `nats stream edit ${stream} --subjects=${stream}.tx corrects that.` },
         {
           code: "LOG_UNSAFE",
           message: expect.stringContaining('in the domain "leaf" also captures'),

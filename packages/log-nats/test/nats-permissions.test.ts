@@ -270,7 +270,7 @@ it("a log refuses a stream that would store responses, and warns of all its othe
     {
       code: "LOG_UNSAFE",
       message: expect.stringContaining("cairn.>"),
-      hint: "nats stream edit cairn --subjects=cairn.tx.",
+      hint: "nats stream edit cairn --subjects=cairn.tx corrects that.",
     },
   ]);
   await expect(own.exists()).rejects.toMatchObject({

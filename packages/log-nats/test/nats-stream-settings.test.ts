@@ -7,7 +7,12 @@ import {
   type StreamUpdateConfig,
 } from "nats";
 import { describe, expect, it } from "vitest";
-import { FLAWS, streamSettings, unsafeSettings } from "../src/nats-stream-settings.ts";
+import {
+  REFUSED_SETTINGS,
+  REPORTED_SETTINGS,
+  streamSettings,
+  unsafeSettings,
+} from "../src/nats-stream-settings.ts";
 import { documentedSettings } from "./nats-doc.ts";
 import { namedEdit } from "../testing/nats-operator.ts";
 
@@ -37,6 +42,17 @@ describe("the settings of a log's stream", () => {
   ])("are refused if they lose acknowledged messages: %s, %j", (words, settings) => {
     expect(() => unsafeSettings(streamWith(settings))).toThrow(
       expect.objectContaining({ code: "CONFIG_INVALID", message: expect.stringContaining(words) }),
+    );
+  });
+
+  it.each([
+    [{ no_ack: true }, "nats stream edit cairn --ack corrects that."],
+    [{ sources: [{ name: "other" }] }, "nats stream edit cairn --interactive"],
+    [{ retention: RetentionPolicy.Interest }, "set retention to limits"],
+    [{ sealed: true }, "nats stream rm cairn while the nodes run"],
+  ])("are refused with their cure, because the stream may hold a log already: %j", (settings, cure) => {
+    expect(() => unsafeSettings(streamWith(settings))).toThrow(
+      expect.objectContaining({ hint: expect.stringContaining(cure) }),
     );
   });
 
@@ -87,8 +103,8 @@ describe("the settings of a log's stream", () => {
     const documented = documentedSettings();
     const told = (word: string): string[] =>
       documented.filter(({ otherwise }) => otherwise.startsWith(word)).map(({ setting }) => setting);
-    const refused = FLAWS.flatMap(({ setting, cure }) => (cure === undefined ? setting : []));
-    const reported = FLAWS.flatMap(({ setting, cure }) => (cure === undefined ? [] : setting));
+    const refused = REFUSED_SETTINGS.map(({ setting }) => setting);
+    const reported = REPORTED_SETTINGS.map(({ setting }) => setting);
     expect(told("refused").toSorted()).toEqual(refused.toSorted());
     expect(told("warning").toSorted()).toEqual(reported.toSorted());
     const made = Object.entries({ ...streamSettings("<stream>", 1, ""), duplicate_window: "2m" });

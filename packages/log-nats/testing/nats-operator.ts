@@ -30,6 +30,7 @@ const EDITS: Readonly<Record<string, (value: string) => Settings>> = {
   "--max-msgs": (value) => ({ max_msgs: Number(value) }),
   "--max-bytes": (value) => ({ max_bytes: Number(value) }),
   "--max-msgs-per-subject": (value) => ({ max_msgs_per_subject: Number(value) }),
+  "--ack": () => ({ no_ack: false }),
   "--deny-delete": () => ({ deny_delete: true }),
   "--no-allow-rollup": () => ({ allow_rollup_hdrs: false }),
   "--dupe-window": (value) => ({ duplicate_window: nanos(Number(/^(\d+)m$/.exec(value)?.[1]) * 60_000) }),
@@ -56,6 +57,8 @@ export interface StreamEdit {
   readonly duplicate_window?: number;
   readonly discard?: "old" | "new";
   readonly sealed?: boolean;
+  readonly no_ack?: boolean;
+  readonly sources?: { readonly name: string }[];
   readonly description?: string;
   readonly subjects?: string[];
 }

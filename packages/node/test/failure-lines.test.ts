@@ -78,6 +78,9 @@ it.each([
   ],
   ["LOG_GAP", "opening", 1, "The node halts."],
   ["LOG_GAP", "following", 1, "The node keeps searching for checkpoints, and joins once there is a new one."],
+  ["CONFIG_INVALID", "joining", 1, "The node halts."],
+  ["CONFIG_INVALID", "following", 1, "The node tries again in 0.4 s."],
+  ["CONFIG_INVALID", "rejoining", 20, "The node tries again in 15 s."],
   ["LOG_REGRESSED", "following", 1, "The node joins again."],
 ] as const)(
   "a log line describes the node's reaction to %s while %s after %i failures",

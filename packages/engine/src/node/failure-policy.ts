@@ -44,13 +44,18 @@ const WHILE_FOLLOWING: Partial<Record<ErrorCode, FailureReaction>> = {
   LOG_TRIMMED: { kind: "join", suspectIndex: false },
 };
 
-/** Returns the reaction to an error that occurred while opening the log, joining, or following the log. */
-export function reactionTo(error: CairnError, during: "opening" | "joining" | "following"): FailureReaction {
+/** What a node was doing: `rejoining` means that its index agreed with the log before. */
+type Activity = "opening" | "joining" | "following" | "rejoining";
+
+export function reactionTo(error: CairnError, during: Activity): FailureReaction {
   const { meaning } = systemErrorOf(error.cause) ?? {};
   // The condition is temporary, and usually clears within moments.
   if (meaning === "wait") return { kind: "retry", failed: false };
-  // Permissions, unlike the configuration, can be changed while the node runs.
-  if (meaning === "denied" && error.code === "CONFIG_INVALID") return { kind: "retry", failed: true };
+  // Permissions, unlike the configuration, can be changed while the node runs. So can the settings of a stream: what was
+  // right when the node joined can be put right again.
+  const hasFollowed = during === "following" || during === "rejoining";
+  if (error.code === "CONFIG_INVALID" && (meaning === "denied" || hasFollowed))
+    return { kind: "retry", failed: true };
   // The files of an embedded log are damaged. If they were opened while an operator restores them, a partly restored
   // state could be altered.
   if (during === "opening" && error.code === "LOG_GAP") return HALT;

@@ -270,7 +270,8 @@ class Life implements ComparedNode {
     if (error.code === "LOG_DIFFERENT" && this.following === undefined && this.log?.hasOneWriter === true)
       return HALT;
     if (this.following !== undefined) return reactionTo(error, "following");
-    return reactionTo(error, this.log === undefined ? "opening" : "joining");
+    if (this.log === undefined) return reactionTo(error, "opening");
+    return reactionTo(error, this.identity === undefined ? "joining" : "rejoining");
   }
 
   async #join(log: LogHistory, suspect: CairnError | undefined, beforeGap: boolean): Promise<JoinedIndex> {

@@ -51,11 +51,70 @@ describe("the stream of a log under a running node", () => {
       await put(node, 3, 4, "v");
       await vi.waitFor(async () => {
         expect((await node.status()).log.warnings).toMatchObject([
-          { code: "LOG_UNSAFE", hint: "nats stream edit cairn --subjects=cairn.tx." },
+          { code: "LOG_UNSAFE", hint: "nats stream edit cairn --subjects=cairn.tx corrects that." },
         ]);
       }, PATIENT);
       await operator(async (nats) => await nats.edit({ subjects: ["cairn.tx"] }));
       await vi.waitFor(async () => expect((await node.status()).log.warnings).toEqual([]), PATIENT);
+    },
+  );
+
+  it.each([
+    ["acknowledges nothing", { no_ack: true }, "--ack corrects that", { no_ack: false }],
+    [
+      "copies messages from other streams",
+      { sources: [{ name: "other" }] },
+      "remove the sources",
+      { sources: [] },
+    ],
+  ])(
+    "that %s fails the node until the setting is put right, and no longer",
+    { tags: "rest/slow" },
+    async (words, wrong, cure, right) => {
+      await NatsOperator.at(scene.nats.url, async (nats) => await nats.makeForeignStream([]), {
+        stream: "other",
+      });
+      const node = await watching("a");
+      await node.ready;
+      await put(node, 0, 3, "v");
+      await operator(async (nats) => await nats.edit(wrong));
+      await vi.waitFor(async () => {
+        expect(await node.status()).toMatchObject({
+          phase: "failed",
+          failure: {
+            code: "CONFIG_INVALID",
+            message: expect.stringContaining(words),
+            hint: expect.stringContaining(cure),
+            retries: true,
+          },
+        });
+      }, PATIENT);
+      await operator(async (nats) => await nats.edit(right));
+      await vi.waitFor(() => expect(node.phase).toBe("ready"), PATIENT);
+      await put(node, 3, 6, "v");
+      expect((await node.list({ bucket: "things" })).documents).toHaveLength(6);
+    },
+  );
+
+  it(
+    "that was sealed is removed, as the hint says, and continued from the index of a node",
+    { tags: "rest/slow" },
+    async () => {
+      const node = await watching("a");
+      await node.ready;
+      const last = await put(node, 0, 3, "v");
+      await operator(async (nats) => await nats.edit({ sealed: true }));
+      await vi.waitFor(async () => {
+        const { failure } = await node.status();
+        expect(failure?.hint).toContain("nats stream rm cairn while the nodes run");
+      }, PATIENT);
+      await operator(async (nats) => await nats.deleteStream());
+      await vi.waitFor(async () => {
+        expect((await node.status()).failure).toMatchObject({
+          code: "LOG_DIFFERENT",
+          hint: expect.stringContaining(`continues after transaction ${last}, from the index of this node`),
+        });
+      }, PATIENT);
     },
   );
 
