@@ -51,7 +51,7 @@ export async function viewCluster(
 
 /**
  * Writes a view, then throws `INDEX_CORRUPT` if a node's index differs from the log or another index, `LOG_DIFFERENT`
- * if nodes have different transactions, `NOT_READY` if something does not work now, or `NOT_FOUND` if fewer than `expect`
+ * if nodes have different transactions or read different logs, `NOT_READY` if something does not work now, or `NOT_FOUND` if fewer than `expect`
  * nodes of this log responded.
  */
 export async function writeCluster(
@@ -70,7 +70,10 @@ export async function writeCluster(
       "Wait a few minutes: a node that detects this replaces its index with a rebuilt one, and reports that in its log and status.",
     );
   }
-  if ((view.comparison?.digests.size ?? 0) > 1) {
+  const { digests, checks } = view.comparison ?? {};
+  if (digests !== undefined && digests.size > 1) {
+    const areRebuilt = [...(checks?.values() ?? [])].every(({ check }) => check?.agrees);
+    if (areRebuilt) throw replicasDiffer(view.log.name ?? "STREAM");
     throw new CairnError(
       "INDEX_CORRUPT",
       "The nodes differ, and it is unknown which of them is wrong.",
@@ -87,6 +90,14 @@ export async function writeCluster(
   // What fails has a hint of its own, which may also bring back the nodes that are missing.
   requireWorking(verdict);
   requireNodes(view.peers.filter(isMember(view)).length, expect);
+}
+
+function replicasDiffer(stream: string): CairnError {
+  return new CairnError(
+    "LOG_DIFFERENT",
+    "The nodes differ, and each agrees with its own rebuild, so the log gives them different messages: its replicas on the servers differ.",
+    `Stop the writers, save the documents of each node with cairn export, and keep one replica: nats stream edit ${stream} --replicas=1 and then the former number again. docs/nats.md describes this ("Replicas that differ"), and which servers prevent it.`,
+  );
 }
 
 /** Throws `NOT_READY` if something does not work now. Joining and stopping are normal. */

@@ -6,6 +6,9 @@ import { documentRowKey } from "../../src/index/rows/row-keys.ts";
 import type { CairnNode } from "../../src/node/node.ts";
 import { startNode } from "@cairn/node";
 import { NatsOperator } from "@cairn/log-nats/testing";
+import { openNatsTxLog } from "@cairn/log-nats/src/nats-tx-log";
+import type { System } from "@cairn/engine";
+import { FaultyTxLog } from "@cairn/engine/testing";
 import { cairn, CapturedTerminal } from "@cairn/test-support/nodes/captured-terminal";
 import { ClusterScene, put } from "@cairn/test-support/nodes/cluster-scene";
 import { statusOf } from "./responded.ts";
@@ -271,6 +274,32 @@ describe("cairn status --cluster --digest", () => {
       await altered.await(await put(a, 10, 12, "right"));
       expect((await altered.digest()).digest).toBe((await scene.fold()).digest());
       expect((await shown(3, "--digest")).comparison?.differ).toBe(false);
+    },
+  );
+
+  it(
+    "says that the log's replicas differ if each of two nodes that differ agrees with its own rebuild",
+    { tags: "rest/slow" },
+    async () => {
+      const a = await scene.ready("a");
+      const txId = await put(a, 0, 5, "right");
+      const openTxLog: System["openTxLog"] = async ({ signal }) => {
+        const log = await openNatsTxLog({ servers: [scene.nats.url], signal });
+        const replica = Object.assign(new FaultyTxLog(log), log.peers && { peers: log.peers });
+        replica.faults.replace = (message) =>
+          message.position === 3
+            ? { ...message, payload: Buffer.from("what another server has there") }
+            : message;
+        return replica;
+      };
+      const b = await scene.ready("b", { parts: { openTxLog } });
+      await b.await(txId);
+      const { code, stdout, stderr } = await scene.status("--digest");
+      expect(stdout).toMatch(/^a agrees with its rebuild from the log from its first message\.$/m);
+      expect(stdout).toMatch(/^b agrees with its rebuild from the log from its first message\.$/m);
+      expect(stderr).toMatch(/^LOG_DIFFERENT: .*its replicas on the servers differ\.$/m);
+      expect(stderr).toContain("nats stream edit cairn --replicas=1 and then");
+      expect(code).toBe(3);
     },
   );
 
