@@ -3,7 +3,7 @@ import { exposedText } from "../terminal/backup-text.ts";
 import { formatTable, type TableOutput } from "../terminal/columns.ts";
 import { formatCount, formatNumberOf, formatRelative } from "@cairn/text";
 import { printable } from "../terminal/terminal.ts";
-import { attachedText, findingFields, formatShown } from "./status-screen.ts";
+import { attachedText, findingFields, formatShown, willLook } from "./status-screen.ts";
 import type { Comparison, AnsweredIndex } from "./compare-nodes.ts";
 
 /** The state of a cluster, and the comparison of its nodes if it was requested. */
@@ -104,8 +104,8 @@ function table(
 }
 
 /** A node looks at the store only once it is ready. */
-function noneOrUnknown({ status: { phase } }: Peer): string {
-  return phase === "ready" ? "none" : "unknown";
+function noneOrUnknown({ status: { phase, checkpoints } }: Peer): string {
+  return phase === "ready" && !willLook(checkpoints) ? "none" : "unknown";
 }
 
 function countOr(count: number | null): string {

@@ -222,9 +222,12 @@ function backupText(backup: LogBackupStatus, now: number): string {
 }
 
 /** Returns the reason why no checkpoint is shown. */
-function noneKnown(phase: Phase, { lastCheckAt, nextCheckAt, running }: NodeStatus["checkpoints"]): string {
+function noneKnown(phase: Phase, checkpoints: NodeStatus["checkpoints"]): string {
   if (phase !== "ready") return "unknown until the node is ready";
-  // Without a checkpointer, a node never looks at the store.
-  const willLook = lastCheckAt === null && (nextCheckAt !== null || running !== null);
-  return willLook ? "unknown until the node has looked at the store" : "none yet";
+  return willLook(checkpoints) ? "unknown until the node has looked at the store" : "none yet";
+}
+
+/** Whether the node's first look at the store is still to come. Without a checkpointer, it never looks. */
+export function willLook({ lastCheckAt, nextCheckAt, running }: NodeStatus["checkpoints"]): boolean {
+  return lastCheckAt === null && (nextCheckAt !== null || running !== null);
 }

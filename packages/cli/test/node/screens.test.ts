@@ -366,6 +366,21 @@ describe("the screen of a cluster", () => {
     );
   });
 
+  test("shows no checkpoint as missing before a node has looked at the store", async () => {
+    const own = await new MemoryNode().status();
+    const peer = { instance: "i", node: "a", host: "h", pid: 1, startedAt: "2026-11-20T06:00:00.000Z" };
+    const log = { name: "l", id: own.log.id ?? "", lastTxId: 3 };
+    const shown = (checkpoints: Partial<NodeStatus["checkpoints"]>): string | undefined => {
+      const status = { ...own, phase: "ready", checkpoints: { ...own.checkpoints, ...checkpoints } } as const;
+      const view = { log, peers: [{ ...peer, status }], silent: [], past: undefined, comparison: undefined };
+      return formatCluster(view, NOW, PIPE).split("\n")[3];
+    };
+    const nextCheckAt = "2026-11-20T07:00:10.000Z";
+    expect(shown({ lastCheckAt: null, nextCheckAt })).toMatch(/ unknown +unknown$/);
+    expect(shown({ lastCheckAt: "2026-11-20T06:59:50.000Z", nextCheckAt })).toMatch(/ none +none$/);
+    expect(shown({ lastCheckAt: null, nextCheckAt: null })).toMatch(/ none +none$/);
+  });
+
   test("shows what is exposed if any node backs the log up", async () => {
     const own = await new MemoryNode().status();
     const peer = { instance: "i", host: "h", pid: 1, startedAt: "2026-11-20T06:00:00.000Z" };
