@@ -4,7 +4,8 @@ import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { describe, expect, onTestFinished, test } from "vitest";
-import { CHECKPOINT } from "@cairn/test-support/nodes/memory-node";
+import { withFindings } from "@cairn/engine/src/findings/node-findings";
+import { CHECKPOINT, MemoryNode } from "@cairn/test-support/nodes/memory-node";
 import { serve, type ServedNode } from "@cairn/test-support/nodes/served-node";
 import { cairn, CapturedTerminal, type CommandResult } from "@cairn/test-support/nodes/captured-terminal";
 
@@ -310,6 +311,23 @@ describe("a node", () => {
       3,
       expect.stringMatching(/is not a Cairn node .*\n {2}hint: Another program /),
     ]);
+    server.close();
+  });
+
+  test("whose clock differs is shown by its own clock", async () => {
+    const ahead = Date.now() + 5 * 86_400_000;
+    const own = await new MemoryNode().status();
+    const nextCheckAt = new Date(ahead + 120_000).toISOString();
+    const status = withFindings({ ...own, checkpoints: { ...own.checkpoints, nextCheckAt } }, ahead);
+    const server = createServer((_request, response) => {
+      response.setHeader("date", new Date(ahead).toUTCString());
+      response.setHeader("content-type", "application/json");
+      response.end(JSON.stringify(status));
+    }).listen(0, "127.0.0.1");
+    await new Promise((resolve) => server.once("listening", resolve));
+    const { port } = server.address() as AddressInfo;
+    const { stdout } = await cairn(["status", "--url", `http://127.0.0.1:${port}`]);
+    expect(stdout).toMatch(/^Next check +in (?:1 min 59|2 min)/m);
     server.close();
   });
 

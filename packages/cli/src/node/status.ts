@@ -62,10 +62,10 @@ export const addStatus = command({
     if (cluster !== undefined)
       return await writeCluster(run, await silentOr(viewCluster(run, cluster, timeoutMs)), expect);
     if (isCluster) run.notice(ALONE);
-    const status = await silentOr(readStatus(await openNode(run), run.options.wait));
+    const { status, now } = await silentOr(readStatus(await openNode(run), run.options.wait));
     const { stdout, env } = run.terminal;
     const colors = stdout.isTTY === true && env["NO_COLOR"] === undefined;
-    await run.answer(status, formatStatus(status, { now: Date.now(), colors }));
+    await run.answer(status, formatStatus(status, { now, colors }));
     requireWorking({ ...status.verdict, message: `${status.node}: ${status.verdict.message}` });
     requireNodes(1, expect, ALONE);
   },
@@ -98,15 +98,16 @@ async function unlessSilent<T>(run: StatusRun, system: System, asking: Promise<T
  * Reads the status. With `waitMs`, first waits until the node is ready and can read its log, because an unreachable log
  * may be a different one when it responds again; throws `NOT_READY` if that takes longer.
  */
-async function readStatus(node: NodeClient, waitMs: number | undefined): Promise<NodeStatus> {
-  if (waitMs === undefined) return await node.json<NodeStatus>({ path: "/status" });
+async function readStatus(node: NodeClient, waitMs: number | undefined): ReturnType<typeof statusNow> {
+  if (waitMs === undefined) return await statusNow(node);
   // The signal also ends a request: a node whose log is unreachable takes seconds to respond, and a frozen node never does.
   const signal = timeoutSignal(waitMs);
   let last: NodeStatus | undefined;
   for (;;) {
     try {
-      last = await node.json<NodeStatus>({ path: "/status", signal });
-      if (last.phase === "ready" && last.log.reachable !== false) return last;
+      const answer = await statusNow(node, signal);
+      last = answer.status;
+      if (last.phase === "ready" && last.log.reachable !== false) return answer;
       const isOver = last.phase === "failed" && last.failure?.retries !== true;
       if (isOver || signal.aborted) throw notReady(last);
     } catch (error) {
@@ -116,6 +117,19 @@ async function readStatus(node: NodeClient, waitMs: number | undefined): Promise
     }
     await wait(POLL_INTERVAL_MS);
   }
+}
+
+/** Returns a status, and the time (ms) by the node's clock, to which the times in it belong. */
+async function statusNow(
+  node: NodeClient,
+  signal?: AbortSignal,
+): Promise<{ readonly status: NodeStatus; readonly now: number }> {
+  const { headers, body } = await node.send({ path: "/status", signal });
+  const own = Date.now();
+  // The header is the beginning of a second. If the clocks agree, this machine's time is in it, and more precise.
+  const second = Date.parse(headers.get("date") ?? "");
+  const now = Number.isNaN(second) ? own : Math.min(Math.max(own, second), second + 999);
+  return { status: body as NodeStatus, now };
 }
 
 function notReady({ node, verdict: { message, hint } }: NodeStatus): CairnError {
