@@ -154,7 +154,7 @@ function removedByOthers(
   isTrimmed: boolean,
 ): CairnError {
   const gone = first - 1 === upTo ? `Transaction ${upTo} was` : `Transactions ${upTo} to ${first - 1} were`;
-  const message = `${gone} removed from the log "${name}", but not by Cairn, as far as the checkpoint store shows: something purged the stream, its servers lost data, or the store lost its records.`;
+  const message = `${gone} removed from the log "${name}", but not by Cairn, as far as the checkpoint store shows: something purged the stream or lowered a limit of it, its servers lost data, or the store lost its records.`;
   const accept = isTrimmed
     ? "cairn log trim"
     : `cairn log trim --keep ${UNTRIMMED_KEEP}, which removes nothing younger`;
