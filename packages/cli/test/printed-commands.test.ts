@@ -102,3 +102,23 @@ it("every command that sources and pages name has the options that they give it"
   expect(wrong).toEqual([]);
   expect(checked).toBeGreaterThan(150);
 });
+
+/** A command, with the arguments that end a sentence: whoever copies it would get the full stop as a part of them. */
+const ARGUMENT = String.raw` (?:>|--?[a-z][\w-]*(?:=\S+?)?|[A-Z][A-Z0-9]*|\$\{[^}]*\})`;
+const OTHER = `(?:nats (?:stream|server) [a-z]+|systemctl [a-z]+ [a-z]+|kill)(?:${ARGUMENT})*`;
+
+it("no text glues a full stop to a command, unless it ends with one that is completed", async () => {
+  const words = [...CONFIGURED_COMMANDS.alone, ...CONFIGURED_COMMANDS.asking, "start", "log recover"];
+  const own = `\\bcairn (?:${words.join("|")})(?:${ARGUMENT})*`;
+  const glued = new RegExp(
+    [`${own}\\. [A-Z]`, `${own} \\$\\{[^}]*\\}\\.(?=[\\s"\`])`, `\\b${OTHER}\\.(?=[\\s"\`])`].join("|"),
+    "g",
+  );
+  expect("See cairn log status. Then".match(glued)).toHaveLength(1);
+  expect("`nats stream edit ${stream} --max-age=0s.`".match(glued)).toHaveLength(1);
+  for (const name of await sources()) {
+    const text = await readFile(path.join(ROOT, name), "utf8");
+    const lines = text.split("\n").filter((line) => !/^\s*(?:\/?\*|\/\/)/.test(line));
+    expect([name, lines.join("\n").match(glued)]).toEqual([name, null]);
+  }
+});

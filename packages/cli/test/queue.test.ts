@@ -107,7 +107,7 @@ it("an entry for which a queue has no room is enqueued after what the hint says"
   expect([refused.code, refused.stderr]).toEqual([
     1,
     expect.stringMatching(
-      /CONFLICT: Nothing was changed: full has no active shard below its cap \(1\) and no spare one\.\n {2}hint: .*raise "shards" or "cap" of full in the policies \(cairn policy show prints them\), and set them with cairn policy apply\.\n$/,
+      /CONFLICT: Nothing was changed: full has no active shard below its cap \(1\) and no spare one\.\n {2}hint: .*raise "shards" or "cap" of full in the policies \(cairn policy show prints them\), and set them with cairn policy apply\n$/,
     ),
   ]);
   await newQueue("full", { cap: 2 });

@@ -293,7 +293,7 @@ export class NatsPublisher implements LinkListener {
     this.#foreign.domain = domain;
     const replaced = logUnreachable(
       `The stream "${this.#options.stream}" was deleted and created again before it acknowledged a message.`,
-      "Check the state of the node, which compares its log: cairn status. Nothing was written to the new stream, but the message may have been stored in the deleted one.",
+      "Check the state of the node, which compares its log (cairn status). Nothing was written to the new stream, but the message may have been stored in the deleted one.",
     );
     this.#rejectWhere(({ target }) => (target.created === created ? undefined : replaced));
     // The subject of the stream may have changed.

@@ -44,9 +44,13 @@ const WORDS = [...CONFIGURED_COMMANDS.alone, ...CONFIGURED_COMMANDS.asking]
   .toSorted((a, b) => b.length - a.length)
   .join("|");
 const NAMED = new RegExp(`^(${WORDS})(?![\\w-])(.*)$`, "s");
-/** Not after a variable or a folder, which have completed it, nor before an option that says where it works. */
+/**
+ * Not after a variable or a folder, which have completed it, nor before an option that says where it works. The full stop
+ * of a text that ends with a command is left out: whoever copies the command would get it as a part of a file's name.
+ */
 const PRINTED = new RegExp(
-  `(?<![\\w=/-]|&& |=\\S{1,999} |['"] )cairn ((?:${WORDS})(?![\\w-]))(?![^.;:,()]*? (?:-f|-j|-e|--url) )`,
+  `(?<![\\w=/-]|&& |=\\S{1,999} |['"] )cairn ((?:${WORDS})(?![\\w-]))(?![^.;:,()]*? (?:-f|-j|-e|--url) )` +
+    "(?:((?: (?:>|--?[a-z][\\w=-]*|[A-Z][A-Z0-9]*))*)\\.(?=\\n|$))?",
   "g",
 );
 
@@ -68,7 +72,7 @@ export function completeCommands(text: string, commandLine: (command: string) =>
       // What is piped into `cd` would be lost.
       return `| ${whole.startsWith("cd ") ? `(${whole})` : whole}`;
     })
-    .replaceAll(PRINTED, (_, words: string) => commandLine(words));
+    .replaceAll(PRINTED, (_, words: string, last = "") => `${commandLine(words)}${last}`);
   return completed === text || !completed.includes(INLINE) ? completed : `${completed} ${INLINE_MEANING}`;
 }
 

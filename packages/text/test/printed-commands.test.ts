@@ -5,7 +5,9 @@ const complete = (text: string): string =>
   completeCommands(text, (words) => `cd /d && A=1 cairn ${words} -f c.json`);
 
 it.each([
-  ["Run cairn log orphans > FILE.", "Run cd /d && A=1 cairn log orphans -f c.json > FILE."],
+  ["Run cairn log orphans > FILE.", "Run cd /d && A=1 cairn log orphans -f c.json > FILE"],
+  ["Run cairn status --wait PT30S.\nEnd.", "Run cd /d && A=1 cairn status -f c.json --wait PT30S\nEnd."],
+  ["cairn status shows it.", "cd /d && A=1 cairn status -f c.json shows it."],
   ["`cairn log backup prune --lost`", "`cd /d && A=1 cairn log backup prune -f c.json --lost`"],
   [
     "cairn status, or cairn checkpoint create --url URL (that of a node)",
@@ -45,7 +47,7 @@ it("what stands for a configuration that is no file is explained once, in the hi
     ...given,
     a: [
       {
-        hint: "Run cairn log status -j CONFIGURATION, then cairn log trim -j CONFIGURATION. (CONFIGURATION stands for what the node was configured with by its program, or with -e or -j.)",
+        hint: "Run cairn log status -j CONFIGURATION, then cairn log trim -j CONFIGURATION (CONFIGURATION stands for what the node was configured with by its program, or with -e or -j.)",
       },
     ],
   });

@@ -208,7 +208,7 @@ function noDocument(bucket: string, key: string, asOf: string | undefined): Cair
   return new CairnError(
     "NOT_FOUND",
     `There is no ${JSON.stringify(key)} in ${bucket}${when}.`,
-    `Choose one of the keys that are listed by cairn db keys ${bucket}.`,
+    `Choose one of the keys that cairn db keys ${bucket} lists.`,
   );
 }
 

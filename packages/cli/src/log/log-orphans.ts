@@ -195,7 +195,7 @@ async function printOrphans(
     const { txId: shared, isProven, after, kept } = found;
     if (found.isOfOther && state.log.id !== other) {
       run.notice(
-        `${index.folder} belongs to the log ${state.log.id}, which this log does not continue, so its transactions are not printed. If this log was begun in the place of that one, which was lost, print them with cairn log orphans --log ${state.log.id}. Otherwise, remove the folder, or give it back to the cluster of that log: loaded into this log, they would overwrite its documents.`,
+        `${index.folder} belongs to the log ${state.log.id}, which this log does not continue, so its transactions are not printed. If this log was begun in the place of that one, which was lost, cairn log orphans --log ${state.log.id} prints them. Otherwise, remove the folder, or give it back to the cluster of that log: loaded into this log, they would overwrite its documents.`,
       );
       return;
     }

@@ -130,7 +130,7 @@ async function firstStep(
     return new CairnError(
       "NOT_READY",
       `${message} Process ${holder}, which used ${system.dbDir} last, is running.`,
-      `See the last lines of its log. If it is stopped or frozen (ps -o stat,pid,args -p ${holder} shows T), resume it: kill -CONT ${holder}. Otherwise, end it and start the node again: cairn start.`,
+      `See the last lines of its log. If it is stopped or frozen (ps -o stat,pid,args -p ${holder} shows T), resume it (kill -CONT ${holder}). Otherwise, end it and start the node again (cairn start).`,
     );
   if (log.error !== undefined) return log.error;
   return new CairnError(

@@ -135,7 +135,7 @@ function notDrained(
     `Shard ${shard} of ${queue} was not retired: ${because}${sofar}`,
     because.endsWith(" has room.")
       ? `Raise "shards" or "cap" of ${queue} in the policies (cairn policy show prints them), set them with cairn policy apply, and run the command again.`
-      : `Look at the shards, and who holds them until when, with cairn queue show ${queue}.`,
+      : `Look at the shards, and who holds them until when (cairn queue show ${queue}).`,
   );
 }
 

@@ -237,7 +237,7 @@ export class NodeClient {
       return new CairnError(
         "NOT_READY",
         `The server at ${this.url} is not a Cairn node (its response has status ${error.status}).`,
-        "Another program uses this address. If it is meant for a node, end that program or give the node another port, and start the node: cairn start. Otherwise, name the node's address with --url.",
+        "Another program uses this address. If it is meant for a node, end that program or give the node another port, and start the node (cairn start). Otherwise, name the node's address with --url.",
       );
     }
     if (!(error instanceof CairnClientError)) return error;

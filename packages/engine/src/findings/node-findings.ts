@@ -123,7 +123,7 @@ function logFindings({ log, failure, join: { orphans, uncompared } }: NodeFacts)
   if (orphans > 0) {
     const message = `${formatNumberOf(orphans, "transaction")} lost by the log ${orphans === 1 ? "is" : "are"} only in quarantine.`;
     const hint =
-      "Print them on the node's machine: cairn log orphans > FILE (if the log is embedded, stop the node for that, and start it again). Review the file, and submit them again: cairn load FILE. They are counted until they are all in the log, or their folder is removed from quarantine/.";
+      "Print them on the node's machine: cairn log orphans > FILE (if the log is embedded, stop the node for that, and start it again). Review the file, and submit them again (cairn load FILE). They are counted until they are all in the log, or their folder is removed from quarantine/.";
     findings.push(finding("transactions-lost", { message, hint }));
   }
   if (uncompared.length > 0) {

@@ -31,8 +31,8 @@ export async function readLogIdentity(log: TxLog, expected?: string): Promise<Lo
         "LOG_DIFFERENT",
         `"${log.name}" is not a Cairn transaction log: its first message is ${isTransaction ? "a transaction, " : ""}not a birth record.`,
         isTransaction
-          ? `Delete the stream (nats stream rm ${log.name}). Then continue the log with cairn log recover, or begin an empty one with cairn log create --empty. The stream was created again while transactions for the previous log were in flight, so no log can begin in it.`
-          : "Check the log's address and name (servers, stream). If they are right and the contents are not needed, delete the stream (nats stream rm) and begin a log in its place with cairn log recover or cairn log create --empty. Cairn writes nothing to the stream.",
+          ? `Delete the stream (nats stream rm ${log.name}). Then continue the log with cairn log recover, or begin an empty one (cairn log create --empty). The stream was created again while transactions for the previous log were in flight, so no log can begin in it.`
+          : "Check the log's address and name (servers, stream). If they are right and the contents are not needed, delete the stream (nats stream rm) and begin a log in its place (cairn log recover, or cairn log create --empty). Cairn writes nothing to the stream.",
       );
     }
     return { id: decoded.birth.log, name: log.name, bounds, birth: decoded.birth };

@@ -130,7 +130,7 @@ export class LogWatch {
       // Cairn trims only what a checkpoint or a backup contains, so something else removed one of the three.
       const message = `The log "${log.name}" begins at transaction ${readable + logOffset(identity, index.state)}, and no checkpoint or log backup known to this node contains the earlier ones, so a node without an index cannot join.`;
       const hint =
-        "Save a checkpoint on a ready node with cairn checkpoint create. Then find out what is purging the stream (its settings, other programs) and what removes checkpoints and segments, because Cairn itself trims only messages that a verified checkpoint or a log backup contains.";
+        "Save a checkpoint on a ready node (cairn checkpoint create). Then find out what is purging the stream (its settings, other programs) and what removes checkpoints and segments, because Cairn itself trims only messages that a verified checkpoint or a log backup contains.";
       return [new CairnError("LOG_TRIMMED", message, hint)];
     }
     this.#covered = { logId: identity.id, upTo: Math.max(first, end), at: performance.now() };
@@ -158,7 +158,7 @@ function removedByOthers(
   const accept = isTrimmed
     ? "cairn log trim"
     : `cairn log trim --keep ${UNTRIMMED_KEEP}, which removes nothing younger`;
-  const hint = `Save and verify a checkpoint, because nodes can no longer join from those that end earlier: cairn checkpoint create, then cairn checkpoint verify. Find out what removed the messages (the limits of the stream, other programs, nodes with another checkpoint store, the logs of its servers) or files from the store. Then accept that the log begins with transaction ${first}: ${accept}.`;
+  const hint = `Save and verify a checkpoint, because nodes can no longer join from those that end earlier (cairn checkpoint create, then cairn checkpoint verify). Find out what removed the messages (the limits of the stream, other programs, nodes with another checkpoint store, the logs of its servers) or files from the store. Then accept that the log begins with transaction ${first}: ${accept}.`;
   return new CairnError("LOG_TRIMMED", message, hint);
 }
 

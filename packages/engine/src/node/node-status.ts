@@ -196,7 +196,7 @@ const NOT_COMPARED: LogLook = {
     code: "LOG_UNREACHABLE",
     message:
       "Reading the log was interrupted, and the node has not compared the log with its index again yet.",
-    hint: "Wait a few seconds, for example with cairn status --wait PT1M. The node then compares the log and continues to read it, or says why it cannot.",
+    hint: "Wait a few seconds (cairn status --wait PT1M). The node then compares the log and continues to read it, or says why it cannot.",
   },
 };
 

@@ -269,6 +269,6 @@ function absent({ bucket, namespace, name }: DocumentKey): CairnError {
   return new CairnError(
     "NOT_FOUND",
     `There is no ${JSON.stringify(`${namespace}/${name}`)} in ${bucket}.`,
-    `List the documents with cairn list ${bucket} or GET /api/v1/${bucket}?namespace=….`,
+    `List the documents (cairn list ${bucket}, or GET /api/v1/${bucket}?namespace=…).`,
   );
 }

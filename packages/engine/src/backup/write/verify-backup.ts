@@ -111,7 +111,7 @@ export async function verifySegments(
 }
 
 export function missingInBackup(hole: TxRange, location: string): CairnError {
-  const hint = `Do nothing if the log still holds them: a node writes them again within six hours. Otherwise, put their files back if there is a copy of them; if not, no point in time within them can be restored. Save a checkpoint beyond them (cairn checkpoint create) from which nodes continue, and verify it: cairn checkpoint verify. This is over once nothing before them is kept, which also accepts that they are missing: cairn log backup prune --through ${hole.last}`;
+  const hint = `Do nothing if the log still holds them: a node writes them again within six hours. Otherwise, put their files back if there is a copy of them; if not, no point in time within them can be restored. Save a checkpoint beyond them (cairn checkpoint create) from which nodes continue, and verify it (cairn checkpoint verify). This is over once nothing before them is kept, which also accepts that they are missing: cairn log backup prune --through ${hole.last}`;
   return missingThere(hole, `in the log backup in ${location}`, hint);
 }
 
@@ -156,7 +156,7 @@ async function againstLog(
   return new CairnError(
     "LOG_REGRESSED",
     `Transaction ${header.last} in ${name} differs from the one in the log "${log.name}", or is missing there.`,
-    "Print what the log lost with cairn log orphans --from-backup, then remove it from the backup with cairn log backup prune --lost. If that removes nothing, another segment agrees with the log: move this file out of the folder, with newest.json.",
+    "Print what the log lost with cairn log orphans --from-backup, then remove it from the backup (cairn log backup prune --lost). If that removes nothing, another segment agrees with the log: move this file out of the folder, with newest.json.",
   );
 }
 

@@ -184,6 +184,6 @@ async function trimmedEnd(
 }
 
 const LOST_END_HINT =
-  "Print the transactions that the log lost and the backup still holds: cairn log orphans --from-backup > FILE. Submit those that must be kept: cairn load FILE. Then remove the lost end from the backup, which then continues with the log: cairn log backup prune --lost.";
+  "Print the transactions that the log lost and the backup still holds (cairn log orphans --from-backup > FILE). Submit those that must be kept (cairn load FILE). Then remove the lost end from the backup, which then continues with the log: cairn log backup prune --lost.";
 const STRAY_HINT =
   "Move this file out of the folder, with newest.json, and keep it, because it may be the only copy of its messages. Another segment that ends with the same transaction agrees with the log, so the next look continues the backup. Run cairn log backup verify to find all segments that the log contradicts.";
