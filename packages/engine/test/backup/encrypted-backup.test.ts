@@ -3,7 +3,7 @@ import path from "node:path";
 import { type CheckpointStore, encryptedStore, type StoreEncryption } from "@cairn/checkpoint";
 import { encryptionWith, newIdentity } from "@cairn/checkpoint/testing";
 import type { CairnError } from "@cairn/kv";
-import { afterEach, beforeEach, expect, onTestFinished, test, vi } from "vitest";
+import { afterEach, beforeEach, expect, test, vi } from "vitest";
 import { verifyBackup } from "../../src/backup/backup-beginning.ts";
 import { readSegment } from "../../src/backup/segments/read-segment.ts";
 import { LogBackup } from "../../src/backup/write/log-backup.ts";
@@ -227,11 +227,17 @@ test("merges pass over segments of a dropped key, which are not missing", { tags
   await scene.log.trim?.(10);
   const backup = backupIn(next);
   backup.start();
-  onTestFinished(() => backup.stop());
-  const codes = (): string[] => backup.status(66).warnings.map(({ code }) => code);
-  await vi.waitFor(() => expect(codes()).toEqual(["KEY_MISSING"]), { timeout: 20_000 });
-  await write(next, 66, 67);
-  await vi.waitFor(async () => expect(await scene.segments()).toHaveLength(2), { timeout: 20_000 });
-  expect(backup.status(66)).toMatchObject({ lastFailure: null, exposed: { transactions: 0 } });
-  expect(codes()).toEqual(["KEY_MISSING"]);
+  try {
+    const codes = (): string[] => backup.status(66).warnings.map(({ code }) => code);
+    await vi.waitFor(() => expect(codes()).toEqual(["KEY_MISSING"]), { timeout: 20_000 });
+    await write(next, 66, 67);
+    const isMerged = async (): Promise<void> => {
+      expect(await scene.segments()).toHaveLength(2);
+      expect(backup.status(66)).toMatchObject({ lastFailure: null, exposed: { transactions: 0 } });
+    };
+    await vi.waitFor(isMerged, { timeout: 20_000 });
+    expect(codes()).toEqual(["KEY_MISSING"]);
+  } finally {
+    await backup.stop();
+  }
 });
