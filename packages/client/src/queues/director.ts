@@ -23,6 +23,7 @@ import {
   mayPass,
   type QueueAccess,
   takeHold,
+  timedAccess,
   updateHold,
 } from "./queue-access.ts";
 import { shareOf } from "./shares.ts";
@@ -91,11 +92,13 @@ class QueueDirector implements Director {
   constructor(access: QueueAccess, name: string, options: DirectorOptions) {
     this.as = options.as ?? `director-${crypto.randomUUID()}`;
     this.#options = options;
-    const joint = new JointTransactions(access);
+    const { access: timed, now } = timedAccess(access);
+    const joint = new JointTransactions(timed);
     this.#queue = {
-      access,
+      access: timed,
       transact: (ops, signal) => joint.transact(ops, signal),
       name,
+      now,
       policy: UNKNOWN_POLICY,
       leaseMs: MAX_LOOK_MS,
       ahead: 2 * (options.concurrency ?? DEFAULT_CONCURRENCY),
@@ -197,6 +200,7 @@ class QueueDirector implements Director {
   async #balance(status: QueueStatus): Promise<boolean> {
     const { shards: limit = Infinity } = this.#options;
     const { size, claims } = shareOf(status, {
+      now: this.#queue.now(),
       as: this.as,
       held: new Set(this.#held.keys()),
       limit,
@@ -267,14 +271,14 @@ class QueueDirector implements Director {
     const { signal } = this.#stopping;
     while (!signal.aborted) {
       const rung = this.#queue.bell.next;
-      for (const { entries } of this.#held.values()) entries.wake(Date.now());
+      for (const { entries } of this.#held.values()) entries.wake(this.#queue.now());
       // What a handler has kept from being sent and received, such as the renewal of a lease, comes before the next one.
       while (!signal.aborted && this.#inHand < this.#room && this.#handOutOne()) await nextTurn();
       const due = Math.min(...[...this.#held.values()].map(({ entries }) => entries.dueAt));
       if (due === Infinity) await rung;
       else {
         const waiting = new AbortController();
-        await Promise.race([rung, wait(Math.max(1, due - Date.now()), waiting.signal)]);
+        await Promise.race([rung, wait(Math.max(1, due - this.#queue.now()), waiting.signal)]);
         waiting.abort();
       }
     }
@@ -324,7 +328,7 @@ class QueueDirector implements Director {
     }
     const { error } = handled;
     if (signal.aborted) return shard.putBack(entry);
-    shard.end(entry, failed(entry.document, error, policy, Date.now()));
+    shard.end(entry, failed(entry.document, error, policy, this.#queue.now()));
     void this.#report(error, entry);
   }
 

@@ -151,8 +151,8 @@ export class HeldShard {
   async begin(entry: QueueEntry): Promise<QueueEntry | undefined> {
     if (this.#toNote === 0 && !isSuspect(entry.document)) return entry;
     this.#toNote = Math.max(0, this.#toNote - 1);
-    const { policy, onError } = this.#queue;
-    const document = begun(entry.document, policy, Date.now());
+    const { policy, onError, now } = this.#queue;
+    const document = begun(entry.document, policy, now());
     if (document === undefined) return entry;
     if (isFinished(document, policy)) {
       onError(new CairnClientError("UNANSWERED", `${entry.name} was given up. ${UNANSWERED}`), entry);
@@ -217,7 +217,7 @@ export class HeldShard {
     const noted = this.#noted.get(name);
     this.#noted.delete(name);
     if (noted !== undefined && !this.signal.aborted) this.end(noted, noted.document);
-    else this.entries.ended(name, Date.now() + pauseMs);
+    else this.entries.ended(name, this.#queue.now() + pauseMs);
   }
 
   /** Takes back that attempts at the entries in hand have begun, because the shard is given back. */
@@ -268,18 +268,18 @@ export class HeldShard {
   }
 
   #written({ entry, document, onBegun }: End, revision: TxId): void {
-    const { policy } = this.#queue;
+    const { policy, now } = this.#queue;
     if (onBegun !== undefined) {
       this.#noted.set(entry.name, { ...entry, revision });
       onBegun({ ...entry, revision });
       return;
     }
     this.#noted.delete(entry.name);
-    this.entries.ended(entry.name, dueAgainAt(entry.document, document, policy, Date.now()));
+    this.entries.ended(entry.name, dueAgainAt(entry.document, document, policy, now()));
   }
 
   async #tryToWrite(batch: readonly End[]): Promise<void> {
-    const { access, name, policy, onError } = this.#queue;
+    const { access, name, policy, onError, now } = this.#queue;
     const outcome = await this.#submit(batch, this.signal);
     if (typeof outcome === "number") {
       for (const end of batch) this.#written(end, outcome);
@@ -303,7 +303,7 @@ export class HeldShard {
     // An attempt whose beginning cannot be stored is not counted if it ends with its process.
     if (onBegun !== undefined) return onBegun(entry);
     // The document cannot be stored, so the attempt has failed.
-    const document = failed(entry.document, outcome, policy, Date.now());
+    const document = failed(entry.document, outcome, policy, now());
     onError(outcome, entry);
     const stored = document && (await this.#submit([{ entry, document }], this.signal));
     if (typeof stored === "number") this.#written({ entry, document: document ?? null }, stored);

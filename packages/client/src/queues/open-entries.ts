@@ -144,7 +144,7 @@ export class OpenEntries {
   #add(entry: QueueEntry): void {
     const { name, document } = entry;
     const at = dueAt(document);
-    if (at > Date.now()) {
+    if (at > this.#queue.now()) {
       this.#ready.delete(name);
       this.#waitUntil(name, at);
     } else if (this.#ready.has(name) || this.#ready.size < 2 * this.#queue.ahead + PAGE)

@@ -38,6 +38,25 @@ export function queueAccess(
   };
 }
 
+/** Returns the same access, and the time by the clock of the log (ms since 1970), as the last transaction showed it. */
+export function timedAccess(access: QueueAccess): {
+  readonly access: QueueAccess;
+  readonly now: () => number;
+} {
+  let shown = { time: Date.now(), at: performance.now() };
+  return {
+    access: {
+      ...access,
+      async transact(transaction, signal) {
+        const outcome = await access.transact(transaction, signal);
+        shown = { time: Date.parse(outcome.txTime), at: performance.now() };
+        return outcome;
+      },
+    },
+    now: () => shown.time + performance.now() - shown.at,
+  };
+}
+
 export interface OpenEntriesQuestion {
   readonly queue: string;
   readonly shard: number;
@@ -68,6 +87,8 @@ export interface DirectedQueue {
   readonly name: string;
   /** As it was read last. */
   policy: QueuePolicy;
+  /** See {@link timedAccess}. What a machine with another clock writes would hold entries back on all others. */
+  readonly now: () => number;
   /** Its lease, which is needed for every entry. */
   leaseMs: number;
   /** The number of entries that each shard should have ready. */

@@ -12,6 +12,8 @@ export interface ShareHolder {
   readonly limit: number;
   /** Whether it may claim a spare shard. */
   readonly mayOpen: boolean;
+  /** The time by the clock of the log (ms since 1970). */
+  readonly now: number;
   /** From 0 to 1. Directors with different numbers begin with different shards, so few claim the same at once. */
   readonly random: number;
 }
@@ -30,10 +32,10 @@ export interface Share {
  * director holds, so that directors which start together claim in turns. A director that finds none claims a spare shard,
  * so that the others see it.
  */
-export function shareOf(status: QueueStatus, { as, held, limit, mayOpen, random }: ShareHolder): Share {
+export function shareOf(status: QueueStatus, { as, held, limit, mayOpen, now, random }: ShareHolder): Share {
   const active = status.shards.filter(({ state }) => state !== "retiring");
   const isOthers = ({ shard, holder }: QueueShard): boolean =>
-    holder !== null && !held.has(shard) && Date.parse(holder.until) > Date.now();
+    holder !== null && !held.has(shard) && Date.parse(holder.until) > now;
   const counts = new Map([[as, held.size]]);
   for (const { holder } of active.filter(isOthers))
     if (holder !== null && holder.as !== as) counts.set(holder.as, (counts.get(holder.as) ?? 0) + 1);

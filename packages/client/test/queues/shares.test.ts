@@ -26,7 +26,15 @@ function queue(directors: readonly (string | undefined)[], spare: number): Queue
 
 function shareIn(status: QueueStatus, as: string, options: { limit?: number; random?: number } = {}) {
   const mine = status.shards.filter(({ holder }) => holder?.as === as).map(({ shard }) => shard);
-  const holder = { as, held: new Set(mine), limit: Infinity, mayOpen: true, random: 0, ...options };
+  const holder = {
+    as,
+    held: new Set(mine),
+    limit: Infinity,
+    mayOpen: true,
+    now: Date.now(),
+    random: 0,
+    ...options,
+  };
   const { size, claims } = shareOf(status, holder);
   return { size, claims: claims.map(({ shard }) => shard) };
 }
@@ -51,12 +59,11 @@ it("directors begin with different shards, and take over those whose lease has e
   expect(
     shareIn(queue([undefined, undefined, undefined, undefined], 1), "a", { random: 0.6 }).claims,
   ).toEqual([2]);
-  expect(shareOf(queue(["b-"], 1), { as: "a", held: new Set(), limit: 1, mayOpen: true, random: 0 })).toEqual(
-    {
-      size: 1,
-      claims: [{ shard: 0, isTakenOver: true }],
-    },
-  );
+  const holder = { as: "a", held: new Set<number>(), limit: 1, mayOpen: true, now: Date.now(), random: 0 };
+  expect(shareOf(queue(["b-"], 1), holder)).toEqual({
+    size: 1,
+    claims: [{ shard: 0, isTakenOver: true }],
+  });
 });
 
 it("a director without a shard claims a spare one if it finds no other", () => {

@@ -34,6 +34,31 @@ it("a shard whose director died while the clock was ahead is reported, and freed
   await director.stop();
 });
 
+it("an entry whose attempt failed on a machine with another clock is due by the clock of the log", async () => {
+  await using scene = await DirectorScene.start({ shards: 1, retry: { first: 200, max: "PT1M" } });
+  await scene.enqueue(["e1"]);
+  const client = scene.node.client();
+  const transact = client.transact.bind(client);
+  vi.spyOn(client, "transact").mockImplementation(async (transaction, options) => {
+    const outcome = await transact(transaction, options);
+    return { ...outcome, txTime: new Date(Date.parse(outcome.txTime) + JUMP_MS).toISOString() };
+  });
+  let attempts = 0;
+  let retry: unknown;
+  const director = client.direct(scene.name, {
+    handle({ document }) {
+      attempts += 1;
+      ({ retry } = document as { retry?: unknown });
+      if (attempts === 1) throw new Error("no");
+    },
+    onError: () => {},
+  });
+  await vi.waitFor(async () => expect(await scene.queue()).toMatchObject({ open: 0 }), PATIENT);
+  await director.stop();
+  const { at } = retry as { readonly at: string };
+  expect(Math.abs(Date.parse(at) - Date.now() - JUMP_MS)).toBeLessThan(PATIENT.timeout);
+});
+
 async function* lines(text: string): AsyncGenerator<string> {
   yield `${text}\n`;
 }
