@@ -1,7 +1,7 @@
 import { hasCode } from "./types/client-error.ts";
 import type { ClientReadOptions, HttpClientOptions, WaitOptions } from "./types/client-types.ts";
 import type { AnyOperation, Transaction } from "./types/transaction.ts";
-import { escaped } from "./escaped.ts";
+import { escapedName } from "./escaped.ts";
 import type { NodeAccess } from "./node-access.ts";
 import { NodePool, type PoolRequest } from "./node-pool.ts";
 import { type JsonAnswer, readJsonAnswer } from "./node-request.ts";
@@ -95,7 +95,7 @@ class HttpAccess implements NodeAccess {
   readonly sql: NodeAccess["sql"] = async (index, sql, args, { minTx, limit, timeoutMs, signal }) => {
     return await this.#json({
       method: "POST",
-      path: `/api/v1/sql/${escaped(index)}`,
+      path: `/api/v1/sql/${escapedName(index)}`,
       query: { "min-tx": minTx, timeout: timeoutMs },
       body: { sql, args, limit },
       signal,

@@ -1,7 +1,7 @@
 import type { AnyOperation, Transaction } from "./types/transaction.ts";
 import { CairnClientError } from "./types/client-error.ts";
 import type { ClientPage, PointInTime } from "./types/client-types.ts";
-import { escaped } from "./escaped.ts";
+import { escapedName } from "./escaped.ts";
 import { jsonProblem } from "./types/json-problem.ts";
 import type { AnswerHeaders } from "./node-request.ts";
 
@@ -30,11 +30,11 @@ export function withId(transaction: Transaction<AnyOperation>): Transaction<AnyO
 }
 
 export function bucketPath(bucket: string): string {
-  return `/api/v1/${escaped(bucket)}`;
+  return `/api/v1/${escapedName(bucket)}`;
 }
 
 export function queuePath(queue: string): string {
-  return `/api/v1/queues/${escaped(queue)}`;
+  return `/api/v1/queues/${escapedName(queue)}`;
 }
 
 /** Splits `namespace/name` at the first `/`. A name alone is in the namespace `default`. Neither part is checked. */

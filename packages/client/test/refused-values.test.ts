@@ -135,6 +135,12 @@ describe.each(ACCESSES)("a call, %s,", (_access, client) => {
     expect(await failure(client().get("odd", key as string))).toMatchObject({ code: "REQUEST_INVALID" });
   });
 
+  it.each<unknown>([undefined, null, 5, ["odd"]])("is refused at once with the bucket %j", async (bucket) => {
+    expect(await failure(client().get(bucket as string, "k"))).toMatchObject({ code: "REQUEST_INVALID" });
+    const listing = client().list(bucket as string);
+    expect(await failure(listing[Symbol.asyncIterator]().next())).toMatchObject({ code: "REQUEST_INVALID" });
+  });
+
   it.each([undefined, null, "x", -1, 1.5])("is refused at once with the transaction %j", async (txId) => {
     expect(await failure(client().await(txId as number))).toMatchObject({ code: "REQUEST_INVALID" });
   });
