@@ -321,7 +321,7 @@ describe("a log whose end was lost, but is in a checkpoint", () => {
         { timeout: 60_000, interval: 100 },
       );
       const kept =
-        /To keep the log as it is, save a checkpoint \((.*?)\), and remove the others with (.* --lost)\./;
+        /To keep the log as it is, save a checkpoint \((.*?)\), and remove the others with (.* --lost)$/;
       const [, create = "", prune = ""] = kept.exec(hint) ?? [];
       expect(await shell(create.replace("URL", await again.url()))).toMatchObject({ code: 0, stderr: "" });
       const pruned = await shell(prune);

@@ -222,7 +222,7 @@ export const LOGS: readonly BrokenCluster[] = [
       await scene.waitForLog("a");
       return { status: "a" };
     },
-    hint: /cairn (log orphans) > FILE \(.*?\)\. Review the file, and submit them again: cairn (load) --url URL FILE/,
+    hint: /cairn (log orphans) > FILE \(.*?\)\. Review the file, and submit them again \(cairn (load) --url URL FILE\)/,
     async follow(scene, [, print = "", submit = ""]) {
       const { stdout } = await scene.runStep(print);
       await writeFile(scene.path("FILE"), stdout);
@@ -338,7 +338,7 @@ export const LOGS: readonly BrokenCluster[] = [
       await scene.ready("a");
       return { status: "a" };
     },
-    hint: /cairn (log orphans) > FILE \(if the log is embedded, stop the node for that, and start it again\)\. Review the file, and submit them again: cairn (load) --url URL FILE/,
+    hint: /cairn (log orphans) > FILE \(if the log is embedded, stop the node for that, and start it again\)\. Review the file, and submit them again \(cairn (load) --url URL FILE\)/,
     async follow(scene, [, print = "", submit = ""]) {
       const refused = await scene.runRefused(print);
       if (!refused.includes("To run this command, stop the node")) throw new Error(refused);

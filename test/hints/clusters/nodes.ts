@@ -186,7 +186,7 @@ export const NODES: readonly BrokenCluster[] = [
       for (const id of ["a", "b"]) scene.node(id).signal("SIGSTOP");
       return { output: await silentCluster(scene, /^Log .* up to 6, /m) };
     },
-    hint: /is stopped or frozen \(ps .*\), resume it: kill -CONT (\d+)\. /,
+    hint: /is stopped or frozen \(ps .*\), resume it \(kill -CONT (\d+)\)\. /,
     async follow(scene, [, pid]) {
       if (pid !== String(scene.node("a").pid)) throw new Error(`Process ${pid} is not that of node a.`);
       await scene.step("kill -CONT on both machines", async () => {
