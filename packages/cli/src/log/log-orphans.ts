@@ -3,9 +3,12 @@ import { CairnError, isCairnError, type KvOpening, type KvProvider, namesIn, wai
 import {
   backupsBeyond,
   buildPlanned,
+  comparedWith,
   dbDirLayout,
   fileReader,
   findOrphans,
+  type History,
+  historyOfOrphans,
   type LogIdentity,
   logWithBackup,
   openIndex,
@@ -22,6 +25,7 @@ import { CONFIGURATION_OPTIONS } from "../options/configuration.ts";
 import { flag, textValue } from "../options/option-specs.ts";
 import { openLog, requireIdentity } from "../places/configured-system.ts";
 import { noticePassedOver } from "../places/past-point.ts";
+import { type PresentHistory, presentHistory } from "../places/present-history.ts";
 import { rangeText } from "../terminal/backup-text.ts";
 import { workFolder } from "../places/staging-folder.ts";
 
@@ -44,11 +48,20 @@ export const addLogOrphans = command({
   },
   async act(run) {
     const { log: opened, system } = await openLog(run);
+    run.interruptible("not all transactions were printed");
     const stores = restoreStores(system);
     const log = logWithBackup(opened, stores);
     const identity = await requireIdentity(log, system);
     const { fromBackup, log: other } = run.options;
-    const printing = { log, identity, provider: fileReader(system.kvProvider), run, other };
+    const provider = fileReader(system.kvProvider);
+    const printing = {
+      log,
+      identity,
+      provider,
+      run,
+      other,
+      present: await presentHistory(run, log, identity, system),
+    };
     if (fromBackup)
       return await printFromBackups(await backupsBeyond(opened, identity, stores), opened, system, printing);
     const absent = await noDbDir(system);
@@ -91,9 +104,11 @@ async function printFromQuarantine(quarantine: string, printing: Printing): Prom
   );
   if (indexes.length === 0) run.notice(`no index in ${quarantine} holds transactions that the log lost.`);
   const unreadable: CairnError[] = [];
+  const printed: History[] = [];
   for (const index of indexes) {
     try {
-      await printOrphans(index, printing);
+      const after = await printOrphans(index, printing, 0, printed);
+      if (after !== undefined) printed.push(historyOfOrphans(printing.provider, index.live, after));
     } catch (error) {
       if (!isCairnError(error) || !error.code.startsWith("INDEX_")) throw error;
       const message = `${index.folder} cannot be read completely: ${error.message}`;
@@ -118,7 +133,7 @@ async function printFromBackups(
 ): Promise<void> {
   const { run, identity } = printing;
   if (backups.length === 0) return run.notice("no log backup holds transactions that the log does not hold.");
-  const signal = run.interruptible("not all transactions were printed");
+  const { signal } = run;
   const dir = await workFolder(run, system.dir, "orphans");
   const planning = { stores: restoreStores(system), kvFormat: system.kvProvider.format, signal };
   const onSegment = (error: CairnError): void => noticePassedOver(run, error);
@@ -153,6 +168,7 @@ interface Printing {
   readonly identity: LogIdentity;
   readonly provider: KvProvider;
   readonly run: CommandRun;
+  readonly present: PresentHistory;
   /** The id of a log whose indexes are printed although the log does not continue it. */
   readonly other: string | undefined;
 }
@@ -178,29 +194,43 @@ async function openUnlocked(
   }
 }
 
-/** Prints the transactions that only `index` contains. Those up to `listed` have already been printed. */
+/**
+ * Prints the transactions that only `index` contains. Those up to `listed`, and those in `earlier`, have already been
+ * printed. Returns the transaction after which its others were compared; undefined if none were.
+ */
 async function printOrphans(
   index: Awaited<ReturnType<typeof readQuarantine>>[number],
   printing: Printing,
   listed = 0,
-): Promise<void> {
-  const { log, identity, provider, run, other } = printing;
+  earlier: readonly History[] = [],
+): Promise<TxId | undefined> {
+  const { log, identity, provider, run, other, present } = printing;
   const isUncompared = index.held.txId === undefined && index.held.shared === undefined;
   // An index that a node could not compare may be damaged. LevelDB itself would print what is left as if it were all.
   const { kv, state } = await openUnlocked(provider, index.live, { check: isUncompared });
   try {
     await kv.checked?.();
-    if (state === undefined) return;
+    if (state === undefined) return undefined;
     const found = await findOrphans({ kv, state }, index.held, log, identity, listed);
     const { txId: shared, isProven, after, kept } = found;
     if (found.isOfOther && state.log.id !== other) {
       run.notice(
         `${index.folder} belongs to the log ${state.log.id}, which this log does not continue, so its transactions are not printed. If this log was begun in the place of that one, which was lost, cairn log orphans --log ${state.log.id} prints them. Otherwise, remove the folder, or give it back to the cluster of that log: loaded into this log, they would overwrite its documents.`,
       );
-      return;
+      return undefined;
     }
     let printed = 0;
-    for await (const { txId, line, evicted, unmatched } of found.transactions) {
+    let held = 0;
+    let conditional = 0;
+    const histories = [...present.after(shared), ...earlier];
+    for await (const { one, isHeld } of comparedWith(found.transactions, histories)) {
+      const { txId, line, evicted, unmatched } = one;
+      run.signal.throwIfAborted();
+      if (isHeld) {
+        held += 1;
+        conditional += unmatched > 0 ? 1 : 0;
+        continue;
+      }
       const of = `transaction ${formatCount(txId)}`;
       for (const key of evicted)
         run.notice(`${of}: omitted the document that it put to ${key}, which was evicted afterwards.`);
@@ -214,7 +244,7 @@ async function printOrphans(
     const sentences = [
       ...(state.txId > shared
         ? [
-            `${found.isOfOther ? `the log ${state.log.id} had` : "the log lost"} transactions ${range}, which may have been loaded again since`,
+            `${found.isOfOther ? `the log ${state.log.id} had` : "the log lost"} transactions ${range}${exceptions(held, conditional, present.unknownUpTo > shared)}`,
           ]
         : []),
       ...(kept > after + 1 ? [forgotten(after, kept, index)] : []),
@@ -223,9 +253,23 @@ async function printOrphans(
       `printed ${printed === 0 ? "nothing" : formatNumberOf(printed, "transaction")}`,
     ];
     run.notice(`${index.folder}: ${sentences.join("; ")}.`);
+    return after;
   } finally {
     await kv.close();
   }
+}
+
+/** `isUnknown` if the log no longer shows all transactions that it has stored since. */
+function exceptions(held: number, conditional: number, isUnknown: boolean): string {
+  const failed =
+    conditional === 0
+      ? ""
+      : ` (${formatNumberOf(conditional, "transaction")} with preconditions on revisions that the log lost may have failed there)`;
+  const except =
+    held === 0
+      ? ""
+      : `, except ${formatNumberOf(held, "transaction")} that it holds at other positions, that were loaded again, or that are printed above${failed}`;
+  return `${except}${isUnknown ? ", which may have been loaded again since" : ""}`;
 }
 
 function forgotten(

@@ -16,8 +16,8 @@ export interface HeldTransactions {
   readonly comparedWith?: string | undefined;
   /** False if transactions that could not be compared count as shared. */
   readonly isProven?: boolean | undefined;
-  /** Those up to this one were seen to have been loaded again, in other transactions. */
-  readonly loaded?: TxId | undefined;
+  /** The number of those after `shared` that neither the log nor an older index in quarantine was seen to hold elsewhere. */
+  readonly lost?: number | undefined;
 }
 
 export interface QuarantineNote extends Partial<HeldTransactions> {
@@ -89,9 +89,9 @@ export function countOrphans(indexes: readonly QuarantinedIndex[], logId?: strin
   return orphans;
 }
 
-function missing({ txId, shared = 0, loaded = 0 }: Partial<HeldTransactions>): number {
+function missing({ txId, shared = 0, lost }: Partial<HeldTransactions>): number {
   // A birth record is not a transaction that can be printed.
-  return txId === undefined ? 0 : Math.max(0, txId - Math.max(shared, loaded, FIRST_TX_ID));
+  return txId === undefined ? 0 : (lost ?? Math.max(0, txId - Math.max(shared, FIRST_TX_ID)));
 }
 
 /** Returns the folders of those that may hold lost transactions, although no comparison has shown that they do. */
@@ -120,7 +120,7 @@ const HELD = {
   shared: "number",
   comparedWith: "string",
   isProven: "boolean",
-  loaded: "number",
+  lost: "number",
 } as const;
 
 async function readNote(folder: string): Promise<Pick<QuarantinedIndex, "holdsLost" | "held">> {

@@ -1,8 +1,9 @@
 import { createHash } from "node:crypto";
-import type { KvReader } from "@cairn/kv";
+import type { KvProvider, KvReader } from "@cairn/kv";
 import type { TxId } from "@cairn/client";
 import type { LogHistory } from "../backup/log-with-backup.ts";
 import { type HeldTransactions, isOfOther } from "../db-dir/quarantine.ts";
+import { fileReader, openIndex } from "../index/local-index.ts";
 import { firstKept, type IndexState } from "../index/rows/index-state.ts";
 import {
   documentRowKey,
@@ -20,6 +21,7 @@ import { isQueueOperation } from "../transactions/queue-operation.ts";
 import { qualifiedKey } from "@cairn/text";
 import { commonWithLog, type FilledIndex, type SharedTransactions } from "./common-history.ts";
 import { withRecorded } from "./held-transactions.ts";
+import { hashOfOperations, type History, type TransactionIdentity } from "./same-transactions.ts";
 
 export interface Orphans extends SharedTransactions {
   /** The transactions after this one are listed. It is `txId`, the last one that both share, or a later one. */
@@ -48,8 +50,9 @@ export async function findOrphans(
   return { ...shared, after, isOfOther: isOfOther({ shared: txId }), kept: firstKept(state), transactions };
 }
 
-export interface OrphanTransaction {
+export interface OrphanTransaction extends TransactionIdentity {
   readonly txId: TxId;
+  readonly id: string;
   /** The transaction as one line of JSON; undefined if it no longer has any effect. */
   readonly line: string | undefined;
   /** The keys whose documents were evicted later. Puts of these keys are omitted. */
@@ -86,13 +89,27 @@ export async function* orphanTransactions(
   const contents = await readContents(kv, state, shared);
   for await (const outcomes of readOutcomes(kv, { after, upTo: state.txId })) {
     for (const { txId, outcome } of outcomes) {
-      const { kind, time, text, shards = [] } = outcome;
+      const { kind, time, mark, text, shards = [] } = outcome;
       // A birth record has no operations.
       if (kind !== "committed" || text === "") continue;
       const header = JSON.parse(text) as LoggedHeader;
-      yield await reconstruct(kv, header, { txId, time, shared, shards }, contents);
+      const orphan = await reconstruct(kv, header, { txId, time, shared, shards }, contents);
+      yield { ...orphan, mark, operations: hashOfOperations(text) };
     }
   }
+}
+
+/** The transactions of an index in quarantine after those that it shares with the log. It is open while they are read. */
+export function historyOfOrphans(provider: KvProvider, live: string, shared: TxId): History {
+  return async function* read() {
+    const { kv, state } = await openIndex(fileReader(provider), live);
+    try {
+      if (state === undefined) return;
+      for await (const orphan of orphanTransactions(kv, state, shared)) yield [orphan];
+    } finally {
+      await kv.close();
+    }
+  };
 }
 
 async function reconstruct(
@@ -105,7 +122,7 @@ async function reconstruct(
     readonly shards: readonly number[];
   },
   contents: Contents,
-): Promise<OrphanTransaction> {
+): Promise<Omit<OrphanTransaction, "mark" | "operations">> {
   const { txId, shared, shards } = origin;
   const ops: string[] = [];
   const evicted: string[] = [];
@@ -150,7 +167,7 @@ async function reconstruct(
   const hash = createHash("sha256").update(`${txId}\n${origin.time}\n${text}`).digest("hex");
   const id = (isWhole ? header.id : undefined) ?? `orphan-${txId}-${hash.slice(0, 32)}`;
   const line = writes === 0 ? undefined : `{"ops":${text},"id":${JSON.stringify(id)}}`;
-  return { txId, line, evicted, unmatched };
+  return { txId, id, line, evicted, unmatched };
 }
 
 /** Stored separately from transactions: events by transaction and position, policies by transaction. */

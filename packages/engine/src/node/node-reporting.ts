@@ -5,15 +5,12 @@ import {
   unlessAborted,
   systemRandom,
   CairnError,
-  closing,
   coalesced,
-  type KvProvider,
-  unlessFailed,
   type RepeatedWork,
   repeatEvery,
 } from "@cairn/kv";
 import type { Logger } from "pino";
-import type { NodeStatus, TxId } from "@cairn/client";
+import type { NodeStatus } from "@cairn/client";
 import { tellLeaving } from "../cluster/ask-cluster.ts";
 import { clusterLook } from "../cluster/look-at-cluster.ts";
 import { PeerServer } from "../cluster/peer-server.ts";
@@ -21,7 +18,7 @@ import { allStores } from "../checkpoints/checkpoint-stores.ts";
 import { OnePast } from "../cluster/one-past.ts";
 import { SelfCheck } from "../cluster/self-check.ts";
 import { findingLog } from "../findings/finding-log.ts";
-import { FIRST_TX_ID, logOffset } from "../index/rows/index-state.ts";
+import { logOffset } from "../index/rows/index-state.ts";
 import type { IndexDirectory } from "../db-dir/index-directory.ts";
 import { LogWatch } from "./log-watch.ts";
 import type { NodeLife } from "./node-life.ts";
@@ -29,10 +26,7 @@ import { answerOf, type ReportedState } from "./node-status.ts";
 import { type Movement, StallWatch, type WaitingFor } from "./stall-watch.ts";
 import type { System } from "../api/system.ts";
 import type { TxLog } from "../log/tx-log.ts";
-import type { QuarantinedIndex } from "../db-dir/quarantine.ts";
-import type { IndexStore } from "../index/index-store.ts";
-import { fileReader, openIndex } from "../index/local-index.ts";
-import { orphanTransactions } from "../join/orphan-transactions.ts";
+import { OrphanCount } from "../join/orphan-count.ts";
 
 const LOOK_MS = 30_000;
 /** How long a look at the store may wait for the other nodes (ms). */
@@ -75,7 +69,7 @@ export class NodeReporting {
       logger.warn({ err: error }, "the node could not be checked");
     }
   });
-  readonly #countOrphans: ReturnType<typeof orphanCount>;
+  readonly #orphans: OrphanCount;
 
   constructor(parts: ReportingParts) {
     const { system, directory, life, logger, status } = parts;
@@ -116,7 +110,7 @@ export class NodeReporting {
     life.observation.events.listen(({ stage }) => {
       if (stage === "ended" && this.#log.warnings.length > 0) void this.look();
     });
-    this.#countOrphans = orphanCount(directory, system.kvProvider);
+    this.#orphans = new OrphanCount(directory, system.kvProvider);
     this.#watch = new StallWatch({
       look: () => this.#movement(),
       explain: async ({ phase, txId }) => await this.#explain(phase, txId),
@@ -150,7 +144,7 @@ export class NodeReporting {
     this.#repeat(every, async () => {
       const { life } = this.#parts;
       if (life.phase === "ready" && life.index !== undefined)
-        life.report.orphans = await this.#countOrphans(life.index);
+        life.report.orphans = await this.#orphans.count(life.index);
       if (life.phase === "ready") life.report.uncompared = await this.#parts.directory.uncompared();
       await this.look();
     });
@@ -254,49 +248,4 @@ export class NodeReporting {
 
 function inBrackets({ code, message }: { readonly code: string; readonly message: string }): string {
   return ` (${code}: ${message.replace(/\.$/, "")})`;
-}
-
-/**
- * Returns a function that counts the transactions that `index` lacks and indexes in quarantine contain. While a node
- * runs, they may be loaded again (`cairn load`), or given up by removing their folder. That they were loaded is recorded
- * for the next start, which shows it again, because the log may have lost them once more.
- */
-export function orphanCount(
-  directory: IndexDirectory,
-  provider: KvProvider,
-): (index: IndexStore) => Promise<number> {
-  const loaded = new Map<string, TxId>();
-  let counted: IndexStore | undefined;
-
-  async function advance({ folder, live, ...one }: QuarantinedIndex, index: IndexStore): Promise<void> {
-    const { holdsLost, held } = one;
-    const { txId, shared = FIRST_TX_ID } = held;
-    const after = loaded.get(folder) ?? shared;
-    if (txId === undefined || after >= txId) return;
-    const { kv, state } = await openIndex(fileReader(provider), live);
-    await closing(kv, async () => {
-      if (state === undefined) return;
-      let upTo = after;
-      let isWhole = true;
-      for await (const orphan of orphanTransactions(kv, state, shared, after)) {
-        const { id } = JSON.parse(orphan.line ?? "{}") as { readonly id?: string };
-        isWhole = id === undefined || (await index.ownerOf(id)) !== undefined;
-        if (!isWhole) break;
-        upTo = orphan.txId;
-      }
-      if (isWhole) upTo = txId;
-      loaded.set(folder, upTo);
-      if (upTo !== (held.loaded ?? shared))
-        await directory.note(folder, { holdsLost, held: { ...held, txId, loaded: upTo } });
-    });
-  }
-
-  return async (index) => {
-    if (counted !== index) loaded.clear();
-    counted = index;
-    const indexes = await directory.readQuarantine();
-    // An index may be damaged, or open in a command that prints its transactions.
-    for (const one of indexes) if (one.holdsLost) await unlessFailed(advance(one, index), "any", undefined);
-    return await directory.countOrphans(index.state.log.id);
-  };
 }

@@ -202,9 +202,7 @@ describe("a log with a backup, once the log's end is lost or abandoned,", () => 
       const { code, stdout, stderr } = await orphansIn("b");
       expect({ code, stderr }).toEqual({
         code: 0,
-        stderr: expect.stringContaining(
-          "the log lost transactions 7 to 8, which may have been loaded again since; printed 2 ",
-        ),
+        stderr: expect.stringContaining("the log lost transactions 7 to 8; printed 2 "),
       });
       expect(stdout.match(/"instead"/g) ?? []).toHaveLength(2);
     },
@@ -359,7 +357,7 @@ describe("a log with a backup, once the log's end is lost or abandoned,", () => 
       expect(lines.filter((line) => line.includes('"first"'))).toHaveLength(end - 10);
       expect(lines.filter((line) => line.includes('"second"'))).toHaveLength(10);
       expect(new Set(lines).size).toBe(end);
-      expect(printed.stderr).toContain(`the log lost transactions 11 to ${second}, `);
+      expect(printed.stderr).toContain(`the log lost transactions 11 to ${second};`);
       // The node's own index, which was moved aside, contains the same transactions with the same ids, so loading both
       // outputs applies each transaction once.
       const moved = await orphansIn("a");
