@@ -15,6 +15,7 @@ export { BackupReader } from "./backup/backup-reader.ts";
 export { backupsBeyond } from "./backup/beyond-log.ts";
 export { surveyBackup } from "./backup/backup-survey.ts";
 export { EarlierLogs } from "./backup/earlier-logs.ts";
+export { furthestBackup } from "./backup/furthest-backup.ts";
 export { logWithBackup } from "./backup/log-with-backup.ts";
 export { isUnusableSegment } from "./backup/segments/read-segment.ts";
 export { holesOf, listBackups, type TxRange } from "./backup/segments/segment-name.ts";
@@ -74,11 +75,12 @@ export {
   planPast,
   type Unusable,
 } from "./replay/past-plan.ts";
+export { overGaps } from "./replay/over-gaps.ts";
 export { rebuildIndex } from "./replay/rebuild-index.ts";
 export { lastBackedUp, lastStored, latestOf, logsIn } from "./replay/logs-in-store.ts";
 export { saveSeam } from "./replay/seam.ts";
 export { EVENT_FIELDS, eventProblem } from "./transactions/event-record.ts";
-export { decodeMessage } from "./transactions/transaction-codec.ts";
+export { decodeMessage, encodeBarrier } from "./transactions/transaction-codec.ts";
 export { documentProblem, validTransaction } from "./transactions/validate-transaction.ts";
 export { trimLog } from "./upkeep/plan-trim.ts";
 export { recordingStore } from "./upkeep/trim-record.ts";

@@ -207,6 +207,45 @@ export const LOGS: readonly BrokenCluster[] = [
     ...CHECKPOINT_BEYOND_GAP,
   },
   {
+    name: "log-hole-everywhere",
+    failure: "a message inside the log was deleted that no node and no checkpoint has",
+    codes: ["LOG_GAP"],
+    remains: "LOG_GAP",
+    async break(scene) {
+      await scene.operate(async (stream) => {
+        await stream.makeDeletable();
+        await stream.edit({ discard: "new" });
+      });
+      await pair(scene);
+      // Behind a node that has nothing after it, the log gets messages, of which it then lacks one.
+      await scene.stop("b");
+      await scene.fill("a", 6, 9);
+      await scene.stop("a");
+      await scene.operate(async (stream) => {
+        await stream.deleteMessage(8);
+        await stream.obey("nats stream edit cairn --deny-delete");
+      });
+      for (const gone of ["a", "checkpoints"]) await rm(scene.path(gone), { recursive: true, force: true });
+      for (const id of ["a", "b"]) scene.start(id);
+      await scene.waitForStatus("b", ({ failure }) => failure?.code === "LOG_GAP");
+      return { status: "b" };
+    },
+    hint: /give up the missing messages \((?:cd \S+ && )?(?:\w+=\S+ )*cairn (log recover --over-gap)/,
+    async follow(scene, [, command = ""]) {
+      await scene.runStep(command, { on: "b" });
+      await Promise.all([scene.node("a").ready(), scene.node("b").ready()]);
+      // The transaction that is lost put k7.
+      for (const [name, isKept] of [
+        ["k6", true],
+        ["k7", false],
+        ["k9", true],
+      ] as const) {
+        const { code } = await scene.run(`get things default/${name}`);
+        if ((code === 0) !== isKept) throw new Error(`${name} is ${isKept ? "missing" : "there"}`);
+      }
+    },
+  },
+  {
     name: "log-lost-end",
     failure: "the log lost its end",
     codes: ["LOG_REGRESSED"],

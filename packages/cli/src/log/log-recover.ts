@@ -8,6 +8,7 @@ import {
   type PastIndex,
   type PastPlan,
   readLogIdentity,
+  restoreStores,
   saveSeam,
   type System,
   tryMarkDamaged,
@@ -20,6 +21,7 @@ import { describeSource, POINT_OPTIONS, pointOf } from "../places/past-point.ts"
 import { KEY_OPTIONS } from "../places/store-keys.ts";
 import { openLog, requireLogItself } from "../places/configured-system.ts";
 import { workFolder } from "../places/staging-folder.ts";
+import { saveOverGap } from "./over-gap.ts";
 import { leavesBehind, type RecoveryPlace, whyNotReplaced, wouldLeave } from "./recovery-plan.ts";
 import { type RecoverySource, recoverySource } from "./recovery-source.ts";
 
@@ -36,6 +38,12 @@ const RECOVER = {
   log: textValue("<id>", "the id of the lost log, if the stores contain several of the same name"),
   dryRun: flag("only print where the log would continue, what would be read, and what it would lack"),
   yes: flag("begin the log even if it lacks later transactions that are known"),
+  overGap: {
+    ...flag(
+      "begin no log, but save a checkpoint beyond messages that the log lacks inside it, so that nodes continue there",
+    ),
+    conflicts: ["from", "at", "atTx", "log", "dryRun", "yes"],
+  },
 };
 
 /** The checkpoint is the one with which nodes join. */
@@ -60,6 +68,10 @@ export const addLogRecover = command({
     const configured = await openLog(run);
     const { log, system } = configured;
     requireLogItself(log);
+    if (run.options.overGap) {
+      const stores = restoreStores(system);
+      return await saveOverGap(run, configured, (plan) => readPast(run, { plan, stores }, system, new Set()));
+    }
     const existing = await readLogIdentity(log);
     const place = { ...configured, existing };
     const isUsed = await whyNotReplaced(log, existing);
@@ -101,7 +113,7 @@ export const addLogRecover = command({
 /** Builds the index with which nodes will join, so that the new log continues only a readable state. */
 async function readPast(
   run: RecoverRun,
-  { plan, stores }: RecoverySource,
+  { plan, stores }: Pick<RecoverySource, "plan" | "stores">,
   system: System,
   passed: Set<string>,
 ): ReturnType<typeof buildPlanned> {

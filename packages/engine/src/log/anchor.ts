@@ -142,15 +142,15 @@ export function trimmedTooFar(logName: string, upTo: number, last: number): Cair
   );
 }
 
-/** The first step of an operator if a log lacks messages that are inside it. */
+/** What an operator does if a log lacks messages that are inside it. */
 export const SAVE_BEYOND_GAP =
-  "Save a checkpoint beyond the gap on a ready node of this log: cairn checkpoint create --url URL (the address of that node).";
+  "Save a checkpoint beyond the gap on a ready node of this log: cairn checkpoint create --url URL (the address of that node). If no node is ready, restore the log from a copy, or give up the missing messages (cairn log recover --over-gap), which saves a checkpoint with everything else that the log holds.";
 
 export function gap(logName: string, from: number, to: number, last: number): CairnError {
   const missing = from === to ? `message ${from} is` : `messages ${from} to ${to} are`;
   return new CairnError(
     "LOG_GAP",
     `In the log "${logName}" ${missing} missing, although it ends at message ${last}.`,
-    `${SAVE_BEYOND_GAP} This node keeps searching for one and continues by itself. If there is no ready node, restore the log. Find out whether messages were deleted or the log's files are damaged.`,
+    `${SAVE_BEYOND_GAP} This node keeps searching for one and continues by itself. Find out whether messages were deleted or the log's files are damaged.`,
   );
 }
