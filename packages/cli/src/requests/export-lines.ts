@@ -1,5 +1,5 @@
 import { createHash, type Hash } from "node:crypto";
-import { CairnError } from "@cairn/kv";
+import { CairnError, isCairnError } from "@cairn/kv";
 import { foreignText, type NdjsonLine, parsedJson } from "@cairn/text";
 import { openInput } from "../terminal/input.ts";
 import type { Terminal } from "../terminal/terminal.ts";
@@ -149,7 +149,7 @@ export async function openNdjson(path: string, terminal: Terminal): Promise<Ndjs
       yield piece;
     }
   };
-  const lines = checkedExport(readLines(counted()));
+  const lines = perhapsStored(checkedExport(readLines(counted())));
   const input = { lines, bytes, bytesRead: () => read, close: () => void stream.destroy() };
   // A pipe, even one with a name, can be read only once.
   if (bytes === undefined) return input;
@@ -159,6 +159,17 @@ export async function openNdjson(path: string, terminal: Terminal): Promise<Ndjs
   } catch (error) {
     input.close();
     throw error;
+  }
+}
+
+/** An error after the first lines comes after they were used. */
+async function* perhapsStored(lines: Lines): Lines {
+  try {
+    yield* lines;
+  } catch (error) {
+    if (!isCairnError(error, "EXPORT_DAMAGED")) throw error;
+    const hint = `${error.hint} Documents that came before may be stored already, and are then put again.`;
+    throw new CairnError(error.code, error.message, { hint, cause: error });
   }
 }
 
