@@ -88,7 +88,7 @@ export function readTopLevel<P extends Parameters>(
   const map = node === undefined || node.type === "null" ? emptyMap(reading.root.origin) : node;
   const value = new Value(map, [name], reading);
   if (map.type !== "map") return value.expectedMap(`a map with ${Object.keys(parameters).join(", ")}`);
-  return readParameters(parameters, value.as(map), { what: name, hints: OLDER_PARAMETERS });
+  return readParameters(parameters, value.as(map), { what: name, hints: HINTS });
 }
 
 /** Reads `cairn/http-server`. Returns false if it is disabled, and undefined after adding problems. */
@@ -164,6 +164,11 @@ const PLACES: ReadonlyMap<string, string> = new Map([
   ["checkpointer", "cairn/index-store > kv-store > checkpointer"],
   ["checkpoint-store", "cairn/index-store > kv-store > checkpointer > store"],
   ["index", "cairn/indexes > NAME"],
+]);
+
+const HINTS: ReadonlyMap<string, string> = new Map([
+  ...OLDER_PARAMETERS,
+  ...[...PLACES].map(([name, place]) => [name, `Move it to ${place}.`] as const),
 ]);
 
 function kindOf(module: ConfigNode, reading: Reading): ModuleKind | undefined {
