@@ -386,7 +386,9 @@ describe("cairn log orphans", () => {
       expect(await found()).toEqual([0, 1, true]);
       const printed = await orphans("a");
       expect(printed).toMatchObject({ code: 0, stdout: "" });
-      expect(printed.stderr).toContain(`cairn log orphans --log ${id}. Otherwise, remove the folder`);
+      expect(printed.stderr).toContain(
+        `cairn log orphans --log ${id} prints them. Otherwise, remove the folder`,
+      );
       const whole = await cairn(
         ["log", "orphans", "--log", id ?? ""],
         new CapturedTerminal({ cwd: folder, env: environment("a") }),
