@@ -67,6 +67,8 @@ export const NODES: readonly BrokenCluster[] = [
     codes: ["INDEX_CORRUPT"],
     async break(scene) {
       await pair(scene);
+      // If the first scrub misses files, the node builds its index anew by itself.
+      await scene.waitForStatus("b", ({ index }) => index.lastScrub !== null);
       await rm(scene.path("b", "b-index", "live"), { recursive: true });
       return { status: "b" };
     },
