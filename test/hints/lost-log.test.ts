@@ -131,34 +131,40 @@ describe("a log of two checkpoints, the newest of which is damaged, was lost", (
     expect(join.orphans).toBe(6 - documents);
   }
 
-  it("every hint names a command that continues from the node's index, in any folder, and loses nothing", async () => {
-    const verified = await shell("cairn checkpoint verify -f cluster.json", path.join(folder, "work"));
-    expect(verified.stderr).toContain("CHECKPOINT_CORRUPT");
-    const [hint = "", shown = "", known = ""] = await loseLog();
-    // This command does not know the node, whose id is in the node's environment alone.
-    expect(known.replaceAll(/\s+/g, " ")).toContain("follow the hint in the status of node a on its machine");
-    const hints = [hint, shown];
-    for (const one of hints)
-      expect(one.replaceAll(/\s+/g, " ")).toContain("after transaction 7, from the index of this node;");
-    const command = commandIn(hints);
-    const planned = await shell(`${command} --dry-run`);
-    expect(planned).toMatchObject({
-      code: 0,
-      stdout: expect.stringMatching(/continues after transaction 7: from the index in \S+a-index\/live\n$/),
-    });
-    // The user's shell does not have the node's environment.
-    const recovered = await shell(`unset NATS_URL; ${command}`);
-    expect(recovered).toMatchObject({ code: 0, stderr: "" });
-    expect(recovered.stdout).toContain("which continues after transaction 7 ");
-    await expectRecovered(6);
-    // A node that has nothing joins over the seam with the checkpoint that the command saved and verified, or with the
-    // first one that a node saves of the new log, if that was sooner.
-    const joined = start("b", ["-f", "cluster.json"], { NATS_URL: nats.url });
-    await joined.ready();
-    const { index, join } = await joined.status();
-    expect(join.restoredFrom?.txId).toBeGreaterThanOrEqual(7);
-    expect(index.documents).toBe(6);
-  });
+  it(
+    "every hint names a command that continues from the node's index, in any folder, and loses nothing",
+    { tags: "rest/slow" },
+    async () => {
+      const verified = await shell("cairn checkpoint verify -f cluster.json", path.join(folder, "work"));
+      expect(verified.stderr).toContain("CHECKPOINT_CORRUPT");
+      const [hint = "", shown = "", known = ""] = await loseLog();
+      // This command does not know the node, whose id is in the node's environment alone.
+      expect(known.replaceAll(/\s+/g, " ")).toContain(
+        "follow the hint in the status of node a on its machine",
+      );
+      const hints = [hint, shown];
+      for (const one of hints)
+        expect(one.replaceAll(/\s+/g, " ")).toContain("after transaction 7, from the index of this node;");
+      const command = commandIn(hints);
+      const planned = await shell(`${command} --dry-run`);
+      expect(planned).toMatchObject({
+        code: 0,
+        stdout: expect.stringMatching(/continues after transaction 7: from the index in \S+a-index\/live\n$/),
+      });
+      // The user's shell does not have the node's environment.
+      const recovered = await shell(`unset NATS_URL; ${command}`);
+      expect(recovered).toMatchObject({ code: 0, stderr: "" });
+      expect(recovered.stdout).toContain("which continues after transaction 7 ");
+      await expectRecovered(6);
+      // A node that has nothing joins over the seam with the checkpoint that the command saved and verified, or with the
+      // first one that a node saves of the new log, if that was sooner.
+      const joined = start("b", ["-f", "cluster.json"], { NATS_URL: nats.url });
+      await joined.ready();
+      const { index, join } = await joined.status();
+      expect(join.restoredFrom?.txId).toBeGreaterThanOrEqual(7);
+      expect(index.documents).toBe(6);
+    },
+  );
 
   it(
     "without an index, the command finds damage, marks it, says what an older one leaves behind, and then uses it",
