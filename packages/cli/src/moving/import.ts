@@ -7,6 +7,7 @@ import { formatBytes, formatCount, formatNumberOf, bucketProblem, DEFAULT_NAMESP
 import { command, commandGroup, type CommandRun } from "../options/command.ts";
 import { NODE_OPTIONS, type NodeOptions, openNode } from "../options/node-address.ts";
 import { type OptionSpec, type OptionValues, parsedValue, textValue } from "../options/option-specs.ts";
+import { NoAnswerError } from "../requests/node-client.ts";
 import { pace } from "../requests/send-chunks.ts";
 import { UsageError } from "../terminal/report-error.ts";
 import {
@@ -172,6 +173,10 @@ async function runImport(
       if (refused === 1) firstRefused = nameRefused(record, refusal);
       return addToReport(record, refusal);
     },
+  }).catch((error: unknown) => {
+    if (!(error instanceof NoAnswerError)) throw error;
+    const { code, message, hint } = error;
+    throw new CairnError(code, message, { hint: `${REPEAT} ${hint}`, cause: error });
   });
   const { read, written, unchanged, expiring, lastTxId = null } = progress;
   run.throwIfInterrupted(

@@ -1,3 +1,6 @@
+import { once } from "node:events";
+import { createServer } from "node:http";
+import type { AddressInfo } from "node:net";
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -20,4 +23,22 @@ test("an import of a file shows how much of it was imported, in percent; one of 
     shown.push(stderr);
   }
   expect(shown).toEqual([expect.stringMatching(/importing .*100 % .*500 records, 500 written/s), ""]);
+});
+
+test("an import whose node goes away says that it can be run again", async () => {
+  const server = createServer(({ url }, response) => {
+    if (url === "/api/v1/buckets") response.setHeader("content-type", "application/json").end("[]");
+    else response.destroy();
+  }).listen(0, "127.0.0.1");
+  onTestFinished(() => void server.close());
+  await once(server, "listening");
+  const { port } = server.address() as AddressInfo;
+  const env = { CAIRN_URL: `http://127.0.0.1:${port}` };
+  const stdin = '{"ops":[["put","pods","a",1]]}\n';
+  expect(
+    await cairn(["import", "ndjson", "-"], new CapturedTerminal({ env, isTTY: false, stdin })),
+  ).toMatchObject({
+    code: 3,
+    stderr: expect.stringMatching(/^NOT_READY: .*\n +hint: Run the command again: documents that are equal/),
+  });
 });
