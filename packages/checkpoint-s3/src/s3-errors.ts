@@ -46,7 +46,7 @@ const CLASSES = {
     "Set the store's `region` to the bucket's.",
   ],
   foreign: ["STORE_UNREACHABLE", "it returned status % and a response that is not from S3", NOT_S3_HINT],
-  full: ["STORE_FULL", "there is no space left (%)", `Raise the quota, or make room. ${STORE_FULL_HINT}`],
+  full: ["STORE_FULL", "there is no space left (%)", STORE_FULL_HINT],
   denied: [
     "STORE_DENIED",
     "these credentials do not permit it (%)",

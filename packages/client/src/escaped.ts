@@ -14,11 +14,6 @@ export function escaped(part: string | number | boolean): string {
 /** Escapes the name of a bucket, queue or index. What is not text would be another name, such as `undefined`. */
 export function escapedName(name: string): string {
   if (typeof name === "string") return escaped(name);
-  throw new CairnClientError(
-    "REQUEST_INVALID",
-    `The name of a bucket, queue or index is text, not ${String(name)}.`,
-    {
-      hint: "Nothing was sent. Give the call a name.",
-    },
-  );
+  const message = `The name of a bucket, queue or index is text, not ${String(name)}.`;
+  throw new CairnClientError("REQUEST_INVALID", message, { hint: "Nothing was sent. Give the call a name." });
 }

@@ -178,7 +178,7 @@ export const STORES: readonly BrokenCluster[] = [
       await scene.runRefused("checkpoint create");
       return { status: "a" };
     },
-    hint: /Free some space, or set/,
+    hint: /Free some space, raise the quota, or set/,
     async follow(scene) {
       await scene.step("remove an unrelated file", () => freeDisk(scene, "checkpoints"));
       await scene.runStep("checkpoint create");

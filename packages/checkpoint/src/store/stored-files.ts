@@ -50,7 +50,7 @@ export function notAFile(name: string): CairnError {
 }
 
 export const STORE_FULL_HINT =
-  "Free some space, or set a retention-policy that keeps fewer checkpoints: if there is still no space, the next node that saves removes the others first. If segments of a log backup fill it, remove the oldest ones: cairn log backup prune --through N, where N is at most the last transaction of a verified checkpoint (cairn checkpoint list; if the log is embedded, stop the node for that).";
+  "Free some space, raise the quota, or set a retention-policy that keeps fewer checkpoints: if there is still no space, the next node that saves removes the others first. If segments of a log backup fill it, remove the oldest ones: cairn log backup prune --through N, where N is at most the last transaction of a verified checkpoint (cairn checkpoint list). If the log is embedded, stop the node first.";
 
 export function alreadyThere(name: string, location: string): CairnError {
   return new CairnError(

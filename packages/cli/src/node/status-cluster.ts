@@ -51,8 +51,8 @@ export async function viewCluster(
 
 /**
  * Writes a view, then throws `INDEX_CORRUPT` if a node's index differs from the log or another index, `LOG_DIFFERENT`
- * if nodes have different transactions or read different logs, `NOT_READY` if something does not work now, or `NOT_FOUND` if fewer than `expect`
- * nodes of this log responded.
+ * if nodes have different transactions or are given different ones by the log's replicas, `NOT_READY` if something does
+ * not work now, or `NOT_FOUND` if fewer than `expect` nodes of this log responded.
  */
 export async function writeCluster(
   run: CommandRun,

@@ -7,6 +7,7 @@ import {
   readVerification,
 } from "@cairn/checkpoint";
 import { BackupLog } from "../backup/backup-log.ts";
+import { isLastOf } from "../backup/segments/continuation.ts";
 import { logWithBackup } from "../backup/log-with-backup.ts";
 import {
   coveredRanges,
@@ -17,7 +18,7 @@ import {
 import type { SegmentReads } from "../backup/write/segment-reads.ts";
 import { isReadable } from "../index/rows/index-state.ts";
 import type { LogIdentity } from "../log/log-identity.ts";
-import { anchorOf, checkCheckpoint } from "../log/anchor.ts";
+import { checkCheckpoint } from "../log/anchor.ts";
 import type { TxLog } from "../log/tx-log.ts";
 
 /** The checkpoint that replaces trimmed messages, and the position of its last message. That message is kept. */
@@ -173,11 +174,11 @@ async function floorIn(
     for (const one of segmentsWith(segments, next))
       if (segment === undefined && (await reads.isWhole(store, one, signal))) segment = one;
     if (segment === undefined) return at(`No intact segment holds transaction ${next}.`);
-    const { name, last, end } = segment;
+    const { name, last } = segment;
     const message = await log.fetch(last - offset);
     // Another node may have trimmed the log since its bounds were read. What is gone need not be compared.
     const isTrimmed = message === undefined && last - offset < (await log.bounds()).first;
-    if (!isTrimmed && (message === undefined || !anchorOf(message).sha256.startsWith(end)))
+    if (!isTrimmed && (message === undefined || !isLastOf(message, segment)))
       return at(`Transaction ${last} differs between the log and ${name}.`);
     position = Math.min(last - offset, most);
     next = last + 1;

@@ -74,7 +74,7 @@ export async function captureLevelDb(
     const code = systemErrorCode(error);
     if (code !== "ENOSPC" && code !== "EDQUOT") throw error;
     throw new CairnError("DISK_FULL", `There is no space left to capture the index into ${target}.`, {
-      hint: "Free some space. If checkpoint-dir is on the file system of the index, a capture needs 50 MB at most: it copies only what is not in a table yet.",
+      hint: "Free some space. If checkpoint-dir is on the file system of the index, a capture copies only its write-ahead log (the files *.log).",
       cause: error,
     });
   }

@@ -1,5 +1,6 @@
 import { CairnError } from "@cairn/kv";
 import { anchorOf } from "../../log/anchor.ts";
+import type { LogMessage } from "../../log/tx-log.ts";
 import type { TxId } from "@cairn/client";
 import type { Segment } from "./segment.ts";
 import type { TxRange } from "./segment-name.ts";
@@ -31,9 +32,13 @@ export function segmentPlace({ file, header: { first, last, end } }: Segment): S
 }
 
 /** `end` contains the first digits of the SHA-256 of the last message's anchor. */
-export function holdsEnd(segment: Segment, { last, end }: { last: number; end: string }): boolean {
-  const message = segment.messages.get(last);
-  return message !== undefined && anchorOf(message).sha256.startsWith(end);
+export function isLastOf(message: LogMessage, { end }: { readonly end: string }): boolean {
+  return anchorOf(message).sha256.startsWith(end);
+}
+
+export function holdsEnd(segment: Segment, place: { readonly last: number; readonly end: string }): boolean {
+  const message = segment.messages.get(place.last);
+  return message !== undefined && isLastOf(message, place);
 }
 
 /** Returns `LOG_REGRESSED`, because two segments hold different messages for the same transaction. */

@@ -94,9 +94,8 @@ export interface BackupListing {
 }
 
 /**
- * Lists the backup of a log, with one request per thousand segments, or all backups if `prefix` says so. No listing shows
- * a single moment: it may lack segments that were removed while it was made, and the file that replaces or records them.
- * So a listing with a hole is made again.
+ * Lists the backup of a log, or all backups if `prefix` says so, with one request per thousand segments. A listing with a
+ * hole is made again: it may lack segments that were removed meanwhile, and the file that replaces or records them.
  */
 export async function listBackup(
   store: CheckpointStore,

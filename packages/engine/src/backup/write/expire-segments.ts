@@ -95,8 +95,8 @@ export async function oldLineage(
 }
 
 /**
- * Runs `work`. While the store is full, removes one after another of the segments that are removed anyway, and only then
- * records that: without space, nothing else can be done.
+ * Runs `work`, and repeats it while the store is full and there are unneeded segments. Removes one of these each time
+ * before it records the new beginning, because the record itself needs space.
  */
 export async function withRoom<T>(
   { store, of, node }: Pick<RemovalPlace, "store" | "of" | "node">,

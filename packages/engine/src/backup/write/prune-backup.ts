@@ -4,6 +4,7 @@ import { anchorOf, lacksNothing } from "../../log/anchor.ts";
 import { lastInCommon } from "../../log/last-in-common.ts";
 import type { LogBounds } from "../../log/tx-log.ts";
 import { underLease } from "./backup-lease.ts";
+import { isLastOf } from "../segments/continuation.ts";
 import { BackupView } from "../segments/backup-view.ts";
 import { readSegment } from "../segments/read-segment.ts";
 import { type EarlierEnd, removeFirst, spentLogs, withRoom } from "./expire-segments.ts";
@@ -201,7 +202,7 @@ async function lastShared(
   // The log has trimmed all messages of the segment and continues after them.
   if (end < bounds.first) return segment.last;
   const last = end > bounds.last ? undefined : await log.fetch(end);
-  if (last !== undefined && anchorOf(last).sha256.startsWith(segment.end)) return segment.last;
+  if (last !== undefined && isLastOf(last, segment)) return segment.last;
   const content = await readSegment(store, segment, signal);
   if (content === undefined) return 0;
   const { first } = content.header;

@@ -6,6 +6,7 @@ import { anchorOf, vanished, wasLast } from "../../log/anchor.ts";
 import { followLog } from "../../log/follow-log.ts";
 import { hasLogId } from "../../log/log-identity.ts";
 import type { LogMessage, TxLog } from "../../log/tx-log.ts";
+import { isLastOf } from "../segments/continuation.ts";
 import { encodeSegment, type SegmentCodec, type SegmentHeader } from "../segments/segment.ts";
 import { readSegment } from "../segments/read-segment.ts";
 import { sealSegment } from "../segments/sealed-segment.ts";
@@ -63,11 +64,7 @@ export async function writeSegments(
   const held = await log.fetch(position);
   const ends = segments.filter(({ last }) => last === range.first - 1);
   const [other] = ends;
-  if (
-    held !== undefined &&
-    other !== undefined &&
-    !ends.some(({ end }) => anchorOf(held).sha256.startsWith(end))
-  )
+  if (held !== undefined && other !== undefined && !ends.some((end) => isLastOf(held, end)))
     throw lostEnd(target, other, LOST_END_HINT);
   const earlier = held ?? (trimmed?.position === position ? trimmed : undefined);
   let before = earlier === undefined ? undefined : anchorOf(earlier);
@@ -141,8 +138,7 @@ export async function requireSameHistory(
   const held = isBeyond ? undefined : await log.fetch(newest.last - of.offset);
   const trimmed = isBeyond || held !== undefined ? undefined : await trimmedEnd(target, newest, ends);
   const message = held ?? trimmed;
-  const sha256 = message === undefined ? undefined : anchorOf(message).sha256;
-  const agrees = ({ end }: SegmentFile): boolean => sha256?.startsWith(end) === true;
+  const agrees = (end: SegmentFile): boolean => message !== undefined && isLastOf(message, end);
   const other = ends.find((segment) => !agrees(segment));
   if (other === undefined) return trimmed;
   // If another log has replaced the one that was backed up, the difference does not show that messages were lost.
