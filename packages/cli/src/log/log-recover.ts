@@ -40,7 +40,7 @@ const RECOVER = {
   yes: flag("begin the log even if it lacks later transactions that are known"),
   overGap: {
     ...flag(
-      "begin no log, but save a checkpoint beyond messages that the log lacks inside it, so that nodes continue there",
+      "keep the log, and save a checkpoint beyond messages that are missing inside it, from which nodes continue",
     ),
     conflicts: ["from", "at", "atTx", "log", "dryRun", "yes"],
   },

@@ -162,7 +162,7 @@ export async function openNdjson(path: string, terminal: Terminal): Promise<Ndjs
   }
 }
 
-/** An error after the first lines comes after they were used. */
+/** Yields the lines. An error after the first ones says that these may be stored already. */
 async function* perhapsStored(lines: Lines): Lines {
   try {
     yield* lines;

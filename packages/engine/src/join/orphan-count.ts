@@ -14,7 +14,7 @@ import {
   type TransactionIdentity,
 } from "./same-transactions.ts";
 
-/** At most so many lost transactions are remembered. Once these were loaded again, the others are sought. */
+/** The maximum number of lost transactions to remember. Others are sought once all of these were loaded again. */
 const REMEMBERED = 10_000;
 
 interface Lost extends TransactionIdentity {

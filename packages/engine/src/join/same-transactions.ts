@@ -80,7 +80,7 @@ export class SoughtTransactions<One extends TransactionIdentity> {
   }
 }
 
-/** So many transactions and bytes are in memory at a time, and for each time, the histories are read once. */
+/** The size of a batch in memory: transactions, and bytes of them. The histories are read once for each batch. */
 const AT_ONCE = { count: 10_000, bytes: 32 * 1024 * 1024 };
 
 /** Yields, in their order, transactions with whether one of `histories` holds them, at whatever position. */

@@ -7,7 +7,7 @@ export interface AppendPlace {
   reached(): Promise<void> | undefined;
   /** Lets the next message be passed to the log. May be repeated. */
   leave(): void;
-  /** Tells that the message was rejected. */
+  /** Reports that the message was rejected. */
   fail(error: unknown): void;
   /** Returns why an earlier message was rejected: this one must then be rejected, too, unless it was sent. */
   failure(): { readonly error: unknown } | undefined;

@@ -1,6 +1,6 @@
 import { type LogMessage, type TxLog, wrapLog } from "../log/tx-log.ts";
 
-/** The most messages in one array. */
+/** The maximum number of messages in one array. */
 const AT_ONCE = 5_000;
 const NOTHING = new Uint8Array();
 
@@ -9,7 +9,7 @@ const NOTHING = new Uint8Array();
  * or, if none, one without content: every transaction after it keeps its id, and it changes nothing itself.
  */
 export function overGaps(log: TxLog, find: (position: number) => Promise<LogMessage | undefined>): TxLog {
-  // A single message is not fetched so: a checkpoint may end with the one that is missing, and must count as it does now.
+  // `fetch` is not replaced: a checkpoint that ends with a missing message must be judged as by every other caller.
   const filled = async (position: number): Promise<LogMessage | undefined> => {
     const held = await log.fetch(position);
     if (held !== undefined) return held;
