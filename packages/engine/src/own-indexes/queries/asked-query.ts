@@ -6,9 +6,6 @@ import type { IndexQuery, QueryLimits, ServedIndex } from "../own-index.ts";
 /** Each part of an answer but the last has at least this size. The node can receive, parse or send it in a few ms. */
 export const PART_BYTES = 256 * 1024;
 
-/** If a query takes longer, other processes answer those that were sent after it (ms). */
-export const SLOW_MS = 50;
-
 /** Rows as they came from the index, of which no value has been parsed. */
 export interface QueryRows {
   readonly txId: TxId;

@@ -2,23 +2,27 @@ import { constants, setPriority } from "node:os";
 import { setImmediate } from "node:timers/promises";
 import { isMainThread, Worker, workerData } from "node:worker_threads";
 import { CairnError, Inbox, sendError, type SentError } from "@cairn/kv/threads";
-import { PART_BYTES, SLOW_MS } from "./asked-query.ts";
+import { PART_BYTES } from "./asked-query.ts";
 import { importIndex } from "../import-index.ts";
 import type { IndexQuery, OwnIndex, QueryLimits, ServedIndex } from "../own-index.ts";
 
 // A process runs this module in two threads: one answers queries, and the other ends the process if its node has ended,
 // or if a query takes too much memory.
 
-/** Comes first: all orders are for this index. */
-export interface QueryIndex {
-  readonly index: ServedIndex;
-}
-
 /** Orders are carried out one after the other, and answered in this order. */
 export interface QueryOrder {
   readonly query: IndexQuery;
   readonly limits: Pick<QueryLimits, "rows" | "bytes">;
 }
+
+export type QueryMessageOfNode =
+  /** Comes first: all orders are for this index. */
+  | { readonly index: ServedIndex }
+  | QueryOrder
+  /** Others carry out so many of the last orders, unless they have begun. */
+  | { readonly withdrawn: number }
+  /** The node has memory for what comes after the first part of an answer. */
+  | { readonly admitted: true };
 
 /** `opening` tells an index that cannot be opened from one that cannot answer. */
 export type QueryAnswered =
@@ -31,14 +35,9 @@ export type QueryAnswered =
       readonly more: boolean;
     };
 
-/** The order came while a slow one was carried out. */
+/** The order was withdrawn before it began. */
 export interface QuerySkipped {
   readonly skipped: true;
-}
-
-/** The node has memory for what comes after the first part of an answer. */
-export interface QueryAdmission {
-  readonly admitted: true;
 }
 
 /** The parts of an answer come before it. Each is whole rows as JSON, separated by commas. */
@@ -128,20 +127,19 @@ async function readRows(
   return { rows: part.join(","), more: false };
 }
 
-const orders: QueryOrder[] = [];
-const admission = new Inbox<QueryAdmission>();
+/** Those that were withdrawn are undefined. */
+const orders: (QueryOrder | undefined)[] = [];
+const admission = new Inbox<true>();
 let isAnswering = false;
 
 async function answerAll(): Promise<void> {
   if (isAnswering) return;
   isAnswering = true;
-  for (let order = orders.shift(); order !== undefined; order = orders.shift()) {
-    const begunAt = performance.now();
-    send(await answer(order));
-    if (performance.now() - begunAt < SLOW_MS) continue;
-    // Orders that have come meanwhile are received, and skipped.
+  while (orders.length > 0) {
+    // Receives what came while the one before was carried out, which may withdraw this one.
     await setImmediate();
-    for (const _ of orders.splice(0)) send({ skipped: true });
+    const order = orders.shift();
+    send(order === undefined ? { skipped: true } : await answer(order));
   }
   isAnswering = false;
 }
@@ -161,9 +159,10 @@ function serve(): void {
   process.on("disconnect", () => process.exit());
   // Modules that tell a service manager that they are ready would send that to the node.
   delete process.send;
-  process.on("message", (message: QueryIndex | QueryOrder | QueryAdmission) => {
+  process.on("message", (message: QueryMessageOfNode) => {
     if ("index" in message) served = message.index;
-    else if ("admitted" in message) admission.put(message);
+    else if ("withdrawn" in message) orders.fill(undefined, -message.withdrawn);
+    else if ("admitted" in message) admission.put(true);
     else {
       orders.push(message);
       void answerAll();

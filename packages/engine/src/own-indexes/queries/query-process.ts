@@ -5,20 +5,20 @@ import { type CancelTimer, CairnError, errorMessage, explainedError, startTimer 
 import { receiveError, ThreadModule } from "@cairn/kv/threads";
 import { parsePosition } from "@cairn/text";
 import type { Logger } from "pino";
-import { type AskedQuery, type QueryRows, SLOW_MS } from "./asked-query.ts";
+import type { AskedQuery, QueryRows } from "./asked-query.ts";
 import type { ServedIndex } from "../own-index.ts";
 import { wrongPosition } from "../own-index-errors.ts";
 import type {
-  QueryAdmission,
   QueryAnswered,
-  QueryIndex,
   QueryMessage,
-  QueryOrder,
+  QueryMessageOfNode,
   QuerySkipped,
 } from "./query-process-worker.ts";
 
 /** A process starts in a fifth of a second, unless something is wrong with the machine. */
 const START_MS = 30_000;
+/** If a query takes longer, other processes answer those that were sent after it (ms). */
+const SLOW_MS = 50;
 /** From then on, others need not wait until it has ended (ms). */
 const LONG_MS = 500;
 /** So many queries are sent to a process that answers each of them in less than {@link QUICK_MS}. */
@@ -119,7 +119,7 @@ export class QueryProcess {
   }
 
   /** If nothing can be sent, the process has ended. */
-  #send(message: QueryIndex | QueryOrder | QueryAdmission): void {
+  #send(message: QueryMessageOfNode): void {
     if (this.#child.connected) this.#child.send(message, () => undefined);
   }
 
@@ -167,7 +167,11 @@ export class QueryProcess {
       if (this.isKilled) return;
     }
     const nextMs = Math.min(...[SLOW_MS, LONG_MS, this.#limitMs].filter((at) => at > forMs));
-    this.#cancel = startTimer(nextMs - forMs, () => this.#watch());
+    this.#cancel = startTimer(nextMs - forMs, () => {
+      // If this process had to wait for a processor, the answer may have come meanwhile.
+      const looking = setImmediate(() => this.#watch());
+      this.#cancel = () => clearImmediate(looking);
+    });
   }
 
   get #runningMs(): number {
@@ -177,6 +181,7 @@ export class QueryProcess {
   /** Returns the queries that have not begun, which others will answer. */
   #takeBack(): readonly AskedQuery[] {
     const [running, ...others] = this.#sent;
+    if (others.length > 0) this.#send({ withdrawn: others.length });
     this.#sent = [running, ...others.map(() => undefined)];
     return others.filter((other) => other !== undefined);
   }
@@ -211,12 +216,13 @@ export class QueryProcess {
     this.#cancel();
     const asked = this.#sent.shift();
     this.#isQuick = this.#runningMs < QUICK_MS;
-    const isSkipped = "skipped" in answer;
-    if (asked !== undefined && !isSkipped) settle(asked, this.#index.name, answer, this.#parts);
-    if (asked !== undefined) asked.isRunning = false;
+    if (asked !== undefined && !("skipped" in answer)) {
+      settle(asked, this.#index.name, answer, this.#parts);
+      asked.isRunning = false;
+    }
     if (this.#sent.length > 0) this.#begin(this.#sent[0]);
     else if (this.#state !== "open") this.kill();
-    this.#onFree(isSkipped && asked !== undefined ? [asked] : []);
+    this.#onFree([]);
   }
 
   async #end(): Promise<void> {
