@@ -1,5 +1,5 @@
 // Bundles the modules of each package into dist/bundle/: loading a few files instead of some three hundred takes two thirds of the time.
-// Other packages, including Cairn's own, stay external, so that each class exists once. The exceptions are INLINED.
+// Other packages, including Cairn's own, stay external, so that each class exists once. The exceptions are BUNDLED.
 import { createHash } from "node:crypto";
 import { existsSync } from "node:fs";
 import { mkdir, readdir, readFile, rename, rm, writeFile } from "node:fs/promises";
@@ -23,19 +23,13 @@ async function entriesOf(name) {
 }
 
 /**
- * Libraries that are part of a package instead of its dependencies, with the names that are used. A dependency of
- * pino-pretty asks for a newer Node than Cairn does, but only for its command; of tar and its five dependencies, only the
- * codec of headers is used; of prom-client, nothing that needs its dependencies, which take 3 MB.
+ * Libraries of which the bundles contain what they use. Of zod, nats and jsonc-parser, that is a few files instead of 170,
+ * which take 150 ms to load; the first two stay dependencies for their types. Of tar and its five dependencies, only the
+ * codec of headers is used; of prom-client, nothing that needs its dependencies, which take 3 MB; and a dependency of
+ * pino-pretty asks for a newer Node than Cairn does, but only for its command.
  */
-const INLINED = {
-  checkpoint: { "tar/header": ["Header"] },
-  cli: { "pino-pretty": ["PinoPretty"] },
-  http: { "prom-client": ["collectDefaultMetrics", "Counter", "Gauge", "Histogram", "Registry"] },
-};
+const BUNDLED = new Set(["jsonc-parser", "nats", "pino-pretty", "prom-client", "tar/header", "zod"]);
 const LICENSES = "licenses.txt";
-
-/** Libraries are in the same folder as the modules that import them. */
-const fileOf = (library) => `${library.replace("/", "-")}.js`;
 
 /** Threads' modules are in the same folder as all others, whichever room their source is in. */
 const nameOf = (entry) => (entry.endsWith("-worker") ? basename(entry) : entry);
@@ -47,7 +41,6 @@ const FLOOR = minVersion(JSON.parse(await readFile(join(ROOT, "package.json"), "
 async function bundle(name, clean) {
   const entries = await entriesOf(name);
   const at = (path) => join(ROOT, "packages", name, path);
-  const inlined = Object.entries(INLINED[name] ?? {});
   const build = await rolldown({
     cwd: at("."),
     input: {
@@ -55,8 +48,11 @@ async function bundle(name, clean) {
       ...(existsSync(at("testing/index.ts")) ? { "testing/index": at("testing/index.ts") } : {}),
     },
     platform: "node",
+    // jsonc-parser's main module is one that cannot be bundled.
+    resolve: { mainFields: ["module", "main"] },
     // A specifier that is not a path names a package or a module of Node.
-    external: /^[^./]/,
+    external: (id, importer) =>
+      /^[^./]/.test(id) && !BUNDLED.has(id) && !(importer ?? "").includes("/node_modules/"),
   });
   const { output } = await build.generate({
     dir: at("dist/bundle"),
@@ -65,46 +61,22 @@ async function bundle(name, clean) {
     sourcemapExcludeSources: true,
     // The other files are in the same folder as the threads' modules.
     chunkFileNames: "[name]-[hash].js",
-    paths: Object.fromEntries(inlined.map(([library]) => [library, `./${fileOf(library)}`])),
   });
   await build.close();
   // Entries are written last, so that everything they import exists by then.
   const inOrder = output.toSorted(
     (one, other) => Number(one.isEntry ?? false) - Number(other.isEntry ?? false),
   );
-  const libraries = await Promise.all(inlined.map((library) => inline(at("."), ...library)));
   const page = name === "http" ? await bundlePage() : { files: [], licenses: [] };
-  const licenses = new Map([...libraries, page].flatMap((part) => [...part.licenses]));
+  const libraries = await licensesOf(output.flatMap(({ moduleIds = [] }) => moduleIds));
+  const licenses = new Map([...libraries, ...page.licenses]);
   const files = new Map([
-    ...libraries.map(({ file, code }) => [file, code]),
     ...(licenses.size === 0 ? [] : [[LICENSES, licenseText(licenses)]]),
     ...inOrder.map((file) => [file.fileName, file.code ?? file.source]),
   ]);
   for (const [file, content] of page.files) files.set(join("page", file), content);
   await write(at("dist/bundle"), files);
   if (clean) await removeOthers(at("dist/bundle"), files);
-}
-
-/** Returns a module with all of a library, and the license of each package in it by the package's name and version. */
-async function inline(cwd, library, exports) {
-  const entry = `\0${library}`;
-  const build = await rolldown({
-    cwd,
-    input: { [library]: entry },
-    platform: "node",
-    plugins: [
-      {
-        name: "entry",
-        resolveId: (id) => (id === entry ? entry : undefined),
-        load: (id) =>
-          id === entry ? `export { ${exports.join(", ")} } from ${JSON.stringify(library)};` : undefined,
-      },
-    ],
-  });
-  const { output } = await build.generate({ codeSplitting: false, minify: false });
-  await build.close();
-  const [{ code, moduleIds }] = output;
-  return { file: fileOf(library), code, licenses: await licensesOf(moduleIds) };
 }
 
 /**
