@@ -4,6 +4,15 @@ import { RUN_AGAIN } from "./terminal/run-again.ts";
 /** The oldest Node on which Cairn runs, as declared by `engines` in package.json. */
 const OLDEST_NODE = "20.19";
 
+// For process 1, as in a container, the kernel ignores signals that the process does not handle itself.
+if (process.pid === 1) {
+  for (const [signal, code] of [
+    ["SIGTERM", 143],
+    ["SIGINT", 130],
+  ] as const)
+    process.on(signal, () => process.listenerCount(signal) === 1 && process.exit(code));
+}
+
 const [needed = 0, neededMinor = 0] = OLDEST_NODE.split(".").map(Number);
 const [major = 0, minor = 0] = process.versions.node.split(".").map(Number);
 // The other modules use what an older Node lacks.

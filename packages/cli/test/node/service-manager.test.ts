@@ -110,3 +110,20 @@ test.concurrent("a node that anything else started reports nothing", async ({ no
   expect(await ended).toEqual([0, null]);
   expect(await node.reports()).toBe("");
 });
+
+/** Has a process that counts as process 1 receive a signal while it loads its modules. */
+const SIGNAL_TO_FIRST = `
+const { pid } = process;
+Object.defineProperty(process, "pid", { value: 1 });
+process.on("newListener", (name) => {
+  if (name === "SIGTERM") queueMicrotask(() => process.kill(pid, "SIGTERM"));
+});`;
+
+test("a node that is process 1 ends if it receives a signal before it handles signals", async ({
+  node,
+  expect,
+}) => {
+  const NODE_OPTIONS = `--import=data:text/javascript,${encodeURIComponent(SIGNAL_TO_FIRST)}`;
+  expect(await node.start({ NODE_OPTIONS })).toEqual([143, null]);
+  expect(node.output).toBe("");
+});
