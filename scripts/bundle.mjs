@@ -29,6 +29,9 @@ async function entriesOf(name) {
  * pino-pretty asks for a newer Node than Cairn does, but only for its command.
  */
 const BUNDLED = new Set(["jsonc-parser", "nats", "pino-pretty", "prom-client", "tar/header", "zod"]);
+/** They have a file of their own, without a map, since the sources to which one would lead are not in the package. */
+const LIBRARIES = "libraries";
+const IS_LIBRARY = /[\\/]node_modules[\\/]/;
 const LICENSES = "licenses.txt";
 
 /** Threads' modules are in the same folder as all others, whichever room their source is in. */
@@ -51,8 +54,7 @@ async function bundle(name, clean) {
     // jsonc-parser's main module is one that cannot be bundled.
     resolve: { mainFields: ["module", "main"] },
     // A specifier that is not a path names a package or a module of Node.
-    external: (id, importer) =>
-      /^[^./]/.test(id) && !BUNDLED.has(id) && !(importer ?? "").includes("/node_modules/"),
+    external: (id, importer) => /^[^./]/.test(id) && !BUNDLED.has(id) && !IS_LIBRARY.test(importer ?? ""),
   });
   const { output } = await build.generate({
     dir: at("dist/bundle"),
@@ -61,6 +63,7 @@ async function bundle(name, clean) {
     sourcemapExcludeSources: true,
     // The other files are in the same folder as the threads' modules.
     chunkFileNames: "[name]-[hash].js",
+    codeSplitting: { groups: [{ name: LIBRARIES, test: IS_LIBRARY }] },
   });
   await build.close();
   // Entries are written last, so that everything they import exists by then.
@@ -72,11 +75,16 @@ async function bundle(name, clean) {
   const licenses = new Map([...libraries, ...page.licenses]);
   const files = new Map([
     ...(licenses.size === 0 ? [] : [[LICENSES, licenseText(licenses)]]),
-    ...inOrder.map((file) => [file.fileName, file.code ?? file.source]),
+    ...inOrder.flatMap((file) => contentOf(file)),
   ]);
   for (const [file, content] of page.files) files.set(join("page", file), content);
   await write(at("dist/bundle"), files);
   if (clean) await removeOthers(at("dist/bundle"), files);
+}
+
+function contentOf({ fileName, code, source }) {
+  if (!fileName.startsWith(`${LIBRARIES}-`)) return [[fileName, code ?? source]];
+  return code === undefined ? [] : [[fileName, code.replace(/^\/\/# sourceMappingURL=.*$/m, "")]];
 }
 
 /**
