@@ -13,6 +13,10 @@ const DOCUMENTS = 10;
 const DOCUMENT_BYTES = 900_000;
 const LIST = "/api/v1/things?limit=1000";
 const DOCUMENT = "/api/v1/things/default/d0";
+const BUCKETS = "/api/v1/buckets";
+const FIELDS = Array.from({ length: 16 }, (_, n) => `field${n}`);
+/** So many values of a field as GET /api/v1/buckets shows: 64 KiB. */
+const VALUES = 64;
 /** Four times what a node may hold for responses, because each is held as text and as bytes, and Node needs memory. */
 const MAX_GROWTH_BYTES = 256 * 1024 * 1024;
 /** Makes the garbage collector remove what nobody holds; with a larger heap it may let hundreds of megabytes wait. */
@@ -37,6 +41,15 @@ async function start(): Promise<Victim> {
   for (let n = 0; n < DOCUMENTS; n += 1) {
     const body = JSON.stringify("x".repeat(DOCUMENT_BYTES));
     expect((await fetch(`${url}/api/v1/things/default/d${n}`, { method: "PUT", body })).status).toBe(201);
+  }
+  const policies = { indexes: { counted: FIELDS } };
+  const policy = await fetch(`${url}/api/v1/policies`, { method: "PUT", body: JSON.stringify(policies) });
+  expect(policy.status).toBe(200);
+  for (let n = 0; n < VALUES; n += 1) {
+    const body = JSON.stringify(
+      Object.fromEntries(FIELDS.map((field) => [field, `${n}`.padEnd(1_000, "x")])),
+    );
+    expect((await fetch(`${url}/api/v1/counted/default/d${n}`, { method: "PUT", body })).status).toBe(201);
   }
   // What a first list loads and compiles is not part of what responses hold.
   await (await fetch(url + LIST)).text();
@@ -76,6 +89,7 @@ function get(address: string): string {
 describe.each([
   ["lists", LIST],
   ["documents", DOCUMENT],
+  ["buckets", BUCKETS],
 ])("clients that read no responses (%s)", (_, address) => {
   it.each([
     ["on one connection", 1, 600],

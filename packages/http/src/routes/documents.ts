@@ -68,7 +68,9 @@ export const documentRoutes: readonly Route[] = [
     query: READ_PARAMETERS,
     answers: found("The buckets.", array(ref("Bucket")), ["Cairn-Tx"]),
     errors: READ_ERRORS,
-    async handle({ api, query }) {
+    async handle({ api, query, admit }) {
+      // The number of buckets has no bound.
+      await admit(Number.POSITIVE_INFINITY, query.timeoutMs);
       const { txId, buckets } = await api.buckets(query);
       return jsonAnswer(buckets, { "cairn-tx": txId });
     },

@@ -50,7 +50,9 @@ export const queueRoutes: readonly Route[] = [
     query: READ_PARAMETERS,
     answers: found("The queues.", array(ref("QueueStatus")), ["Cairn-Tx"]),
     errors: READ_ERRORS,
-    async handle({ api, query }) {
+    async handle({ api, query, admit }) {
+      // The number of queues has no bound.
+      await admit(Number.POSITIVE_INFINITY, query.timeoutMs);
       const { txId, queues } = await api.queues(query);
       return jsonAnswer(queues, { "cairn-tx": txId });
     },

@@ -8,6 +8,8 @@ import { ROW, rowsOfKind } from "../rows/row-keys.ts";
 import { decodeCounters, decodeNumber } from "../rows/row-values.ts";
 
 const MAX_VALUES = 1_000;
+/** The values of a field that are shown have at most this size (bytes). Each may have a KiB. */
+const MAX_VALUE_BYTES = 64 * 1024;
 
 /** Returns all buckets that have or had documents or that have indexed fields, ordered by name. Reads no documents. */
 export async function readBuckets(reader: KvReader, state: IndexState): Promise<ClientBuckets> {
@@ -16,17 +18,15 @@ export async function readBuckets(reader: KvReader, state: IndexState): Promise<
   for (const bucket of indexed.keys()) documents.set(bucket, 0);
   for (const [key, value] of await allRows(reader, rowsOfKind(ROW.counter)))
     documents.set(Buffer.from(key.subarray(1)).toString("utf8"), decodeCounters(key, value).documents);
-  const counted = await readEach([...indexed.values()].flat(), async (index) => {
-    return { ...index, counts: await readCounts(reader, index) };
+  const fields = new Map<string, Record<string, FieldSummary>>();
+  await readEach([...indexed.values()].flat(), async (index) => {
+    const ofBucket = fields.get(index.bucket) ?? {};
+    fields.set(index.bucket, ofBucket);
+    ofBucket[index.field] = await readCounts(reader, index);
   });
   const buckets = [...documents]
     .toSorted(([a], [b]) => (a < b ? -1 : 1))
-    .map(([name, count]) => {
-      const fields = counted
-        .filter(({ bucket }) => bucket === name)
-        .map(({ field, counts }) => [field, counts] as const);
-      return { name, documents: count, fields: Object.fromEntries(fields) };
-    });
+    .map(([name, count]) => ({ name, documents: count, fields: fields.get(name) ?? {} }));
   return { txId: state.txId, buckets };
 }
 
@@ -39,7 +39,10 @@ async function readCounts(reader: KvReader, { id }: FieldIndex): Promise<FieldSu
   };
   const rows = await allRows(reader, range);
   const counts = new Map<string, number>();
+  let bytes = 0;
   for (const [key, value] of rows.slice(0, MAX_VALUES)) {
+    bytes += key.length;
+    if (bytes > MAX_VALUE_BYTES) return { counts: Object.fromEntries(counts), more: true };
     // The number 3 and the string "3" are one value here.
     const text = textOfIndexed(fieldKeyRest(key).toString("utf8"));
     counts.set(text, (counts.get(text) ?? 0) + decodeNumber(key, value));
