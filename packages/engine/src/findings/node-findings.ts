@@ -1,3 +1,4 @@
+import { isAbsolute } from "node:path";
 import { DAMAGE_CODES, type OtherLook } from "@cairn/checkpoint";
 import type { Finding, NodeStatus, Warning } from "@cairn/client";
 import type { OnLogMismatch } from "../api/system.ts";
@@ -84,13 +85,15 @@ function certificateFindings(end: Date | undefined, now: number): Finding[] {
   return [finding("certificate-ended", { message, hint, since })];
 }
 
-function lifeFindings({ phase, failure, stalled }: NodeFacts): Finding[] {
+function lifeFindings({ phase, failure, stalled, log }: NodeFacts): Finding[] {
   const findings: Finding[] = [];
   if (failure !== null)
     findings.push(finding(phase === "failed" ? "node-failed" : "node-interrupted", failure));
   if (stalled !== null) {
     const message = `no progress for ${formatDuration(stalled.forMs)}. ${stalled.message}`;
-    const hint = STALLED_HINTS[stalled.waitingFor];
+    const { waitingFor } = stalled;
+    const isOnDisk = log.location !== null && isAbsolute(log.location) && ABOUT_LOG.has(waitingFor);
+    const hint = isOnDisk ? EMBEDDED_HINT : STALLED_HINTS[waitingFor];
     findings.push(finding("node-stalled", { message, hint, since: stalled.since }));
   }
   return findings;
@@ -105,6 +108,11 @@ const STALLED_HINTS: Readonly<Record<NonNullable<NodeStatus["stalled"]>["waiting
   files:
     "Check the disks of db-dir and of checkpoint stores in folders, and mount again what does not respond. The node continues by itself.",
 };
+
+/** No command can read an embedded log, whose location is a folder, while its node runs. */
+const EMBEDDED_HINT =
+  "Check the disks of the log and of db-dir: the kernel's log names a device that hangs, and a frozen file system must be thawed (fsfreeze -u). The node then continues by itself; if it does not, restart it.";
+const ABOUT_LOG: ReadonlySet<string> = new Set<keyof typeof STALLED_HINTS>(["log", "messages"]);
 
 /** The findings for warnings of the log. All others mean that it may lose transactions. */
 const LOG_WARNINGS: Readonly<Record<string, Parameters<typeof finding>[0]>> = {

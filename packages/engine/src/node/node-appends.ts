@@ -77,8 +77,8 @@ export class NodeAppends {
       const valid = validTransaction(transaction);
       const target = this.#target();
       const submitted = this.#append(target, valid, by, { messageId: valid.id, timeoutMs, place });
-      const answered = storedInTime(this.#guarded(target.index, submitted), timeoutMs);
-      return await this.#life.observation.refusals.observe(answered);
+      const stored = this.#guarded(target.index, submitted);
+      return await this.#life.observation.refusals.observe(storedInTime(stored, timeoutMs), stored);
     } catch (error) {
       place?.fail(error);
       throw error;

@@ -1,4 +1,4 @@
-import { systemClock, type CairnError, type ErrorCode, isCairnError } from "@cairn/kv";
+import { systemClock, CairnError, type ErrorCode, isCairnError } from "@cairn/kv";
 import type { NodeStatus, Phase, QueueStatus, Warning } from "@cairn/client";
 import { asFailure, asWarning } from "../observe/failures.ts";
 import { isoTime } from "@cairn/text";
@@ -121,6 +121,14 @@ export class LastResults {
   }
 }
 
+/** How long the log may take to store a transaction before it counts as one that stores none (ms). */
+const UNSTORED_MS = 30_000;
+const UNSTORED = new CairnError(
+  "LOG_UNREACHABLE",
+  `The log has not stored a transaction within ${UNSTORED_MS / 1_000} s.`,
+  "If the log is embedded, check its disk: the kernel's log names a device that hangs, and a frozen file system must be thawed (fsfreeze -u). Otherwise, check the log's servers and the network. The log then continues by itself.",
+);
+
 const LOG_REFUSALS = new Set<ErrorCode>(["LOG_FULL", "DISK_FULL", "LOG_UNREACHABLE"]);
 
 /** Whether the log accepts transactions. A log that refuses them can still be read: nothing else alerts an operator. */
@@ -130,9 +138,16 @@ export class RefusedSubmissions {
   #error: CairnError | undefined;
   #since = 0;
   #lastAt = 0;
+  /** What the log has been given, oldest first, with its time: a disk that hangs neither stores nor refuses it. */
+  readonly #storing = new Map<Promise<unknown>, number>();
 
   get refused(): NodeStatus["log"]["refused"] {
-    return this.#error === undefined ? null : { since: isoTime(this.#since), ...asFailure(this.#error) };
+    if (this.#error !== undefined) return { since: isoTime(this.#since), ...asFailure(this.#error) };
+    const [oldest = Number.POSITIVE_INFINITY] = this.#storing.values();
+    // The machine's time may have been corrected.
+    const waitedMs = Math.round(performance.now() - oldest);
+    if (waitedMs < UNSTORED_MS) return null;
+    return { since: isoTime(systemClock.now() - waitedMs), ...asFailure(UNSTORED) };
   }
 
   /** Returns the time since the last refusal (ms); undefined if the log accepted the last transaction. */
@@ -140,9 +155,12 @@ export class RefusedSubmissions {
     return this.#error === undefined ? undefined : systemClock.now() - this.#lastAt;
   }
 
-  async observe<T>(submission: Promise<T>): Promise<T> {
+  /** `answer` may come before the end of `storing`, because a client does not wait forever. */
+  async observe<T>(answer: Promise<T>, storing: Promise<T> = answer): Promise<T> {
+    this.#storing.set(storing, performance.now());
+    void storing.catch(() => undefined).finally(() => this.#storing.delete(storing));
     try {
-      const stored = await submission;
+      const stored = await answer;
       this.#note(undefined);
       return stored;
     } catch (error) {
