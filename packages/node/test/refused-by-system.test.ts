@@ -1,4 +1,4 @@
-import { mkdtemp, readdir, rm } from "node:fs/promises";
+import { chmod, mkdtemp, readdir, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import {
@@ -95,6 +95,37 @@ it.each([
     expect(await readdir(path.join(folder, "a-index"))).not.toContain("quarantine");
   },
 );
+
+it("a node whose user may no longer list its index answers, and reports that", async () => {
+  const folder = await mkdtemp(path.join(tmpdir(), "cairn-refused-"));
+  onTestFinished(() => rm(folder, { recursive: true, force: true }));
+  await chmod(folder, 0o777);
+  const openTxLog = () => openEmbeddedTxLog({ path: path.join(folder, "log") });
+  const system = quietSystem({ folder, nodeId: "a", openTxLog });
+  const node = await runNode(system);
+  onTestFinished(() => node.close());
+  await node.ready;
+  await node.await((await node.submit({ ops: [["put", "pods", "before", 1]] })).txId);
+
+  await chmod(system.dbDir, 0o700);
+  onTestFinished(() => chmod(system.dbDir, 0o700));
+  // Permissions do not apply to root.
+  if (process.getuid?.() === 0) {
+    process.seteuid?.(65_534);
+    onTestFinished(() => process.seteuid?.(0));
+  } else await chmod(system.dbDir, 0);
+  // What was measured before is kept for a moment.
+  await vi.waitFor(
+    async () =>
+      expect(await node.status()).toMatchObject({
+        phase: "ready",
+        index: { bytes: null, warning: { code: "CONFIG_INVALID" } },
+        findings: [{ code: "index-files-missing", message: expect.stringContaining("EACCES") }],
+      }),
+    { timeout: 20_000 },
+  );
+  expect(await node.get(key("before"))).toMatchObject({ json: "1" });
+});
 
 it("a node halts on errors of its configuration", () => {
   const error = new CairnError("CONFIG_INVALID", "Wrong.");

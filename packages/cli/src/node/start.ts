@@ -5,7 +5,7 @@ import { command } from "../options/command.ts";
 import { CONFIGURATION_OPTIONS, readConfiguration } from "../options/configuration.ts";
 import type { OptionSpec } from "../options/option-specs.ts";
 import type { Terminal } from "../terminal/terminal.ts";
-import { wait } from "@cairn/kv";
+import { errorMessage, wait } from "@cairn/kv";
 import { once } from "node:events";
 import type { NodeApi } from "@cairn/engine";
 import { ENDING_SIGNALS } from "../terminal/interrupt.ts";
@@ -85,7 +85,7 @@ async function nodeLog({ stdout, env }: Terminal, json: boolean, level: string, 
 
 interface SignalStopOptions {
   readonly onSignal: (signal: NodeJS.Signals) => void;
-  /** Called when the node did not stop in time, or a second signal forced it. */
+  /** Called when the node could not stop, did not stop in time, or a second signal forced it. */
   readonly onForced: (sentence: string) => void;
   /** The time within which the node must stop (ms). Defaults to 10,000. */
   readonly limitMs?: number;
@@ -117,7 +117,9 @@ export function stopAtSignal(
     const done = new AbortController();
     try {
       const cut = await Promise.race([
-        node.close().then(() => undefined),
+        // The code of the error is about its cause, such as a folder. To a service manager, it would mean a configuration
+        // with which a restart fails.
+        node.close().then(() => undefined, notStopped),
         aborted(forced.signal),
         wait(limitMs, done.signal).then(() => tooLong(node, limitMs)),
       ]);
@@ -129,6 +131,10 @@ export function stopAtSignal(
       forget();
     }
   };
+}
+
+function notStopped(error: unknown): string {
+  return `The node did not stop as it should: ${errorMessage(error)}`;
 }
 
 async function aborted(signal: AbortSignal): Promise<string> {

@@ -1,4 +1,5 @@
 import { describe, expect, test, vi } from "vitest";
+import { CairnError } from "@cairn/kv";
 import { stopAtSignal } from "../../src/node/start.ts";
 import { MemoryNode } from "@cairn/test-support/nodes/memory-node";
 import { CapturedTerminal } from "@cairn/test-support/nodes/captured-terminal";
@@ -63,6 +64,19 @@ describe("a signal", () => {
     expect(await stopping).toBe(1);
     expect(forced).toEqual(["A second SIGINT arrived before the node had stopped."]);
     expect(signals).toEqual(["SIGINT"]);
+  });
+
+  test("to a node that cannot stop as it should ends the command with 1, whatever the reason is", async () => {
+    const { terminal, forced, stop } = setUp();
+    const node = new MemoryNode();
+    node.close = async () => {
+      throw new CairnError("CONFIG_INVALID", "The folder /data cannot be used.");
+    };
+    const stopping = stop(node);
+    terminal.signal("SIGTERM");
+    // A unit of systemd is not restarted after 2, the code of this error.
+    expect(await stopping).toBe(1);
+    expect(forced).toEqual(["The node did not stop as it should: The folder /data cannot be used."]);
   });
 
   test("to a node that may drain for 25 days waits for it to stop", async () => {

@@ -1,5 +1,5 @@
 import { NOTHING_KNOWN } from "@cairn/checkpoint";
-import { systemClock, CairnError, withTimeout, unlessFailed } from "@cairn/kv";
+import { systemClock, CairnError, explainedError, withTimeout } from "@cairn/kv";
 import type { Chains, NodeResources, NodeStatus } from "@cairn/client";
 import { asFailure, asWarning } from "../observe/failures.ts";
 import { allStores } from "../checkpoints/checkpoint-stores.ts";
@@ -19,10 +19,13 @@ export interface ReportedState extends Pick<NodeStatus, "stalled">, Pick<NodeSta
 
 type StatusSystem = Pick<System, "checkpointer" | "restoreFrom" | "onLogMismatch">;
 
-/** The time for which /status waits for the log before it reports the log as unreachable (ms). */
-const LOG_ANSWER_MS = 2_000;
+/** The subject of errors about the files of the index. */
+const INDEX = "The index";
 
-/** Returns the body of GET /status. It queries the log for its bounds; everything else is already known. */
+/** The time for which /status waits for the log, which it then reports as unreachable, and for disks (ms). */
+const ANSWER_MS = 2_000;
+
+/** Returns the body of GET /status. What it asks the log and the disk for may fail, and never makes it fail. */
 export async function nodeStatus(
   node: string,
   life: NodeLife,
@@ -35,7 +38,11 @@ export async function nodeStatus(
   const { reportedPhase: phase, identity, report, observation, failure, recovery, services } = life;
   // An attached node has no index of its own, on which others could rely.
   const index = life.index?.isReadOnly === true ? undefined : life.index;
-  const { reachable, exists, bounds, problem } = await lookAtLog(life);
+  const [{ reachable, exists, bounds, problem }, files, chains] = await Promise.all([
+    lookAtLog(life),
+    indexFiles(index),
+    newestChains(index),
+  ]);
   const isReported =
     problem === undefined ||
     (problem === SILENT.problem && failure !== undefined) ||
@@ -69,10 +76,10 @@ export async function nodeStatus(
       txId: state?.txId ?? null,
       txTime: state === undefined || state.time === 0 ? null : isoTime(state.time),
       documents: state?.documents ?? null,
-      ...(await indexFiles(index)),
+      ...files,
       version: INDEX_VERSION,
       lag: lastTxId === null || state === undefined ? null : Math.max(0, lastTxId - state.txId),
-      chains: await newestChains(index),
+      chains,
       divergence,
       lastScrub: observation.lastResults.scrub,
     },
@@ -169,17 +176,20 @@ function backupSource(log: TxLog | undefined): NodeStatus["log"]["backup"] {
 /** Returns the current chains and the two newest links, so that nodes can be compared while they write. */
 async function newestChains(index: IndexStore | undefined): Promise<Chains> {
   if (index === undefined) return [];
+  const chains = await answerOf(index.chains(), INDEX);
   // The index may be closed in the meantime, or damaged; the next read will report the damage.
-  return (await unlessFailed(index.chains(), ["NOT_READY", "INDEX_CORRUPT"], [])).slice(0, 3);
+  return chains === undefined || chains instanceof CairnError ? [] : chains.slice(0, 3);
 }
 
-/** Returns what a log answers, or its error; undefined if it does not respond within two seconds. */
-export async function answerOf<T>(asked: Promise<T>): Promise<T | CairnError | undefined> {
+/** Returns what a log or a disk answers, or its error; undefined if it does not respond within two seconds. */
+export async function answerOf<T>(
+  asked: Promise<T>,
+  subject = "The log",
+): Promise<T | CairnError | undefined> {
   try {
-    return (await withTimeout(asked, LOG_ANSWER_MS, null)) ?? undefined;
+    return (await withTimeout(asked, ANSWER_MS, null)) ?? undefined;
   } catch (error) {
-    if (error instanceof CairnError) return error;
-    throw error;
+    return explainedError(error, subject, `${subject} cannot be read`);
   }
 }
 
@@ -205,7 +215,7 @@ const SILENT: LogLook = {
   exists: null,
   problem: {
     code: "LOG_UNREACHABLE",
-    message: `The log has not responded within ${LOG_ANSWER_MS / 1_000} s.`,
+    message: `The log has not responded within ${ANSWER_MS / 1_000} s.`,
     hint: "Check the log's servers and the network. The node keeps trying to read the log.",
   },
 };
@@ -240,10 +250,11 @@ export async function indexFiles(
   index: IndexStore | undefined,
 ): Promise<Pick<NodeStatus["index"], "bytes" | "warning">> {
   if (index === undefined) return { bytes: null };
+  const stats = await answerOf(index.stats(), INDEX);
+  if (stats === undefined) return { bytes: null };
+  const { bytes, missing } = stats instanceof CairnError ? { bytes: null, missing: stats } : stats;
   // The index may have been closed, because the node is rebuilding it or stopping.
-  const { bytes, missing } = await unlessFailed(index.stats(), "NOT_READY", {
-    bytes: null,
-    missing: undefined,
-  });
-  return missing === undefined ? { bytes } : { bytes, warning: asWarning(missing) };
+  return missing === undefined || missing.code === "NOT_READY"
+    ? { bytes }
+    : { bytes, warning: asWarning(missing) };
 }
