@@ -293,6 +293,22 @@ describe("a node", () => {
     expect(await run(served, ["status", "--wait", "P25D"])).toMatchObject({ code: 0, stderr: "" });
   });
 
+  test("that is ready, but whose log refuses transactions, is awaited until that is over", async () => {
+    await using served = await serve();
+    const { status } = served.node;
+    let asked = 0;
+    served.node.status = async () => {
+      asked += 1;
+      const known = await status.call(served.node);
+      if (asked > 3) return known;
+      const { findings: _findings, verdict: _verdict, ...facts } = known;
+      const refused = { since: facts.index.txTime ?? "", code: "DISK_FULL", message: "Full.", hint: null };
+      return withFindings({ ...facts, log: { ...facts.log, refused } }, 0);
+    };
+    expect(await run(served, ["status", "--wait", "P25D"])).toMatchObject({ code: 0, stderr: "" });
+    expect(asked).toBeGreaterThan(3);
+  });
+
   test.each(["restoring", "replaying", "stopping"] as const)(
     "that is %s is healthy: status exits with 0",
     async (phase) => {

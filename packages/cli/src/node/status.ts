@@ -31,7 +31,7 @@ const OF_CLUSTER = { implies: { cluster: true } } as const;
 
 const STATUS_OPTIONS = {
   ...NODE_OPTIONS,
-  wait: durationValue("wait at most this long for the node to become ready and read its log", 1),
+  wait: durationValue("wait at most this long for the node to become ready, without a failing finding", 1),
   cluster: flag("query all nodes that have the configured log open; the options below imply it"),
   digest: { ...flag("compare their indexes at one transaction"), ...OF_CLUSTER },
   expect: {
@@ -95,8 +95,8 @@ async function unlessSilent<T>(run: StatusRun, system: System, asking: Promise<T
 }
 
 /**
- * Reads the status. With `waitMs`, first waits until the node is ready and can read its log, because an unreachable log
- * may be a different one when it responds again; throws `NOT_READY` if that takes longer.
+ * Reads the status. With `waitMs`, first waits until the node is ready and works: an unreachable log may be a different
+ * one when it responds again, and a full one may soon have room. Throws `NOT_READY` if that takes longer.
  */
 async function readStatus(node: NodeClient, waitMs: number | undefined): ReturnType<typeof statusNow> {
   if (waitMs === undefined) return await statusNow(node);
@@ -107,7 +107,8 @@ async function readStatus(node: NodeClient, waitMs: number | undefined): ReturnT
     try {
       const answer = await statusNow(node, signal);
       last = answer.status;
-      if (last.phase === "ready" && last.log.reachable !== false) return answer;
+      const { phase, log, verdict } = last;
+      if (phase === "ready" && log.reachable !== false && verdict.state !== "failing") return answer;
       const isOver = last.phase === "failed" && last.failure?.retries !== true;
       if (isOver || signal.aborted) throw notReady(last);
     } catch (error) {
