@@ -86,7 +86,7 @@ async function verify(
     kvFormat: provider.format,
     onPassedOver,
   });
-  const stagingDir = await stagingFolder(run, "cairn-verify-");
+  const stagingDir = await stagingFolder(run, "verify");
   const signal = run.interruptible("nothing was verified");
   const { onProgress } = showRestore(run, "verifying");
   const reading = { log: configured?.log, stagingDir, node: run.node, onProgress, signal };

@@ -1,5 +1,5 @@
 import { omitUndefined } from "@cairn/text";
-import { mkdtemp, stat } from "node:fs/promises";
+import { mkdir, stat } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import type { Manifest } from "@cairn/checkpoint";
@@ -12,6 +12,7 @@ import {
   levelProvider,
   liveTableNames,
   systemErrorCode,
+  unlessFailed,
 } from "@cairn/kv";
 import { requireConfig } from "@cairn/config";
 import { judgeFormat } from "@cairn/engine";
@@ -21,7 +22,7 @@ import { negatedFlag, type OptionValues } from "../options/option-specs.ts";
 import { STORE_OPTIONS } from "../places/store-keys.ts";
 import { CHECKPOINT_LOG, chooseCheckpoint, folderPath, openCheckpoints } from "../places/checkpoint-place.ts";
 import { restoreNamed } from "../places/restored-checkpoint.ts";
-import { removedAtEnd, STAGING, stagingFolder } from "../places/staging-folder.ts";
+import { STAGING, stagingFolder, workFolder } from "../places/staging-folder.ts";
 import { UsageError } from "../terminal/report-error.ts";
 import { type DbPlace, findDbPlace } from "./db-place.ts";
 
@@ -67,7 +68,7 @@ export async function copyDb(run: DbRun, asked: string | undefined): Promise<DbC
   return { kind: found.kind, source: place, dir };
 }
 
-const PREFIX = "cairn-db-";
+const PURPOSE = "db";
 
 /**
  * Creates the copy's folder in the temporary folder or, if possible, next to an original on another file system: tables
@@ -75,18 +76,21 @@ const PREFIX = "cairn-db-";
  */
 async function makeStaging(run: DbRun, found: DbPlace): Promise<string> {
   if (run.options.staging === undefined && found.kind !== "checkpoint") {
-    const [index, temporary] = [await stat(found.dir), await stat(tmpdir())];
+    const index = await stat(found.dir);
+    const temporary = await unlessFailed(stat(tmpdir()), "ENOENT", undefined);
     const parent = dirname(found.kind === "db-dir" ? dirname(found.dir) : found.dir);
-    if (index.dev !== temporary.dev && (await stat(parent)).dev === index.dev) {
+    if (index.dev !== temporary?.dev && (await stat(parent)).dev === index.dev) {
       try {
-        return removedAtEnd(run, await mkdtemp(join(parent, `.${PREFIX}`)));
+        const folder = await workFolder(run, parent, PURPOSE);
+        await mkdir(folder, { mode: 0o700 });
+        return folder;
       } catch (error) {
         // If this user is not allowed to write to the parent folder, the temporary folder is used.
         if (!["EACCES", "EPERM", "EROFS"].includes(systemErrorCode(error) ?? "")) throw error;
       }
     }
   }
-  return await stagingFolder(run, PREFIX);
+  return await stagingFolder(run, PURPOSE);
 }
 
 async function capture(source: string, dir: string): Promise<void> {

@@ -1,5 +1,5 @@
 import { randomBytes } from "node:crypto";
-import { readdir, rm } from "node:fs/promises";
+import { lstat, readdir, rm } from "node:fs/promises";
 import { hostname, tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import {
@@ -21,12 +21,14 @@ export const STAGING = textValue(
 /** Creates a folder for the run in `--staging` or the temporary folder. Throws `CONFIG_INVALID` or `DISK_FULL`. */
 export async function stagingFolder(
   run: CommandRun<{ readonly staging?: string | undefined }>,
-  prefix: string,
+  purpose: string,
 ): Promise<string> {
   const { staging } = run.options;
   const parent = staging === undefined ? tmpdir() : resolve(run.terminal.cwd, staging);
+  const folder = await workFolder(run, parent, purpose);
   explainFullDisk(run, parent, ", or choose a folder on another disk with --staging");
-  return removedAtEnd(run, await makeTemporaryFolder(prefix, parent));
+  await makeTemporaryFolder(folder);
+  return folder;
 }
 
 /** The hint of a full disk is otherwise for a node, which tries again. */
@@ -46,8 +48,8 @@ function explainFullDisk(run: CommandRun, parent: string, otherwise = ""): void 
 const inUse = new Set<string>();
 
 /**
- * Returns a new folder name for the run, next to a target so that the last step of a restore can be a rename. Removes the
- * folders that processes of this machine left there when they were killed.
+ * Returns a new folder name for the run, as next to a target, so that the last step of a restore can be a rename. Removes
+ * the folders that processes of this user on this machine left there when they were killed.
  */
 export async function workFolder(run: CommandRun, parent: string, purpose: string): Promise<string> {
   // Another machine, or a container, may use the folder as well, and its processes cannot be seen from here.
@@ -56,13 +58,20 @@ export async function workFolder(run: CommandRun, parent: string, purpose: strin
   for (const name of await unlessFailed(readdir(parent), ["ENOENT", "ENOTDIR", "EACCES"], [])) {
     const pid = Number(name.startsWith(prefix) && /^\d+(?=-)/.exec(name.slice(prefix.length))?.[0]);
     const folder = join(parent, name);
-    if (pid > 0 && !inUse.has(folder) && (pid === process.pid || !isRunning(pid))) await removeFrom(folder);
+    const isLeft = pid > 0 && !inUse.has(folder) && (pid === process.pid || !isRunning(pid));
+    if (isLeft && (await isOwn(folder))) await removeFrom(folder);
   }
   explainFullDisk(run, parent);
   const folder = join(parent, `${prefix}${process.pid}-${randomBytes(4).toString("hex")}`);
   inUse.add(folder);
   run.defer(() => inUse.delete(folder));
   return removedAtEnd(run, folder);
+}
+
+/** Anyone may put a folder into the temporary folder, and replace what is in it with links while it is removed. */
+async function isOwn(folder: string): Promise<boolean> {
+  const found = await unlessFailed(lstat(folder), "ENOENT", undefined);
+  return found?.uid === (process.getuid?.() ?? found?.uid);
 }
 
 /** Whether this machine has such a process, even if it is of another user. */
@@ -74,7 +83,7 @@ export function isRunning(pid: number): boolean {
   }
 }
 
-export function removedAtEnd(run: CommandRun, folder: string): string {
+function removedAtEnd(run: CommandRun, folder: string): string {
   run.defer(() => removeFrom(folder));
   return folder;
 }

@@ -1,5 +1,5 @@
-import { copyFile, mkdir, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
-import { constants, tmpdir } from "node:os";
+import { chown, copyFile, mkdir, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
+import { constants, hostname, tmpdir } from "node:os";
 import { join } from "node:path";
 import { filesystemStore, type Manifest, markDamaged } from "@cairn/checkpoint";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
@@ -266,4 +266,28 @@ test("checkpoints of several logs are listed with their log, and none is shown u
   expect([code, stderr]).toEqual([2, expect.stringContaining("log-1 (cairn), log-2 (cairn)")]);
   expect((await run("show", "store", "--log", "log-1")).stdout).toMatch(/^Log +cairn \(id log-1\)$/m);
   expect((await run("show", "store", "--log", "log-2", "--json")).stdout).toContain('"txId":50');
+});
+
+describe("the copies that a killed command left in its folder for them", () => {
+  test.each([
+    ["verify", ["checkpoint", "verify", "store"]],
+    ["db", ["db", "stats", "store"]],
+  ])("are removed by the next %s, but not those of others", async (purpose, command) => {
+    await saveCheckpoints(1);
+    const staging = join(dir, "staging");
+    const [killed = "", ...others] = [
+      `${hostname()}-2147483646`,
+      `${hostname()}-${process.ppid}`,
+      "another-machine-2147483646",
+      `${hostname()}-2147483645`,
+    ].map((owner) => `.cairn-${purpose}-${owner}-0a0a0a0a`);
+    for (const one of [killed, ...others]) await mkdir(join(staging, one, "restore-1"), { recursive: true });
+    // Only root can give a folder away.
+    const isRoot = process.getuid?.() === 0;
+    if (isRoot) await chown(join(staging, others.at(-1) ?? ""), 65_534, 65_534);
+    const terminal = new CapturedTerminal({ cwd: dir });
+    const { stderr } = await cairn([...command, "--staging", staging], terminal);
+    expect(stderr).not.toMatch(/CONFIG_INVALID|USAGE/);
+    expect((await readdir(staging)).toSorted()).toEqual(others.slice(0, isRoot ? 3 : 2).toSorted());
+  });
 });

@@ -1,13 +1,13 @@
-import { mkdir, rm, writeFile } from "node:fs/promises";
+import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
 import path from "node:path";
-import { makeTemporaryFolder } from "@cairn/kv";
 import { afterEach, beforeEach, expect, it } from "vitest";
 import { IndexThread } from "../../src/own-indexes/index-thread.ts";
 import { JSON_INDEX } from "./own-scene.ts";
 
 let folder: string;
 beforeEach(async () => {
-  folder = await makeTemporaryFolder("cairn-thread-");
+  folder = await mkdtemp(path.join(tmpdir(), "cairn-thread-"));
 });
 afterEach(async () => await rm(folder, { recursive: true, force: true }));
 

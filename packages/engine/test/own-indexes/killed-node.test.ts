@@ -1,8 +1,8 @@
-import { cp, mkdir, readdir, readFile, rm, writeFile } from "node:fs/promises";
+import { cp, mkdir, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
 import path from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
-import { makeTemporaryFolder } from "@cairn/kv";
 import { commitSeed } from "@cairn/kv/testing";
 import { NodeProcess } from "@cairn/test-support/cairn-process";
 import { savingConfig } from "@cairn/test-support/stores/saving-config";
@@ -18,7 +18,7 @@ let scenes = 0;
 let running: NodeProcess | undefined;
 
 beforeAll(async () => {
-  folder = await makeTemporaryFolder("cairn-own-killed-");
+  folder = await mkdtemp(path.join(tmpdir(), "cairn-own-killed-"));
   const scene = await makeScene();
   const node = await started(scene);
   for (let n = 0; n < 20; n += 1) await put(node, `k${n}`);

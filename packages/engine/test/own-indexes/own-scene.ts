@@ -1,7 +1,7 @@
-import { readdir, readFile, rm } from "node:fs/promises";
+import { mkdtemp, readdir, readFile, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
 import path from "node:path";
 import { pathToFileURL } from "node:url";
-import { makeTemporaryFolder } from "@cairn/kv";
 import type { OwnIndexStatus } from "@cairn/client";
 import { runNode } from "@cairn/node";
 import { quietSystem } from "@cairn/test-support/nodes/quiet-system";
@@ -33,7 +33,7 @@ export class OwnScene {
   }
 
   static async open(): Promise<OwnScene> {
-    return new OwnScene(await makeTemporaryFolder("cairn-own-"));
+    return new OwnScene(await mkdtemp(path.join(tmpdir(), "cairn-own-")));
   }
 
   async close(): Promise<void> {

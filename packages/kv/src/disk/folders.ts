@@ -1,7 +1,6 @@
-import { lstat, mkdir, mkdtemp, open, readdir, rmdir, stat, unlink } from "node:fs/promises";
-import { tmpdir } from "node:os";
+import { lstat, mkdir, open, readdir, rmdir, stat, unlink } from "node:fs/promises";
 import { dirname, join } from "node:path";
-import { CairnError, systemErrorCode, unlessFailed } from "../errors/errors.ts";
+import { CairnError, isCairnError, systemErrorCode, unlessFailed } from "../errors/errors.ts";
 import { diskError, systemErrorOf } from "../errors/system-errors.ts";
 import { closing } from "../concurrency/closing.ts";
 
@@ -59,17 +58,21 @@ function refused(dir: string, folder: string): CairnError {
   );
 }
 
-/** Creates a folder for temporary files. Throws `CONFIG_INVALID` or `DISK_FULL` if it cannot. */
-export async function makeTemporaryFolder(prefix: string, parent = tmpdir()): Promise<string> {
+/** Creates a folder for temporary files, which others cannot read. Throws `CONFIG_INVALID` or `DISK_FULL`. */
+export async function makeTemporaryFolder(folder: string): Promise<void> {
+  const parent = dirname(folder);
   try {
-    return await mkdtemp(join(parent, prefix));
+    await mkdir(folder, { mode: 0o700 });
   } catch (error) {
-    if (systemErrorCode(error) !== "ENOENT") throw diskError(error, `for temporary files ${parent}`);
-    // Some file systems, such as /proc, return this error for every folder that is to be created.
+    const isMissing = systemErrorCode(error) === "ENOENT";
+    const explained = isMissing ? undefined : diskError(error, `for temporary files ${parent}`);
+    if (explained !== undefined && !isCairnError(explained, "CONFIG_INVALID")) throw explained;
+    // Some file systems, such as /proc, return ENOENT for every folder that is to be created.
     const [what, cure] = (await isFolder(parent, error))
       ? ["accepts no new folders", "Name another one"]
       : ["does not exist", "Create the folder, or name another one"];
-    throw new CairnError("CONFIG_INVALID", `The folder for temporary files ${parent} ${what}.`, {
+    const message = explained?.message ?? `The folder for temporary files ${parent} ${what}.`;
+    throw new CairnError("CONFIG_INVALID", message, {
       hint: `${cure}: the variable TMPDIR names the system's, and --staging that of a command.`,
       cause: error,
     });

@@ -1,7 +1,7 @@
-import { rm, stat, symlink } from "node:fs/promises";
+import { mkdtemp, rm, stat, symlink } from "node:fs/promises";
+import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { ClassicLevel } from "classic-level";
-import { makeTemporaryFolder } from "../disk/folders.ts";
 import { systemErrorCode, unlessFailed } from "../errors/errors.ts";
 import { currentManifestPath } from "../files/current-manifest.ts";
 import { innermost, locked } from "./level-errors.ts";
@@ -79,7 +79,9 @@ export async function isLockedElsewhere(dir: string): Promise<boolean> {
  * `INDEX_LOCKED` if another process has the database open.
  */
 export async function whileLocked<T>(dir: string, work: () => Promise<T>): Promise<T> {
-  const probe = await makeTemporaryFolder("cairn-lock-");
+  // A node needs no temporary folder: without one, this one is in the directory, where LevelDB ignores it.
+  const inDirectory = (): Promise<string> => mkdtemp(join(resolve(dir), "cairn-lock-"));
+  const probe = await mkdtemp(join(tmpdir(), "cairn-lock-")).catch(inDirectory);
   try {
     await symlink(join(resolve(dir), "LOCK"), join(probe, "LOCK"));
     const level = new ClassicLevel(probe);

@@ -1,6 +1,6 @@
 import { existsSync, readdirSync } from "node:fs";
 import { setImmediate as nextTurn } from "node:timers/promises";
-import { mkdir, mkdtemp, open, realpath, rm, stat, symlink, writeFile } from "node:fs/promises";
+import { chmod, mkdir, mkdtemp, open, realpath, rm, stat, symlink, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join, relative } from "node:path";
 import { expect, onTestFinished, test } from "vitest";
@@ -27,13 +27,24 @@ test("makeFolder creates a folder and its missing parents, and returns the topmo
   expect(await makeFolder(join(dir, "a", "b", "d"))).toBe(join(dir, "a", "b", "d"));
 });
 
-test("makeTemporaryFolder tells a folder that is missing from one that accepts none", async () => {
-  const missing = join(await testDirectory(), "missing");
-  await expect(makeTemporaryFolder("x-", missing)).rejects.toMatchObject({
+test("makeTemporaryFolder tells a folder that is missing from one that accepts none, and names what to set", async () => {
+  const dir = await testDirectory();
+  await expect(makeTemporaryFolder(join(dir, "missing", "x"))).rejects.toMatchObject({
     message: /missing does not exist/,
   });
-  await expect(makeTemporaryFolder("x-", "/proc")).rejects.toMatchObject({
+  await expect(makeTemporaryFolder("/proc/x")).rejects.toMatchObject({
     message: /\/proc accepts no new folders/,
+  });
+  await chmod(dir, 0o500);
+  // Permissions do not apply to root.
+  if (process.getuid?.() === 0) {
+    process.seteuid?.(65_534);
+    onTestFinished(() => process.seteuid?.(0));
+  }
+  await expect(makeTemporaryFolder(join(dir, "x"))).rejects.toMatchObject({
+    code: "CONFIG_INVALID",
+    message: /this user may not use it \(EACCES\)/,
+    hint: /^Name another one: the variable TMPDIR /,
   });
 });
 

@@ -103,7 +103,7 @@ async function rebuild(
   }
   const { name, txId } = checkpoint;
   const { signal, node } = run;
-  const stagingDir = await stagingFolder(run, "cairn-verify-");
+  const stagingDir = await stagingFolder(run, "verify");
   const provider = levelProvider();
   try {
     const saved = await readBack({ store, name, provider, stagingDir, node, signal });

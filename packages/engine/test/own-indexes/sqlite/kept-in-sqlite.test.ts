@@ -1,7 +1,7 @@
-import { open, readdir, readFile, rm, stat } from "node:fs/promises";
+import { mkdtemp, open, readdir, readFile, rm, stat } from "node:fs/promises";
+import { tmpdir } from "node:os";
 import path from "node:path";
 import type { AnyOperation } from "@cairn/client";
-import { makeTemporaryFolder } from "@cairn/kv";
 import { runNode } from "@cairn/node";
 import { quietSystem } from "@cairn/test-support/nodes/quiet-system";
 import { saveCheckpoint } from "@cairn/test-support/stores/save-checkpoint";
@@ -17,7 +17,7 @@ let folder = "";
 let node: CairnNode;
 const opened: CairnNode[] = [];
 beforeEach(async () => {
-  folder = await makeTemporaryFolder("cairn-kept-in-sqlite-");
+  folder = await mkdtemp(path.join(tmpdir(), "cairn-kept-in-sqlite-"));
 });
 afterEach(async () => {
   for (const one of opened.splice(0)) await one.close();
