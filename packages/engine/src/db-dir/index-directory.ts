@@ -8,6 +8,7 @@ import {
   type KvStore,
   levelProvider,
   makeFolder,
+  moveFolder,
   namesIn,
   removeFolder,
   syncFolder,
@@ -66,7 +67,7 @@ export interface MovedContents {
 export type MovedAside = NodeStatus["join"]["movedAside"][number];
 
 /**
- * A node's db-dir, which one process holds at a time. All folders are on one file system, so that every move is a
+ * A node's db-dir, which one process holds at a time. All folders are on one file system, so that a move is a
  * rename. The lock is a separate LevelDB database, because LevelDB's lock is released when the process that holds it
  * ends, no matter how. All methods may throw `DISK_FULL`, or `CONFIG_INVALID` if the folder cannot be used.
  */
@@ -171,7 +172,7 @@ export class IndexDirectory {
     await writeNote(target, { code, message, at, holdsLost, ...held });
     // The note's folder is flushed before the move, so that after a power loss the index is in one of the two places.
     for (const folder of [target, quarantine, this.path]) await syncFolder(folder);
-    await rename(live, path.join(target, "live"));
+    await moveFolder(live, path.join(target, "live"));
     for (const folder of [target, this.path]) await syncFolder(folder);
     await this.#removeOldest();
     return { path: target, at, code, message };

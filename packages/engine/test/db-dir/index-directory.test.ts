@@ -1,8 +1,11 @@
+import { execFile } from "node:child_process";
 import { mkdir, mkdtemp, readdir, readFile, rm, symlink, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import path from "node:path";
+import { promisify } from "node:util";
+import { mountSmallDisk } from "@cairn/test-support/small-disk";
 import { CairnError } from "@cairn/kv";
-import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { afterEach, beforeEach, describe, expect, it, onTestFinished } from "vitest";
 import { IndexDirectory } from "../../src/db-dir/index-directory.ts";
 
 let folder = "";
@@ -28,6 +31,30 @@ async function moveAside(content: string, code: "INDEX_CORRUPT" | "LOG_REGRESSED
 }
 
 describe("a db-dir", () => {
+  it("whose index is part of a container's image can be moved aside", { tags: "rest/root" }, async () => {
+    await makeLive("baked in");
+    await mkdir(path.join(directory.layout.live, "unchecked"));
+    await directory.release();
+    const place = await mkdtemp(path.join(tmpdir(), "cairn-image-"));
+    onTestFinished(() => rm(place, { recursive: true, force: true }));
+    const disk = await mountSmallDisk(place, 8);
+    onTestFinished(disk.unmount);
+    const [upper, work, merged] = ["upper", "work", "merged"].map((name) => path.join(disk.path, name));
+    for (const one of [upper, work, merged]) await mkdir(one ?? "");
+    const layers = `lowerdir=${directory.path},upperdir=${upper},workdir=${work},redirect_dir=off`;
+    await promisify(execFile)("mount", ["-t", "overlay", "-o", layers, "overlay", merged ?? ""]);
+    onTestFinished(async () => void (await promisify(execFile)("umount", ["-l", merged ?? ""])));
+    directory = await IndexDirectory.acquire(merged ?? "");
+    const aside = await directory.moveAside(new CairnError("INDEX_CORRUPT", "damaged"), { holdsLost: false });
+    expect(await readFile(path.join(aside.path, "live", "CURRENT"), "utf8")).toBe("baked in");
+    expect((await readdir(aside.path)).toSorted()).toEqual(["live", "why.json"]);
+    expect(await directory.hasLive()).toBe(false);
+    await mkdir(directory.layout.staging);
+    await directory.place(directory.layout.staging);
+    await directory.release();
+    directory = await IndexDirectory.acquire(path.join(folder, "index"));
+  });
+
   it.each([
     ["a file in its place", async () => await writeFile(path.join(folder, "other"), "")],
     [

@@ -1,4 +1,4 @@
-import { lstat, mkdir, open, readdir, rmdir, stat, unlink } from "node:fs/promises";
+import { cp, lstat, mkdir, open, readdir, rename, rmdir, stat, unlink } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { CairnError, isCairnError, systemErrorCode, unlessFailed } from "../errors/errors.ts";
 import { diskError, systemErrorOf } from "../errors/system-errors.ts";
@@ -105,6 +105,21 @@ async function removeExisting(folder: string): Promise<void> {
 
 async function removeEntries(folder: string): Promise<void> {
   for (const name of await readdir(folder)) await removeFolder(join(folder, name));
+}
+
+/**
+ * Moves a folder, as a rename does: at `to`, it is complete or missing. In a container, a folder of the image cannot be
+ * renamed, because overlayfs has it in a lower layer; it is copied, and then removed.
+ */
+export async function moveFolder(from: string, to: string): Promise<void> {
+  if ((await unlessFailed(rename(from, to), "EXDEV", "lower layer")) !== "lower layer") return;
+  const copy = `${to}.part`;
+  await cp(from, copy, { recursive: true });
+  for (const name of await readdir(copy)) await syncFile(join(copy, name));
+  await syncFolder(copy);
+  await rename(copy, to);
+  await syncFolder(dirname(to));
+  await removeFolder(from);
 }
 
 /** The errors of file systems that cannot flush a folder. On these file systems, it suffices to flush the file. */
