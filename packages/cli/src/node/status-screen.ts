@@ -136,8 +136,8 @@ function readerText(
 function logState({ id, reachable, exists }: NodeStatus["log"]): string {
   if (exists === false) return id === null ? "not begun yet" : "no longer exists";
   if (reachable === null) return "not queried yet";
-  // For an unknown range of transactions: the log has none, the node has not read it, or the response describes no log.
-  if (reachable) return exists !== true ? "cannot be read" : id === null ? "not read yet" : "empty";
+  // A log that exists has held a transaction, and one that was emptied knows its last one.
+  if (reachable) return exists === true ? "not read yet" : "cannot be read";
   return "unreachable";
 }
 

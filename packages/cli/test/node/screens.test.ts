@@ -131,6 +131,12 @@ describe("the status screen", () => {
     );
   });
 
+  test("does not show a log as empty that the node has not read, although its index knows the id", async () => {
+    const { log } = await new MemoryNode().status();
+    const unread = { ...log, reachable: true, exists: true, firstTxId: null, lastTxId: null };
+    expect(await screen({ phase: "failed", log: unread })).toMatch(/^Log .*\(id [^)]+\), not read yet/m);
+  });
+
   test("shows from which checkpoint a restoring node serves stale reads, and when it is whole", async () => {
     const progress = { unit: "bytes", done: 37, total: 100, etaMs: 40_000 } as const;
     const changes = { phase: "restoring", attached: ATTACHED } as const;
