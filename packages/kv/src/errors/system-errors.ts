@@ -129,7 +129,7 @@ const ANSWERS: Readonly<Record<SystemErrorMeaning, { readonly code: ErrorCode; r
   },
   full: {
     code: "DISK_FULL",
-    hint: `Free some space${CONTINUES}. Nothing is lost.`,
+    hint: `Free some space${CONTINUES}. If there is space, inodes have run out (df -i): remove files. Nothing is lost.`,
   },
   denied: {
     code: "CONFIG_INVALID",

@@ -26,6 +26,8 @@ import { cutTorn, isTorn } from "./cut-torn-writes.ts";
 const WRITE_BUFFER_BYTES = 4 * 1024 * 1024;
 /** What LevelDB may write while it is opened. */
 const ROOM_BYTES = 4 * WRITE_BUFFER_BYTES;
+/** The files that it may create meanwhile, on a file system that has a limited number of inodes. */
+const ROOM_FILES = 16;
 
 export type Database = ClassicLevel<Uint8Array, Uint8Array>;
 
@@ -135,8 +137,8 @@ async function checkTail(path: string, { onNotice }: OpeningOptions): Promise<re
 }
 
 export async function hasRoomToOpen(path: string): Promise<boolean> {
-  const { bavail, bsize } = await statfs(path);
-  return bavail * bsize > ROOM_BYTES;
+  const { bavail, bsize, files, ffree } = await statfs(path);
+  return bavail * bsize > ROOM_BYTES && (files === 0 || ffree > ROOM_FILES);
 }
 
 /** Matches LevelDB's message for a table that points beyond its own end. LevelDB reports this as a system error. */
@@ -156,7 +158,7 @@ export function databaseError(path: string, error: unknown): CairnError {
     return new CairnError("DISK_FULL", `The log in ${path} cannot be written because ${system.what}.`, {
       hint:
         system.hint ??
-        `Free at least ${formatBytes(ROOM_BYTES)} on its disk. The log then continues by itself.`,
+        `Free at least ${formatBytes(ROOM_BYTES)} on its disk, or inodes if it has run out of them (df -i). The log then continues by itself.`,
       cause: error,
     });
   }

@@ -173,6 +173,34 @@ describe("an embedded log", () => {
     await log.close();
   });
 
+  it("stays open for readers if its disk runs out of inodes", { tags: "rest/root" }, async () => {
+    await mkdir(path);
+    await run("mount", ["-t", "tmpfs", "-o", "size=64m,nr_inodes=64", "tmpfs", path]);
+    try {
+      const log = await openEmbeddedTxLog({ path: join(path, "log") });
+      await log.create(bytes);
+      const ballast = join(path, "ballast");
+      await mkdir(ballast);
+      const takeInodes = async (): Promise<void> => {
+        for (let n = 0; ; n += 1) await writeFile(join(ballast, `${n}`), "");
+      };
+      await expect(takeInodes()).rejects.toMatchObject({ code: "ENOSPC" });
+      const fill = async (): Promise<void> => {
+        for (let n = 0; n < 400; n += 1) await log.append(randomBytes(100_000));
+      };
+      const full = { code: "DISK_FULL", hint: expect.stringContaining("df -i") };
+      await expect(fill()).rejects.toMatchObject(full);
+      await expect(log.append(bytes("refused"))).rejects.toMatchObject(full);
+      expect(await log.fetch(2)).toBeDefined();
+      await rm(ballast, { recursive: true });
+      const { position } = await log.append(bytes("after"));
+      expect(text(await log.fetch(position))).toBe("after");
+      await log.close();
+    } finally {
+      await run("umount", ["-l", path]);
+    }
+  });
+
   it("writes no removal behind a record that a full disk has cut off", { tags: "rest/root" }, async () => {
     await mkdir(path);
     await run("mount", ["-t", "tmpfs", "-o", "size=24m", "tmpfs", path]);
