@@ -118,7 +118,7 @@ export const NODES: readonly BrokenCluster[] = [
     },
     // The disk is too small for a second index.
     remains: "DISK_FULL",
-    hint: /The node did not start\..*\n.*Give the user of this process access, and start the node again\./,
+    hint: /The node did not start\..*\n.*Mount its file system writable, and start the node again\./,
     follow: async (scene) =>
       await scene.step("mount -o remount,rw, start the node", async () => {
         await remount(scene, "a", "rw");

@@ -21,6 +21,9 @@ export interface SystemError {
   readonly hint?: string;
 }
 
+/** What hints say of a node that met the error while it ran. One that could not start has ended. */
+const CONTINUES = "; a running node then continues by itself";
+
 /**
  * The only table of system errors. `text` matches the strings that strerror returns in glibc, musl and macOS, because
  * LevelDB's messages contain nothing else.
@@ -65,6 +68,8 @@ const SYSTEM_ERRORS: readonly (SystemError & { readonly text: RegExp })[] = [
     errno: "EROFS",
     meaning: "denied",
     what: "its file system is read-only",
+    // The kernel makes a file system read-only when its disk fails, and it cannot be repaired while a node uses it.
+    hint: `Mount its file system writable${CONTINUES}. If nobody mounted it read-only, its disk is failing (see the kernel's log): stop the node, repair the file system, and start the node. Nothing was deleted.`,
     text: /Read-only file system/,
   },
   {
@@ -113,9 +118,6 @@ function saidBy(message: string): SystemError | undefined {
   const reason = message.slice(message.lastIndexOf(": ") + 2);
   return SYSTEM_ERRORS.find(({ text }) => text.test(reason));
 }
-
-/** What hints say of a node that met the error while it ran. One that could not start has ended. */
-const CONTINUES = "; a running node then continues by itself";
 
 /** Returns the hint for a node that could not start because of the error. */
 export function hintToStart(hint: string): string {

@@ -40,6 +40,13 @@ it.each(TABLE)("%s, the name that Node uses, has the same meaning", (errno, _tex
   expect(explainOperation(named, DIR)).toMatchObject({ code });
 });
 
+it("a file system that became read-only is not a matter of permissions, so the hint names what repairs it", () => {
+  const refused = explainOperation(saidByLevelDb("Read-only file system"), DIR);
+  const hint =
+    /^Mount its file system writable; a running node .* stop the node, repair the file system, and/;
+  expect(refused).toMatchObject({ hint: expect.stringMatching(hint) as string });
+});
+
 it("a limit on the size of files is not a full disk, so the hint names the limit", () => {
   const refused = explainOperation(saidByLevelDb("File too large"), DIR);
   expect(refused).toMatchObject({ hint: expect.stringMatching(/ulimit -f/) as string });
