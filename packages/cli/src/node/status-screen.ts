@@ -149,8 +149,8 @@ function indexText({ txId, txTime, lag }: NodeStatus["index"], now: number): str
 }
 
 function documentsText({ documents, bytes }: NodeStatus["index"]): string {
-  if (documents === null || bytes === null) return "unknown until the index is open";
-  return `${formatCount(documents)} in ${formatBytes(bytes)}`;
+  if (documents === null) return "unknown until the index is open";
+  return `${formatCount(documents)} in ${bytes === null ? "files of unknown size" : formatBytes(bytes)}`;
 }
 
 /** The reason of a failure is a finding. */

@@ -131,6 +131,13 @@ describe("the status screen", () => {
     );
   });
 
+  test("shows the documents of an open index whose files cannot be measured", async () => {
+    const { index } = await new MemoryNode().status();
+    expect(await screen({ index: { ...index, documents: 3, bytes: null } })).toMatch(
+      /^Documents +3 in files of unknown size$/m,
+    );
+  });
+
   test("does not show a log as empty that the node has not read, although its index knows the id", async () => {
     const { log } = await new MemoryNode().status();
     const unread = { ...log, reachable: true, exists: true, firstTxId: null, lastTxId: null };
