@@ -1,4 +1,4 @@
-import { CairnError, type Deadline, type TimeSlice } from "@cairn/kv";
+import { CairnError, type Deadline, isCairnError, type TimeSlice } from "@cairn/kv";
 import type { TxId, TxOutcome } from "@cairn/client";
 import { AppendSequence, type NodeApi, type SubmittedTransaction, validTransaction } from "@cairn/engine";
 import { bodyTooLarge, RequestError } from "../answers/request-error.ts";
@@ -172,7 +172,7 @@ export class BatchSubmission {
       const stored = isRepeated ? undefined : { line: number, txId };
       this.#firstTxId = Math.min(this.#firstTxId ?? txId, txId);
       this.#lastTxId = Math.max(this.#lastTxId ?? txId, txId);
-      const outcome = await this.#options.outcomeOf?.(submitted);
+      const outcome = await this.#outcomeOf(submitted);
       if (outcome?.committed !== false) return stored;
       this.#aborted += 1;
       if (this.#abortedLines.length < MAX_ABORTED_LINES)
@@ -181,6 +181,20 @@ export class BatchSubmission {
     } catch (error) {
       this.#fail(error, line.number, before);
       return undefined;
+    }
+  }
+
+  /** Waits as long as the index makes progress: thousands of lines may be before this one. */
+  async #outcomeOf(submitted: SubmittedTransaction): Promise<TxOutcome | undefined> {
+    for (let reached = -1; ;) {
+      try {
+        return await this.#options.outcomeOf?.(submitted);
+      } catch (error) {
+        if (!isCairnError(error, "TX_TIMEOUT")) throw error;
+        const position = await this.#api.indexed(submitted.txId, { timeoutMs: 0 });
+        if (position <= reached) throw error;
+        reached = position;
+      }
     }
   }
 
