@@ -28,6 +28,10 @@ export interface LinkListener {
 }
 
 const CONNECT_TIMEOUT_MS = 2_500;
+/** The limit of a server on the size of a message, with its headers, unless its max_payload sets another one (bytes). */
+const DEFAULT_MAX_PAYLOAD = 1_048_576;
+/** The minimum time between two looks whether a server's limit was raised. */
+const LIMIT_INTERVAL_MS = 5_000;
 /** The minimum time between two diagnoses of a lost connection. */
 const DIAGNOSIS_INTERVAL_MS = 2_000;
 
@@ -49,6 +53,7 @@ export class NatsLink {
   /** When the server last reported an error. */
   #saidAt = Number.NEGATIVE_INFINITY;
   #diagnosedAt = Number.NEGATIVE_INFINITY;
+  #limitSeenAt = Number.NEGATIVE_INFINITY;
 
   private constructor(connection: NatsConnection, attempt: Attempt) {
     this.connection = connection;
@@ -123,6 +128,32 @@ export class NatsLink {
 
   get connected(): boolean {
     return this.#connected && !this.connection.isClosed();
+  }
+
+  /** The limit on the size of a message, with its headers, when the connection was made (bytes). */
+  get maxPayload(): number {
+    return this.connection.info?.max_payload ?? DEFAULT_MAX_PAYLOAD;
+  }
+
+  get isLimited(): boolean {
+    return this.maxPayload < DEFAULT_MAX_PAYLOAD;
+  }
+
+  /** Connects anew if the limit was raised since: a server that reloads its configuration tells only new connections. */
+  async seekHigherLimit(): Promise<void> {
+    if (!this.connected || performance.now() - this.#limitSeenAt < LIMIT_INTERVAL_MS) return;
+    this.#limitSeenAt = performance.now();
+    const { options, servers, timeoutMs: timeout } = this.#attempt;
+    const addresses = servers.map(({ address }) => address);
+    const look = { ...options, servers: addresses, name: "cairn look", timeout, reconnect: false };
+    try {
+      const other = await connect(look);
+      const isRaised = (other.info?.max_payload ?? 0) > this.maxPayload;
+      await other.close();
+      if (isRaised) await this.connection.reconnect();
+    } catch {
+      // The connection that exists continues, and there is another look later.
+    }
   }
 
   add(listener: LinkListener): void {

@@ -223,7 +223,7 @@ export class NatsPublisher implements LinkListener {
         reply,
       });
     } catch (error) {
-      // This happens, for example, if the current server's size limit is lower than the previous server's.
+      // This happens, for example, if the size limit was lowered: the server disconnects a client that exceeds it.
       this.#land(number, flight);
       abandon(flight, streamError(this.#options.stream, this.#link, error));
     }

@@ -11,7 +11,7 @@ export function apiCode(error: unknown): number | undefined {
 }
 
 /** The parts of a {@link NatsLink} that errors report. */
-type Place = Pick<NatsLink, "place" | "inboxPrefix"> & Partial<Pick<NatsLink, "said">>;
+type Place = Pick<NatsLink, "place" | "inboxPrefix" | "maxPayload"> & Partial<Pick<NatsLink, "said">>;
 
 /** Returns `LOG_UNREACHABLE`: the servers have no stream of this name. */
 export function missingStream(stream: string, { place }: Place, cause?: unknown): CairnError {
@@ -22,6 +22,25 @@ export function missingStream(stream: string, { place }: Place, cause?: unknown)
   );
 }
 
+/** Returns `TX_TOO_LARGE`: the server accepts no message of this size. */
+export function overMaxPayload({ place, maxPayload }: Place, bytes?: number): CairnError {
+  const size = bytes === undefined ? "" : ` of ${bytes} bytes`;
+  return new CairnError(
+    "TX_TOO_LARGE",
+    `A message${size} is too large for NATS at ${place}, whose max_payload is ${maxPayload} bytes, headers included.`,
+    "Split the transaction, or raise max_payload of nats-server, which nodes notice within a minute.",
+  );
+}
+
+/** Returns the warning about a server that refuses ordinary transactions. */
+export function smallMaxPayload({ place, maxPayload }: Place): CairnError {
+  return new CairnError(
+    "TX_TOO_LARGE",
+    `NATS at ${place} refuses messages of more than ${maxPayload} bytes, headers included (max_payload).`,
+    "Raise max_payload of nats-server, whose default is 1 MB.",
+  );
+}
+
 export function streamError(stream: string, link: Place, error: unknown): CairnError {
   if (error instanceof CairnError) return error;
   const { place, said } = link;
@@ -29,6 +48,7 @@ export function streamError(stream: string, link: Place, error: unknown): CairnE
   if (apiCode(error) === NO_STREAM) {
     return missingStream(stream, link, error);
   }
+  if (code === "MAX_PAYLOAD_EXCEEDED") return overMaxPayload(link);
   if (code === "503") {
     return logUnreachable(
       `NATS at ${place} does not respond to JetStream requests.`,
@@ -141,7 +161,7 @@ export function publishFailure(
     return new CairnError(
       "TX_TOO_LARGE",
       `The stream "${stream}" does not accept a message of this size.`,
-      "Split the transaction, or raise max_msg_size of the stream.",
+      "Split the transaction, or raise max_msg_size of the stream (and max_payload of nats-server, if that is not larger).",
     );
   }
   if (code >= 500 || [408, 409, 429].includes(code)) return "retry";

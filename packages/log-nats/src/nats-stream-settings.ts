@@ -74,7 +74,7 @@ function discardsOld({ discard }: StreamConfig): boolean {
 }
 
 /** A limit below this refuses ordinary transactions (bytes). */
-const SMALL_MESSAGE = 4_096;
+export const SMALL_MESSAGE = 4_096;
 
 /** With one of these, a stream cannot be a log. docs/nats.md lists them. */
 export const REFUSED_SETTINGS: readonly Flaw[] = [

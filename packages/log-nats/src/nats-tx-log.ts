@@ -5,8 +5,8 @@ import { NatsPeers } from "./nats-peers.ts";
 import { NatsPublisher } from "./nats-publisher.ts";
 import { DEFAULT_MAX_BYTES, DEFAULT_PULL_TIMING, NatsReader, type PullTiming } from "./nats-reader.ts";
 import { NatsStream, type StreamTarget, targetOf } from "./nats-stream.ts";
-import { notTaken } from "./nats-stream-error.ts";
-import { inactiveLimit, takesMessages } from "./nats-stream-settings.ts";
+import { notTaken, overMaxPayload, smallMaxPayload } from "./nats-stream-error.ts";
+import { inactiveLimit, SMALL_MESSAGE, takesMessages } from "./nats-stream-settings.ts";
 import type { Appended, AppendOptions, LogMessage, LogReadOptions, TxLog } from "@cairn/engine";
 
 /** The stream that is the log, and the connection to its server. */
@@ -109,7 +109,7 @@ class NatsTxLog implements TxLog {
   }
 
   get maxPayload(): number {
-    return (this.#link.connection.info?.max_payload ?? 1_048_576) - HEADER_RESERVE_BYTES;
+    return Math.max(0, this.#link.maxPayload - HEADER_RESERVE_BYTES);
   }
 
   readonly id: TxLog["id"] = () => this.#stream.logId();
@@ -128,11 +128,8 @@ class NatsTxLog implements TxLog {
   async append(payload: Uint8Array, options: AppendOptions = {}): Promise<Appended> {
     if (this.#closed) this.#link.check();
     if (payload.length > this.maxPayload) {
-      throw new CairnError(
-        "TX_TOO_LARGE",
-        `A message of ${payload.length} bytes is larger than the log accepts.`,
-        `Split the transaction, or raise max_payload of nats-server. The limit is ${this.maxPayload} bytes.`,
-      );
+      void this.#link.seekHigherLimit();
+      throw overMaxPayload(this.#link, payload.length);
     }
     // Either no call waits or all calls wait for the same promise, so that the log preserves their order.
     const target = this.#target ?? (await this.#findTarget());
@@ -140,8 +137,10 @@ class NatsTxLog implements TxLog {
   }
 
   async inspect(logId?: string): Promise<readonly CairnError[]> {
-    const { warning } = this.#publisher;
-    return [...(await this.#stream.inspect(logId)), ...(warning === undefined ? [] : [warning])];
+    if (this.#link.isLimited) void this.#link.seekHigherLimit();
+    const small = this.maxPayload < SMALL_MESSAGE ? smallMaxPayload(this.#link) : undefined;
+    const found = [...(await this.#stream.inspect(logId)), small, this.#publisher.warning];
+    return found.filter((one) => one !== undefined);
   }
 
   async removeUnused(logId: string): Promise<void> {

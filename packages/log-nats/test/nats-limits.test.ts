@@ -1,14 +1,16 @@
 // @module-tag nats
-import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { connect, nanos, type NatsConnection } from "nats";
-import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from "vitest";
+import { afterAll, afterEach, beforeAll, describe, expect, it, onTestFinished, vi } from "vitest";
 import { type NatsTxLogOptions, openNatsTxLog } from "../src/nats-tx-log.ts";
 import type { TxLog } from "@cairn/engine";
 import { bytes } from "@cairn/engine/testing";
 import { type NatsTestServer, startNatsServer } from "../testing/nats-server.ts";
+
+const PATIENT = { timeout: 30_000, interval: 50 };
 
 /** The part of a JetStream server's response that these tests use. */
 interface Answer {
@@ -140,6 +142,48 @@ describe("a stream or a server with limits of its own", () => {
         hint: expect.stringContaining("settings of the stream"),
       });
       expect(performance.now() - begun).toBeLessThan(20_000);
+    },
+  );
+
+  it(
+    "refuses messages above max_payload while it is low, and accepts them again once it was raised",
+    { tags: "rest/slow" },
+    async () => {
+      const [config, pid] = [join(folder, "payload.conf"), join(folder, "payload.pid")];
+      const limited = async (limit: number): Promise<void> =>
+        await writeFile(
+          config,
+          `pid_file: "${pid}", max_payload: ${limit}, jetstream { store_dir: "${join(folder, "payload")}" }`,
+        );
+      await limited(1_048_576);
+      const other = await startNatsServer({ jetStream: false, args: ["-c", config] });
+      onTestFinished(() => other.close());
+      const reloaded = async (limit: number): Promise<void> => {
+        await limited(limit);
+        process.kill(Number(await readFile(pid, "utf8")), "SIGHUP");
+        await vi.waitFor(async () => {
+          const fresh = await connect({ servers: other.url });
+          const now = fresh.info?.max_payload;
+          await fresh.close();
+          expect(now).toBe(limit);
+        }, PATIENT);
+      };
+      const log = await open("payload", { servers: other.url });
+      await log.create(bytes);
+      const refused = { code: "TX_TOO_LARGE", message: expect.stringContaining("max_payload is 1024 bytes") };
+      await reloaded(1_024);
+      const [large, small] = [log.append(Buffer.alloc(2_000)), log.append(bytes("small"))];
+      await expect(large).rejects.toMatchObject(refused);
+      expect(await small).toMatchObject({ duplicate: false });
+      expect(await log.inspect?.()).toMatchObject([
+        { code: "TX_TOO_LARGE", message: /refuses messages of more than 1024 bytes/ },
+      ]);
+      await reloaded(1_048_576);
+      await vi.waitFor(
+        async () => expect(await log.append(Buffer.alloc(2_000))).toMatchObject({ duplicate: false }),
+        PATIENT,
+      );
+      expect(await log.inspect?.()).toEqual([]);
     },
   );
 

@@ -101,13 +101,6 @@ export class NodeAppends {
     const { log, of } = target;
     const payload = encodeTransaction(transaction, of.id, undefined, by);
     checkEntries(transaction, payload.length, Math.min(this.#maxBody, log.maxPayload));
-    if (payload.length > log.maxPayload) {
-      throw new CairnError(
-        "TX_TOO_LARGE",
-        `The transaction has ${payload.length} bytes, but the log "${log.name}" accepts at most ${log.maxPayload}.`,
-        "Split the transaction into several smaller ones.",
-      );
-    }
     // Only one node can use a log over which nodes cannot communicate.
     if (log.peers === undefined) return await this.#store(target, payload, options);
     const sent = this.#life.sent.add(payload);
