@@ -11,7 +11,7 @@ import {
 } from "nats";
 import { logUnreachable } from "./nats-reachable.ts";
 import { type NatsServer, omitUndefined } from "@cairn/text";
-import { configuredFile, readTlsFiles } from "./nats-tls-files.ts";
+import { configuredFile, withTlsFiles } from "./nats-tls-files.ts";
 
 /** Credentials for the NATS servers, and the settings that protect the connection. Secrets never appear in messages. */
 export interface NatsCredentials {
@@ -34,8 +34,7 @@ export async function credentialOptions(
 ): Promise<ConnectionOptions> {
   const inUrl = servers.find(({ user, token }) => user !== undefined || token !== undefined);
   const tls = credentials.tls === true || servers.some((server) => server.tls) ? {} : undefined;
-  const authenticator = await fromFile(credentials);
-  if (typeof credentials.tls === "object") await readTlsFiles(credentials.tls);
+  const authenticator = fromFile(credentials);
   return {
     ...omitUndefined({
       authenticator,
@@ -60,15 +59,15 @@ function withTls(tls: object | undefined, servers: readonly NatsServer[]): Pick<
     const problems = addresses.map((address) => checkServerIdentity(address, certificate));
     return problems.includes(undefined) ? undefined : (problems[0] ?? checkServerIdentity(host, certificate));
   };
-  return { tls: { ...tls, checkServerIdentity: checkIdentity } as TlsOptions };
+  return { tls: withTlsFiles({ ...tls, checkServerIdentity: checkIdentity }) as TlsOptions };
 }
 
 /** The file is read again at each connection attempt, because credentials expire and are renewed while a node runs. */
-async function fromFile(credentials: NatsCredentials): Promise<Authenticator | undefined> {
+function fromFile(credentials: NatsCredentials): Authenticator | undefined {
   const way = fileOf(credentials);
   if (way === undefined) return undefined;
   const { parameter, path, holds, cure: hint, authenticator } = way;
-  let last = authenticator(await configuredFile(parameter, path));
+  let last = authenticator(configuredFile(parameter, path));
   try {
     last("nonce");
   } catch (cause) {

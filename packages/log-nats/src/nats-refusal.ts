@@ -6,12 +6,11 @@ import {
   type ConnectionOptions as TlsConnectionOptions,
   type TLSSocket,
 } from "node:tls";
-import { CairnError, errorMessage, startTimer, systemErrorCode } from "@cairn/kv";
+import { CairnError, errorMessage, isCairnError, startTimer, systemErrorCode } from "@cairn/kv";
 import { buildAuthenticator, type ConnectionOptions, type TlsOptions } from "nats";
 import { logUnreachable } from "./nats-reachable.ts";
 import type { NatsServer } from "@cairn/text";
-import { credentialsRefused, type NatsCredentials } from "./nats-credentials.ts";
-import { readTlsFiles } from "./nats-tls-files.ts";
+import { credentialOptions, credentialsRefused, type NatsCredentials } from "./nats-credentials.ts";
 
 /** How long to wait for the server's verdict (ms). */
 const VERDICT_MS = 1_000;
@@ -34,18 +33,28 @@ export async function refusal(attempt: Attempt): Promise<CairnError | undefined>
   const found = await Promise.all(
     attempt.servers.map(async (server) => reasonOf(server, attempt, await handshakeError(server, attempt))),
   );
-  return found.find((one) => one !== undefined);
+  const reason = found.find((one) => one !== undefined);
+  return reason && (await withUnusableFile(reason, attempt));
+}
+
+/** Adds to the reason for a refusal that a file with credentials cannot be used, so that older ones were sent. */
+async function withUnusableFile(reason: CairnError, attempt: Attempt): Promise<CairnError> {
+  try {
+    await credentialOptions(attempt.credentials, attempt.servers);
+    return reason;
+  } catch (fault) {
+    if (!isCairnError(fault, "CONFIG_INVALID")) throw fault;
+    const message = `${reason.message} ${fault.message} Meanwhile, the last usable content of the file is used.`;
+    return logUnreachable(message, `${fault.hint} ${reason.hint}`, reason.cause);
+  }
 }
 
 async function handshakeError(server: NatsServer, { options, timeoutMs }: Attempt): Promise<unknown> {
-  const { handshakeFirst, caFile, certFile, keyFile, ...rest } =
-    (options.tls as TlsOptions | undefined) ?? {};
-  const files = { caFile, certFile, keyFile } as Parameters<typeof readTlsFiles>[0];
+  const { handshakeFirst, ...rest } = (options.tls as TlsOptions | undefined) ?? {};
   const place = { host: server.host, port: server.port };
   let socket: Socket | undefined;
   let secure: TLSSocket | undefined;
   try {
-    const contents = await readTlsFiles(files);
     let said = "";
     if (handshakeFirst !== true) {
       socket = connect(place);
@@ -57,7 +66,7 @@ async function handshakeError(server: NatsServer, { options, timeoutMs }: Attemp
       }
     }
     const name = isIP(server.host) === 0 ? { servername: server.host } : {};
-    const secured = { ...rest, ...contents, ...name, ...(socket === undefined ? place : { socket }) };
+    const secured = { ...rest, ...name, ...(socket === undefined ? place : { socket }) };
     secure = connectTls(secured as TlsConnectionOptions);
     return (await outcomeOf(secure, timeoutMs)) ?? (await verdict(secure, said, options, VERDICT_MS / 2));
   } catch (error) {
@@ -204,7 +213,8 @@ const CERTIFICATE_FAULTS: readonly (readonly [codes: readonly string[], is: stri
 function reasonOf({ address }: NatsServer, attempt: Attempt, error: unknown): CairnError | undefined {
   if (error === undefined || error instanceof CairnError) return error;
   if (error instanceof ServerError) return saidBy(address, error.message, attempt);
-  const tls = attempt.options.tls as TlsOptions | undefined;
+  const { tls } = attempt.credentials;
+  const { certFile, handshakeFirst } = typeof tls === "object" ? (tls as TlsOptions) : {};
   const code = systemErrorCode(error) ?? "";
   const because = (message: string, hint: string): CairnError => logUnreachable(message, hint, error);
   const fault = CERTIFICATE_FAULTS.find(([codes]) => codes.includes(code));
@@ -212,7 +222,7 @@ function reasonOf({ address }: NatsServer, attempt: Attempt, error: unknown): Ca
     const why = errorMessage(error).replace(/\.?$/, ".");
     return because(`The certificate of NATS at ${address} is ${fault[1]}: ${why}`, fault[2]);
   }
-  if (code === "ERR_SSL_WRONG_VERSION_NUMBER" && tls?.handshakeFirst === true) {
+  if (code === "ERR_SSL_WRONG_VERSION_NUMBER" && handshakeFirst === true) {
     return because(
       `NATS at ${address} does not begin with TLS, but sends its INFO message first.`,
       `Set "handshake-first?" of the log's tls to false, or handshake_first of the server's tls to true.`,
@@ -222,7 +232,7 @@ function reasonOf({ address }: NatsServer, attempt: Attempt, error: unknown): Ca
   if (ended === undefined) return undefined;
   // In OpenSSL's wording, such as "unknown ca".
   const alert = ended.toLowerCase().replaceAll("_", " ");
-  return tls?.certFile === undefined
+  return certFile === undefined
     ? because(
         `NATS at ${address} requires a certificate from this node (${alert}).`,
         `Set "cert-file" and "key-file" of the log's tls to a certificate that the server's ca_file trusts, and its key: "tls": {"cert-file": "/etc/cairn/node.pem", "key-file": "/etc/cairn/node-key.pem"}.`,

@@ -1,19 +1,51 @@
 import { createPrivateKey, type KeyObject, X509Certificate } from "node:crypto";
-import { readFile } from "node:fs/promises";
+import { readFileSync } from "node:fs";
 import { CairnError } from "@cairn/kv";
 import type { TlsOptions } from "nats";
 
+type TlsFiles = Pick<TlsOptions, "caFile" | "certFile" | "keyFile">;
+
 /**
- * Returns the contents of the files, as Node's TLS accepts them. The client would report faults in them as an unreachable
- * server. `CONFIG_INVALID` names the parameter.
+ * Returns the options with the contents of the files in place of their paths. The files are read again whenever a
+ * content is used, because certificates expire and are renewed while a node runs. While one of them is being replaced,
+ * the last usable contents are returned. Throws `CONFIG_INVALID`, with the parameter's name, if there are none yet.
  */
-export async function readTlsFiles(
-  tls: Pick<TlsOptions, "caFile" | "certFile" | "keyFile">,
-): Promise<Record<"ca" | "cert" | "key", Uint8Array | undefined>> {
-  const { caFile, certFile, keyFile } = tls;
-  const ca = caFile === undefined ? undefined : await configuredFile("ca-file", caFile);
-  const cert = certFile === undefined ? undefined : await configuredFile("cert-file", certFile);
-  const key = keyFile === undefined ? undefined : await configuredFile("key-file", keyFile);
+export function withTlsFiles({
+  caFile,
+  certFile,
+  keyFile,
+  ...options
+}: TlsFiles & Readonly<Record<string, unknown>>): object {
+  const files = { caFile, certFile, keyFile } as TlsFiles;
+  let last = readTlsFiles(files);
+  const read = (): typeof last => {
+    try {
+      last = readTlsFiles(files);
+    } catch {
+      // An error would close the connection permanently, or be reported as an unreachable server.
+    }
+    return last;
+  };
+  return {
+    ...options,
+    get ca() {
+      return read().ca;
+    },
+    get cert() {
+      return read().cert;
+    },
+    get key() {
+      return read().key;
+    },
+  };
+}
+
+/** Returns the contents of the files, as Node's TLS accepts them. */
+function readTlsFiles(files: TlsFiles): Record<"ca" | "cert" | "key", Uint8Array | undefined> {
+  const { caFile, certFile, keyFile } = files;
+  const ca = caFile === undefined ? undefined : configuredFile("ca-file", caFile);
+  const cert = certFile === undefined ? undefined : configuredFile("cert-file", certFile);
+  const key = keyFile === undefined ? undefined : configuredFile("key-file", keyFile);
   if (ca !== undefined) certificateIn("ca-file", caFile, ca);
   const certificate = cert === undefined ? undefined : certificateIn("cert-file", certFile, cert);
   const privateKey = key === undefined ? undefined : privateKeyIn(keyFile, key);
@@ -28,9 +60,9 @@ export async function readTlsFiles(
 }
 
 /** Reads a file that the configuration names. Throws `CONFIG_INVALID`, with the parameter's name, if the file cannot be read. */
-export async function configuredFile(parameter: string, path: string): Promise<Uint8Array> {
+export function configuredFile(parameter: string, path: string): Uint8Array {
   try {
-    return await readFile(path);
+    return readFileSync(path);
   } catch (error) {
     throw new CairnError("CONFIG_INVALID", `The ${parameter} of the NATS log, ${path}, cannot be read.`, {
       hint: "Check the path and the permissions of the file.",

@@ -1,6 +1,6 @@
 // @module-tag nats
 import { once } from "node:events";
-import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { copyFile, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -43,10 +43,15 @@ describe("TLS with NATS", () => {
     for (const cleanup of cleanups.splice(0).toReversed()) await cleanup();
   });
 
-  async function started(more: string, silent = false): Promise<NatsTestServer> {
+  async function configured(more: string): Promise<string> {
     const config = join(folder, "server.conf");
     const files = `cert_file: "${file("server")}", key_file: "${file("server-key")}"`;
     await writeFile(config, `tls { ${files}, timeout: 20, ${more} }`);
+    return config;
+  }
+
+  async function started(more: string, silent = false): Promise<NatsTestServer> {
+    const config = await configured(more);
     return await startNatsServer({ args: ["-c", config], silent });
   }
 
@@ -181,4 +186,43 @@ describe("TLS with NATS", () => {
     await lax.start();
     await vi.waitFor(async () => expect(await log.exists()).toBe(false), PATIENT);
   });
+
+  it.each([
+    ["ca-file", "is empty", async (path: string) => await writeFile(path, "")],
+    ["cert-file", "is missing", async (path: string) => await rm(path)],
+    ["key-file", "belongs to another one", async (path: string) => await copyFile(stranger.keyFile, path)],
+  ] as const)(
+    "continues with the last usable files while the %s %s, and names it when they are refused",
+    { tags: "rest/slow" },
+    async (parameter, _, damage) => {
+      const strict = await started(`ca_file: "${file("authority")}", verify: true`);
+      cleanups.push(() => strict.close());
+      const paths = { "ca-file": "ca.pem", "cert-file": "cert.pem", "key-file": "key.pem" };
+      const [caFile, certFile, keyFile] = Object.values(paths).map((name) => join(folder, name)) as [
+        string,
+        string,
+        string,
+      ];
+      await copyFile(ca.caFile, caFile);
+      await copyFile(client.certFile, certFile);
+      await copyFile(client.keyFile, keyFile);
+      const tls = { caFile, certFile, keyFile };
+      const log = await openNatsTxLog({ servers: `tls://localhost:${strict.port}`, tls });
+      cleanups.push(() => log.close());
+      await damage(join(folder, paths[parameter]));
+      await strict.stop();
+      await expect(log.exists()).rejects.toMatchObject({ code: "LOG_UNREACHABLE" });
+      await strict.start();
+      await vi.waitFor(async () => expect(await log.exists()).toBe(false), PATIENT);
+
+      await strict.stop();
+      await configured(`ca_file: "${stranger.certFile}", verify: true`);
+      await strict.start();
+      const refused = {
+        code: "LOG_UNREACHABLE",
+        message: expect.stringMatching(new RegExp(`does not accept this node's cert.*The ${parameter} of`)),
+      };
+      await vi.waitFor(async () => await expect(log.exists()).rejects.toMatchObject(refused), PATIENT);
+    },
+  );
 });
