@@ -1,8 +1,8 @@
-import { CairnError, errorMessage, systemErrorCode, resolvable } from "@cairn/kv";
+import { CairnError, errorMessage, resolvable } from "@cairn/kv";
 import { connect, createInbox, DebugEvents, Events, type NatsConnection } from "nats";
 import { credentialOptions, credentialsRefused, type NatsCredentials } from "./nats-credentials.ts";
 import { answeringFirst, logUnreachable, serverList, serversUnreachable } from "./nats-reachable.ts";
-import { type NatsServer, omitUndefined, parseServer } from "@cairn/text";
+import { omitUndefined, parseServer } from "@cairn/text";
 import { type Attempt, REFUSED, refusal, saidBy } from "./nats-refusal.ts";
 
 /** Options for reaching the NATS servers. */
@@ -98,7 +98,7 @@ export class NatsLink {
       if (REFUSED.test(errorMessage(error))) {
         throw credentialsRefused(serverList(servers), options, servers, error);
       }
-      throw (await refusal(attempt)) ?? connectError(servers, error);
+      throw (await refusal(attempt)) ?? serversUnreachable(servers, error);
     }
     const link = new NatsLink(connection, attempt);
     if (signal?.aborted === true) await link.close();
@@ -199,9 +199,9 @@ export class NatsLink {
         this.#cause = saidBy(this.place, lastWords(this.connection) ?? String(data), this.#attempt);
       }
       if (type === "disconnect") {
+        // An attempt to reconnect that fails ends in the same way. What was found out about it remains.
+        if (this.#connected && !this.#hasJustSaid) this.#cause = undefined;
         this.#connected = false;
-        // What the server said long before is not the reason.
-        if (performance.now() - this.#saidAt > DIAGNOSIS_INTERVAL_MS) this.#cause = undefined;
         for (const listener of this.#listeners) listener.interrupted?.();
       } else if (type === "reconnect") {
         this.#connected = true;
@@ -223,7 +223,12 @@ export class NatsLink {
     this.#diagnosedAt = performance.now();
     const found = await refusal(this.#attempt);
     this.#diagnosedAt = performance.now();
-    if (found !== undefined && !this.#connected) this.#cause = found;
+    if (!this.#connected && (found !== undefined || !this.#hasJustSaid)) this.#cause = found;
+  }
+
+  /** What the server said long before is not the reason for a lost connection. */
+  get #hasJustSaid(): boolean {
+    return performance.now() - this.#saidAt <= DIAGNOSIS_INTERVAL_MS;
   }
 }
 
@@ -231,16 +236,4 @@ export class NatsLink {
 function lastWords(connection: NatsConnection): string | undefined {
   const { protocol } = connection as { readonly protocol?: { readonly lastError?: unknown } };
   return protocol?.lastError instanceof Error ? protocol.lastError.message.replaceAll("'", "") : undefined;
-}
-
-function connectError(servers: readonly NatsServer[], error: unknown): CairnError {
-  if (error instanceof CairnError) return error;
-  if (systemErrorCode(error) === "SERVER_OPT_NA") {
-    return logUnreachable(
-      `NATS at ${serverList(servers)} does not offer TLS, which the log requires.`,
-      "Check the address, and the TLS settings of the log and of the server.",
-      error,
-    );
-  }
-  return serversUnreachable(servers, error);
 }

@@ -8,7 +8,7 @@ import {
 } from "node:tls";
 import { CairnError, errorMessage, isCairnError, startTimer, systemErrorCode } from "@cairn/kv";
 import { buildAuthenticator, type ConnectionOptions, type TlsOptions } from "nats";
-import { logUnreachable } from "./nats-reachable.ts";
+import { logUnreachable, serversUnreachable } from "./nats-reachable.ts";
 import type { NatsServer } from "@cairn/text";
 import { credentialOptions, credentialsRefused, type NatsCredentials } from "./nats-credentials.ts";
 
@@ -30,10 +30,14 @@ export interface Attempt {
  * as a timeout.
  */
 export async function refusal(attempt: Attempt): Promise<CairnError | undefined> {
-  const found = await Promise.all(
-    attempt.servers.map(async (server) => reasonOf(server, attempt, await handshakeError(server, attempt))),
-  );
-  const reason = found.find((one) => one !== undefined);
+  const { servers } = attempt;
+  const errors = await Promise.all(servers.map(async (server) => await handshakeError(server, attempt)));
+  const silent = servers.filter((_, index) => errors[index] instanceof Silence);
+  const reason =
+    servers
+      .map((server, index) => reasonOf(server, attempt, errors[index]))
+      .find((one) => one !== undefined) ??
+    (silent.length > 0 ? serversUnreachable(silent, new Silence(attempt.timeoutMs)) : undefined);
   return reason && (await withUnusableFile(reason, attempt));
 }
 
@@ -61,8 +65,8 @@ async function handshakeError(server: NatsServer, { options, timeoutMs }: Attemp
       said = await firstLines(socket, timeoutMs);
       if (!/"tls_(required|available)":\s*true/.test(said)) {
         // Credentials for an encrypted connection are sent over no other.
-        const isPlain = said !== "" && options.tls === undefined;
-        return isPlain ? await verdict(socket, said, options, 0) : serverError(said);
+        if (options.tls === undefined) return await verdict(socket, said, options, 0);
+        return serverError(said) ?? withoutTls(server);
       }
     }
     const name = isIP(server.host) === 0 ? { servername: server.host } : {};
@@ -77,20 +81,28 @@ async function handshakeError(server: NatsServer, { options, timeoutMs }: Attemp
   }
 }
 
-/** Returns what a server says first, up to the end of a line; "" if it does not. */
+/** A server says nothing, for example because it waits for a TLS handshake. */
+class Silence extends Error {
+  constructor(timeoutMs: number) {
+    super(`no response within ${timeoutMs} ms`);
+  }
+}
+
+/** Returns what a server says first, up to the end of a line. Throws {@link Silence} if it does not. */
 async function firstLines(socket: Socket, timeoutMs: number): Promise<string> {
   let said = "";
   socket.on("data", (chunk: Buffer) => (said += chunk.toString("latin1")));
   socket.on("error", () => undefined);
+  const signal = timeoutSignal(timeoutMs);
   try {
-    while (!said.includes("\r\n")) await once(socket, "data", { signal: timeoutSignal(timeoutMs) });
-    socket.removeAllListeners("data");
-    // From now on, something else reads the socket.
-    socket.pause();
-    return said;
-  } catch {
-    return "";
+    while (!said.includes("\r\n")) await once(socket, "data", { signal });
+  } catch (error) {
+    throw signal.aborted ? new Silence(timeoutMs) : error;
   }
+  socket.removeAllListeners("data");
+  // From now on, something else reads the socket.
+  socket.pause();
+  return said;
 }
 
 /** Returns the error before the end of a TLS handshake; undefined if there was none. */
@@ -209,6 +221,13 @@ const CERTIFICATE_FAULTS: readonly (readonly [codes: readonly string[], is: stri
     "Renew the server's certificate or the certificate of the authority that signed it, and check the clock of this machine.",
   ],
 ];
+
+function withoutTls({ address }: NatsServer): CairnError {
+  return logUnreachable(
+    `NATS at ${address} does not offer TLS, which the log requires.`,
+    "Check the address, and the TLS settings of the log and of the server.",
+  );
+}
 
 function reasonOf({ address }: NatsServer, attempt: Attempt, error: unknown): CairnError | undefined {
   if (error === undefined || error instanceof CairnError) return error;

@@ -1,7 +1,7 @@
 // @module-tag nats
 import { once } from "node:events";
 import { copyFile, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
-import type { AddressInfo } from "node:net";
+import type { AddressInfo, Socket } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createServer } from "node:tls";
@@ -152,13 +152,16 @@ describe("TLS with NATS", () => {
     },
   );
 
-  async function waitingServer(): Promise<number> {
+  async function waitingServer(port = 0): Promise<number> {
     const [cert, key] = await Promise.all([readFile(file("server")), readFile(file("server-key"))]);
-    const waiting = createServer({ cert, key }).listen(0, "127.0.0.1");
+    const waiting = createServer({ cert, key }).listen(port, "127.0.0.1");
     waiting.on("tlsClientError", () => undefined);
+    const sockets = new Set<Socket>();
+    waiting.on("connection", (socket: Socket) => sockets.add(socket));
     await once(waiting, "listening");
     cleanups.push(async () => {
       waiting.close();
+      for (const socket of sockets) socket.destroy();
       await once(waiting, "close");
     });
     return (waiting.address() as AddressInfo).port;
@@ -186,6 +189,50 @@ describe("TLS with NATS", () => {
     await lax.start();
     await vi.waitFor(async () => expect(await log.exists()).toBe(false), PATIENT);
   });
+
+  it.each([
+    [
+      "another authority for its clients",
+      /does not accept this node's certificate/,
+      async (strict: NatsTestServer) => {
+        await configured(`ca_file: "${stranger.certFile}", verify: true`);
+        await strict.start();
+      },
+    ],
+    [
+      "no TLS",
+      /does not offer TLS/,
+      async (strict: NatsTestServer) => {
+        await writeFile(join(folder, "server.conf"), "");
+        await strict.start();
+      },
+    ],
+    [
+      "TLS first",
+      /cannot be reached: no response within/,
+      async ({ port }: NatsTestServer) => await waitingServer(port),
+    ],
+  ])(
+    "reports for as long as it is true that a server came back with %s",
+    { tags: "rest/slow" },
+    async (_, message, comeBack) => {
+      const strict = await started(`ca_file: "${file("authority")}", verify: true`);
+      cleanups.push(() => strict.close());
+      const servers = `tls://localhost:${strict.port}`;
+      const log = await openNatsTxLog({ servers, tls: { ...ca, ...client }, connectTimeoutMs: 1_000 });
+      cleanups.push(() => log.close());
+      await strict.stop();
+      await comeBack(strict);
+      let since: number | undefined;
+      await vi.waitFor(async () => {
+        const error: unknown = await log.exists().catch((thrown: unknown) => thrown);
+        if (!message.test(String(error))) since = undefined;
+        expect(error).toMatchObject({ code: "LOG_UNREACHABLE", message });
+        since ??= performance.now();
+        expect(performance.now() - since).toBeGreaterThan(4_000);
+      }, PATIENT);
+    },
+  );
 
   it.each([
     ["ca-file", "is empty", async (path: string) => await writeFile(path, "")],
