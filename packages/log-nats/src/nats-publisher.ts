@@ -8,6 +8,7 @@ import { natsResend } from "./nats-resend.ts";
 import type { StreamTarget } from "./nats-stream.ts";
 import {
   missingStream,
+  noResponders,
   notPermitted,
   notTaken,
   publishFailure,
@@ -99,6 +100,8 @@ export class NatsPublisher implements LinkListener {
   #tick: NodeJS.Timeout | undefined;
   #isPumpDue = false;
   #closed = false;
+  /** Why messages that have been sent again are not acknowledged: nothing receives them. */
+  #unheard: CairnError | undefined;
 
   constructor(link: NatsLink, options: PublisherOptions) {
     this.#link = link;
@@ -111,6 +114,7 @@ export class NatsPublisher implements LinkListener {
       send: () => {
         this.#paused = false;
         this.#rejectOverdue();
+        this.#unheard = undefined;
         for (const [number, flight] of this.#flights) this.#send(number, flight);
         this.#pump();
       },
@@ -244,7 +248,9 @@ export class NatsPublisher implements LinkListener {
       if (flight !== undefined) return this.#acknowledged(number, flight, ack);
     }
     // An empty reply means "no responders": the stream no longer exists, or does not have a leader yet.
-    if (flight !== undefined) this.#retrySoon();
+    if (flight === undefined) return;
+    this.#unheard = noResponders(this.#link, flight.target.subject);
+    this.#retrySoon();
   }
 
   #acknowledged(number: number, flight: Flight, { seq, duplicate = false, error }: PubAck): void {
@@ -330,7 +336,8 @@ export class NatsPublisher implements LinkListener {
   }
 
   #overdue({ refusal }: Flight): CairnError {
-    if (refusal !== undefined) return refusal;
+    const reason = refusal ?? this.#unheard;
+    if (reason !== undefined) return reason;
     return logUnreachable(
       `NATS at ${this.#link.place} did not acknowledge a message for "${this.#options.stream}" in time.`,
       "Check the server. If its own log reports a full disk, free some space and restart the server, which otherwise stores nothing. Then send the message again with the same id, which is safe even if it has been stored.",

@@ -22,6 +22,14 @@ export function missingStream(stream: string, { place }: Place, cause?: unknown)
   );
 }
 
+/** Returns `LOG_UNREACHABLE`: the servers know no receiver of messages on a subject. */
+export function noResponders({ place }: Place, subject: string): CairnError {
+  return logUnreachable(
+    `Nothing in the account of this user receives messages on ${subject}, says NATS at ${place}.`,
+    "Check the subjects of the stream (nats stream info), the account's imports, and its JetStream limits. If they are right, restart nats-server. Then send the message again with the same id, which is safe even if it has been stored.",
+  );
+}
+
 /** Returns `TX_TOO_LARGE`: the server accepts no message of this size. */
 export function overMaxPayload({ place, maxPayload }: Place, bytes?: number): CairnError {
   const size = bytes === undefined ? "" : ` of ${bytes} bytes`;

@@ -87,3 +87,32 @@ it("a server that disconnects readers for which too much waits is read in smalle
   await vi.waitFor(read, PATIENT);
   expect(next).toBe(82);
 });
+
+const WITHOUT_IMPORT = `accounts {
+  JS {
+    jetstream: enabled
+    users: [{ user: owner, password: secret }]
+    exports: [{ service: "$JS.API.>", response_type: stream }]
+  }
+  APP {
+    users: [{ user: guest, password: secret }]
+    imports: [{ service: { account: JS, subject: "$JS.API.>" } }]
+  }
+}`;
+
+it("a subject that nothing receives is named when the time for a message is over", async () => {
+  const server = await configured(WITHOUT_IMPORT);
+  const options = { servers: server.url, stream: "words", password: "secret", appendDeadlineMs: 500 };
+  const owner = await openNatsTxLog({ ...options, user: "owner" });
+  onTestFinished(() => owner.close());
+  await owner.create(bytes);
+  const guest = await openNatsTxLog({ ...options, user: "guest" });
+  onTestFinished(() => guest.close());
+  await expect(guest.append(bytes("unheard"))).rejects.toMatchObject({
+    code: "LOG_UNREACHABLE",
+    message: expect.stringMatching(
+      /^Nothing in the account of this user receives messages on words\.tx/,
+    ) as string,
+    hint: expect.stringContaining("imports") as string,
+  });
+});
