@@ -46,7 +46,11 @@ export function streamSettings(
 }
 
 /** The stream's configuration, including settings of newer servers that the client does not know. */
-type KnownConfig = StreamConfig & { readonly persist_mode?: string; readonly allow_msg_counter?: boolean };
+type KnownConfig = StreamConfig & {
+  readonly persist_mode?: string;
+  readonly allow_msg_counter?: boolean;
+  readonly allow_msg_ttl?: boolean;
+};
 
 /** A setting that the stream of a log should not have: its effect, as the predicate of a sentence, and the remedy. */
 interface Flaw {
@@ -187,6 +191,14 @@ export const REPORTED_SETTINGS: readonly Flaw[] = [
     isSet: ({ allow_rollup_hdrs }) => allow_rollup_hdrs,
     does: "allows one message to replace all messages before it",
     cure: edit("--no-allow-rollup"),
+  },
+  {
+    // Since nats-server 2.11.
+    setting: "allow_msg_ttl",
+    isSet: ({ allow_msg_ttl }) => allow_msg_ttl === true,
+    does: "removes messages that are published with a time to live (allow_msg_ttl), which leaves holes",
+    cure: (stream) =>
+      `Permit only the users of nodes and commands, whose messages have none, to publish on ${stream}.tx, or begin another log on a stream without the setting, because the server never turns it off again.`,
   },
   {
     setting: "duplicate_window",

@@ -129,6 +129,14 @@ describe("a stream or a server with limits of its own", () => {
     }
   });
 
+  it("is reported if its messages may expire, by servers that know this setting", async () => {
+    const { stream, answer } = await made({ allow_msg_ttl: true, deny_delete: true, discard: "new" });
+    const log = await open(stream);
+    await log.create(bytes);
+    const told = answer.config?.["allow_msg_ttl"] === true ? [{ message: /allow_msg_ttl/ }] : [];
+    expect(await log.inspect?.()).toMatchObject(told);
+  });
+
   it(
     "that refuses a log's birth record is reported soon, with the server's own message",
     { tags: "rest/slow" },

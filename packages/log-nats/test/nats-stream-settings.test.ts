@@ -99,6 +99,14 @@ describe("the settings of a log's stream", () => {
     expect(told).toMatchObject([{ code: "LOG_UNSAFE", hint: expect.stringContaining("Begin another log") }]);
   });
 
+  it("cause a warning for messages that may expire, which only permissions or a different stream can correct", () => {
+    // Debian's server does not know this setting; newer servers report it in this form.
+    const config = { ...streamWith({}), allow_msg_ttl: true };
+    const told = unsafeSettings(config);
+    const hint = expect.stringMatching(/Permit only .* publish on cairn\.tx, or begin another log/) as string;
+    expect(told).toMatchObject([{ code: "LOG_UNSAFE", message: /allow_msg_ttl/, hint }]);
+  });
+
   it("match docs/nats.md, with the effect of each", () => {
     const documented = documentedSettings();
     const told = (word: string): string[] =>
