@@ -122,8 +122,10 @@ export function notPermitted(
   cause?: unknown,
 ): CairnError {
   const action = operation === "publish" ? "publish on" : "subscribe to";
+  // Each attempt has an inbox of its own, whose name would make the same message look new each time.
+  const what = subject.startsWith(`${link.inboxPrefix}.`) ? `${link.inboxPrefix}.>` : subject;
   return logUnreachable(
-    `NATS at ${link.place} does not permit this user to ${action} ${subject}.`,
+    `NATS at ${link.place} does not permit this user to ${action} ${what}.`,
     permissions(link),
     cause,
   );

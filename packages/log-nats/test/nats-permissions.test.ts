@@ -242,7 +242,7 @@ describe("a NATS user without a permission that a log needs", () => {
     const log = await openedWith(`subscribe: { deny: ["_INBOX.>"] }`);
     const failure = {
       code: "LOG_UNREACHABLE",
-      message: expect.stringMatching(/permit this user to subscribe to _INBOX\./),
+      message: expect.stringMatching(/permit this user to subscribe to _INBOX\.>\.$/),
       hint: expect.stringContaining("_INBOX.>"),
     };
     await expect(log.bounds()).rejects.toMatchObject(failure);
