@@ -143,7 +143,7 @@ export function credentialsRefused(
     }
     return logUnreachable(
       `${refused} in the ${parameter} ${path}.`,
-      `Check that the server knows this user, that the user was not revoked, and that its account exists. ${RENEWAL}`,
+      `Check that the server knows this user, that the user was not revoked, and that its account exists and has not expired. ${RENEWAL}`,
       cause,
     );
   }

@@ -150,7 +150,7 @@ describe("a connection to NATS", () => {
       await expect(log.exists()).rejects.toMatchObject({
         code: "LOG_UNREACHABLE",
         message: /does not accept the credentials/,
-        hint: /A restart is not necessary/,
+        hint: /its account exists and has not expired\. A restart is not necessary/,
       });
     }, PATIENT);
     await writeFile(seed, after.getSeed());
