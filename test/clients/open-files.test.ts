@@ -207,15 +207,15 @@ it(
   },
 );
 
+const ANY_PORT = JSON.stringify({ "cairn/http-server": { port: 0 } });
+
 it("a program that cannot even open its own files names the limit to raise", async () => {
   const folder = await mkdtemp(path.join(tmpdir(), "cairn-few-files-"));
   onTestFinished(() => rm(folder, { recursive: true, force: true }));
   const started = promisify(execFile)(
     "sh",
-    ["-c", `ulimit -n 48; exec "$0" "$1" start`, process.execPath, CAIRN],
-    {
-      cwd: folder,
-    },
+    ["-c", `ulimit -n 26; exec "$0" "$1" start -j "$2"`, process.execPath, CAIRN, ANY_PORT],
+    { cwd: folder, timeout: 60_000, killSignal: "SIGKILL" },
   );
   await expect(started).rejects.toMatchObject({
     stderr: expect.stringMatching(/^SYSTEM_REFUSED: [^]*hint: .*[Rr]aise the limit on open files/) as string,

@@ -11,7 +11,7 @@ let node: CairnNode | undefined;
 
 beforeAll(async () => {
   folder = await mkdtemp(path.join(tmpdir(), "cairn-bucket-"));
-  node = await startNode({ "cairn/node": { id: "n", dir: folder } });
+  node = await startNode({ "cairn/node": { id: "n", dir: folder }, "cairn/http-server": null });
   await node.ready;
 });
 afterAll(async () => {
