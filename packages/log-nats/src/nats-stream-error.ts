@@ -60,7 +60,7 @@ export function streamError(stream: string, link: Place, error: unknown): CairnE
   if (code === "503") {
     return logUnreachable(
       `NATS at ${place} does not respond to JetStream requests.`,
-      `Start nats-server with JetStream enabled (-js), or wait until its cluster has a leader. On a leaf node without JetStream, set "domain" of the log to the domain of the servers that have JetStream.`,
+      `Start nats-server with JetStream enabled (-js), and for this user's account, or wait until its cluster has a leader. On a leaf node, set "domain" of the log to the domain of the servers that have the stream; if it is, restore the leaf node's connection to them.`,
       error,
     );
   }
