@@ -76,9 +76,10 @@ export class NodeAppends {
     try {
       const valid = validTransaction(transaction);
       const target = this.#target();
+      this.#life.observation.refusals.checkStoring();
       const submitted = this.#append(target, valid, by, { messageId: valid.id, timeoutMs, place });
-      const stored = this.#guarded(target.index, submitted);
-      return await this.#life.observation.refusals.observe(storedInTime(stored, timeoutMs), stored);
+      const answered = storedInTime(this.#guarded(target.index, submitted), timeoutMs);
+      return await this.#life.observation.refusals.observe(answered);
     } catch (error) {
       place?.fail(error);
       throw error;
@@ -140,7 +141,7 @@ export class NodeAppends {
     if (reached !== undefined) await reached;
     const failure = place?.failure();
     if (failure !== undefined) throw failure.error;
-    const appending = log.append(payload, options);
+    const appending = this.#life.observation.refusals.storing(log.append(payload, options));
     place?.leave();
     let appended = await appending;
     if (appended.duplicate && id !== undefined) {

@@ -143,11 +143,28 @@ export class RefusedSubmissions {
 
   get refused(): NodeStatus["log"]["refused"] {
     if (this.#error !== undefined) return { since: isoTime(this.#since), ...asFailure(this.#error) };
+    const forMs = this.#storingMs;
+    if (forMs < UNSTORED_MS) return null;
+    return { since: isoTime(systemClock.now() - forMs), ...asFailure(UNSTORED) };
+  }
+
+  /** How long the log has been storing what it was given first (ms). */
+  get #storingMs(): number {
     const [oldest = Number.POSITIVE_INFINITY] = this.#storing.values();
     // The machine's time may have been corrected.
-    const waitedMs = Math.round(performance.now() - oldest);
-    if (waitedMs < UNSTORED_MS) return null;
-    return { since: isoTime(systemClock.now() - waitedMs), ...asFailure(UNSTORED) };
+    return Math.round(performance.now() - oldest);
+  }
+
+  /** Throws `LOG_UNREACHABLE` if the log stores nothing: what it is given remains in memory, for clients that have left. */
+  checkStoring(): void {
+    if (this.#storingMs >= UNSTORED_MS) throw UNSTORED;
+  }
+
+  /** Returns what a log was given. */
+  storing<T>(appending: Promise<T>): Promise<T> {
+    this.#storing.set(appending, performance.now());
+    void appending.catch(() => undefined).finally(() => this.#storing.delete(appending));
+    return appending;
   }
 
   /** Returns the time since the last refusal (ms); undefined if the log accepted the last transaction. */
@@ -155,12 +172,9 @@ export class RefusedSubmissions {
     return this.#error === undefined ? undefined : systemClock.now() - this.#lastAt;
   }
 
-  /** `answer` may come before the end of `storing`, because a client does not wait forever. */
-  async observe<T>(answer: Promise<T>, storing: Promise<T> = answer): Promise<T> {
-    this.#storing.set(storing, performance.now());
-    void storing.catch(() => undefined).finally(() => this.#storing.delete(storing));
+  async observe<T>(submission: Promise<T>): Promise<T> {
     try {
-      const stored = await answer;
+      const stored = await submission;
       this.#note(undefined);
       return stored;
     } catch (error) {

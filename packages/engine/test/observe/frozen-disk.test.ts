@@ -3,6 +3,7 @@ import { mkdir, mkdtemp, rm, truncate, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { promisify } from "node:util";
+import type { CairnError } from "@cairn/kv";
 import { startNode } from "@cairn/node";
 import { cairn, CapturedTerminal } from "@cairn/test-support/nodes/captured-terminal";
 import { expect, it, onTestFinished, vi } from "vitest";
@@ -72,6 +73,12 @@ it.each([
       PATIENT,
     );
     expect(await status()).toBe(3);
+    // What clients have given up on stays in memory, so a log that hangs is given no more.
+    const refused = await put("later").then(
+      () => null,
+      (error: unknown) => (error as CairnError).code,
+    );
+    expect(refused).toBe(finding.error);
 
     // Nobody writes, and the finding ends.
     await thaw();
