@@ -92,6 +92,9 @@ export const REFUSED_SETTINGS: readonly Flaw[] = [
     setting: "mirror",
     isSet: ({ mirror }) => mirror !== undefined,
     does: "is a mirror, to which no messages can be written",
+    // Before nats-server 2.12, nothing turns a mirror into a stream.
+    cure: (stream) =>
+      `If the stream that it copies is lost: ${editByHand(`remove mirror, and set subjects to [${stream}.tx] (servers from 2.12 on)`)(stream)} Then restart a node that has halted.`,
   },
   {
     setting: "sources",

@@ -49,6 +49,7 @@ describe("the settings of a log's stream", () => {
     [{ no_ack: true }, "nats stream edit cairn --ack corrects that."],
     [{ sources: [{ name: "other" }] }, "nats stream edit cairn --interactive"],
     [{ retention: RetentionPolicy.Interest }, "set retention to limits"],
+    [{ mirror: { name: "lost" } }, "remove mirror, and set subjects to [cairn.tx]"],
     [{ sealed: true }, "nats stream rm cairn while the nodes run"],
   ])("are refused with their cure, because the stream may hold a log already: %j", (settings, cure) => {
     expect(() => unsafeSettings(streamWith(settings))).toThrow(
