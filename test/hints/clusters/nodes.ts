@@ -130,7 +130,7 @@ export const NODES: readonly BrokenCluster[] = [
     failure: "a node may open too few files",
     codes: ["SYSTEM_REFUSED"],
     async break(scene) {
-      return { output: await scene.startRefused("a", { openFiles: 48 }) };
+      return { output: await scene.startRefused("a", { openFiles: 26 }) };
     },
     hint: /Raise the limit on open files \(ulimit -n, .*and run the command again/,
     follow: async (scene) => await scene.restart("a", { openFiles: 1024 }),
