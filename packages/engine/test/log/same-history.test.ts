@@ -5,6 +5,7 @@ import { anchorOf } from "../../src/log/anchor.ts";
 import type { LogMessage, TxLog } from "../../src/log/tx-log.ts";
 import { NodeAppends } from "../../src/node/node-appends.ts";
 import type { NodeLife } from "../../src/node/node-life.ts";
+import { RefusedSubmissions } from "../../src/node/node-observation.ts";
 import { sameHistory, SentMessages } from "../../src/node/same-history.ts";
 import { frameMessage, logTagOf } from "../../src/transactions/message-frame.ts";
 import { bytes } from "../../testing/log-messages.ts";
@@ -62,7 +63,7 @@ it("acknowledges nothing if the node leaves the log while it appends", async () 
     phase: "ready",
     isDoubted: false,
     sent: new SentMessages(),
-    observation: { refusals: { observe: (answered: Promise<unknown>) => answered } },
+    observation: { refusals: new RefusedSubmissions() },
     suspect: () => undefined,
     log: {
       name: log.name,
