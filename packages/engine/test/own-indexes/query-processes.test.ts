@@ -240,6 +240,20 @@ describe("a query of an own index", () => {
     expect(await readFile(begun, "utf8")).toBe("n".repeat(6));
   });
 
+  it("runs once, although its process got no processor time until another one answered it", async () => {
+    const begun = path.join(root, "begun");
+    await becomeQuick();
+    const pid = await pidOf();
+    process.kill(pid, "SIGSTOP");
+    const asked = Array.from({ length: 8 }, () => ask("note", { args: [begun] }));
+    // The stopped process has begun one, as far as the node knows.
+    await expect.poll(() => readFile(begun, "utf8").catch(() => "")).toBe("n".repeat(7));
+    process.kill(pid, "SIGCONT");
+    await Promise.all(asked);
+    await Promise.all([ask("rows"), ask("rows"), ask("rows")]);
+    expect(await readFile(begun, "utf8")).toBe("n".repeat(8));
+  });
+
   it("is answered although one before it was aborted", async () => {
     await becomeQuick();
     const aborting = new AbortController();
