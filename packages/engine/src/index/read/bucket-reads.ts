@@ -18,15 +18,17 @@ export async function readBuckets(reader: KvReader, state: IndexState): Promise<
   for (const bucket of indexed.keys()) documents.set(bucket, 0);
   for (const [key, value] of await allRows(reader, rowsOfKind(ROW.counter)))
     documents.set(Buffer.from(key.subarray(1)).toString("utf8"), decodeCounters(key, value).documents);
-  const fields = new Map<string, Record<string, FieldSummary>>();
-  await readEach([...indexed.values()].flat(), async (index) => {
-    const ofBucket = fields.get(index.bucket) ?? {};
-    fields.set(index.bucket, ofBucket);
-    ofBucket[index.field] = await readCounts(reader, index);
+  const counted = await readEach([...indexed.values()].flat(), async (index) => {
+    return { ...index, counts: await readCounts(reader, index) };
   });
   const buckets = [...documents]
     .toSorted(([a], [b]) => (a < b ? -1 : 1))
-    .map(([name, count]) => ({ name, documents: count, fields: fields.get(name) ?? {} }));
+    .map(([name, count]) => {
+      const fields = counted
+        .filter(({ bucket }) => bucket === name)
+        .map(({ field, counts }) => [field, counts] as const);
+      return { name, documents: count, fields: Object.fromEntries(fields) };
+    });
   return { txId: state.txId, buckets };
 }
 

@@ -220,6 +220,26 @@ it("a build does not prevent messages from being applied in between, however muc
   await index.close();
 });
 
+it.each([
+  ["1,000 values", 1_001, 8, 1_000],
+  ["64 KiB of values", 70, 1_000, 65],
+])("of a field, at most %s are shown", async (_, values, size, shown) => {
+  const { index } = await open(path.join(folder, String((counter += 1))));
+  const puts = Array.from({ length: values }, (_value, n): TxOperation => [
+    "put",
+    "executions",
+    name(n),
+    { state: String(n).padEnd(size, "x") },
+  ]);
+  const [birthRecord] = beginning();
+  if (birthRecord === undefined) throw new Error("the log has no beginning");
+  await index.apply([birthRecord, message(2, INDEXED), message(3, ...puts)]);
+  while (await index.buildFields());
+  const field = (await index.ask(readBuckets)).buckets[0]?.fields["state"];
+  expect([Object.keys(field?.counts ?? {}).length, field?.more]).toEqual([shown, true]);
+  await index.close();
+});
+
 it("a field does not change the digest, whether it is built or not", async () => {
   const { index } = await open(path.join(folder, String((counter += 1))));
   await index.apply(beginning());
