@@ -141,7 +141,8 @@ export class NodeAppends {
     if (reached !== undefined) await reached;
     const failure = place?.failure();
     if (failure !== undefined) throw failure.error;
-    const appending = this.#life.observation.refusals.storing(log.append(payload, options));
+    const { refusals } = this.#life.observation;
+    const appending = refusals.storing(log.append(payload, options));
     place?.leave();
     let appended = await appending;
     if (appended.duplicate && id !== undefined) {
@@ -154,7 +155,7 @@ export class NodeAppends {
       const indexed = this.#life.position.reached(txId, timeoutMs / 2).then(() => true);
       const owner = (await indexed.catch(() => false)) ? await this.#earlier(target, id, payload) : undefined;
       if (owner !== undefined) return owner;
-      appended = await log.append(payload, { timeoutMs });
+      appended = await refusals.storing(log.append(payload, { timeoutMs }));
     }
     const txId = storedAfter(known, log, appended.position, of.offset);
     return { txId, checksum: messageChecksum(payload) };

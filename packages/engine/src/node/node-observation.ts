@@ -160,11 +160,14 @@ export class RefusedSubmissions {
     if (this.#storingMs >= UNSTORED_MS) throw UNSTORED;
   }
 
-  /** Returns what a log was given. */
-  storing<T>(appending: Promise<T>): Promise<T> {
+  /** Awaits what a log was given. */
+  async storing<T>(appending: Promise<T>): Promise<T> {
     this.#storing.set(appending, performance.now());
-    void appending.catch(() => undefined).finally(() => this.#storing.delete(appending));
-    return appending;
+    try {
+      return await appending;
+    } finally {
+      this.#storing.delete(appending);
+    }
   }
 
   /** Returns the time since the last refusal (ms); undefined if the log accepted the last transaction. */
