@@ -23,8 +23,8 @@ async function entriesOf(name) {
 }
 
 /**
- * Libraries of which the bundles contain what they use. Of zod, nats and jsonc-parser, that is a few files instead of 170,
- * which take 150 ms to load; the first two stay dependencies for their types. Of tar and its five dependencies, only the
+ * Libraries of which the bundles contain what they use. Of zod, nats and jsonc-parser, that is a few files, which load in
+ * 45 ms, instead of 170, which take 130 ms; the first two stay dependencies for their types. Of tar and its five dependencies, only the
  * codec of headers is used; of prom-client, nothing that needs its dependencies, which take 3 MB; and a dependency of
  * pino-pretty asks for a newer Node than Cairn does, but only for its command.
  */

@@ -1,17 +1,12 @@
 #!/usr/bin/env node
+import { constants } from "node:os";
 import { RUN_AGAIN } from "./terminal/run-again.ts";
 
 /** The oldest Node on which Cairn runs, as declared by `engines` in package.json. */
 const OLDEST_NODE = "20.19";
 
 // For process 1, as in a container, the kernel ignores signals that the process does not handle itself.
-if (process.pid === 1) {
-  for (const [signal, code] of [
-    ["SIGTERM", 143],
-    ["SIGINT", 130],
-  ] as const)
-    process.on(signal, () => process.listenerCount(signal) === 1 && process.exit(code));
-}
+if (process.pid === 1) process.on("SIGINT", endUnlessHandled).on("SIGTERM", endUnlessHandled);
 
 const [needed = 0, neededMinor = 0] = OLDEST_NODE.split(".").map(Number);
 const [major = 0, minor = 0] = process.versions.node.split(".").map(Number);
@@ -34,4 +29,8 @@ function refuse(message: string, hint: string): undefined {
   const text = `${code}: ${message}\n  hint: ${hint}`;
   process.stderr.write(`${process.argv.includes("--json") ? json : text}\n`);
   process.exitCode = 3;
+}
+
+function endUnlessHandled(signal: NodeJS.Signals): void {
+  if (process.listenerCount(signal) === 1) process.exit(128 + constants.signals[signal]);
 }

@@ -28,7 +28,7 @@ export function showProgress(
 }
 
 function showBar(output: Output, verb: string, total: number, format: FormatAmount): ProgressDisplay {
-  // Most commands show no bar, and its twenty files take 30 ms.
+  // Most commands show no bar, and its twenty files take 15 ms to load.
   const { SingleBar } = createRequire(import.meta.url)("cli-progress") as typeof cliProgress;
   const bar = new SingleBar({
     stream: output,

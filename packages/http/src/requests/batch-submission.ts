@@ -186,7 +186,8 @@ export class BatchSubmission {
 
   /** Waits as long as the index makes progress: thousands of lines may be before this one. */
   async #outcomeOf(submitted: SubmittedTransaction): Promise<TxOutcome | undefined> {
-    for (let reached = -1; ;) {
+    let reached = -1;
+    for (;;) {
       try {
         return await this.#options.outcomeOf?.(submitted);
       } catch (error) {
