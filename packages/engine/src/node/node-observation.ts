@@ -140,6 +140,8 @@ export class RefusedSubmissions {
   #lastAt = 0;
   /** What the log has been given, oldest first, with its time: a disk that hangs neither stores nor refuses it. */
   readonly #storing = new Map<Promise<unknown>, number>();
+  /** When the log last stored something. One that is only busy stores the rest as well, in its turn. */
+  #storedAt = Number.NEGATIVE_INFINITY;
 
   get refused(): NodeStatus["log"]["refused"] {
     if (this.#error !== undefined) return { since: isoTime(this.#since), ...asFailure(this.#error) };
@@ -148,23 +150,26 @@ export class RefusedSubmissions {
     return { since: isoTime(systemClock.now() - forMs), ...asFailure(UNSTORED) };
   }
 
-  /** How long the log has been storing what it was given first (ms). */
+  /** How long the log has stored nothing although it was given something (ms). */
   get #storingMs(): number {
     const [oldest = Number.POSITIVE_INFINITY] = this.#storing.values();
     // The machine's time may have been corrected.
-    return Math.round(performance.now() - oldest);
+    return Math.round(performance.now() - Math.max(oldest, this.#storedAt));
   }
 
   /** Throws `LOG_UNREACHABLE` if the log stores nothing: what it is given remains in memory, for clients that have left. */
   checkStoring(): void {
-    if (this.#storingMs >= UNSTORED_MS) throw UNSTORED;
+    if (this.#storingMs < UNSTORED_MS) return;
+    throw new CairnError(UNSTORED.code, `${UNSTORED.message} This one was not given to it.`, UNSTORED.hint);
   }
 
   /** Awaits what a log was given. */
   async storing<T>(appending: Promise<T>): Promise<T> {
     this.#storing.set(appending, performance.now());
     try {
-      return await appending;
+      const stored = await appending;
+      this.#storedAt = performance.now();
+      return stored;
     } finally {
       this.#storing.delete(appending);
     }
