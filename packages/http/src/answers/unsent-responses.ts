@@ -3,7 +3,7 @@ import type { IncomingMessage, ServerResponse } from "node:http";
 import { CairnError } from "@cairn/kv";
 import { DISCONNECTED } from "./request-error.ts";
 
-/** The total size of the responses that are being built or have not been received (bytes). */
+/** The total size of the large requests that are carried out, and of the responses that have not been received (bytes). */
 const MAX_BYTES = 64 * 1024 * 1024;
 /** Reads of at most this never wait: a connection has one at most, and system buffers usually take the response. */
 const SMALL_BYTES = 256 * 1024;
@@ -31,10 +31,11 @@ interface Waiting {
 }
 
 /**
- * The memory for the responses of a server. A response may be thousands of times longer than its request, and it remains
- * in memory until its client has received it. Without a limit, clients that do not read could therefore fill the memory.
+ * The memory for the requests and responses of a server. A response may be thousands of times longer than its request,
+ * and it remains in memory until its client has received it. Without a limit, clients that do not read could therefore
+ * fill the memory, and so could many large transactions at once.
  *
- * Reads reserve the size that their responses may have. If the memory is not free, they wait, and the sender with the
+ * Writes reserve what their bodies occupy once they are parsed, and reads reserve the size that their responses may have. If the memory is not free, they wait, and the sender with the
  * least memory is next. While they wait, clients that have been receiving their responses for more than 10 s are
  * disconnected, the slowest first.
  */
@@ -179,8 +180,8 @@ function senderOf({ socket, headers }: IncomingMessage, bytes: number): string {
 
 const OVERLOADED = new CairnError(
   "OVERLOADED",
-  "The node has no memory for the response until other clients have received theirs.",
-  "Try again later, with a smaller limit if the request has one. Nothing was changed. Clients must read the responses to their requests, or close their connections.",
+  "The node has no memory for the request until others have their responses.",
+  "Try again later, with a smaller limit if the request has one, or with fewer operations. Nothing was changed. Clients must read the responses to their requests, or close their connections.",
 );
 
 /** While nothing of the response is ready, its client is not expected to receive anything. */

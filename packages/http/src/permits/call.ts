@@ -16,7 +16,7 @@ export interface Served {
   readonly requestTimeoutMs: number;
   readonly unsent: UnsentResponses;
   readonly beginStream: ReturnType<typeof openStreams>;
-  /** The time slice and the backlog that all batches share. */
+  /** The time slice that all bodies share, and the backlog that all batches do. */
   readonly slice: TimeSlice;
   readonly backlog: IndexBacklog;
 }

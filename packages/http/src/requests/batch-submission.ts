@@ -34,7 +34,7 @@ export interface BatchOptions {
   readonly startLimit: () => Deadline;
   /** Returns the outcome of an accepted transaction once it is indexed. If absent, outcomes are not awaited. */
   readonly outcomeOf?: ((submitted: SubmittedTransaction) => Promise<TxOutcome>) | undefined;
-  /** The time slice and the backlog that all batches of the node share. */
+  /** The time slice that all bodies share, and the backlog that all batches do. */
   readonly slice: TimeSlice;
   readonly backlog: IndexBacklog;
 }
@@ -140,7 +140,7 @@ export class BatchSubmission {
       await this.#awaitOldest();
     const { backlog, slice } = this.#options;
     await backlog.room(this.#api);
-    await slice.yieldIfOver();
+    await slice.turn();
   }
 
   #submitLines(lines: readonly NdjsonLine[]): void {

@@ -21,4 +21,9 @@ export class TimeSlice {
     }
     return now < this.#endsAt ? undefined : new Promise(setImmediate);
   }
+
+  /** Waits for a slice with time left. Of many that wait, one at least is next in each turn of the event loop. */
+  async turn(): Promise<void> {
+    for (let over = this.yieldIfOver(); over !== undefined; over = this.yieldIfOver()) await over;
+  }
 }
