@@ -1,4 +1,5 @@
-import { join, relative, resolve, sep } from "node:path";
+import { readlinkSync, realpathSync } from "node:fs";
+import { basename, dirname, join, relative, resolve, sep } from "node:path";
 import type { Policies } from "@cairn/client";
 import { fileOf, readSources, type ConfigInput } from "./config-sources.ts";
 import { DEFAULT_ORIGIN, emptyMap, findEntry } from "./source/config-tree.ts";
@@ -9,6 +10,7 @@ import { logBackupTxLog, MODULES } from "./modules/modules.ts";
 import type { Expanded } from "./source/interpolate.ts";
 import { ConfigError, ProblemList, type ConfigProblem } from "./source/problems.ts";
 import { type Reading, type Setting, Value } from "./types/reading.ts";
+import { systemErrorCode } from "@cairn/kv";
 import { ownMember } from "@cairn/text";
 import { type HttpOptions, dbDirLayout, TOKEN_PATTERN } from "@cairn/engine";
 import { type NamedIndex, readIndexes } from "./indexes-key.ts";
@@ -124,16 +126,34 @@ function readParts(reading: Reading): Omit<ResolvedConfig, "origin" | "settings"
 function checkIndexFolders(dbDir: string, { settings, problems }: Reading): void {
   const { capture, ...others } = dbDirLayout(dbDir);
   const own = Object.values(others);
+  const isIn = (place: string, folder: string): boolean =>
+    isWithin(place, folder) || isWithin(behindLinks(place), behindLinks(folder));
   for (const { path, value, origin, isPath } of settings) {
     if (isPath !== true || typeof value !== "string") continue;
     // The checkpoint-dir may be the capture folder, because that folder has no other purpose.
     const reserved = path.at(-1) === "checkpoint-dir" ? own : [...own, capture];
-    const taken = reserved.find((folder) => isWithin(value, folder));
+    const taken = reserved.find((folder) => isIn(value, folder));
     if (taken === undefined) continue;
     const message = `${taken} belongs to the index, and the node removes and moves its contents.`;
     problems.add(origin, path, message, {
       hint: `Choose a place outside the folder of the index, ${dbDir}.`,
     });
+  }
+}
+
+/** Returns the place to which a path leads. The links of its folders count even if what they lead to is missing. */
+function behindLinks(path: string): string {
+  try {
+    return realpathSync(path);
+  } catch (error) {
+    const parent = dirname(path);
+    if (systemErrorCode(error) !== "ENOENT" || parent === path) return path;
+    const place = join(behindLinks(parent), basename(path));
+    try {
+      return behindLinks(resolve(dirname(place), readlinkSync(place)));
+    } catch {
+      return place;
+    }
   }
 }
 

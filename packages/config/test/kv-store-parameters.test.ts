@@ -1,6 +1,9 @@
+import { mkdir, mkdtemp, rm, symlink } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import path from "node:path";
 import type { System } from "@cairn/engine";
 import { levelProvider } from "@cairn/kv";
-import { expect, test } from "vitest";
+import { expect, onTestFinished, test } from "vitest";
 import { createSystem } from "../src/create-system.ts";
 import { configOf, problemsOf, settingsOf } from "./support/read.ts";
 
@@ -58,4 +61,26 @@ test("scrub-every is printed as a duration or as never", async () => {
   expect(settingsOf(await configOf({}))[name]?.[0]).toBe("P1D");
   const edn = "{:cairn/index-store {:kv-store {:scrub-every :never}}}";
   expect(settingsOf(await configOf({ edn }))[name]?.[0]).toBe("never");
+});
+
+test.each([
+  ["directly", "index/rebuild/log"],
+  ["through a link to db-dir", "linked/staging/log"],
+  ["through a link into it", "inner"],
+])("a log in a folder that the node empties is refused: %s", async (_how, place) => {
+  const cwd = await mkdtemp(path.join(tmpdir(), "cairn-linked-"));
+  onTestFinished(() => rm(cwd, { recursive: true, force: true }));
+  await symlink("index", path.join(cwd, "linked"));
+  await symlink(path.join(cwd, "linked/live/log"), path.join(cwd, "inner"));
+  const json = JSON.stringify({
+    "cairn/tx-log": { path: place },
+    "cairn/index-store": { "kv-store": { "db-dir": "index" } },
+  });
+  const refused = [
+    { path: ["cairn/tx-log", "path"], message: expect.stringContaining("belongs to the index") },
+  ];
+  // The folders may not exist yet.
+  expect(await problemsOf({ json, cwd })).toMatchObject(refused);
+  await mkdir(path.join(cwd, "index/live"), { recursive: true });
+  expect(await problemsOf({ json, cwd })).toMatchObject(refused);
 });
