@@ -119,25 +119,31 @@ async function heldHere(
     const former = own.log.name;
     const holder = `the local index holds transactions up to ${own.txId} of the log "${former}"`;
     const renamed = `If this node is to follow that log, configure its name, "${former}", again.`;
-    return [{ kind: "own", holder, folder: live, renamed, ...byIndex(own.txId, system.dbDir) }];
+    return [{ kind: "own", holder, folder: live, renamed, ...byIndex(own.txId, system.dbDir, system) }];
   }
   const txId = own?.txId ?? (await lastInIndex(live, name, system.kvProvider));
   if (own === undefined && txId <= FIRST_TX_ID) return [];
   const index = own === undefined ? `index in ${live}` : "local index";
   const holder = `the ${index} holds transactions up to ${txId}`;
-  return [{ kind: "own", holder, folder: live, ...byItself(txId) }];
+  return [{ kind: "own", holder, folder: live, ...byItself(txId, system) }];
 }
 
 /** An index is a cure by itself: a log can be continued from it. */
-function byItself(txId: TxId): Pick<Holder, "txId" | "cure"> {
-  const cure = `run cairn log recover, which begins one that continues after transaction ${txId}, from the index of this node; the nodes follow it (with an embedded log, stop the node first)`;
+function byItself(txId: TxId, system: System): Pick<Holder, "txId" | "cure"> {
+  const cure = `${beforeRecovery(system)}run cairn log recover, which begins one that continues after transaction ${txId}, from the index of this node; the nodes follow it (with an embedded log, stop the node first)`;
   return { txId, cure };
 }
 
 /** An index of a log of another name, or of another node, has to be named. */
-function byIndex(txId: TxId, folder: string): Pick<Holder, "txId" | "cure"> {
-  const cure = `run cairn log recover --from ${shellWord(folder)}, which begins one that continues after transaction ${txId}, from that index`;
+function byIndex(txId: TxId, folder: string, system: System): Pick<Holder, "txId" | "cure"> {
+  const cure = `${beforeRecovery(system)}run cairn log recover --from ${shellWord(folder)}, which begins one that continues after transaction ${txId}, from that index`;
   return { txId, cure };
+}
+
+/** Nodes follow the new log from a checkpoint, which the command saves first. */
+function beforeRecovery({ checkpointer }: System): string {
+  if (checkpointer !== undefined) return "";
+  return "configure a checkpointer with a store (cairn/index-store > kv-store > checkpointer), and then ";
 }
 
 /** Indexes that were moved aside and may be the only ones that hold some transactions. */
@@ -196,7 +202,7 @@ async function heldByNodes(
     if ((isAsking && isOwn) || !isOfLog || txId === null || txId <= FIRST_TX_ID) continue;
     const cure = `follow the hint in the status of node ${node} on its machine: the log can be continued from its index, after transaction ${txId}`;
     const holder = `the index of node ${node} (${status.phase}) holds transactions up to ${txId}`;
-    holders.push({ kind: "node", holder, node: one, ...(isOwn ? byItself(txId) : { txId, cure }) });
+    holders.push({ kind: "node", holder, node: one, ...(isOwn ? byItself(txId, system) : { txId, cure }) });
   }
   return holders;
 }
@@ -230,7 +236,7 @@ async function othersBeside(
       const holder = `${folder} of node ${id} holds transactions up to ${txId}`;
       const renamed = mayBeRenamed ? { renamed: renamedFrom(id, nodeId, isAlone) } : {};
       if (isAlone) return [{ kind: "beside", holder, ...renamed }];
-      return [{ kind: "beside", holder, folder, ...renamed, ...byIndex(txId, folder) }];
+      return [{ kind: "beside", holder, folder, ...renamed, ...byIndex(txId, folder, system) }];
     };
     return { kind: "beside", what: `${folder} of node ${id} holds`, ask };
   });
