@@ -126,19 +126,21 @@ function readParts(reading: Reading): Omit<ResolvedConfig, "origin" | "settings"
 function checkIndexFolders(dbDir: string, { settings, problems }: Reading): void {
   const { capture, ...others } = dbDirLayout(dbDir);
   const own = Object.values(others);
-  const isIn = (place: string, folder: string): boolean =>
-    isWithin(place, folder) || isWithin(behindLinks(place), behindLinks(folder));
   for (const { path, value, origin, isPath } of settings) {
     if (isPath !== true || typeof value !== "string") continue;
     // The checkpoint-dir may be the capture folder, because that folder has no other purpose.
     const reserved = path.at(-1) === "checkpoint-dir" ? own : [...own, capture];
-    const taken = reserved.find((folder) => isIn(value, folder));
+    const taken = reserved.find((folder) => leadsInto(value, folder));
     if (taken === undefined) continue;
     const message = `${taken} belongs to the index, and the node removes and moves its contents.`;
     problems.add(origin, path, message, {
       hint: `Choose a place outside the folder of the index, ${dbDir}.`,
     });
   }
+}
+
+function leadsInto(place: string, folder: string): boolean {
+  return isWithin(place, folder) || isWithin(behindLinks(place), behindLinks(folder));
 }
 
 /** Returns the place to which a path leads. The links of its folders count even if what they lead to is missing. */

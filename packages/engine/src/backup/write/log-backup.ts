@@ -237,7 +237,8 @@ export class LogBackup {
     const { exposedSince = Infinity, failure } = look;
     const until = new Date(Math.min(exposedSince, Date.parse(lookedAt))).toISOString();
     const known = this.#state.coveredUntil ?? until;
-    const coveredUntil = known > until ? known : until;
+    // A later time was measured by a clock that was ahead, and has been corrected.
+    const coveredUntil = known > until && known <= lookedAt ? known : until;
     this.#state = { look, lookedAt, nextLookAt: null, coveredUntil, failures: 0, ...this.#failed(failure) };
     this.#report();
     onLook?.(look);

@@ -1,6 +1,7 @@
 import { EventEmitter, once } from "node:events";
 import { Readable } from "node:stream";
 import { faultyStore, type StoreFaults, unreachable } from "@cairn/checkpoint/testing";
+import { systemClock } from "@cairn/kv";
 import { pino } from "pino";
 import { afterEach, beforeEach, expect, it, vi } from "vitest";
 import { missingIn } from "../../../src/backup/segments/segment-name.ts";
@@ -204,4 +205,25 @@ it.each([
   slow.applied({ bytes: 1, transactions: 1 });
   await vi.waitFor(() => expect(looks).toBe(2));
   await slow.stop();
+});
+
+it("a clock that was ahead and was corrected does not make transactions exposed since a time to come", async () => {
+  let aheadMs = 2 * 86_400_000;
+  const corrected = new LogBackup({
+    store: scene.store,
+    log: scene.log,
+    of: scene.of,
+    node: "b",
+    options: { every: 20, keep: "all", codec: "none" },
+    clock: { ...systemClock, now: () => systemClock.now() + aheadMs },
+  });
+  corrected.start();
+  try {
+    const exposedSince = (): number => Date.parse(corrected.status(2).exposed.since ?? "");
+    await vi.waitFor(() => expect(exposedSince()).toBeGreaterThan(Date.now()));
+    aheadMs = 0;
+    await vi.waitFor(() => expect(exposedSince()).toBeLessThanOrEqual(Date.now()));
+  } finally {
+    await corrected.stop();
+  }
 });
