@@ -18,6 +18,13 @@ it("a finding has lasted since it was first seen, or since its cause knows, unti
   expect(since([away], 7)).toEqual([at(7)]);
 });
 
+it("a finding that began while the clock was ahead has lasted since the clock was corrected", () => {
+  const dated = findingTimes();
+  const away = finding("log-unreachable", { message: "m", hint: null });
+  expect(dated([away], at(9)).map((one) => one.since)).toEqual([at(9)]);
+  for (const now of [3, 4]) expect(dated([away], at(now)).map((one) => one.since)).toEqual([at(3)]);
+});
+
 it("findings of the same kind keep the times of their causes", () => {
   const file = (second: number) =>
     finding("file-unusable", { message: `${second}`, hint: null, since: at(second) });

@@ -155,7 +155,7 @@ function indexFindings({ index, resources: { diskFreeBytes: free } }: NodeFacts,
   if (txTime !== null && Date.parse(txTime) - now >= CLOCK_MS) {
     const message = `The time of the newest transaction, ${txTime}, is in the future.`;
     const hint =
-      "Correct the clock of this machine or of the log's server, whichever is wrong. Times of transactions never decrease, so all transactions get the time of the newest one until the clock has reached it, and expiry, reads as of a time and the leases of queues use that time. " +
+      "Correct the clock of this machine or of the log's server, whichever is wrong. If it was that of the log: times of transactions never decrease, so all transactions get the time of the newest one until the clock has reached it, and expiry, reads as of a time and the leases of queues use that time. " +
       `A shard whose director has died remains held until then. If there is one (cairn queue show QUEUE), make sure that the program that holds it does not run, and release it: echo '{"ops": [["release", "QUEUE", SHARD, EPOCH]]}' | cairn tx submit -`;
     findings.push(finding("clock-wrong", { message, hint }));
   }
