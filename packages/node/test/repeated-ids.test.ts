@@ -61,6 +61,23 @@ it("a repetition is answered from the index, and is not stored", async () => {
   expect((await node.status()).log?.lastTxId).toBe(first.txId);
 });
 
+it(
+  "over HTTP, a repetition gets the first response until its message is removed",
+  { tags: "rest/slow" },
+  async () => {
+    const { node, forget } = await forgetfulNode();
+    const body = JSON.stringify({ id: "x1", ops: [["put", "orders", "default/z", 1]] });
+    const post = async (): Promise<unknown> =>
+      await (await fetch(`${node.url}/api/v1/tx?await=true`, { method: "POST", body })).json();
+    const first = (await post()) as { readonly txId: number };
+    expect(await post()).toEqual(first);
+    await forget();
+    const { txId } = first;
+    const later = expect.toSatisfy((id: number) => id > txId) as number;
+    expect(await post()).toMatchObject({ committed: true, txId: later, duplicateOf: txId });
+  },
+);
+
 it("an id belongs to its first transaction, even if the log holds neither the id nor the message", async () => {
   const { node, forget } = await forgetfulNode();
   const sent = (value: number) => node.submit({ id: "x1", ops: [["put", "orders", "default/z", value]] });

@@ -101,7 +101,10 @@ interface AnyOutcome {
   readonly txTime: string;
   /** The position after the transaction, from which a watch can begin. */
   readonly position: Position;
-  /** The earlier transaction with the same idempotency id and content, to which `committed` refers. */
+  /**
+   * The earlier transaction with the same idempotency id and content, to which `committed` refers, if this one was stored
+   * nevertheless. Usually a repetition is not stored, and has the outcome of the first.
+   */
   readonly duplicateOf?: TxId;
   /** The shards into which the transaction's enqueued entries went, in the order of its operations. */
   readonly shards?: readonly number[];
