@@ -17,12 +17,12 @@ export function answerUnreadable(error: Error, socket: Socket, connections: Conn
   const request = connections.arriving(socket);
   const body = request === undefined ? undefined : pacedBody(request);
   if (request === undefined || body === undefined) {
-    connections.refuse(socket, () => respond(socket, UNREADABLE[code ?? ""] ?? NOT_HTTP));
+    connections.refuse(socket, () => respond(socket, UNREADABLE[code ?? ""] ?? notHttp(error)));
   } else if (code === REQUEST_TIMEOUT) {
     // The body has its own limit. Node has now ended its limit, which the rest of the body would need after an error.
     closeAfterAnswer(request);
   } else {
-    const { status, message, hint } = UNREADABLE[code ?? ""] ?? NOT_HTTP;
+    const { status, message, hint } = UNREADABLE[code ?? ""] ?? notHttp(error);
     body.refuse(new RequestError(BAD_REQUEST, message, { status: Number.parseInt(status, 10), hint }));
   }
 }
@@ -54,6 +54,12 @@ const NOT_HTTP = {
   hint: "Send an HTTP request with a method that GET /openapi.json lists for its address. A node with TLS requires an address that begins with https. A node is not a proxy.",
 };
 
+/** The parser names what it expected, such as `Duplicate Content-Length`. */
+function notHttp({ reason }: Error & { readonly reason?: unknown }): Unreadable {
+  if (typeof reason !== "string") return NOT_HTTP;
+  return { ...NOT_HTTP, message: `The request is not valid HTTP: ${reason}.` };
+}
+
 /** The code of Node's error for a request that takes too long to arrive. */
 const REQUEST_TIMEOUT = "ERR_HTTP_REQUEST_TIMEOUT";
 
@@ -68,6 +74,11 @@ const UNREADABLE: Record<string, Unreadable | undefined> = {
     status: "408 Request Timeout",
     message: "The request did not arrive in time.",
     hint: "Send the request again. Nothing was done, because it had not arrived completely.",
+  },
+  HPE_INVALID_EOF_STATE: {
+    status: "400 Bad Request",
+    message: "The connection ended before the request was complete.",
+    hint: "Send the whole request, with as many bytes of its body as Content-Length says.",
   },
   HPE_INVALID_URL: {
     status: "400 Bad Request",

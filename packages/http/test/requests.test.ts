@@ -91,7 +91,12 @@ function put(body: string): string {
 describe("an unusual request", () => {
   it.each([
     ["no Host", "GET /status HTTP/1.1\r\n\r\n", 400, "The request has no Host header."],
-    ["bytes that are not HTTP", "\u0016\u0003\u0001", 400, "The request is not valid HTTP."],
+    [
+      "bytes that are not HTTP",
+      "\u0016\u0003\u0001",
+      400,
+      "The request is not valid HTTP: Invalid method encountered.",
+    ],
     [
       "an unknown expectation",
       "PUT /api/v1/pods/x HTTP/1.1\r\nHost: localhost\r\nExpect: miracles\r\nContent-Length: 1\r\n\r\n1",

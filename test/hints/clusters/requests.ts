@@ -120,7 +120,7 @@ export const REQUESTS: readonly BrokenCluster[] = [
       await scene.ready("a", { settings: { "cairn/http-server": { "max-body": 1_024 } } });
       return { output: await scene.runRefused("tx submit -", { input: transaction(2) }) };
     },
-    hint: /Split the body into several transactions/,
+    hint: /Send a smaller body, such as several transactions instead of one/,
     async follow(scene) {
       await scene.runStep("tx submit -", { input: transaction(1) });
       await scene.runStep("tx submit -", { input: transaction(1, "b") });

@@ -306,6 +306,7 @@ describe("an indexed field", () => {
       ["where=age>1&where=age<3&where=age<=2", /^The field "age" is in more than one condition\.$/],
       ["where=age>1&where=age:2", /^The field "age" is in more than one condition\.$/],
       ["where=age>1e400", /a number must be finite\.$/],
+      [String.raw`where=age>"\ud800"`, /must have at most 1024 bytes and be valid Unicode/],
       [`where=age>${"x".repeat(1_025)}`, /^A value in a condition must have at most 1024 bytes/],
       ["order=zone", /^The field "zone" of people is not indexed\.$/],
       ["order=", /^The field "" of people is not indexed\.$/],

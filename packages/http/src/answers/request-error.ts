@@ -80,7 +80,7 @@ export function badBody(message: string, hint = REQUESTS_DESCRIBED): RequestErro
 
 export function bodyTooLarge(what: string, limit: number): RequestError {
   return new RequestError("TX_TOO_LARGE", `${what} is larger than ${limit} bytes.`, {
-    hint: "Split the body into several transactions, or raise max-body of the HTTP server.",
+    hint: "Send a smaller body, such as several transactions instead of one, or raise max-body of the HTTP server.",
     details: { limit },
   });
 }

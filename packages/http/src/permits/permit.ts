@@ -1,6 +1,9 @@
 import { ALL_RIGHTS, includesRight, type Right } from "@cairn/client/protocol";
 import { CairnError } from "@cairn/kv";
 import type { TokenOptions } from "@cairn/engine";
+import { bucketProblem } from "@cairn/text";
+
+const ANY_BUCKET = "Use a token that is not limited to buckets.";
 
 /** What the sender of a request may do, as its token determines it. */
 export class Permit {
@@ -44,15 +47,18 @@ export class Permit {
   /** Throws `FORBIDDEN` unless the sender may use `bucket`. */
   requireBucket(bucket: string): void {
     if (this.mayUse(bucket)) return;
+    const isName = bucketProblem(bucket) === undefined;
     throw new CairnError(
       "FORBIDDEN",
-      `${this.#subject} does not apply to the bucket ${bucket}.`,
-      `Use another token, or add "${bucket}" to the buckets of this token in cairn/http-server of the node's configuration and restart the node.`,
+      `${this.#subject} does not apply to the bucket ${isName ? bucket : JSON.stringify(bucket)}.`,
+      isName
+        ? `Use another token, or add "${bucket}" to the buckets of this token in cairn/http-server of the node's configuration and restart the node.`
+        : ANY_BUCKET,
     );
   }
 
   /** Throws `FORBIDDEN` unless the sender may use all buckets, which `what` concerns. */
-  requireAllBuckets(what: string, hint = "Use a token that is not limited to buckets."): void {
+  requireAllBuckets(what: string, hint = ANY_BUCKET): void {
     if (this.buckets === undefined) return;
     throw new CairnError(
       "FORBIDDEN",

@@ -58,7 +58,7 @@ export function parseDocumentPath(url: string): DocumentPath {
   if (RESERVED_BUCKETS.has(bucket))
     throw new CairnError(
       "NOT_FOUND",
-      `There is nothing at ${API}${bucket} for this method.`,
+      `There is nothing at ${path}.`,
       bucket === "queues"
         ? "GET /api/v1/queues/{queue} returns the shards of a queue, and …/shards/{shard}/open the open entries of one. GET /openapi.json lists all addresses with their methods."
         : `Use another bucket, because the name "${bucket}" is reserved. GET /openapi.json lists all addresses with their methods.`,
@@ -154,14 +154,15 @@ function decodeQuery(part: string): string {
   return decodePart(part, "query", part.replaceAll("+", " "));
 }
 
-function decodePart(part: string, where: "address" | "query", escaped = part): string {
+/** Decodes a part of a URL, which is named as it was sent if that fails. */
+export function decodePart(part: string, where: "address" | "query", escaped = part): string {
   if (!escaped.includes("%")) return escaped;
   try {
     return decodeURIComponent(escaped);
   } catch {
     throw badRequest(
-      `The ${where} has a malformed percent escape in ${JSON.stringify(part)}.`,
-      "Write a literal % as %25.",
+      `The ${where} has a percent escape that is malformed or not UTF-8 in ${JSON.stringify(part)}.`,
+      "Write a literal % as %25, and other characters as the escapes of their UTF-8 bytes: é as %C3%A9.",
     );
   }
 }

@@ -45,7 +45,7 @@ export const eventRoutes: readonly Route[] = [
       if (refusal !== undefined) {
         throw badBody(
           `Not a valid event: ${refusal}.`,
-          'Send an event in the form {"object": …, "reason": …}, optionally with message, bucket, type, source and time. Nothing was recorded.',
+          'Send an event in the form {"object": …, "reason": …}, optionally with message, bucket, type, source and time: digits for a number of at most 9223372036854775807, without leading zeros. Nothing was recorded.',
         );
       }
       const event = call.body as EventRecord;

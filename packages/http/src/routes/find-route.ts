@@ -1,7 +1,6 @@
 import { RESERVED_BUCKETS } from "@cairn/text";
-import { badRequest } from "../answers/request-error.ts";
 import type { Route } from "../openapi/route.ts";
-import { API, pathOf, sentBucket } from "../requests/address.ts";
+import { API, decodePart, pathOf, sentBucket } from "../requests/address.ts";
 
 export interface RoutePlace {
   /** The routes by the methods that the address supports; none if there is nothing at the address. */
@@ -49,7 +48,8 @@ export function routeTable(routes: readonly Route[]): (method: string, url: stri
     if (path.startsWith(API) && !RESERVED_BUCKETS.has(sent)) {
       if (sent === "" || path.length > API.length + sent.length + 1) return documents;
       // The key of a document may be in the query.
-      return /[?&]key=/.test(url) ? (patterns.get(BY_KEY) ?? NOWHERE) : lists;
+      const query = new URLSearchParams(url.slice(path.length));
+      return query.has("key") ? (patterns.get(BY_KEY) ?? NOWHERE) : lists;
     }
     const found = exact.get(path);
     if (found !== undefined) return found;
@@ -63,14 +63,7 @@ export function routeTable(routes: readonly Route[]): (method: string, url: stri
 }
 
 function decoded(params: Readonly<Record<string, string>>): Readonly<Record<string, string>> {
-  try {
-    return Object.fromEntries(
-      Object.entries(params).map(([name, value]) => [name, decodeURIComponent(value)]),
-    );
-  } catch {
-    throw badRequest(
-      "The address has a malformed percent escape.",
-      "Write a literal % as %25, and other characters as the escapes of their UTF-8 bytes.",
-    );
-  }
+  return Object.fromEntries(
+    Object.entries(params).map(([name, value]) => [name, decodePart(value, "address")]),
+  );
 }

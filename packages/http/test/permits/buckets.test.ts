@@ -204,3 +204,18 @@ describe("a token that applies to two buckets", () => {
     }
   });
 });
+
+it.each(["/api/v1/events?bucket=", "/api/v1/follow?bucket="])(
+  "a name that no bucket can have is not advised for the configuration: %s",
+  async (path) => {
+    await using served = await serveTwo();
+    const answer = await served.fetch(path, { headers: AS_APP });
+    expect(await answer.json()).toMatchObject({
+      error: {
+        code: "FORBIDDEN",
+        message: 'The token app does not apply to the bucket "".',
+        hint: "Use a token that is not limited to buckets.",
+      },
+    });
+  },
+);

@@ -104,8 +104,8 @@ function checkQuery(query: FieldQuery, [other, ...more]: readonly FieldQuery[]):
   if (comparableText(value) === undefined) {
     throw new CairnError(
       "REQUEST_INVALID",
-      `A value in a condition must have at most ${MAX_FIELD_VALUE_BYTES} bytes, and a number must be finite.`,
-      "Use a shorter or a smaller value, because others are not indexed.",
+      `A value in a condition must have at most ${MAX_FIELD_VALUE_BYTES} bytes and be valid Unicode, and a number must be finite.`,
+      "Use another value, because such values are not indexed.",
     );
   }
   if (other === undefined) return;
