@@ -98,6 +98,7 @@ describe("a node responds as its OpenAPI document describes", { shuffle: false }
     };
     const also = at.includes("?") ? "&" : "?";
     await described.answerOf(id("get"), 404, { at });
+    await described.answerOf(id("get"), 404, { at: `${at}${also}stale=true` });
     await described.answerOf(id("put"), 201, { at, body: "1" });
     await described.answerOf(id("put"), 200, { at, body: "2" });
     await described.answerOf(id("put"), 202, { at: `${at}${also}await=false`, body: "3" });
@@ -112,6 +113,13 @@ describe("a node responds as its OpenAPI document describes", { shuffle: false }
       headers: { "if-none-match": "*" },
     });
     await described.answerOf(id("get"), 412, { at, headers: { "if-match": '"1"' } });
+    for (const tag of ['"1"', "no tag"]) {
+      const headers = { "if-match": tag };
+      await described.answerOf(id("get"), tag === '"1"' ? 412 : 400, {
+        at: `${at}${also}stale=true`,
+        headers,
+      });
+    }
     await described.answerOf(id("get"), 400, { at: `${at}${also}as-of=yesterday` });
     await described.answerOf(id("get"), 504, { at: `${at}${also}min-tx=999999&timeout=0` });
     await described.answerOf(id("delete"), 200, { at });

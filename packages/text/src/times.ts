@@ -39,13 +39,17 @@ export function parseTime(text: string, name: string): string {
   );
 }
 
-/** An offset of a zone that is not below a day. Luxon reads any digits. */
-const IMPOSSIBLE_OFFSET = /T.*[+-](?!(?:[01]\d|2[0-3])(?::?[0-5]\d)?$)[\d:]*$/;
+/**
+ * A date, perhaps with a time of day and an offset below a day. Luxon also reads any offset, weeks, a time without a
+ * date (of today), and names of zones.
+ */
+const TIME =
+  /^\d{4}-\d\d-\d\d(?:T\d\d:\d\d(?::\d\d(?:[.,]\d{1,9})?)?(?:Z|[+-](?:[01]\d|2[0-3])(?::?[0-5]\d)?)?)?$/;
 
 /** Parses an ISO 8601 time. An unescaped + in a zone's offset arrives as a space. */
 function utcTime(text: string): ReturnType<typeof DateTime.fromISO> {
   const given = text.replace(" ", "+");
-  return DateTime.fromISO(IMPOSSIBLE_OFFSET.test(given) ? "" : given, { zone: "utc" });
+  return DateTime.fromISO(TIME.test(given) ? given : "", { zone: "utc" });
 }
 
 /** Parses the point of a read of the past: a transaction id or an ISO 8601 time. Throws `REQUEST_INVALID`. */

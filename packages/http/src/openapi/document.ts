@@ -85,7 +85,7 @@ function describeRoute(route: Route): OpenApiObject {
     ...(body === undefined ? {} : { requestBody: { required: true, content: content(body) } }),
     responses: {
       ...Object.fromEntries(answers.map(success)),
-      ...failures([
+      ...failures(route, [
         ...ANY_REQUEST,
         ...(method === "GET" ? [] : ANY_BODY),
         // Addresses of other resources have this form as well, and do not support every method.
@@ -108,7 +108,7 @@ function success(declared: Success): [string, OpenApiObject] {
   const { status, description, schema, mediaType = JSON_BODY, headers = [] } = declared;
   const answer = {
     description,
-    headers: Object.fromEntries(headers.map((name) => [name, header(name)])),
+    headers: headersOf(headers),
     ...(schema === undefined ? {} : { content: content({ [mediaType]: schema }) }),
   };
   return [String(status), answer];
@@ -118,8 +118,12 @@ function content(schemas: Content): OpenApiObject {
   return Object.fromEntries(Object.entries(schemas).map(([mediaType, schema]) => [mediaType, { schema }]));
 }
 
+function headersOf(names: readonly HeaderName[]): OpenApiObject {
+  return Object.fromEntries(names.map((name) => [name, header(name)]));
+}
+
 /** Returns one response for each status; its description lists the codes. */
-function failures(errors: Errors): OpenApiObject {
+function failures({ errorHeaders = {} }: Route, errors: Errors): OpenApiObject {
   const byStatus = new Map<number, Set<ErrorCode>>();
   for (const error of errors) {
     const [code, status] = typeof error === "string" ? [error, statusOf(error)] : error;
@@ -130,6 +134,7 @@ function failures(errors: Errors): OpenApiObject {
       String(status),
       {
         description: [...codes].map((code) => `\`${code}\``).join(", "),
+        ...(errorHeaders[status] && { headers: headersOf(errorHeaders[status]) }),
         content: content(jsonOf(ref("Error"))),
       },
     ]),

@@ -39,6 +39,8 @@ export interface Declared<P extends QueryParameters = QueryParameters> {
   readonly answers?: readonly Success[];
   /** The errors of this operation, in addition to those of every operation. */
   readonly errors?: readonly (ErrorCode | readonly [ErrorCode, status: number])[];
+  /** The headers that responses with an error may have, by their statuses. */
+  readonly errorHeaders?: Readonly<Record<number, readonly HeaderName[]>>;
   handle(call: Call<Query<P>>): HttpAnswer | Promise<HttpAnswer>;
 }
 

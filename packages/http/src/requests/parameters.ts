@@ -104,7 +104,7 @@ const LIMIT = { type: "integer", minimum: 1, maximum: LIMITS.pageItems };
 const CLOCK = String.raw`T[0-9]{2}:[0-9]{2}(:[0-9]{2}(\.[0-9]{1,9})?)?(Z|[+-][0-9]{2}:[0-9]{2})?`;
 const AS_OF = {
   ...TEXT,
-  // Nodes also accept other forms of ISO 8601.
+  // Nodes also accept a decimal comma, and offsets without a colon or minutes.
   pattern: `^([0-9]{1,16}|[0-9]{4}-[0-9]{2}-[0-9]{2}(${CLOCK})?)$`,
   example: "2026-11-20T06:12:26.123Z",
 };

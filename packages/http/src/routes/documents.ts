@@ -109,6 +109,7 @@ export const documentRoutes: readonly Route[] = [
       },
     ],
     errors: [...READ_ERRORS, "NOT_FOUND", "WATCH_COMPACTED", "OUTCOME_REMOVED", ["CONFLICT", 412]],
+    errorHeaders: { 404: ["Cairn-Tx"], 412: ["Cairn-Tx"] },
     handle: (call) => (call.query.history === true ? readHistory(call) : readDocument(call)),
   }),
   ...addressed("putDocument", "Write", {
@@ -207,10 +208,10 @@ function readDocument(call: Call<Query<typeof DOCUMENT_PARAMETERS>>): Promise<Ht
   const key = keyOf(call);
   for (const name of ["limit", "cursor"] as const)
     if (query[name] !== undefined) throw badRequest(`The parameter ${name} requires history=true.`);
+  const preconditions = parsePreconditions(request.headers);
   const named = namedIfStale(call);
   return call.api.get(key, { ...query, admit, onAsOf: named?.onAsOf }).then((document) => {
     named?.name();
-    const preconditions = parsePreconditions(request.headers);
     const decision = preconditions === undefined ? "send" : readDecision(preconditions, document?.revision);
     if (decision === "conflict") throw conflict(document?.revision);
     if (document === undefined) throw absent(key);

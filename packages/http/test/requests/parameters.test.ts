@@ -70,6 +70,31 @@ describe("a time in an address", () => {
     },
   );
 
+  it.each([
+    "12:00",
+    "T12:00",
+    "2026",
+    "2026-11",
+    "2026-333",
+    "2026-W48-7",
+    "20261129T2200",
+    "2026-11-29T22",
+    "2026-11-29T22:00:00[Europe/Paris]",
+    "--11-29",
+    "+002026-11-29",
+    " 2026-11-29",
+  ])("%j is refused if it is not an id, because it does not name a day and a minute", (text) => {
+    if (text === "2026") expect(parseAsOf(text, "as-of")).toEqual({ txId: 2026 });
+    else
+      expect(() => parseAsOf(text, "as-of")).toThrow(/^as-of must be a transaction id or an ISO 8601 time/);
+    expect(() => parseTime(text, "--at")).toThrow(/^--at must be an ISO 8601 time, not/);
+  });
+
+  it.each(["2026-11-20", "2026-11-20T06:12", "2026-11-20T06:12:26,5Z", "2026-11-20T06:12:26.123456789Z"])(
+    "may be %j",
+    (text) => expect(parseAsOf(text, "as-of")).toHaveProperty("time"),
+  );
+
   it.each(["+14:00", "-12:00", "+0530", "+23:59", "-03", " 05:45"])("may have the offset %j", (offset) => {
     expect(parseAsOf(`2026-11-20T06:12:26${offset}`, "as-of")).toHaveProperty("time");
   });
