@@ -23,7 +23,7 @@ import type { NodeAccess } from "./node-access.ts";
 import { type Director, directQueue } from "./queues/director.ts";
 import type { DirectorOptions } from "./queues/director-options.ts";
 import { queueAccess, queueHint } from "./queues/queue-access.ts";
-import { requireJson, withId } from "./request-parts.ts";
+import { requireJson, requireJsonOps, withId } from "./request-parts.ts";
 import { SeenTransactions } from "./seen-transactions.ts";
 import { updateDocument } from "./update-document.ts";
 import type {
@@ -71,6 +71,7 @@ export class CairnClient implements ClientCalls {
   readonly #seen: SeenTransactions;
 
   constructor(options: ClientOptions) {
+    checkedOptions("CairnClient", options);
     this.#access = "access" in options ? options.access : httpAccess(options);
     this.#seen = new SeenTransactions(this.#access, options.readYourWrites ?? true);
   }
@@ -188,7 +189,7 @@ export class CairnClient implements ClientCalls {
     transaction: Transaction<NoInfer<Operation>>,
     options: WaitOptions = {},
   ): Promise<TxOutcome> {
-    requireJson(transaction);
+    requireJsonOps(transaction);
     const outcome = await this.#transact(transaction, checkedOptions("transact", options));
     return await this.#first(outcome, options);
   }
@@ -198,7 +199,7 @@ export class CairnClient implements ClientCalls {
     transaction: Transaction<NoInfer<Operation>>,
     options: CallOptions = {},
   ): Promise<{ readonly txId: TxId }> {
-    requireJson(transaction);
+    requireJsonOps(transaction);
     return this.#seen.noted(
       await this.#access.submit(withId(transaction), checkedOptions("submit", options)),
     );

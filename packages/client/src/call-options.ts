@@ -8,6 +8,7 @@ import type {
   ClientReadOptions,
   ClientWatchQuery,
   DocumentSelection,
+  HttpClientOptions,
   LoadOptions,
   PageOptions,
   RemoveQuery,
@@ -41,8 +42,17 @@ const WATCH: Names<ClientWatchQuery> = { ...FOLLOW, onPosition: true };
 const LOAD: Names<LoadOptions> = { ...WAIT, onProgress: true };
 const REMOVE: Names<RemoveQuery> = { ...LOAD, ...SELECTION };
 
-/** The options of each call. */
+const HTTP: Names<HttpClientOptions> = {
+  urls: true,
+  token: true,
+  retryForMs: true,
+  attemptMs: true,
+  fetch: true,
+};
+
+/** The options of each call, and of the client itself. */
 const OPTIONS = {
+  CairnClient: { ...HTTP, readYourWrites: true, access: true },
   get: { ...READ, asOf: true },
   list: LIST,
   page: LIST,
@@ -90,17 +100,20 @@ export function checkedOptions<Options extends object>(call: CallName, options: 
   for (const [name, value] of Object.entries(options))
     if (value !== undefined && !(NUMBERS[name]?.(value as number) ?? true))
       throw invalid(
-        `${call} was given a ${name} of ${String(value)}.`,
-        `Nothing was sent. ${name} is a ${name === "timeoutMs" ? "number of milliseconds" : "whole number"}, and not negative.`,
+        `The ${name} of ${call} is ${String(value)}.`,
+        `Nothing was sent. ${name} is a ${name.endsWith("Ms") ? "number of milliseconds" : "whole number"}, and not negative.`,
       );
   return options;
 }
 
+const isDuration = (value: number): boolean => typeof value === "number" && value >= 0;
 const isWhole = (value: number): boolean => Number.isInteger(value) && value >= 0;
 
 /** What is checked here because it would end no wait, or be ignored. */
 const NUMBERS: Readonly<Record<string, (value: number) => boolean>> = {
-  timeoutMs: (value) => typeof value === "number" && value >= 0,
+  timeoutMs: isDuration,
+  retryForMs: isDuration,
+  attemptMs: isDuration,
   minTx: isWhole,
   limit: isWhole,
   pageSize: isWhole,

@@ -3,20 +3,39 @@ import { CairnClientError } from "./types/client-error.ts";
 import type { ClientPage, PointInTime } from "./types/client-types.ts";
 import { escapedName } from "./escaped.ts";
 import { jsonProblem } from "./types/json-problem.ts";
+import { LIMITS } from "./types/limits.ts";
 import type { AnswerHeaders } from "./node-request.ts";
 
-/** Returns an address without its trailing slash. Throws a TypeError for a string that is not an HTTP address. */
+/**
+ * Returns an address without its trailing slash. Throws a TypeError for a string that is not an HTTP address, or that
+ * contains a password, which `fetch` refuses.
+ */
 export function checkedUrl(url: string): string {
-  if (!/^https?:\/\//.test(url))
+  if (/^https?:\/\/[^/?#]*@/.test(url))
+    throw new TypeError(
+      "The address of a node contains a user or a password. Omit them, and pass a token of the node as token.",
+    );
+  if (!/^https?:\/\//.test(url) || !URL.canParse(url))
     throw new TypeError(
       `${url.replace(/\/\/.*@/, "//")} is not the address of a node, such as http://10.0.0.7:3000.`,
     );
   return url.replace(/\/+$/, "");
 }
 
-/** Throws `TX_INVALID` with the path of the first part of a value that JSON would change. */
-export function requireJson(value: unknown): void {
-  const problem = jsonProblem("the value", value);
+/** How deep a document is in the transaction that contains it: in an operation, in the list of them. */
+const DOCUMENT_DEPTH = 3;
+
+/** As {@link requireJson}, for a transaction. */
+export function requireJsonOps(transaction: Transaction<AnyOperation>): void {
+  requireJson(transaction, LIMITS.jsonDepth + DOCUMENT_DEPTH);
+}
+
+/**
+ * Throws `TX_INVALID` with the path of the first part of a value that JSON would change, or if the value is nested so
+ * deeply that nodes would refuse it, because JSON.stringify fails for values that are nested much deeper.
+ */
+export function requireJson(value: unknown, maxDepth: number = LIMITS.jsonDepth): void {
+  const problem = jsonProblem("the value", value, maxDepth);
   if (problem === undefined) return;
   throw new CairnClientError("TX_INVALID", `Nothing was submitted: ${problem.reason}.`, {
     hint: "Submit plain objects, lists, strings, numbers, true, false and null. Only members of objects may be undefined.",

@@ -459,6 +459,9 @@ it("a client refuses options of which it would ignore a part", async () => {
 
 it("a client refuses invalid addresses", () => {
   expect(() => new CairnClient({ urls: "localhost:3000" })).toThrow("is not the address of a node");
+  expect(() => new CairnClient({ urls: "http://a b:3000" })).toThrow("is not the address of a node");
+  for (const urls of ["http://user:secret@10.0.0.7:3000", ["http://10.0.0.7:3000", "https://user@node"]])
+    expect(() => new CairnClient({ urls })).toThrow(/^The address of a node contains a user or a password/);
   expect(() => new CairnClient({ urls: [] })).toThrow("at least one node");
 });
 

@@ -32,6 +32,12 @@ async function failure(work: Promise<unknown>): Promise<unknown> {
   );
 }
 
+function nested(levels: number): Json {
+  let value: Json = 1;
+  for (let level = 0; level < levels; level += 1) value = [value];
+  return value;
+}
+
 const ACCESSES: readonly (readonly [string, () => CairnClient])[] = [
   ["in the process", () => started().client()],
   ["over HTTP", () => new CairnClient({ urls: started().url ?? "" })],
@@ -68,6 +74,25 @@ describe.each(ACCESSES)("a value that JSON would change, %s,", (_access, client)
     expect(await client().get("odd", "k")).toBeUndefined();
   });
 
+  it("is refused if it is nested deeper than nodes accept, however deep, and accepted up to that", async () => {
+    for (const levels of [501, 100_000]) {
+      const document = nested(levels);
+      const works = [
+        () => client().put("odd", "k", document),
+        () => client().load("odd", [{ key: "k", document }]),
+        () => client().transact({ ops: [["put", "odd", "k", document]] }),
+      ];
+      for (const work of works)
+        expect(await failure(work())).toMatchObject({
+          code: "TX_INVALID",
+          message: expect.stringContaining("nested too deeply"),
+        });
+    }
+    await client().transact({ ops: [["put", "even", "deep", nested(500)]] });
+    await client().put("even", "deep", nested(500));
+    await client().delete("even", "deep");
+  });
+
   it("is not accepted as a revision either", async () => {
     for (const ifRevision of [Number.NaN, Number.POSITIVE_INFINITY])
       expect(await failure(client().put("odd", "k", 1, { ifRevision }))).toMatchObject({
@@ -92,6 +117,17 @@ describe.each(ACCESSES)("a value that JSON would change, %s,", (_access, client)
     expect(await failure(client().transact<QueueOperation>({ ops: [release] }))).toMatchObject({
       details: { path: "ops[0][3]" },
     });
+  });
+});
+
+describe("a client", () => {
+  it.each([
+    [{ tokn: "x" }, 'CairnClient has no option "tokn".'],
+    [{ retryForMs: Number.NaN }, "The retryForMs of CairnClient is NaN."],
+    [{ attemptMs: "PT5S" }, "The attemptMs of CairnClient is PT5S."],
+  ])("is refused at once with %j", (options, message) => {
+    const create = (): CairnClient => new CairnClient({ urls: started().url ?? "", ...(options as object) });
+    expect(create).toThrow(expect.objectContaining({ code: "REQUEST_INVALID", message }));
   });
 });
 

@@ -1,7 +1,7 @@
+import { LIMITS } from "@cairn/client/protocol";
 import { closingQuote } from "./json-parts.ts";
 
-/** This is far greater than the depth of real documents, and far less than the stack of any reader allows. */
-export const MAX_JSON_DEPTH = 500;
+export const MAX_JSON_DEPTH = LIMITS.jsonDepth;
 
 /** Returns the value of JSON; undefined if the text is not JSON. */
 export function parsedJson(text: string): unknown {

@@ -15,6 +15,8 @@ export const LIMITS = {
   queryMs: 5_000,
   queryRows: 10_000,
   queryBytes: 8 * 1024 * 1024,
+  /** How deep the lists and maps of a document may nest: far deeper than real ones, far less than a stack allows. */
+  jsonDepth: 500,
   /** The sizes of an idempotency id, and of the name of a director or drainer (bytes of UTF-8). */
   idBytes: 256,
   asBytes: 256,
