@@ -1,3 +1,4 @@
+import { cancellable } from "./cancellable.ts";
 import type { ClientCalls } from "./types/client-calls.ts";
 import { CairnClientError } from "./types/client-error.ts";
 import type {
@@ -100,14 +101,20 @@ export class Bucket<T> {
     return await this.#client.deleteAll(this.name, query);
   }
 
-  async *watch(query?: Omit<ClientWatchQuery, "bucket">): AsyncGenerator<ClientTransaction<T>, void, void> {
-    for await (const transaction of this.#client.watch<T>({ ...query, bucket: this.name }))
-      yield { ...transaction, changes: await this.#allChecked(transaction.changes) };
+  watch(query?: Omit<ClientWatchQuery, "bucket">): AsyncGenerator<ClientTransaction<T>, void, void> {
+    return cancellable(
+      () => ({ ...query, bucket: this.name }),
+      (until) => this.#client.watch<T>(until),
+      async (transaction) => ({ ...transaction, changes: await this.#allChecked(transaction.changes) }),
+    );
   }
 
-  async *follow(query?: Omit<ClientFollowQuery, "bucket">): AsyncGenerator<ClientStates<T>, void, void> {
-    for await (const states of this.#client.follow<T>({ ...query, bucket: this.name }))
-      yield { ...states, changes: await this.#allChecked(states.changes) };
+  follow(query?: Omit<ClientFollowQuery, "bucket">): AsyncGenerator<ClientStates<T>, void, void> {
+    return cancellable(
+      () => ({ ...query, bucket: this.name }),
+      (until) => this.#client.follow<T>(until),
+      async (states) => ({ ...states, changes: await this.#allChecked(states.changes) }),
+    );
   }
 
   async #allChecked<One extends { readonly document?: T | undefined }>(

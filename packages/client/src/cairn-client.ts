@@ -17,6 +17,7 @@ import type { Faithful } from "./types/faithful.ts";
 import type { Schema } from "./types/schema.ts";
 import { Bucket } from "./bucket.ts";
 import { checkedOptions, checkedRemoval } from "./call-options.ts";
+import { cancellable } from "./cancellable.ts";
 import { httpAccess } from "./http-access.ts";
 import { deleteDocuments, loadDocuments } from "./bulk-writes.ts";
 import type { NodeAccess } from "./node-access.ts";
@@ -211,23 +212,25 @@ export class CairnClient implements ClientCalls {
   }
 
   /** Yields every transaction that changes watched documents, once and in order, across nodes and connections. */
-  async *watch<T = Json>(query: ClientWatchQuery = {}): AsyncGenerator<ClientTransaction<T>, void, void> {
-    for await (const transaction of this.#access.watch(checkedOptions("watch", query))) {
+  watch<T = Json>(query: ClientWatchQuery = {}): AsyncGenerator<ClientTransaction<T>, void, void> {
+    return cancellable(
+      () => checkedOptions("watch", query),
+      (until) => this.#access.watch(until),
       // Later reads include what was yielded, from whichever node they come.
-      this.#seen.saw(transaction.txId);
-      yield transaction as ClientTransaction<T>;
-    }
+      (transaction) => this.#seen.noted(transaction as ClientTransaction<T>),
+    );
   }
 
   /**
    * Yields batches that keep a copy of documents exact, whatever policies remove: first all documents, unless the nodes
    * can continue from the position `from`, and then the new states of those that change (docs/watch.md#following).
    */
-  async *follow<T = Json>(query: ClientFollowQuery = {}): AsyncGenerator<ClientStates<T>, void, void> {
-    for await (const states of this.#access.follow(checkedOptions("follow", query))) {
-      this.#seen.saw(states.txId);
-      yield states as ClientStates<T>;
-    }
+  follow<T = Json>(query: ClientFollowQuery = {}): AsyncGenerator<ClientStates<T>, void, void> {
+    return cancellable(
+      () => checkedOptions("follow", query),
+      (until) => this.#access.follow(until),
+      (states) => this.#seen.noted(states as ClientStates<T>),
+    );
   }
 
   /** Returns the buckets with their numbers of documents, and of each value of their indexed fields. */
