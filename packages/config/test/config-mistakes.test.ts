@@ -124,7 +124,12 @@ test.each([
   ],
   ["a password without a user", '"password": "p"', /password is configured without a user/],
   ["two ways to log in", '"token": "t", "nkey-seed-file": "seed"', /More than one login method/],
-  ["a pattern for inboxes", '"inbox-prefix": "_INBOX.>"', /inbox-prefix.*\n?.*without white space, \* and >/],
+  [
+    "a pattern for inboxes",
+    '"inbox-prefix": "_INBOX.>"',
+    /inbox-prefix.*\n?.*without white space, control characters, \* and >/,
+  ],
+  ["a stream with a long name", `"stream": "${"x".repeat(256)}"`, /a stream's name of at most 255 characters/],
   ["a key without its certificate", '"tls": {"key-file": "key.pem"}', /Set both cert-file and key-file/],
 ])("of a log on NATS, %s is refused", async (_what, parameter, told) => {
   const problems = await problemsOf({
@@ -135,9 +140,9 @@ test.each([
 });
 
 test.each([
-  ["stream", ["a.b", "a b", "a*", ""]],
-  ["domain", ["a.b", "a b", "*"]],
-  ["inbox-prefix", ["a.*", ">", "a b", ".a", "a.", "$JS", "$SYS.x", ""]],
+  ["stream", ["a.b", "a b", "a*", "", "a\0b", "a\u0007", "\u007f", "\ud800"]],
+  ["domain", ["a.b", "a b", "*", "a\0b"]],
+  ["inbox-prefix", ["a.*", ">", "a b", ".a", "a.", "a\0b", "a.\u001b", "$JS", "$SYS.x", ""]],
 ])("a log on NATS refuses invalid values of %s", async (parameter, values) => {
   for (const value of values) {
     const log = { "cairn/module": "cairn.nats/->tx-log", [parameter]: value };

@@ -86,10 +86,11 @@ const tls: ValueType<boolean | ReturnType<typeof tlsFiles.read>> = {
   show: (value) => (typeof value === "boolean" ? value : undefined),
 };
 
+const STREAM = /^[^\s\p{Cc}\p{Cs}.*>/\\]{1,255}$/u;
 /** The syntax of JetStream domains: one token of a subject. */
-const DOMAIN = /^[^\s.*>]{1,255}$/;
+const DOMAIN = /^[^\s\p{Cc}\p{Cs}.*>]{1,255}$/u;
 /** Subjects without wildcards that do not begin with `$`, as the server's own subjects do. */
-const INBOX_PREFIX = /^(?!\$)[^\s.*>]{1,100}(\.[^\s.*>]{1,100}){0,9}$/;
+const INBOX_PREFIX = /^(?!\$)[^\s\p{Cc}\p{Cs}.*>]{1,100}(\.[^\s\p{Cc}\p{Cs}.*>]{1,100}){0,9}$/u;
 
 const LOGINS = ["credentials-file", "user", "token", "nkey-seed-file"] as const;
 
@@ -106,12 +107,18 @@ export const natsTxLog = defineModule({
       "The addresses of the NATS servers; overridden by `NATS_URL`.",
     ),
     stream: withDefault(
-      textLike(/^[^\s.*>/\\]{1,255}$/, "a stream's name, without white space and . * > / \\"),
+      textLike(
+        STREAM,
+        "a stream's name of at most 255 characters, without white space, control characters and . * > / \\",
+      ),
       "cairn",
       "The name of the stream and of the log.",
     ),
     domain: optional(
-      textLike(DOMAIN, "a domain's name, without white space and . * >"),
+      textLike(
+        DOMAIN,
+        "a domain's name of at most 255 characters, without white space, control characters and . * >",
+      ),
       "The JetStream domain of the stream.",
       "that of the server",
     ),
@@ -127,7 +134,10 @@ export const natsTxLog = defineModule({
     token: optional(secret(), "A token."),
     "nkey-seed-file": optional(neededFile(), "A file with the seed of an nkey."),
     "inbox-prefix": optional(
-      textLike(INBOX_PREFIX, "parts of a subject separated by dots, without white space, * and >"),
+      textLike(
+        INBOX_PREFIX,
+        "at most ten parts of a subject separated by dots, of at most 100 characters each, without white space, control characters, * and >, and without $ at the beginning",
+      ),
       "The prefix of the subjects on which the servers respond.",
       "`_INBOX`",
     ),
