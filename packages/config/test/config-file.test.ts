@@ -118,14 +118,27 @@ test("a file may name its schema for editors, but only as a string", async () =>
   expect(await problemsOf({ cwd, json: '{"$schema": {}}' })).toMatchObject([{ path: ["$schema"] }]);
 });
 
-test.each(["file:///tmp/a%zz", "file:///%2f", "file://host/x", "file://"])(
+const NO_FILES = ["file:///tmp/a%zz", "file:///%2f", "file://host/x", "file://", "file:a", "FILE:/a"];
+
+test.each([...NO_FILES, "file:///data/a#1", "file:///data/a?x", "file:/a#1"])(
   "%s is not a path on this machine",
   async (dir) => {
     await writeFile(join(cwd, "a.json"), JSON.stringify({ "cairn/node": { dir } }));
     const [problem] = await problemsOf({ cwd, file: "a.json" });
     expect(problem?.message).toContain("Expected a path on this machine");
+    expect(problem?.hint).toContain("with ? as %3F and # as %23");
   },
 );
+
+test.each([
+  ["file:///data", "/data"],
+  ["file:/data", "/data"],
+  ["file:///data/a%231%3F", "/data/a#1?"],
+  ["/data/a#1?", "/data/a#1?"],
+])("%s is the path %s", async (dir, path) => {
+  await writeFile(join(cwd, "a.json"), JSON.stringify({ "cairn/node": { dir } }));
+  expect((await configOf({ cwd, file: "a.json" })).dir).toBe(path);
+});
 
 test.each(["127.0.0.1:3000", "[::1]", "http://localhost", "a b"])("%j is not a host", async (host) => {
   await writeFile(join(cwd, "a.json"), JSON.stringify({ "cairn/http-server": { host } }));

@@ -129,7 +129,11 @@ test.each([
     '"inbox-prefix": "_INBOX.>"',
     /inbox-prefix.*\n?.*without white space, control characters, \* and >/,
   ],
-  ["a stream with a long name", `"stream": "${"x".repeat(256)}"`, /a stream's name of at most 255 characters/],
+  [
+    "a stream with a long name",
+    `"stream": "${"x".repeat(256)}"`,
+    /a stream's name of at most 255 characters/,
+  ],
   ["a key without its certificate", '"tls": {"key-file": "key.pem"}', /Set both cert-file and key-file/],
 ])("of a log on NATS, %s is refused", async (_what, parameter, told) => {
   const problems = await problemsOf({

@@ -80,7 +80,9 @@ export function path(): ValueType<string> {
     jsonSchema: {
       type: "string",
       minLength: 1,
-      not: { pattern: "^(?:~|(?!file:///)[A-Za-z][A-Za-z0-9+.-]+://)" },
+      not: {
+        pattern: "^(?:~|file:(?!/(?://|(?!/)))|file:.*[?#]|(?!file:)[A-Za-z][A-Za-z0-9+.-]+://)",
+      },
     },
     read(value) {
       const { node, reading } = value;
@@ -91,6 +93,7 @@ export function path(): ValueType<string> {
         return value.refuse(IDENTITY_AS_PATH.message, { hint: IDENTITY_AS_PATH.hint });
       const found = absolutePath(node.text, reading.cwd);
       if (found !== undefined) return found;
+      if (/^file:/i.test(node.text)) return value.expected("a path on this machine", FILE_URLS);
       if (!node.text.startsWith("~")) return value.expected("a path on this machine");
       const hint =
         node.origin.kind === "environment"
@@ -130,9 +133,11 @@ async function checkReadable(file: string, value: Value): Promise<void> {
 /** Undefined if `written` is empty, begins with `~`, contains a NUL, or is a URL that names no file of this machine. */
 export function absolutePath(written: string, cwd: string): string | undefined {
   if (written === "" || written.startsWith("~") || written.includes("\0")) return undefined;
-  if (!/^[a-z][a-z0-9+.-]+:\/\//i.test(written)) return resolve(cwd, written);
-  return written.startsWith("file:///") ? fileUrlPath(written) : undefined;
+  return IS_URL.test(written) ? fileUrlPath(written) : resolve(cwd, written);
 }
+
+const FILE_URLS = "Write the path alone, or file:///folder with ? as %3F and # as %23.";
+const IS_URL = /^(?:file:|[a-z][a-z0-9+.-]+:\/\/)/i;
 
 /** A string of digits is also accepted, because `${NAME}` is always a string. */
 export function integer(least: number, most: number = Number.MAX_SAFE_INTEGER): ValueType<number> {
