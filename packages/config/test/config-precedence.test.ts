@@ -226,13 +226,34 @@ test.each([
 test.each(["$TOKEN", "$HOME/x", "%HOME%"])(
   "the text %s, which looks like a variable, is refused",
   async (text) => {
+    const env = { HOME: "/root", TOKEN: "/t" };
     const json = JSON.stringify({ "cairn/node": { dir: text } });
-    const [problem] = await problemsOf({ json, env: { HOME: "/root", TOKEN: "t" } });
+    const [problem] = await problemsOf({ json, env });
     expect(problem?.message).toBe("This string looks like a variable of a shell.");
-    const [name = ""] = /\w+/.exec(text) ?? [];
-    expect(problem?.hint).toContain(`Write \${${name}}`);
-    const followed = json.replace(/[$%]\w+%?/, `\${${name}}`);
-    expect(await problemsOf({ json: followed, env: { HOME: "/root", TOKEN: "/t" } })).toEqual([]);
+    expect(problem?.hint).toContain("Write a variable as ${NAME}");
+    const name = /\w+/.exec(text)?.[0];
+    expect(await problemsOf({ json: json.replace(/[$%]\w+%?/, `\${${name}}`), env })).toEqual([]);
+  },
+);
+
+test.each(["$hunter2", "%hunter2%", "$hunter2/"])(
+  "the hint for %s shows no part of it, because it may be a secret, and how to write it as it is",
+  async (text) => {
+    const nats = { "cairn/module": "cairn.nats/->tx-log", user: "u", password: text };
+    const json = JSON.stringify({
+      "cairn/tx-log": nats,
+      "cairn/http-server": { "auth-token": text },
+      "cairn/policies": { indexes: { pods: [text] } },
+    });
+    const problems = await problemsOf({ json });
+    expect(problems).toHaveLength(3);
+    expect(JSON.stringify(problems)).not.toContain("hunter2");
+    const [, form = ""] =
+      /the default of a variable that is not set: (\S+)\.$/.exec(problems[0]?.hint ?? "") ?? [];
+    const written = form.replace("TEXT", () => text);
+    const { http, policies } = await configOf({ json: json.replaceAll(text, () => written) });
+    expect(http && http.tokens?.[0]?.source).toEqual({ text });
+    expect(policies).toEqual({ indexes: { pods: [text] } });
   },
 );
 

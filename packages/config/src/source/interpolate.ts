@@ -32,10 +32,8 @@ export function interpolate(
     case "call":
       return { ...node, arguments: node.arguments.map((argument) => below(argument)) };
     case "string":
-      if (UNBRACED.test(node.text)) {
-        const hint = `Write \${${/\w+/.exec(node.text)?.[0]}}, which is the only form that is expanded.`;
-        problems.addUnfilled(node.origin, path, `This string looks like a variable of a shell.`, hint);
-      }
+      if (UNBRACED.test(node.text))
+        problems.addUnfilled(node.origin, path, "This string looks like a variable of a shell.", NO_SHELL);
       return node.text.includes("${")
         ? inText(node, env, expanded, (message, hint) =>
             problems.addUnfilled(node.origin, path, message, hint),
@@ -45,6 +43,10 @@ export function interpolate(
       return node;
   }
 }
+
+/** It does not repeat the text, which may be a secret. */
+const NO_SHELL =
+  "Write a variable as ${NAME}, the only form that is expanded. If the text is meant as it is, write it as the default of a variable that is not set: ${LITERAL:-TEXT}.";
 
 /** A variable in the form of a shell, alone or before the rest of a path. */
 const UNBRACED = /^(?:\$[A-Za-z_][A-Za-z0-9_]*|%[A-Za-z_][A-Za-z0-9_]*%)(?:[/\\]|$)/;
