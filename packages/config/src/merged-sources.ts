@@ -260,7 +260,7 @@ function mergeEntries(weak: ConfigEntry, strong: ConfigEntry): ConfigEntry {
   // A value of another type cannot be merged with the map, so the stronger source replaces it.
   let below = weak.value;
   // A module's short form (`"cairn.memory/->kv-store"`) is a map to which the stronger source may add parameters.
-  if (below.type === "symbol" || below.type === "string")
+  if (below.type === "symbol" || below.type === "string" || below.type === "keyword")
     below = mapOfValues({ "cairn/module": below }, below.origin);
   if (below.type !== "map") return { ...strong, replaced: weak.value };
   const value = mergeMaps(below, strong.value);

@@ -153,3 +153,55 @@ test.each(["127.0.0.1", "::", "fe80::1%eth0", "::ffff:127.0.0.1", "node-7.intern
     expect((await configOf({ cwd, file: "a.json" })).http?.host).toBe(host);
   },
 );
+
+const FOLDER = "cairn.checkpoint/->filesystem-checkpoint-store";
+const AT = "cairn/index-store > kv-store > checkpointer > store";
+
+/** Returns the EDN of a configuration with this value at {@link AT}. */
+function storeAt(value: string, more = ""): string {
+  return `{:cairn/index-store {:kv-store {:checkpointer {:store ${value} ${more}}}}}`;
+}
+
+/** A file whose store is the shared module `site/store`, by that name. */
+async function withShared(name: string): Promise<{ cwd: string; file: string }> {
+  const named = storeAt(name, ':approx-frequency "PT1H"').slice(0, -1);
+  await writeFile(join(cwd, "a.edn"), `${named} :site/store {:cairn/module ${FOLDER} :path "/x"}}`);
+  return { cwd, file: "a.edn" };
+}
+
+test("a shared module that is null where a parameter names it is refused with both places", async () => {
+  const input = await withShared(":site/store");
+  expect(await problemsOf({ ...input, edn: "{:site/store nil}" })).toEqual([
+    {
+      code: "CONFIG_INVALID",
+      path: ["site/store"],
+      place: "-e:1:14",
+      message: `site/store is null, but ${AT} names it.`,
+      hint: `Write a module in the place of null, or in the place of "site/store" at ${AT}.`,
+    },
+  ]);
+  const module = `{:cairn/module ${FOLDER} :path "/y"}`;
+  expect(await problemsOf({ ...input, edn: `{:site/store ${module}}` })).toEqual([]);
+  const replaced = storeAt(module).replace(/}$/, " :site/store nil}");
+  expect(await problemsOf({ ...input, edn: replaced })).toEqual([]);
+});
+
+test.each(['"site/store"', ":site/store"])("%s gets no parameters at its name", async (name) => {
+  const input = await withShared(name);
+  // A map of a stronger source is merged with the name.
+  for (const map of ['{:path "/y"}', `{:cairn/module ${name} :path "/y"}`])
+    expect(await problemsOf({ ...input, edn: storeAt(map) })).toMatchObject([
+      {
+        place: expect.stringMatching(/^-e/),
+        path: AT.split(" > "),
+        message: "site/store is a shared module, which has its parameters in the key of that name.",
+        hint: 'Write path in the key "site/store", and the name "site/store" in the place of this map.',
+      },
+    ]);
+  expect(await problemsOf({ ...input, edn: storeAt(`{:cairn/module ${name}}`) })).toMatchObject([
+    { hint: 'Write "site/store" in the place of the map.' },
+  ]);
+  const { settings } = await configOf({ ...input, edn: '{:site/store {:path "/y"}}' });
+  expect(settings).toContainEqual(expect.objectContaining({ path: ["site/store", "path"], value: "/y" }));
+  expect(await problemsOf({ ...input, edn: storeAt('"site/store"') })).toEqual([]);
+});

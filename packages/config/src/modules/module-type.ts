@@ -1,10 +1,11 @@
 import { OLDER_NAMES, olderModule } from "./aliases.ts";
-import { describeNode, emptyMap, findEntry, normalizeName, placeOf } from "../source/config-tree.ts";
+import { emptyMap, findEntry, normalizeName, placeOf } from "../source/config-tree.ts";
 import type { ConfigEntry, MapNode, TextNode } from "../source/config-tree.ts";
 import { KIND_NAMES, type ModuleKind, type ModuleUse } from "../types/module-kinds.ts";
 import { didYouMean, nearestName } from "@cairn/text";
 import { importedUse, instanceUse } from "./own-module.ts";
-import { type Reading, Value, type ValueType } from "../types/reading.ts";
+import { formatPath } from "../source/problems.ts";
+import { type ConfigPath, type Reading, Value, type ValueType } from "../types/reading.ts";
 import { isImportSpecifier, isPackageName } from "./user-module.ts";
 
 /** There is no default store, because users would notice too late that their checkpoints are somewhere else. */
@@ -66,6 +67,7 @@ function byName<K extends ModuleKind>(kind: K, name: Value, map: Value<MapNode>)
   const code = "CONFIG_MODULE";
   if (node.type === "instance") return instanceUse(kind, map.as(node), map);
   if (node.type === "keyword") {
+    if (isSharedName(name.as(node), map)) return undefined;
     const keys = reading.root.entries.map((entry) => entry.name);
     const near = nearestName(normalizeName(node.text), keys);
     const hint =
@@ -88,7 +90,25 @@ function byName<K extends ModuleKind>(kind: K, name: Value, map: Value<MapNode>)
     record(node.text);
     return importedUse(kind, node.text, name, map);
   }
-  return unknownModule(kind, node, name);
+  return isSharedName(name.as(node), map) ? undefined : unknownModule(kind, node, name);
+}
+
+/** Returns whether a map names a top-level key, after refusing it: a shared module has its parameters in that key. */
+function isSharedName({ node, path, reading }: Value<TextNode>, map: Value<MapNode>): boolean {
+  const key = normalizeName(node.text);
+  if (findEntry(reading.root, key) === undefined) return false;
+  // The key is not reported as unused in addition.
+  reading.refused.add(key);
+  const given = map.node.entries.filter((entry) => entry.name !== "cairn/module");
+  const names = given.map((entry) => entry.name).join(", ");
+  const hint =
+    names === ""
+      ? `Write "${key}" in the place of the map.`
+      : `Write ${names} in the key "${key}", and the name "${key}" in the place of this map.`;
+  const origin = given.at(-1)?.nameOrigin ?? node.origin;
+  const message = `${key} is a shared module, which has its parameters in the key of that name.`;
+  reading.problems.add(origin, path.slice(0, -1), message, { code: "CONFIG_MODULE", hint });
+  return true;
 }
 
 /** Translates the module of an older system to its counterpart, and adds a notice. */
@@ -139,10 +159,16 @@ function readShared<K extends ModuleKind>(
   // Read where first named, and remembered even if invalid, so that its problems are reported only once.
   open.add(name);
   const module = new Value(node, [name], value.reading);
-  const use = node.type === "null" ? module.expected(describeNode(node)) : readModule(kind, module);
+  const use = node.type === "null" ? removedModule(module, value.path) : readModule(kind, module);
   open.delete(name);
   shared.set(name, { kind, use });
   return use;
+}
+
+function removedModule({ node, path: [name = ""], reading }: Value, namedAt: ConfigPath): undefined {
+  const message = `${name} is null, but ${formatPath(namedAt)} names it.`;
+  const hint = `Write a module in the place of null, or in the place of "${name}" at ${formatPath(namedAt)}.`;
+  reading.problems.add(node.origin, [name], message, { hint });
 }
 
 function known(kind: ModuleKind, reading: Reading): readonly string[] {
