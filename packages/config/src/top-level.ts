@@ -1,8 +1,8 @@
 import type { Policies } from "@cairn/client";
 import { ALL_RIGHTS } from "@cairn/client/protocol";
 import { hostname } from "node:os";
-import { OLDER_PARAMETERS, TOP_LEVEL_ALIASES, olderModule, olderTopLevelHint } from "./modules/aliases.ts";
-import { emptyMap, findEntry, placeOf } from "./source/config-tree.ts";
+import { OLDER_PARAMETERS, TOP_LEVEL_ALIASES, olderModule, olderSetting } from "./modules/aliases.ts";
+import { describeNode, emptyMap, findEntry, placeOf } from "./source/config-tree.ts";
 import type { ConfigEntry, ConfigNode, MapNode } from "./source/config-tree.ts";
 import { moduleOf } from "./modules/module-type.ts";
 import type { ModuleKind } from "./types/module-kinds.ts";
@@ -117,8 +117,7 @@ export function readHttp(reading: Reading): HttpOptions | false | undefined {
 export function checkTopLevelKeys(reading: Reading): void {
   for (const entry of reading.root.entries) {
     const { name, nameOrigin, value, replaced } = entry;
-    if (Object.hasOwn(TOP_LEVEL_KEYS, name) || reading.shared.has(name) || reading.refused.has(name))
-      continue;
+    if (Object.hasOwn(TOP_LEVEL_KEYS, name) || reading.shared.has(name)) continue;
     // If a null removes nothing, its key may be misspelt, and a server that should be disabled would remain enabled.
     if (value.type === "null" && replaced !== undefined) continue;
     // This key is only for editors. Its value is the location of the output of `cairn config schema`.
@@ -133,11 +132,17 @@ function unreadKey({ name, value }: ConfigEntry, reading: Reading): Inconsistenc
   const alias = TOP_LEVEL_ALIASES.get(name);
   if (alias !== undefined)
     return { message: `${name} means ${alias}, which is also given.`, hint: "Keep one of the two." };
+  if (name === "$schema") {
+    const message = `Expected the location of a schema as a string, found ${describeNode(value)}.`;
+    return { message, hint: 'Write "$schema": "./cairn.schema.json", or remove the key.' };
+  }
   const isModule = findEntry(value, "cairn/module") !== undefined;
-  const older = olderTopLevelHint(name);
   // A module of this configuration may have a name that is a setting of an older system.
-  if (older !== undefined && !(isModule && /^\w+$/.test(name)))
-    return { message: `${name} has no counterpart: ${older.message}`, hint: older.hint };
+  const older = isModule && /^\w+$/.test(name) ? undefined : olderSetting(name);
+  const module = older ?? olderModule(moduleIdOf(value) ?? "");
+  if (module !== undefined && "hint" in module)
+    return { message: module.message, hint: module.hint.replace(/^Use/, "Remove it, and use") };
+  if (reading.refused.has(name)) return undefined;
   // The string that names the module may contain an unset variable.
   if (isModule && reading.problems.someUnfilled) return undefined;
   // Names are compared without namespaces, too, because a common namespace must not make them seem similar.
@@ -171,9 +176,13 @@ const HINTS: ReadonlyMap<string, string> = new Map([
   ...[...PLACES].map(([name, place]) => [name, `Move it to ${place}.`] as const),
 ]);
 
-function kindOf(module: ConfigNode, reading: Reading): ModuleKind | undefined {
+function moduleIdOf(module: ConfigNode): string | undefined {
   const id = findEntry(module, "cairn/module")?.value;
-  if (id?.type !== "string" && id?.type !== "symbol" && id?.type !== "keyword") return undefined;
-  const older = olderModule(id.text);
-  return reading.modules.get(older !== undefined && "id" in older ? older.id : id.text)?.kind;
+  return id?.type === "string" || id?.type === "symbol" || id?.type === "keyword" ? id.text : undefined;
+}
+
+function kindOf(module: ConfigNode, reading: Reading): ModuleKind | undefined {
+  const id = moduleIdOf(module) ?? "";
+  const older = olderModule(id);
+  return reading.modules.get(older !== undefined && "id" in older ? older.id : id)?.kind;
 }

@@ -79,6 +79,18 @@ test("null removes the value of a source with lower precedence, and a module tha
   expect(await problemsOf({ json: JSON.stringify(file), edn: "{:site/store nil}" })).toEqual([]);
 });
 
+test("a shared module that only a rejected value names is not reported as unused", async () => {
+  const store = { "cairn/module": "cairn.checkpoint/->filesystem-checkpoint-store", path: "/x" };
+  for (const [module, parameters] of [
+    ["xtdb.jdbc/->tx-log", { stores: ["site/store"] }],
+    ["cairn.embedded/->tx-log", { pool: { store: "site/store" } }],
+  ] as const) {
+    const log = { "cairn/module": module, ...parameters };
+    const problems = await problemsOf({ json: JSON.stringify({ "cairn/tx-log": log, "site/store": store }) });
+    expect(problems).toMatchObject([{ path: ["cairn/tx-log", expect.anything()] }]);
+  }
+});
+
 test("the error for programs names the first problem and contains all of them", async () => {
   const problems = await problemsOf({ json: '{"cairn/http-server": {"hots": 1, "prot": 2}}' });
   const error = new ConfigError(problems);

@@ -109,6 +109,8 @@ describe("an editor with the schema marks", () => {
     "older systems: a server under both names",
     "indexes: text in a column mistyped",
     // Mistakes that JSON cannot express.
+    "modules: a module as a keyword",
+    "modules: the module of a map as a keyword",
     "durations: the frequency (Duration/ofHour 6)",
     "durations: the frequency (Duration/ofHours)",
     "values: a path created by Java",

@@ -83,10 +83,13 @@ const WITHOUT_COUNTERPART: readonly (readonly [RegExp, string, string])[] = [
 /** Returns the meaning of a module id of an older system; undefined if `name` is not one. */
 export function olderModule(name: string): ModuleName | undefined {
   for (const [pattern, id] of COUNTERPARTS) if (pattern.test(name)) return { id };
-  if (!/^(?:[a-z0-9-]+\.)?(?:crux|xtdb|juxt)[./]/.test(name)) return undefined;
-  for (const [pattern, message, hint] of WITHOUT_COUNTERPART) {
+  return /^(?:[a-z0-9-]+\.)?(?:crux|xtdb|juxt)[./]/.test(name) ? olderSetting(name) : undefined;
+}
+
+/** Returns what a module or a top-level key without a counterpart means; undefined if `name` is not like one. */
+export function olderSetting(name: string): ModuleName | undefined {
+  for (const [pattern, message, hint] of WITHOUT_COUNTERPART)
     if (pattern.test(name)) return { message: `${name} has no counterpart: ${message}`, hint };
-  }
   return undefined;
 }
 
@@ -100,13 +103,6 @@ export const TOP_LEVEL_ALIASES: ReadonlyMap<string, string> = new Map([
   ["crux.http-server/server", "cairn/http-server"],
   ["xtdb.http-server/server", "cairn/http-server"],
 ]);
-
-/** Returns advice on a top-level key of an older system without a counterpart. */
-export function olderTopLevelHint(name: string): { message: string; hint: string } | undefined {
-  for (const [pattern, message, hint] of WITHOUT_COUNTERPART)
-    if (pattern.test(name)) return { message, hint: hint.replace(/^Use/, "Remove it, and use") };
-  return undefined;
-}
 
 /** The parameters of older modules without a counterpart, with advice. */
 export const OLDER_PARAMETERS: ReadonlyMap<string, string> = new Map([

@@ -5,7 +5,7 @@ import { KIND_NAMES, type ModuleKind, type ModuleUse } from "../types/module-kin
 import { didYouMean, nearestName } from "@cairn/text";
 import { importedUse, instanceUse } from "./own-module.ts";
 import { formatPath } from "../source/problems.ts";
-import { type ConfigPath, type Reading, Value, type ValueType } from "../types/reading.ts";
+import { type ConfigPath, type Reading, refuseNames, Value, type ValueType } from "../types/reading.ts";
 import { isImportSpecifier, isPackageName } from "./user-module.ts";
 
 /** There is no default store, because users would notice too late that their checkpoints are somewhere else. */
@@ -70,8 +70,10 @@ function byName<K extends ModuleKind>(kind: K, name: Value, map: Value<MapNode>)
     if (isSharedName(name.as(node), map)) return undefined;
     const keys = reading.root.entries.map((entry) => entry.name);
     const near = nearestName(normalizeName(node.text), keys);
-    const hint =
+    const isModule = reading.modules.has(node.text) || olderModule(node.text) !== undefined;
+    const others =
       near === undefined ? `Known modules: ${known(kind, reading).join(", ")}.` : didYouMean(`:${near}`);
+    const hint = isModule ? `Write ${node.text}, without the colon.` : others;
     return name.refuse(`Unknown top-level key :${node.text}.`, { code, hint });
   }
   const hint = `Known: ${known(kind, reading).join(", ")}.`;
@@ -90,15 +92,16 @@ function byName<K extends ModuleKind>(kind: K, name: Value, map: Value<MapNode>)
     record(node.text);
     return importedUse(kind, node.text, name, map);
   }
-  return isSharedName(name.as(node), map) ? undefined : unknownModule(kind, node, name);
+  if (isSharedName(name.as(node), map)) return undefined;
+  refuseNames(map.node, reading);
+  return unknownModule(kind, node, name);
 }
 
 /** Returns whether a map names a top-level key, after refusing it: a shared module has its parameters in that key. */
 function isSharedName({ node, path, reading }: Value<TextNode>, map: Value<MapNode>): boolean {
   const key = normalizeName(node.text);
   if (findEntry(reading.root, key) === undefined) return false;
-  // The key is not reported as unused in addition.
-  reading.refused.add(key);
+  refuseNames(node, reading);
   const given = map.node.entries.filter((entry) => entry.name !== "cairn/module");
   const names = given.map((entry) => entry.name).join(", ");
   const hint =

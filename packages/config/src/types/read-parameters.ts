@@ -1,9 +1,16 @@
 import { isAbsolute } from "node:path";
-import { DEFAULT_ORIGIN, emptyMap, findEntry, normalizeName } from "../source/config-tree.ts";
+import { DEFAULT_ORIGIN, emptyMap, findEntry } from "../source/config-tree.ts";
 import type { ConfigEntry, MapNode } from "../source/config-tree.ts";
 import { didYouMean, nearestName } from "@cairn/text";
 import { camelCase } from "./parameter.ts";
-import { type Parameter, type Parameters, type ParameterValues, SECRET, type Value } from "./reading.ts";
+import {
+  type Parameter,
+  type Parameters,
+  type ParameterValues,
+  refuseNames,
+  SECRET,
+  type Value,
+} from "./reading.ts";
 
 /** What is wrong with the values of a map together: a message, a hint, and the affected parameter. */
 export interface Inconsistency {
@@ -93,8 +100,7 @@ function unknownKey(
     );
     return;
   }
-  if (value.type === "keyword" || value.type === "string" || value.type === "symbol")
-    reading.refused.add(normalizeName(value.text));
+  refuseNames(value, reading);
   const near = nearestName(name, known);
   const hint =
     hints?.get(name) ?? (near === undefined ? `Known: ${known.toSorted().join(", ")}.` : didYouMean(near));

@@ -1,4 +1,4 @@
-import { describeNode, ONLY_CALL } from "../source/config-tree.ts";
+import { describeNode, normalizeName, ONLY_CALL } from "../source/config-tree.ts";
 import type { ConfigNode, MapNode, Origin } from "../source/config-tree.ts";
 import type { WithoutUndefined } from "@cairn/text";
 import type { Environment } from "../source/interpolate.ts";
@@ -107,6 +107,14 @@ export interface Reading {
   readonly open: Set<string>;
   /** The checks that read files or import users' modules. They run last. */
   readonly checks: (() => Promise<void>)[];
+}
+
+/** Records the top-level keys that a rejected value names, which are then not reported as unused. */
+export function refuseNames(node: ConfigNode, { refused }: Pick<Reading, "refused">): void {
+  if (node.type === "map") for (const { value } of node.entries) refuseNames(value, { refused });
+  if (node.type === "list") for (const item of node.items) refuseNames(item, { refused });
+  if (node.type === "keyword" || node.type === "string" || node.type === "symbol")
+    refused.add(normalizeName(node.text));
 }
 
 /** A value that is being read, with its place in the configuration. */
