@@ -90,5 +90,6 @@ test("an object that contains itself is refused", async () => {
 
 test("a key under both its old and its new name is refused", async () => {
   const problems = await problemsOf({ object: { "crux/node": {}, "cairn/node": {} } });
-  expect(problems).toMatchObject([{ path: ["cairn/node"], message: 'The key "cairn/node" is repeated.' }]);
+  const message = 'The keys "crux/node" and "cairn/node" mean the same.';
+  expect(problems).toMatchObject([{ path: ["cairn/node"], message, hint: "Keep one of the two." }]);
 });

@@ -79,6 +79,25 @@ export function normalizeName(name: string): string {
   return name.replace(/^(?:crux|xtdb)\//, "cairn/");
 }
 
+/**
+ * Records a key of a map as it is written. Returns what is wrong if the map has one of the same meaning already.
+ */
+export function repeatedKey(
+  keys: Map<string, string>,
+  written: string,
+  show: (name: string) => string,
+): { readonly message: string; readonly hint: string } | undefined {
+  const name = normalizeName(written);
+  const before = keys.get(name);
+  keys.set(name, written);
+  if (before === undefined) return undefined;
+  const message =
+    before === written
+      ? `The key ${show(written)} is repeated.`
+      : `The keys ${show(before)} and ${show(written)} mean the same.`;
+  return { message, hint: "Keep one of the two." };
+}
+
 export function findEntry(node: ConfigNode | undefined, name: string): ConfigEntry | undefined {
   if (node?.type !== "map") return undefined;
   return node.entries.find((entry) => entry.name === name);

@@ -1,4 +1,11 @@
-import { abbreviate, normalizeName, ONLY_CALL, type ConfigEntry, type ConfigNode } from "./config-tree.ts";
+import {
+  abbreviate,
+  normalizeName,
+  ONLY_CALL,
+  repeatedKey,
+  type ConfigEntry,
+  type ConfigNode,
+} from "./config-tree.ts";
 import type { ProblemList } from "./problems.ts";
 import { MAX_DEPTH, type SourceText } from "./source-text.ts";
 import { parsedJson } from "@cairn/text";
@@ -178,7 +185,8 @@ class EdnReader {
   #entries(namespace: string | undefined, depth: number): ConfigEntry[] {
     const items = this.#items(depth);
     const end = this.#at;
-    const entries = new Map<string, ConfigEntry>();
+    const keys = new Map<string, string>();
+    const entries: ConfigEntry[] = [];
     for (let at = 0; at < items.length; at += 2) {
       const [key, value] = items.slice(at, at + 2);
       if (key === undefined) break;
@@ -186,16 +194,17 @@ class EdnReader {
       if (node.type !== "keyword" && node.type !== "string")
         throw new EdnFault(from, "A key must be a keyword, such as :kv-store.");
       if (value === undefined) {
-        const written = this.#text.slice(from, end - 1).trimEnd();
-        throw new EdnFault(from, `The key ${abbreviate(written)} has no value.`);
+        const rest = this.#text.slice(from, end - 1).trimEnd();
+        throw new EdnFault(from, `The key ${abbreviate(rest)} has no value.`);
       }
       const isPlain = namespace === undefined || node.type === "string";
-      const name = normalizeName(isPlain ? node.text : nameIn(namespace, node.text));
-      if (entries.has(name))
-        throw new EdnFault(from, `The key :${name} is repeated.`, "Keep one of the two.");
-      entries.set(name, { name, nameOrigin: node.origin, value: value.node });
+      const written = isPlain ? node.text : nameIn(namespace, node.text);
+      const name = normalizeName(written);
+      const repeated = repeatedKey(keys, written, (one) => `:${abbreviate(one)}`);
+      if (repeated !== undefined) throw new EdnFault(from, repeated.message, repeated.hint);
+      entries.push({ name, nameOrigin: node.origin, value: value.node });
     }
-    return [...entries.values()];
+    return entries;
   }
 
   #string(): string {

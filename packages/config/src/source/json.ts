@@ -1,5 +1,12 @@
 import { createScanner, parseTree, type Node, type ParseError } from "jsonc-parser";
-import { normalizeName, type ConfigEntry, type ConfigNode, type Origin } from "./config-tree.ts";
+import {
+  abbreviate,
+  normalizeName,
+  repeatedKey,
+  type ConfigEntry,
+  type ConfigNode,
+  type Origin,
+} from "./config-tree.ts";
 import type { ProblemList } from "./problems.ts";
 import { MAX_DEPTH, type SourceText } from "./source-text.ts";
 import { Duration } from "luxon";
@@ -77,17 +84,22 @@ function toTree(node: Node, source: SourceText, refuse: Refuse): ConfigNode {
 }
 
 function entriesOf(properties: readonly Node[], source: SourceText, refuse: Refuse): ConfigEntry[] {
-  const entries = new Map<string, ConfigEntry>();
+  const keys = new Map<string, string>();
+  const entries: ConfigEntry[] = [];
   for (const property of properties) {
     const [key, value] = property.children ?? [];
     if (key === undefined || value === undefined) continue;
     const name = normalizeName(String(key.value));
     const nameOrigin = source.originAt(key.offset);
-    if (entries.has(name))
-      refuse(key.offset, `The key ${JSON.stringify(name)} is repeated.`, "Keep one of the two.");
-    else entries.set(name, { name, nameOrigin, value: toTree(value, source, refuse) });
+    const repeated = repeatedKey(keys, String(key.value), quoted);
+    if (repeated !== undefined) refuse(key.offset, repeated.message, repeated.hint);
+    else entries.push({ name, nameOrigin, value: toTree(value, source, refuse) });
   }
-  return [...entries.values()];
+  return entries;
+}
+
+function quoted(name: string): string {
+  return JSON.stringify(abbreviate(name));
 }
 
 // The parser is recursive, and continues after faults, so its own tokens are counted before parsing. It skips a closing
@@ -126,16 +138,18 @@ export function objectTree(
     return { type: "list", items: items.filter((item) => item !== undefined), origin };
   }
   if (!isPlainData(value)) return { type: "instance", value, origin };
-  const entries = new Map<string, ConfigEntry>();
+  const keys = new Map<string, string>();
+  const entries: ConfigEntry[] = [];
   for (const [key, item] of Object.entries(value)) {
     if (item === undefined) continue;
     const name = normalizeName(key);
     const child = objectTree(item, problems, [...path, name]);
-    if (entries.has(name))
-      problems.add(origin, [...path, name], `The key ${JSON.stringify(name)} is repeated.`);
-    else if (child !== undefined) entries.set(name, { name, nameOrigin: origin, value: child });
+    const repeated = repeatedKey(keys, key, quoted);
+    if (repeated !== undefined)
+      problems.add(origin, [...path, name], repeated.message, { hint: repeated.hint });
+    else if (child !== undefined) entries.push({ name, nameOrigin: origin, value: child });
   }
-  return { type: "map", entries: [...entries.values()], origin };
+  return { type: "map", entries, origin };
 }
 
 /** False for a part, which has functions. A map that names a module is data, even if the name is a function. */
