@@ -91,6 +91,24 @@ test("a shared module that only a rejected value names is not reported as unused
   }
 });
 
+test("a value of 100,000 characters is shortened in messages, hints and paths", async () => {
+  const long = "x".repeat(100_000);
+  for (const config of [
+    { "cairn/index-store": { "kv-store": long } },
+    { "cairn/index-store": { "kv-store": `./${long}` } },
+    { "cairn/index-store": { "kv-store": { [long]: 1 } } },
+    { "cairn/http-server": { tls: { cert: long, key: `/${long}` } } },
+    { "cairn/node": { dir: long } },
+    { "cairn/node": { dir: `\${${long}}` } },
+    { [long]: 1 },
+  ]) {
+    const problems = await problemsOf({ json: JSON.stringify(config), isForNode: true });
+    expect(problems).not.toEqual([]);
+    expect(formatProblems(problems).length).toBeLessThan(1_000);
+    expect(new ConfigError(problems).message.length).toBeLessThan(1_000);
+  }
+});
+
 test("the error for programs names the first problem and contains all of them", async () => {
   const problems = await problemsOf({ json: '{"cairn/http-server": {"hots": 1, "prot": 2}}' });
   const error = new ConfigError(problems);

@@ -1,5 +1,5 @@
 import { CairnError, type ErrorCode, withoutUser } from "@cairn/kv";
-import { SOURCE_KINDS, placeOf, type Origin } from "./config-tree.ts";
+import { abbreviate, SOURCE_KINDS, placeOf, type Origin } from "./config-tree.ts";
 import { omitUndefined } from "@cairn/text";
 
 /** A mistake in a configuration. */
@@ -42,8 +42,8 @@ export class ProblemList {
       code,
       path,
       place: placeOf(origin),
-      message: withoutUser(message),
-      ...omitUndefined({ hint }),
+      message: shortened(withoutUser(message)),
+      ...omitUndefined({ hint: hint === undefined ? undefined : shortened(hint) }),
     });
     this.#origins.push(origin);
   }
@@ -91,7 +91,12 @@ export interface ProblemOptions {
 
 /** Formats a path for messages: `cairn/index-store > kv-store > checkpointer`. */
 export function formatPath(path: readonly string[]): string {
-  return path.join(" > ");
+  return shortened(path.join(" > "));
+}
+
+/** Shortens words that are longer than any path, which would fill the screen. */
+function shortened(text: string): string {
+  return text.replaceAll(/\S{4096,}/g, abbreviate);
 }
 
 /** Formats all problems for a terminal, each with its position and path, its message, and its hint. */

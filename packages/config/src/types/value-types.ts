@@ -80,6 +80,7 @@ export function path(): ValueType<string> {
     jsonSchema: {
       type: "string",
       minLength: 1,
+      maxLength: MAX_PATH,
       not: {
         pattern: "^(?:~|file:(?!/(?://|(?!/)))|file:.*[?#]|(?!file:)[A-Za-z][A-Za-z0-9+.-]+://)",
       },
@@ -130,12 +131,18 @@ async function checkReadable(file: string, value: Value): Promise<void> {
   }
 }
 
-/** Undefined if `written` is empty, begins with `~`, contains a NUL, or is a URL that names no file of this machine. */
+/**
+ * Undefined if `written` is empty, longer than any path, begins with `~`, contains a NUL, or is a URL that names no file
+ * of this machine.
+ */
 export function absolutePath(written: string, cwd: string): string | undefined {
-  if (written === "" || written.startsWith("~") || written.includes("\0")) return undefined;
+  if (written === "" || written.length > MAX_PATH || written.startsWith("~") || written.includes("\0"))
+    return undefined;
   return IS_URL.test(written) ? fileUrlPath(written) : resolve(cwd, written);
 }
 
+/** The limit of Linux, in bytes, without the NUL at its end. */
+const MAX_PATH = 4095;
 const FILE_URLS = "Write the path alone, or file:///folder with ? as %3F and # as %23.";
 const IS_URL = /^(?:file:|[a-z][a-z0-9+.-]+:\/\/)/i;
 
