@@ -13,6 +13,7 @@ import {
   s3Error,
 } from "./s3-errors.ts";
 import type { S3Settings } from "./s3-options.ts";
+import { sendingHandler, type SendingOptions, sendingTimeout } from "./s3-sending.ts";
 import { requireStoreName } from "@cairn/checkpoint";
 
 /** The permission that each request needs, as Amazon names it. */
@@ -46,7 +47,7 @@ type Output<R extends Request> = NonNullable<Parameters<Arguments<R>[2]>[1]> &
     ? { readonly [field in (typeof ALWAYS_RETURNED)[R]]: string }
     : unknown);
 
-interface S3Call<U> {
+interface S3Call<U> extends SendingOptions {
   /** A participle phrase for messages, such as "writing a.tar". */
   readonly doing: string;
   readonly signal?: AbortSignal | undefined;
@@ -108,7 +109,7 @@ export function s3Access(settings: S3Settings, notice: (sentence: string) => voi
       requireStoreName(name);
       return settings.prefix + name;
     },
-    async call(request, input, { doing, signal, unless }) {
+    async call(request, input, { doing, signal, unless, onSent }) {
       const abortSignal = signal ?? closing.signal;
       const explained = (error: unknown): unknown =>
         s3Error(error, { ...settings, doing, permission: PERMISSIONS[request] });
@@ -117,7 +118,7 @@ export function s3Access(settings: S3Settings, notice: (sentence: string) => voi
         abortSignal.throwIfAborted();
       };
       throwIfAborted();
-      client ??= connect(settings, (date) => {
+      client ??= connect(settings, notice, (date) => {
         lastDate = date;
       });
       const { s3 } = await client;
@@ -126,7 +127,7 @@ export function s3Access(settings: S3Settings, notice: (sentence: string) => voi
       const heard = isTimed ? startTimer(SILENCE_MS, () => tellSilence(doing)) : undefined;
       const send = s3[request] as (input: object, options: object) => Promise<Output<typeof request>>;
       try {
-        const output = await send.call(s3, { Bucket: settings.bucket, ...input }, { abortSignal });
+        const output = await send.call(s3, { Bucket: settings.bucket, ...input }, { abortSignal, onSent });
         isSilent = false;
         const field = fieldOf(ALWAYS_RETURNED, request);
         if (typeof field !== "string" || fieldOf(output, field) !== undefined) return output;
@@ -177,7 +178,11 @@ interface Client {
  * Only this function loads the SDK, because it is large and most processes have no store in S3. It is CommonJS, for which
  * `import` would first search its source for the names that it exports, which takes as long as everything else.
  */
-async function connect(settings: S3Settings, onDate: (date: number) => void): Promise<Client> {
+async function connect(
+  settings: S3Settings,
+  notice: (sentence: string) => void,
+  onDate: (date: number) => void,
+): Promise<Client> {
   // The SDK would warn about the next major version of Node, which does not concern operators.
   process.env["AWS_SDK_JS_NODE_VERSION_SUPPORT_WARNING_DISABLED"] ??= "true";
   const { S3 } = createRequire(import.meta.url)("@aws-sdk/client-s3") as typeof sdk;
@@ -185,25 +190,36 @@ async function connect(settings: S3Settings, onDate: (date: number) => void): Pr
   const checksums = settings.checksums === "when-supported" ? "WHEN_SUPPORTED" : "WHEN_REQUIRED";
   // This number of sockets suffices for two transfers, and besides for 32 requests that are small and wait for the line.
   const agent = { keepAlive: true, maxSockets: 2 * concurrency + 32 };
-  const s3 = new S3({
-    ...(region === undefined ? {} : { region }),
-    ...(endpoint === undefined ? {} : { endpoint }),
-    ...(credentials === undefined ? {} : "profile" in credentials ? credentials : { credentials }),
-    forcePathStyle: settings.forcePathStyle,
-    maxAttempts: settings.maxAttempts,
-    requestChecksumCalculation: checksums,
-    responseChecksumValidation: checksums,
-    // Omitting this saves a round trip per part. A refusal would have arrived when the upload began.
-    expectContinueHeader: false,
-    customUserAgent: "cairn",
-    requestHandler: {
-      connectionTimeout: Math.min(CONNECT_TIMEOUT_MS, requestTimeout),
-      // Limits silence instead of whole requests, because a large part may take long on a slow connection.
-      socketTimeout: requestTimeout,
-      httpAgent: agent,
-      httpsAgent: agent,
-    },
-  });
+  const clientOf = (socketTimeout: number): sdk.S3 =>
+    new S3({
+      ...(region === undefined ? {} : { region }),
+      ...(endpoint === undefined ? {} : { endpoint }),
+      ...(credentials === undefined ? {} : "profile" in credentials ? credentials : { credentials }),
+      forcePathStyle: settings.forcePathStyle,
+      maxAttempts: settings.maxAttempts,
+      requestChecksumCalculation: checksums,
+      responseChecksumValidation: checksums,
+      // Omitting this saves a round trip per part. A refusal would have arrived when the upload began.
+      expectContinueHeader: false,
+      customUserAgent: "cairn",
+      requestHandler: {
+        connectionTimeout: Math.min(CONNECT_TIMEOUT_MS, requestTimeout),
+        // Limits silence instead of whole requests, because a large part may take long on a slow connection.
+        socketTimeout,
+        httpAgent: agent,
+        httpsAgent: agent,
+      },
+    });
+  const s3 = clientOf(requestTimeout);
+  const idleMs = sendingTimeout(settings);
+  s3.config.requestHandler = sendingHandler(
+    s3.config.requestHandler,
+    clientOf(idleMs).config.requestHandler,
+    () =>
+      notice(
+        `A connection on which data was sent to ${settings.location} was idle for ${idleMs / 1_000} s, so the request is sent again. If the network to it is slow, raise the store's request-timeout.`,
+      ),
+  );
   s3.middlewareStack.add(
     (next) => async (args) => {
       const answer = await next(args);

@@ -57,7 +57,11 @@ const CLASSES = {
     "the service's certificate is not trusted, or it does not speak TLS (%)",
     "Check whether the endpoint must begin with http: or https:; NODE_EXTRA_CA_CERTS names a file with your own authorities.",
   ],
-  silent: ["STORE_UNREACHABLE", "the service did not respond (%)", WAIT],
+  silent: [
+    "STORE_UNREACHABLE",
+    "the service did not respond (%)",
+    `${WAIT} If the network is slow, raise the store's \`request-timeout\`.`,
+  ],
   failing: ["STORE_UNREACHABLE", "it responded with %", WAIT],
   refused: [
     "STORE_DENIED",

@@ -3,12 +3,13 @@ import { unlessAborted } from "@cairn/kv";
 import type { S3Access } from "./s3-access.ts";
 import type { Part, PartMemory } from "./s3-parts.ts";
 import { persist } from "./s3-pause.ts";
+import type { SendingOptions } from "./s3-sending.ts";
 import { abortUpload } from "./s3-unfinished.ts";
 
 /** An upload in parts. It occupies space in the bucket until it is completed or aborted, although it is not listed. */
 export interface MultipartUpload {
   /** Parts may be sent concurrently and in any order. Afterwards, the memory belongs to the caller again. */
-  send(part: Part, signal: AbortSignal): Promise<void>;
+  send(part: Part, signal: AbortSignal, onSent: SendingOptions["onSent"]): Promise<void>;
   /** Creates the object, under a condition. If this throws, the service may have created the object nevertheless. */
   complete(condition: object, signal: AbortSignal | undefined): Promise<void>;
   /** Frees the parts sent, unless the upload is completed. A part that arrives later is left to `tidy`. */
@@ -37,10 +38,10 @@ export async function beginMultipart(
 
   return {
     doubtful: (begun.$metadata.attempts ?? 1) > 1,
-    async send({ number: PartNumber, body: Body }, stop) {
+    async send({ number: PartNumber, body: Body }, stop, onSent) {
       const part = { ...target, PartNumber, Body, ContentLength: Body.length };
       const { ETag, ChecksumCRC32 } = await persist(maxAttempts, stop, () =>
-        access.call("uploadPart", part, { doing, signal: stop }),
+        access.call("uploadPart", part, { doing, signal: stop, onSent }),
       );
       sent.push({ PartNumber, ETag, ...(checked ? { ChecksumCRC32 } : {}) });
     },
@@ -53,6 +54,13 @@ export async function beginMultipart(
   };
 }
 
+interface SendPartsOptions {
+  readonly atOnce: number;
+  readonly signal: AbortSignal | undefined;
+  /** Returns the callback of each part. */
+  readonly counting: () => SendingOptions["onSent"];
+}
+
 /**
  * Sends all parts, at most `atOnce` of them concurrently. The first error ends all transfers, even while the source of
  * the parts is awaited, and is thrown once nothing is in flight.
@@ -61,8 +69,7 @@ export async function sendParts(
   upload: MultipartUpload,
   parts: AsyncGenerator<Part, void, undefined>,
   memory: PartMemory,
-  atOnce: number,
-  signal: AbortSignal | undefined,
+  { atOnce, signal, counting }: SendPartsOptions,
 ): Promise<void> {
   // Only the first reason is thrown.
   const stop = new AbortController();
@@ -70,7 +77,7 @@ export async function sendParts(
   const inFlight = new Set<Promise<void>>();
   const send = async (part: Part): Promise<void> => {
     try {
-      await upload.send(part, stop.signal);
+      await upload.send(part, stop.signal, counting());
     } catch (error) {
       stop.abort(error);
     } finally {

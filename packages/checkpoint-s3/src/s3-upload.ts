@@ -21,7 +21,7 @@ export async function uploadContent(
   creates: boolean,
   name: string,
   content: Readable,
-  { signal, expectedBytes, isUsedAtOnce = false }: UploadOptions,
+  { signal, expectedBytes, isUsedAtOnce = false, onSent }: UploadOptions,
 ): Promise<{ bytes: number }> {
   // Any number of uploads may share a signal, so it may have any number of listeners. Deriving a signal for each upload
   // is no alternative: in Node 20, the source keeps every derived signal in a list.
@@ -58,7 +58,7 @@ export async function uploadContent(
       begun = "whole";
       bytes = first.body.length;
       const input = { ...object, ...condition, Body: first.body, ContentLength: bytes };
-      const call = { doing, signal, unless: nullAt(412) };
+      const call = { doing, signal, unless: nullAt(412), onSent: firstTime(onSent) };
       const isTaken = (await access.call("putObject", input, call)) === null;
       // If the request was repeated, its first attempt may have succeeded.
       if (isTaken && (await look(access, name, signal))?.nonce !== nonce) throw alreadyThere(name, location);
@@ -71,7 +71,11 @@ export async function uploadContent(
           yield part;
         }
       }
-      await sendParts(upload, counted(first), memory, concurrency, signal);
+      await sendParts(upload, counted(first), memory, {
+        atOnce: concurrency,
+        signal,
+        counting: () => firstTime(onSent),
+      });
       await complete(access, upload, condition, { name, nonce, bytes }, signal);
     }
     return { bytes };
@@ -84,6 +88,18 @@ export async function uploadContent(
     signal?.throwIfAborted();
     throw error;
   }
+}
+
+/**
+ * Returns what a request calls with the number of bytes sent in each attempt. Bytes that are sent again do not count,
+ * because an upload whose requests are only repeated makes no progress.
+ */
+function firstTime(onSent: UploadOptions["onSent"]): (sent: number) => void {
+  let most = 0;
+  return (sent) => {
+    if (sent > most) onSent?.();
+    most = Math.max(most, sent);
+  };
 }
 
 /** Checks the object itself, as a response may be lost, and some services report a failure after a success. */

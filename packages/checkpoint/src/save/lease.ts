@@ -72,6 +72,8 @@ export class Lease {
   /** If two renewals ran at once, each would find that the other had changed the tag. */
   readonly #oneByOne = new Semaphore();
   #progress: { readonly archive?: string; readonly bytes: number } = { bytes: 0 };
+  /** Whether there was progress since the last renewal. */
+  #hasMoved = false;
   /** Archives whose uploads earlier holders may have left unfinished. */
   #unfinished: readonly string[] = [];
   #isSettled = false;
@@ -114,9 +116,10 @@ export class Lease {
     return true;
   }
 
-  /** Sets the progress that the next renewal publishes. */
-  note(progress: { readonly archive?: string; readonly bytes: number }): void {
+  /** Records progress, which the next renewal publishes. */
+  note(progress: { readonly archive?: string; readonly bytes?: number }): void {
     this.#progress = { ...this.#progress, ...progress };
+    this.#hasMoved = true;
   }
 
   /** Records that the upload has ended, and left nothing unfinished. */
@@ -230,18 +233,17 @@ export class Lease {
   }
 
   async #keepRenewing(clock: Clock, over: AbortSignal): Promise<void> {
-    let before: number | undefined;
     // Renewals are counted instead of time, because a suspended process does not try to upload in the meantime.
     let stalledMs = 0;
     while (await clock.wait(this.#ttlMs / 3, over)) {
-      const { archive, bytes } = this.#progress;
-      const now = archive === undefined ? undefined : bytes;
-      stalledMs = now !== undefined && now === before ? stalledMs + this.#ttlMs / 3 : 0;
-      before = now;
+      const isMoving = this.#hasMoved || this.#progress.archive === undefined;
+      stalledMs = isMoving ? 0 : stalledMs + this.#ttlMs / 3;
+      this.#hasMoved = false;
       if (stalledMs >= STALLED_AFTER_MS) {
-        const message = "The store has not accepted a byte of the upload for ten minutes.";
+        const message =
+          "The upload has made no progress for ten minutes: the store has accepted no more of it than before.";
         const hint =
-          "Check the store and the network to it. Nothing was published, and other nodes may upload.";
+          "Check the store and the network to it. If a store in S3 responds but the network is slow, raise the store's `request-timeout` and lower its `part-size`. Nothing was published, and other nodes may upload.";
         return this.#lost.abort(new CairnError("STORE_UNREACHABLE", message, hint));
       }
       try {

@@ -116,7 +116,9 @@ async function captureAndUpload(
       },
     });
     const { expectedBytes, direct } = packing;
-    const uploaded = await store.upload(archive, packing.archive, { signal, expectedBytes, direct });
+    // A store in S3 holds megabytes in memory, which may take a slow network many minutes.
+    const onSent = (): void => lease.note({});
+    const uploaded = await store.upload(archive, packing.archive, { signal, expectedBytes, direct, onSent });
     lease.settle();
     const packed = packing.result();
     if (uploaded.bytes !== packed.bytes) {

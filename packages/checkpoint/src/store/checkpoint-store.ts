@@ -44,6 +44,8 @@ export interface UploadOptions {
   readonly expectedBytes?: number | undefined;
   /** Whether nodes use the file without a manifest: once complete, it stays even after a failure, as one may use it. */
   readonly isUsedAtOnce?: boolean;
+  /** Called when the store passes on content that it has read before: an upload of which nothing is passed on stalls. */
+  readonly onSent?: (() => void) | undefined;
 }
 
 export interface OpenOptions {

@@ -1,4 +1,5 @@
 import { once } from "node:events";
+import { Readable } from "node:stream";
 import { expect, test, vi } from "vitest";
 import type { CheckpointStore } from "../../src/index.ts";
 import { acquireLease } from "../../src/save/lease.ts";
@@ -41,6 +42,24 @@ test("an upload without progress for ten minutes is aborted, so that its lease e
     expect(told).toHaveBeenCalledWith(expect.objectContaining({ code: "STORE_UNREACHABLE" })),
   );
   expect(await namesIn(store)).toEqual([]);
+});
+
+test("an upload is not aborted while the store passes bytes on, although it has read all of them", async () => {
+  const clock = manualClock();
+  const memory = memoryStore({ now: clock.now });
+  const store: CheckpointStore = {
+    ...memory,
+    async upload(name, content, options) {
+      const pieces = await content.toArray();
+      for (let piece = 0; piece < 3; piece++) {
+        options?.onSent?.();
+        for (let renewal = 0; renewal < 29; renewal++) await third(store, clock);
+      }
+      return await memory.upload(name, Readable.from(pieces), options);
+    },
+  };
+  const outcome = await take(store, testSource(), await temporaryDirectory(), { clock });
+  expect(outcome.outcome).toBe("taken");
 });
 
 test("a lease is kept during a slow upload, and during the time before it", async () => {

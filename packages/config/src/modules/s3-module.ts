@@ -127,7 +127,11 @@ export const s3CheckpointStore = defineModule({
       5,
       "The maximum number of times that a request is sent before it fails.",
     ),
-    "request-timeout": withDefault(duration(), 30_000, "How long a connection may be idle during a request."),
+    "request-timeout": withDefault(
+      duration(),
+      30_000,
+      "How long a connection may be idle during a request; while a file is sent, once more for each MiB of `part-size`.",
+    ),
     "read-only?": withDefault(
       boolean(),
       false,

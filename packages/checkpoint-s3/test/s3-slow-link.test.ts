@@ -1,0 +1,38 @@
+import { randomBytes } from "node:crypto";
+import { Readable } from "node:stream";
+import { expect, test, vi } from "vitest";
+import { memoryS3 } from "./support/memory-s3.ts";
+import { slowLink } from "./support/slow-link.ts";
+
+const MIB = 1024 ** 2;
+
+test.each([4 * MIB, 7 * MIB])(
+  "an upload of %i bytes is not given up while its bytes flow, although the buffers between hide it, and it tells its progress",
+  { tags: "rest/slow" },
+  async (size) => {
+    const server = await memoryS3();
+    const endpoint = await slowLink(server.endpoint, 3 * MIB);
+    const store = server.store({ endpoint, partSize: 5 * MIB, requestTimeout: 400, maxAttempts: 1 });
+    const onSent = vi.fn<() => void>();
+    const content = randomBytes(size);
+    await store.upload("a.tar", Readable.from([content]), { onSent });
+    expect([...server.objects.values()].map(({ body }) => body.equals(content))).toEqual([true]);
+    expect(onSent.mock.calls.length).toBeGreaterThan(size / MIB);
+  },
+);
+
+test("an upload that is repeated because the service does not respond to it makes no progress, and says so", async () => {
+  const server = await memoryS3({ interfere: ({ method }) => method === "PUT" });
+  const [onNotice, onSent] = [vi.fn<(sentence: string) => void>(), vi.fn<() => void>()];
+  const store = server.store({ partSize: 5 * MIB, requestTimeout: 50, maxAttempts: 2, onNotice });
+  const uploading = store.upload("a.tar", Readable.from([randomBytes(MIB)]), { onSent });
+  await expect(uploading).rejects.toMatchObject({
+    code: "STORE_UNREACHABLE",
+    message: expect.stringContaining("after 300 ms of inactivity"),
+    hint: expect.stringContaining("`request-timeout`"),
+  });
+  // Four pieces of 256 KiB, once.
+  expect(onSent).toHaveBeenCalledTimes(4);
+  const said = "was idle for 0.3 s, so the request is sent again";
+  expect(onNotice.mock.calls).toEqual([1, 2].map(() => [expect.stringContaining(said)]));
+});
