@@ -1,15 +1,17 @@
 import { Readable } from "node:stream";
 
-/** The received part of a body. Its chunks are kept, because joining them would cost more than anything else. */
+/** The received part of a body. */
 export interface PartialBody {
   /** The maximum number of bytes of the body. */
   readonly room: number;
-  readonly chunks: Buffer[];
+  readonly onChunk: (chunk: Buffer) => void;
   filled: number;
 }
 
-export function emptyBody(room: number): PartialBody {
-  return { room, chunks: [], filled: 0 };
+/** A body whose chunks are kept, because joining them would cost more than anything else. */
+export function keptBody(room: number): PartialBody & { readonly chunks: Buffer[] } {
+  const chunks: Buffer[] = [];
+  return { room, chunks, onChunk: (chunk) => void chunks.push(chunk), filled: 0 };
 }
 
 /** The error for a body with unexpected content, which is never caused by the network. */
@@ -40,8 +42,8 @@ export async function receiveBody(
           stream.destroy(new BodyMismatch("The body is longer than it should be."));
           return;
         }
-        received.chunks.push(chunk);
         received.filled += chunk.length;
+        received.onChunk(chunk);
       });
       stream.on("end", resolve);
       stream.on("error", reject);

@@ -1,8 +1,9 @@
 import { Readable } from "node:stream";
 import type { OpenOptions } from "@cairn/checkpoint";
 import { isCairnError } from "@cairn/kv";
+import { Inbox } from "@cairn/kv/threads";
 import type { S3Access } from "./s3-access.ts";
-import { BodyMismatch, emptyBody, receiveBody } from "./s3-body.ts";
+import { BodyMismatch, keptBody, receiveBody } from "./s3-body.ts";
 import { askRange, fetchRange, type ReadObject } from "./s3-range.ts";
 
 /** The size of the first range. The range is received immediately, so that no connection waits for the reader. */
@@ -23,7 +24,7 @@ export async function openContent(
   const answer = await askRange(access, { object, start: 0, end: firstBytes }, signal);
   const { size } = answer;
   const stop = new AbortController();
-  const head = emptyBody(Math.min(firstBytes, size));
+  const head = keptBody(Math.min(firstBytes, size));
   const wanted = { object, start: 0, end: head.room };
   try {
     await receiveBody(answer.body, head, { idleMs: access.settings.requestTimeout, signal });
@@ -34,8 +35,11 @@ export async function openContent(
       error instanceof BodyMismatch || isCairnError(access.explain(error, name), "STORE_UNREACHABLE");
     if (!broke) throw error;
   }
-  const isWhole = head.filled === head.room;
-  const beginning = isWhole ? head.chunks : await fetchRange(access, wanted, signal ?? stop.signal);
+  let beginning = head.chunks;
+  if (head.filled < head.room) {
+    beginning = [];
+    await fetchRange(access, wanted, signal ?? stop.signal, (chunk) => void beginning.push(chunk));
+  }
   return rangesInOrder(access, { object, size, beginning, next: head.room, stop, signal });
 }
 
@@ -51,32 +55,39 @@ interface Ranges {
 
 function rangesInOrder(access: S3Access, ranges: Ranges): Readable {
   const { object, size, beginning, stop, signal } = ranges;
-  // The ranges are in the order of the object; only the first is ever awaited.
-  const inFlight: Promise<Buffer[]>[] = [];
+  // The ranges are in the order of the object. Each is passed on as it arrives, because over a slow network, a whole one
+  // takes minutes.
+  const inFlight = [new Inbox<Buffer | "end">([...beginning, "end"])];
   let next = ranges.next;
   const launch = (): void => {
     while (inFlight.length < access.settings.concurrency && next < size) {
       const end = Math.min(next + RANGE_BYTES, size);
-      const fetching = fetchRange(access, { object, start: next, end }, stop.signal);
-      // The error of a range is thrown when the range is awaited, or never if an earlier range failed.
-      fetching.catch(() => undefined);
-      inFlight.push(fetching);
+      const chunks = new Inbox<Buffer | "end">();
+      const onChunk = (chunk: Buffer): void => chunks.put(chunk);
+      fetchRange(access, { object, start: next, end }, stop.signal, onChunk).then(
+        () => chunks.put("end"),
+        (error: unknown) => chunks.fail(error),
+      );
+      inFlight.push(chunks);
       next = end;
     }
   };
-  // The pieces are in reverse order, since they are taken from the end.
-  let pieces = beginning.toReversed();
+  const take = async (): Promise<Buffer | null> => {
+    for (let [first] = inFlight; first !== undefined; [first] = inFlight) {
+      const chunk = await first.take();
+      if (chunk !== "end") return chunk;
+      inFlight.shift();
+      launch();
+    }
+    return null;
+  };
   const stream = new Readable({
     // Pieces are passed on one at a time, because the stream would join several by copying them.
     highWaterMark: 1,
     signal,
     async read() {
       try {
-        if (pieces.length === 0) {
-          launch();
-          pieces = (await inFlight.shift())?.toReversed() ?? [];
-        }
-        this.push(pieces.pop() ?? null);
+        this.push(await take());
       } catch (error) {
         this.destroy(error instanceof Error ? error : new Error(String(error)));
       }

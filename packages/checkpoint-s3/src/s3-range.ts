@@ -2,7 +2,7 @@ import { setMaxListeners } from "node:events";
 import { Readable } from "node:stream";
 import { CairnError, isCairnError } from "@cairn/kv";
 import { type S3Access, unexpectedResponse } from "./s3-access.ts";
-import { BodyMismatch, dropBody, emptyBody, receiveBody } from "./s3-body.ts";
+import { BodyMismatch, dropBody, receiveBody } from "./s3-body.ts";
 import { isMissing } from "./s3-errors.ts";
 import { pauseBefore, persist } from "./s3-pause.ts";
 import { endsEarly, notThere, type StoredRanges } from "@cairn/checkpoint";
@@ -73,16 +73,22 @@ export async function askRange(
 }
 
 /**
- * Fetches a range completely, in pieces: if the connection breaks, the rest is requested again. Throws
+ * Fetches a range completely, in pieces: if the connection breaks, the rest is requested again. Passes on its bytes, in
+ * order, as they arrive. Throws
  * `CHECKPOINT_CORRUPT` if the object ends before, and `STORE_UNREACHABLE` after as many consecutive responses without
  * data as a request has attempts.
  */
-export async function fetchRange(access: S3Access, range: ByteRange, signal: AbortSignal): Promise<Buffer[]> {
+export async function fetchRange(
+  access: S3Access,
+  range: ByteRange,
+  signal: AbortSignal,
+  onChunk: (chunk: Buffer) => void,
+): Promise<void> {
   const { location, maxAttempts, requestTimeout: idleMs } = access.settings;
   const { object, start, end } = range;
   const { name } = object;
   const doing = `reading ${name}`;
-  const received = emptyBody(end - start);
+  const received = { room: end - start, onChunk, filled: 0 };
   // Consecutive responses without data: with progress, the download continues, however often it breaks.
   for (let fruitless = 0; received.filled < received.room; fruitless++) {
     const before = received.filled;
@@ -106,7 +112,6 @@ export async function fetchRange(access: S3Access, range: ByteRange, signal: Abo
       else await pauseBefore(fruitless, signal);
     }
   }
-  return received.chunks;
 }
 
 /** Opens an object for reading ranges of it. Makes no request, so the first read throws `NOT_FOUND`. */
@@ -118,7 +123,8 @@ export function objectRanges(access: S3Access, name: string): StoredRanges {
     async read(start, end, signal = access.closing()) {
       // Many reads may have the same signal, about which Node would warn.
       setMaxListeners(0, signal);
-      const chunks = await fetchRange(access, { object, start, end }, signal);
+      const chunks: Buffer[] = [];
+      await fetchRange(access, { object, start, end }, signal, (chunk) => void chunks.push(chunk));
       if (object.etag !== undefined || chunks.length === 0) return Buffer.concat(chunks);
       const what = "the response had no ETag, by which versions of a file are told apart";
       throw unexpectedResponse(access.settings.location, `reading ${name}`, what);

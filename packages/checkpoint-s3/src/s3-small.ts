@@ -1,7 +1,7 @@
 import { CairnError, isCairnError } from "@cairn/kv";
 import { type TaggedText, contentTag, MAX_SMALL_FILE_BYTES, tooLarge } from "@cairn/checkpoint";
 import { type S3Access, unexpectedResponse } from "./s3-access.ts";
-import { BodyMismatch, dropBody, emptyBody, receiveBody } from "./s3-body.ts";
+import { BodyMismatch, dropBody, keptBody, receiveBody } from "./s3-body.ts";
 import { isMissing, type Refusal } from "./s3-errors.ts";
 import { pauseBefore } from "./s3-pause.ts";
 import { conditionTag, type S3Findings } from "./s3-probe.ts";
@@ -25,7 +25,7 @@ export async function readSmall(access: S3Access, name: string): Promise<SmallFi
       dropBody(answer.Body);
       throw tooLarge(name, bytes);
     }
-    const received = emptyBody(bytes);
+    const received = keptBody(bytes);
     try {
       await receiveBody(answer.Body, received, { idleMs, signal: undefined });
       if (answer.ContentLength !== undefined && received.filled < bytes)

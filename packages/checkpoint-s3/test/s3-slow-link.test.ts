@@ -36,3 +36,33 @@ test("an upload that is repeated because the service does not respond to it make
   const said = "was idle for 0.3 s, so the request is sent again";
   expect(onNotice.mock.calls).toEqual([1, 2].map(() => [expect.stringContaining(said)]));
 });
+
+test("the beginning of a range is passed on before the rest of it has arrived", async () => {
+  const server = await memoryS3();
+  const store = server.store({ requestTimeout: 5_000 });
+  const content = randomBytes(3 * MIB);
+  await store.upload("a.tar", Readable.from([content]));
+  let sendRest: (() => void) | undefined;
+  server.quirks.spoilBody = ({ range }, body, response) => {
+    if (range?.startsWith("bytes=0-") !== false) return false;
+    response.writeHead(206, {
+      "content-length": String(body.length),
+      "content-range": `bytes ${content.length - body.length}-${content.length - 1}/${content.length}`,
+      etag: [...server.objects.values()][0]?.etag,
+    });
+    response.write(body.subarray(0, MIB));
+    sendRest = () => void response.end(body.subarray(MIB));
+    return true;
+  };
+  const received: Buffer[] = [];
+  let bytes = 0;
+  for await (const chunk of await store.open("a.tar")) {
+    received.push(chunk as Buffer);
+    bytes += (chunk as Buffer).length;
+    // The first range has 256 KiB.
+    if (bytes === MIB / 4 + MIB) sendRest?.();
+  }
+  expect(Buffer.concat(received).equals(content)).toBe(true);
+  // Otherwise, the rest would have been requested again after some time.
+  expect(server.asked.filter(({ range }) => range !== undefined)).toHaveLength(2);
+});

@@ -3,7 +3,7 @@ import { join } from "node:path";
 import { Readable } from "node:stream";
 import { gzipSync } from "node:zlib";
 import fc from "fast-check";
-import { describe, expect, test } from "vitest";
+import { describe, expect, test, vi } from "vitest";
 import { unpackArchive } from "../../src/archive/unpack/unpack.ts";
 import { filesystemStore } from "../../src/index.ts";
 import { forgeArchive, type ForgedEntry, manifestOf, streamOf } from "../support/archives.ts";
@@ -213,6 +213,22 @@ describe.each([false, true])("on worker threads: %s;", (threads) => {
     await expect(unpackArchive(streamOf(archive), dir, compressed, { threads })).rejects.toMatchObject({
       code: "CHECKPOINT_CORRUPT",
     });
+  });
+
+  test("bytes that arrive are progress, even before a file is complete", async () => {
+    const archive = forgeArchive(ENTRIES);
+    const source = new Readable({ read: () => undefined });
+    const seen: number[] = [];
+    const options = { threads, onProgress: (bytes: number): void => void seen.push(bytes) };
+    const dir = join(await temporaryDirectory(), "out");
+    const unpacking = unpackArchive(source, dir, manifestOf(archive, FILES), options);
+    for (const end of [1_000, 2_000, archive.length]) {
+      source.push(archive.subarray(seen.at(-1) ?? 0, end));
+      await vi.waitFor(() => expect(seen.at(-1)).toBe(end));
+    }
+    source.push(null);
+    await unpacking;
+    expect(seen).toEqual([1_000, 2_000, archive.length]);
   });
 
   test("unpacking that is aborted ends with the signal's reason, and releases the stream", async () => {

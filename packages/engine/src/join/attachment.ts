@@ -25,7 +25,7 @@ interface RestoredCandidate {
   readonly store: CheckpointStore;
 }
 
-/** How far the candidate has been unpacked: the number of bytes of its archive, and the folder of its files. */
+/** The number of bytes of the archive that have arrived, of which the last are still being unpacked, and the folder. */
 interface Unpacked {
   readonly done: number;
   readonly dir: string;
@@ -115,7 +115,7 @@ export class Attachment {
     }
   }
 
-  /** Notes how far the candidate has been unpacked. */
+  /** Notes how much of the candidate has arrived. */
   unpacked(unpacked: Unpacked): void {
     this.#unpacked = unpacked;
   }

@@ -7,7 +7,7 @@ import { fileWriter, receiveArchive, sinkHere } from "./receive-archive.ts";
 import type { UnpackMessage, UnpackOrder, UnpackRequest, WriteOrder } from "./unpack-worker.ts";
 
 export interface UnpackOptions {
-  /** Called occasionally with the number of bytes of the archive read so far. */
+  /** Called occasionally with the number of bytes of the archive that have arrived so far. */
   readonly onProgress?: (bytes: number) => void;
   readonly signal?: AbortSignal | undefined;
   /** Whether all other work of the process has priority. Defaults to false. */
@@ -61,14 +61,23 @@ async function unpackHere(
   await receiveArchive({
     manifest,
     identities,
-    source: chunkSource(archive),
+    source: chunkSource(counted(archive, onProgress)),
     sink: sinkHere(fileWriter(dir)),
-    onProgress(done) {
-      signal?.throwIfAborted();
-      onProgress?.(done);
-      signal?.throwIfAborted();
-    },
+    onProgress: () => signal?.throwIfAborted(),
   });
+}
+
+/** Counts what arrives, because over a slow network, it takes minutes until a table is complete and unpacked. */
+async function* counted(
+  archive: StoredContent,
+  onProgress: UnpackOptions["onProgress"],
+): AsyncGenerator<Uint8Array, void, undefined> {
+  let bytes = 0;
+  for await (const chunk of archive as AsyncIterable<Uint8Array>) {
+    bytes += chunk.length;
+    onProgress?.(bytes);
+    yield chunk;
+  }
 }
 
 async function unpackOnThreads(
@@ -102,14 +111,15 @@ async function unpackOnThreads(
         const error = receiveError(message.failed);
         throw message.reading ? explain(error) : error;
       }
-      if ("done" in message) onProgress?.(message.done);
-      else free.put(message.freed);
+      if ("freed" in message) free.put(message.freed);
+      // What this thread feeds to the worker is counted when it arrives.
+      else if (file !== undefined) onProgress?.(message.done);
     }
   }
 
   /** Sends the archive to the worker. Never resolves; rejects if the archive cannot be read. */
   async function feed(): Promise<never> {
-    const source = chunkSource(archive);
+    const source = chunkSource(counted(archive, onProgress));
     for (let bytes = CHUNK_BYTES; bytes === CHUNK_BYTES;) {
       const chunk = await free.take();
       bytes = await source.fill(Buffer.from(memory, chunk * CHUNK_BYTES, CHUNK_BYTES));
