@@ -10,7 +10,7 @@ import { connect, headers } from "nats";
 import { describe, expect, it, onTestFinished } from "vitest";
 import { CAIRN, NodeProcess, runCairn, runCairnOrThrow } from "@cairn/test-support/cairn-process";
 import { type SourceServer, startEtcd } from "@cairn/test-support/source-servers";
-import { startStallingProxy } from "@cairn/test-support/stalling-proxy";
+import { startStallingProxy } from "@cairn/test-support/links/stalling-proxy";
 import { type Expected, filledEtcd, filledNatsKv, type FilledSource } from "./filled-sources.ts";
 
 /** The number of keys in each source. 100,000 is a campaign of some minutes. */

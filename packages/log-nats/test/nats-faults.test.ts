@@ -7,7 +7,7 @@ import { followLog } from "@cairn/engine/src/log/follow-log";
 import { openNatsTxLog } from "../src/nats-tx-log.ts";
 import { bytes, takeMessages, text } from "@cairn/engine/testing";
 import { startNatsServer } from "../testing/nats-server.ts";
-import { startMutableProxy } from "./mutable-proxy.ts";
+import { startMutableProxy } from "@cairn/test-support/links/mutable-proxy";
 import { NatsFixture } from "@cairn/test-support/nodes/nats-fixture";
 
 /** The server's answer to a request for a message that it does not have (nats-server/server/errors.json). */

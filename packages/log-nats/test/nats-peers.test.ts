@@ -6,6 +6,8 @@ import type { CairnError } from "@cairn/kv";
 import { connect } from "nats";
 import { afterEach, describe, expect, it, vi } from "vitest";
 import { openNatsTxLog } from "../src/nats-tx-log.ts";
+import { tellLeaving } from "@cairn/engine/src/cluster/ask-cluster";
+import { startMutableProxy } from "@cairn/test-support/links/mutable-proxy";
 import type { PeerChannel, TxLog } from "@cairn/engine";
 import { startNatsServer } from "../testing/nats-server.ts";
 
@@ -99,6 +101,27 @@ describe("nodes with the same log on NATS", () => {
     end();
     await heard(one.log);
     expect(await answersTo(asking.peers, "2", 1)).toEqual([]);
+  });
+
+  it("hear that a node stops whose link is slow", { tags: "rest/slow" }, async () => {
+    const started = await startNatsServer();
+    cleanups.push(() => started.close());
+    const proxy = await startMutableProxy(started.port, 700);
+    cleanups.push(() => proxy.close());
+    const listening = await openNatsTxLog({ servers: started.url });
+    cleanups.push(() => listening.close());
+    const stopping = await openNatsTxLog({ servers: `nats://127.0.0.1:${proxy.port}` });
+    cleanups.push(() => stopping.close());
+    await listening.create(() => bytes("birth"));
+    const questions: string[] = [];
+    listening.peers?.serve(
+      (question) => questions.push(Buffer.from(question).toString()),
+      () => {},
+    );
+    await heard(listening);
+    if (stopping.peers !== undefined) await tellLeaving(stopping.peers, "a");
+    await heard(listening);
+    expect(questions).toEqual([expect.stringContaining('"leaving"')]);
   });
 
   it("hear from each other again after an outage of the server", async () => {

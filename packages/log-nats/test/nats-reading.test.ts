@@ -3,7 +3,7 @@ import { describe, expect, it } from "vitest";
 import { followLog } from "@cairn/engine/src/log/follow-log";
 import type { TxLog } from "@cairn/engine";
 import { bytes, takeMessages, text } from "@cairn/engine/testing";
-import { startMutableProxy } from "./mutable-proxy.ts";
+import { startMutableProxy } from "@cairn/test-support/links/mutable-proxy";
 import { NatsFixture } from "@cairn/test-support/nodes/nats-fixture";
 
 describe("a reader of a log on NATS", () => {

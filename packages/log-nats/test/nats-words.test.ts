@@ -6,7 +6,7 @@ import { connect } from "nats";
 import { expect, it, onTestFinished, vi } from "vitest";
 import { bytes } from "@cairn/engine/testing";
 import { openNatsTxLog } from "../src/nats-tx-log.ts";
-import { startMutableProxy } from "./mutable-proxy.ts";
+import { startMutableProxy } from "@cairn/test-support/links/mutable-proxy";
 import { type NatsTestServer, startNatsServer } from "../testing/nats-server.ts";
 
 const PATIENT = { timeout: 30_000, interval: 50 };

@@ -131,10 +131,10 @@ export async function askSilent(
   return [...silent.values()].toSorted((a, b) => (a.node < b.node ? -1 : 1));
 }
 
-/** The maximum time for which a stopping node waits until its announcement is sent. */
-const LEAVING_MS = 500;
+/** The maximum time for which a stopping node, which has ten seconds, waits until its announcement is sent. */
+const LEAVING_MS = 3_000;
 
-/** Announces within half a second that this node stops, so that it is not reported missing. The message may be lost. */
+/** Announces, within a time that suffices for slow networks, that this node stops, so that it is not reported missing. The message may be lost. */
 export async function tellLeaving(channel: PeerChannel, node: string): Promise<void> {
   const told = async (): Promise<void> => {
     const signal = timeoutSignal(LEAVING_MS);

@@ -11,9 +11,9 @@ export interface MutableProxy {
 
 /**
  * Starts a proxy between a client and a server. While it is muted, it drops the data that the server sends. A cut ends
- * the connections and unmutes the proxy.
+ * the connections and unmutes the proxy. With `delayMs`, the server's data arrives later by this time.
  */
-export async function startMutableProxy(target: number): Promise<MutableProxy> {
+export async function startMutableProxy(target: number, delayMs = 0): Promise<MutableProxy> {
   const sockets = new Set<Socket>();
   let muted = false;
   const cut = (): void => {
@@ -23,7 +23,8 @@ export async function startMutableProxy(target: number): Promise<MutableProxy> {
   const listener = createServer((near) => {
     const far = createConnection(target, "127.0.0.1");
     near.on("data", (data) => far.write(data));
-    far.on("data", (data) => muted || near.write(data));
+    const pass = (data: Buffer): unknown => muted || near.write(data);
+    far.on("data", (data: Buffer) => (delayMs === 0 ? pass(data) : setTimeout(pass, delayMs, data)));
     for (const [socket, other] of [
       [near, far],
       [far, near],
