@@ -1,6 +1,7 @@
-import { CairnError, errorMessage } from "@cairn/kv";
-import { type Msg, type NatsError, type Subscription } from "nats";
+import { CairnError, errorMessage, unlessAborted } from "@cairn/kv";
+import { type Msg, type NatsError, type StreamInfo, type Subscription } from "nats";
 import type { NatsLink } from "./nats-connection.ts";
+import { logUnreachable } from "./nats-reachable.ts";
 import type { NatsStream } from "./nats-stream.ts";
 import { covers } from "./nats-stream-settings.ts";
 import type { PeerChannel, SendAnswer } from "@cairn/engine";
@@ -59,7 +60,7 @@ export class NatsPeers implements PeerChannel {
 
   async *ask(question: Uint8Array, signal: AbortSignal): AsyncGenerator<Uint8Array, void, void> {
     // A missing stream is not an obstacle, because nodes that had it open can report that it is missing.
-    const { name, subjects } = (await this.#stream.find())?.config ?? { name: "", subjects: [] };
+    const { name, subjects } = (await this.#found(signal))?.config ?? { name: "", subjects: [] };
     if (subjects.some((pattern) => covers(pattern, this.address))) {
       const message = `The stream "${name}" captures the subject ${this.address}, so a request would be stored in the log.`;
       const hint = `Configure the stream to capture only the subject ${name}.tx.`;
@@ -95,6 +96,20 @@ export class NatsPeers implements PeerChannel {
       signal.removeEventListener("abort", end);
       this.#link.remove(listener);
       end();
+    }
+  }
+
+  /** Over a link that is stalled, the client would wait longer for the stream than the caller does for all responses. */
+  async #found(signal: AbortSignal): Promise<StreamInfo | undefined> {
+    try {
+      return await unlessAborted(this.#stream.find(), signal);
+    } catch (error) {
+      if (!signal.aborted) throw error;
+      throw logUnreachable(
+        `NATS at ${this.#link.place} did not respond in time.`,
+        "Make sure that the server is running, and check the network to it. If it is only slow, allow more time: cairn status --cluster --timeout PT10S.",
+        error,
+      );
     }
   }
 

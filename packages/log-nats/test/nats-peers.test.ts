@@ -6,7 +6,7 @@ import type { CairnError } from "@cairn/kv";
 import { connect } from "nats";
 import { afterEach, describe, expect, it, vi } from "vitest";
 import { openNatsTxLog } from "../src/nats-tx-log.ts";
-import { tellLeaving } from "@cairn/engine/src/cluster/ask-cluster";
+import { askStatus, tellLeaving } from "@cairn/engine/src/cluster/ask-cluster";
 import { startMutableProxy } from "@cairn/test-support/links/mutable-proxy";
 import type { PeerChannel, TxLog } from "@cairn/engine";
 import { startNatsServer } from "../testing/nats-server.ts";
@@ -122,6 +122,25 @@ describe("nodes with the same log on NATS", () => {
     if (stopping.peers !== undefined) await tellLeaving(stopping.peers, "a");
     await heard(listening);
     expect(questions).toEqual([expect.stringContaining('"leaving"')]);
+  });
+
+  it("wait no longer than they are allowed to for a server that has stopped responding", async () => {
+    const started = await startNatsServer();
+    cleanups.push(() => started.close());
+    const proxy = await startMutableProxy(started.port);
+    cleanups.push(() => proxy.close());
+    const log = await openNatsTxLog({ servers: `nats://127.0.0.1:${proxy.port}` });
+    cleanups.push(() => log.close());
+    await log.create(() => bytes("birth"));
+    proxy.mute();
+    const begun = performance.now();
+    await expect(log.peers && askStatus(log.peers, { timeoutMs: 500 })).rejects.toMatchObject({
+      code: "LOG_UNREACHABLE",
+      message: expect.stringContaining("did not respond in time") as string,
+      hint: expect.stringContaining("--timeout") as string,
+    });
+    // The client would have waited for five seconds.
+    expect(performance.now() - begun).toBeLessThan(4_000);
   });
 
   it("hear from each other again after an outage of the server", async () => {

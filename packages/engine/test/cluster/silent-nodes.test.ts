@@ -14,6 +14,7 @@ import { HeardNodes, type PeerActions, PeerServer } from "../../src/cluster/peer
 import type { PeerChannel } from "../../src/log/peer-channel.ts";
 import type { TxLog } from "../../src/log/tx-log.ts";
 import { openNatsTxLog } from "@cairn/log-nats/src/nats-tx-log";
+import { startMutableProxy } from "@cairn/test-support/links/mutable-proxy";
 import { ClusterScene, put } from "@cairn/test-support/nodes/cluster-scene";
 import { MemoryNode } from "@cairn/test-support/nodes/memory-node";
 import { statusOf } from "./responded.ts";
@@ -100,6 +101,37 @@ it(
       expect(seen).toMatchObject({ nodes: [{ node: "a" }, { node: "frozen" }], silent: [] });
     });
     await vi.waitFor(async () => expect((await statusOf(scene, 2)).code).toBe(0));
+  },
+);
+
+it(
+  "a node whose link to NATS stalls says in time that it cannot ask the others",
+  { tags: "rest/slow" },
+  async () => {
+    const proxy = await startMutableProxy(scene.nats.port);
+    onTestFinished(() => proxy.close());
+    const servers = `nats://127.0.0.1:${proxy.port}`;
+    const a = await scene.ready("a", {
+      parts: {
+        http: { host: "127.0.0.1", port: 0, maxBody: 1_000 },
+        openTxLog: async ({ signal }) => await openNatsTxLog({ servers, signal }),
+      },
+    });
+    proxy.mute();
+    const begun = performance.now();
+    const status = await (await fetch(`${a.url}/status/cluster?timeout=PT0.5S`)).json();
+    // The client of NATS waits for five seconds, and the node for two to describe the log.
+    expect(performance.now() - begun).toBeLessThan(4_500);
+    expect(status).toMatchObject({
+      nodes: [{ node: "a" }],
+      findings: expect.arrayContaining([
+        expect.objectContaining({
+          code: "nodes-not-asked",
+          hint: expect.stringContaining("--timeout PT10S"),
+        }),
+      ]),
+    });
+    proxy.cut();
   },
 );
 
