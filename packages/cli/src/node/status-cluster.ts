@@ -34,7 +34,7 @@ export async function viewCluster(
     throw new CairnError(
       "NOT_READY",
       `No node of the log "${log.name}" responded within ${within}.`,
-      `Start the nodes as they were started: cairn start with their configurations, or as a service (systemctl start cairn). If they are running, permit their NATS user to subscribe to the subject on which nodes respond: ${channel.address}.`,
+      `Start the nodes as they were started: cairn start with their configurations, or as a service (systemctl start cairn). If the network to NATS is slow, allow more time (--timeout PT10S). If they are running, permit their NATS user to subscribe to the subject on which nodes respond: ${channel.address}.`,
     );
   }
   const view = { ...found, comparison: undefined };

@@ -5,7 +5,7 @@ import type { Peer } from "./ask-cluster.ts";
 import { type ClusterView, isMember, sameIds, type PastComparison } from "./cluster-view.ts";
 
 const SILENT_HINT =
-  "Resume or restart a node that is frozen, was killed, or is cut off from NATS. The other nodes forget it after an hour.";
+  "Resume or restart a node that is frozen, was killed, or is cut off from NATS. The other nodes forget it after an hour. If only its network is slow, allow more time: cairn status --cluster --timeout PT10S.";
 const DIFFERENT_PAST_HINT =
   "Wait a few minutes and run the command again: one after another, the nodes compare their indexes with a rebuild from the log and replace a wrong one. " +
   "To compare them now, run cairn status --cluster --digest.";

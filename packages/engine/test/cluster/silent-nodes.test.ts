@@ -91,7 +91,10 @@ it(
       silent: [{ node: "frozen", forMs: expect.any(Number) }],
     });
     expect(await (await fetch(`${a.url}/status/cluster`)).json()).toMatchObject({
-      verdict: { state: "failing", hint: expect.stringContaining("Resume or restart a node that is frozen") },
+      verdict: {
+        state: "failing",
+        hint: expect.stringMatching(/^Resume or restart a node that is frozen[^]* --timeout PT10S/),
+      },
       nodes: [{ node: "a" }],
       silent: [{ node: "frozen", forMs: expect.any(Number) }],
     });
