@@ -74,9 +74,8 @@ export async function askRange(
 
 /**
  * Fetches a range completely, in pieces: if the connection breaks, the rest is requested again. Passes on its bytes, in
- * order, as they arrive. Throws
- * `CHECKPOINT_CORRUPT` if the object ends before, and `STORE_UNREACHABLE` after as many consecutive responses without
- * data as a request has attempts.
+ * order, as they arrive. Throws `CHECKPOINT_CORRUPT` if the object ends before, and `STORE_UNREACHABLE` after as many
+ * consecutive responses without data as a request has attempts.
  */
 export async function fetchRange(
   access: S3Access,

@@ -1,7 +1,6 @@
 import { readFileSync } from "node:fs";
 import type { IncomingMessage, Server, ServerResponse } from "node:http";
 import type { Socket } from "node:net";
-import type { UnsentResponses } from "./answers/unsent-responses.ts";
 
 interface ConnectionState {
   /** The response to the request that has been accepted but not yet answered. */
@@ -23,8 +22,8 @@ export interface ConnectionLimits {
   readonly onRefused: () => void;
   /** Whether a connection begins with a TLS handshake. */
   readonly isEncrypted: boolean;
-  /** Learns which responses have been sent, and which never will be. */
-  readonly unsent: UnsentResponses;
+  /** Called for each request whose response has been sent, or never will be. */
+  readonly release: (request: IncomingMessage) => void;
 }
 
 /** The time for which to keep reading from a client that does not close its side or never stops sending (ms). */
@@ -177,7 +176,7 @@ export class Connections {
   }
 
   answered({ req: request }: ServerResponse): void {
-    this.#limits.unsent.release(request);
+    this.#limits.release(request);
     const { socket } = request;
     const state = this.#states.get(socket);
     if (state === undefined) return;
@@ -239,7 +238,7 @@ export class Connections {
     socket.destroySoon = () => endOnceSent(socket);
     socket.once("close", () => {
       this.#states.delete(socket);
-      if (state.current !== undefined) this.#limits.unsent.release(state.current.req);
+      if (state.current !== undefined) this.#limits.release(state.current.req);
     });
   }
 }

@@ -6,7 +6,7 @@ import { type Guard, PREFLIGHT } from "./access.ts";
 import { type HttpAnswer, JSON_TYPE } from "./answers/answer.ts";
 import { errorAnswer, type FailedRequests } from "./answers/failed-requests.ts";
 import { RequestError } from "./answers/request-error.ts";
-import { disconnectWhenGone } from "./answers/unsent-responses.ts";
+import { disconnectWhenGone } from "./answers/request-memory.ts";
 import type { Connections } from "./connections.ts";
 import { JSON_BODY, PRECONDITIONS, type Route } from "./openapi/route.ts";
 import { Call, type Served } from "./permits/call.ts";
@@ -108,7 +108,7 @@ async function handleWithBody(call: Call, route: Route, parts: ServingParts): Pr
   if (route.readsLines === true) requireLines(request);
   else {
     const begin = async (bytes: number): Promise<void> => {
-      await call.admit(bytes * PARSED_FACTOR);
+      await served.bodies.admit(request, bytes * PARSED_FACTOR);
       await served.slice.turn();
     };
     call.body = await readJsonBody(request, { maxBytes: served.maxBody, begin, onText: route.onBody });

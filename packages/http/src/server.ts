@@ -10,7 +10,7 @@ import { guard, isLoopback } from "./access.ts";
 import { FailedRequests, type HttpLogger } from "./answers/failed-requests.ts";
 import { continueWhenRead } from "./answers/unread-body.ts";
 import { MORE_FILES, openStreams } from "./answers/open-streams.ts";
-import { GONE_AFTER_MS, UnsentResponses } from "./answers/unsent-responses.ts";
+import { GONE_AFTER_MS, RequestMemory } from "./answers/request-memory.ts";
 import { connectionLimit, Connections, openFilesLimit, streamLimit } from "./connections.ts";
 import { pageRoutes, requirePage } from "./page.ts";
 import type { OnFiles } from "./permits/reloaded-files.ts";
@@ -88,7 +88,11 @@ export async function startHttpServer(
   const { logger } = context;
   if (options.page !== false) requirePage();
   const { tokens, tls, close: closeFiles } = await openHttpFiles(options, context);
-  const { server, connections, failures, unsent } = createListener(api, options, { ...context, tokens, tls });
+  const { server, connections, failures, memories } = createListener(api, options, {
+    ...context,
+    tokens,
+    tls,
+  });
   const close = async (): Promise<void> => {
     const cancel = startTimer(context.closeTimeoutMs ?? 5000, () => server.closeAllConnections());
     const closed = server.listening ? once(server, "close") : undefined;
@@ -97,7 +101,7 @@ export async function startHttpServer(
     await closed;
     cancel();
     failures.close();
-    unsent.close();
+    for (const memory of memories) memory.close();
     await closeFiles();
   };
   try {
@@ -137,7 +141,7 @@ function createListener(
   api: NodeApi,
   options: HttpOptions,
   context: HttpServerContext & { readonly tokens: Tokens; readonly tls: ReloadedTls | undefined },
-): { server: Server; connections: Connections; failures: FailedRequests; unsent: UnsentResponses } {
+): { server: Server; connections: Connections; failures: FailedRequests; memories: RequestMemory[] } {
   const { logger, onAnswered, onRefused = () => {}, tokens, tls } = context;
   const { requestTimeoutMs = REQUEST_TIMEOUT_MS, goneAfterMs = GONE_AFTER_MS } = context;
   const settings = {
@@ -166,13 +170,15 @@ function createListener(
   const failures = new FailedRequests(logger);
   const maxConnections = context.maxConnections ?? connectionLimit(openFilesLimit());
   const onSlow = atIntervals(() => logger.warn({}, SLOW_CLIENTS));
-  const unsent = new UnsentResponses(goneAfterMs, onSlow);
+  const unsent = new RequestMemory(goneAfterMs, onSlow);
+  const bodies = new RequestMemory(goneAfterMs, onSlow);
+  const memories = [unsent, bodies];
   const connections = new Connections(server, {
     maxConnections,
     onReached: atIntervals(() => logger.warn({ connections: maxConnections }, LIMIT_REACHED)),
     onRefused: () => onRefused(allInUse(maxConnections)),
     isEncrypted: tls !== undefined,
-    unsent,
+    release: (request) => memories.forEach((memory) => memory.release(request)),
   });
   const onRequest = serveRequests(options.page === false ? ROUTES : [...ROUTES, ...pageRoutes], {
     served: {
@@ -180,6 +186,7 @@ function createListener(
       maxBody: options.maxBody,
       requestTimeoutMs,
       unsent,
+      bodies,
       beginStream: openStreams(streamLimit(maxConnections), onRefused),
       slice: new TimeSlice(),
       backlog: new IndexBacklog(),
@@ -194,7 +201,7 @@ function createListener(
   continueWhenRead(server, onRequest);
   server.on("clientError", (error, socket) => answerUnreadable(error, socket as Socket, connections));
   server.on("connect", (_request, socket) => answerConnect(socket as Socket, connections));
-  return { server, connections, failures, unsent };
+  return { server, connections, failures, memories };
 }
 
 function allInUse(maxConnections = 0): CairnError {

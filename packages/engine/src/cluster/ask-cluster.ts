@@ -134,7 +134,10 @@ export async function askSilent(
 /** The maximum time for which a stopping node, which has ten seconds, waits until its announcement is sent. */
 const LEAVING_MS = 3_000;
 
-/** Announces, within a time that suffices for slow networks, that this node stops, so that it is not reported missing. The message may be lost. */
+/**
+ * Announces that this node stops, so that it is not reported missing, within a time that suffices for slow networks. The
+ * message may be lost.
+ */
 export async function tellLeaving(channel: PeerChannel, node: string): Promise<void> {
   const told = async (): Promise<void> => {
     const signal = timeoutSignal(LEAVING_MS);

@@ -20,7 +20,8 @@ export interface PeerChannel {
   ): () => void;
   /**
    * Yields the responses to a request until `signal` is aborted. Ends immediately if no node serves requests. Throws
-   * `LOG_UNREACHABLE` (also if the request could not be sent before), `UNAUTHORIZED`, or, if the request would be stored in the log, `CONFIG_INVALID`.
+   * `LOG_UNREACHABLE` (also if the request could not be sent before), `UNAUTHORIZED`, or, if the request would be stored
+   * in the log, `CONFIG_INVALID`.
    */
   ask(question: Uint8Array, signal: AbortSignal): AsyncIterable<Uint8Array>;
 }

@@ -3,7 +3,7 @@ import type { AnyOperation, Transaction, TxId, TxOutcome } from "@cairn/client";
 import { type NodeApi, TOO_LARGE } from "@cairn/engine";
 import type { TimeSlice } from "@cairn/kv";
 import type { openStreams } from "../answers/open-streams.ts";
-import type { UnsentResponses } from "../answers/unsent-responses.ts";
+import type { RequestMemory } from "../answers/request-memory.ts";
 import type { IndexBacklog } from "../requests/index-backlog.ts";
 import { requestId } from "../requests/request-head.ts";
 import { NOTHING, type Permit } from "./permit.ts";
@@ -14,7 +14,9 @@ export interface Served {
   readonly maxBody: number;
   /** The time that a request may take to arrive (ms). */
   readonly requestTimeoutMs: number;
-  readonly unsent: UnsentResponses;
+  /** The memory for responses, and that for large bodies: writes that wait for the log must not keep reads waiting. */
+  readonly unsent: RequestMemory;
+  readonly bodies: RequestMemory;
   readonly beginStream: ReturnType<typeof openStreams>;
   /** The time slice that all bodies share, and the backlog that all batches do. */
   readonly slice: TimeSlice;
@@ -67,7 +69,7 @@ export class Call<Q = object> {
     return this.served.api;
   }
 
-  /** Reserves memory for the response, see {@link UnsentResponses.admit}. */
+  /** Reserves memory for the response, see {@link RequestMemory.admit}. */
   get admit(): (bytes: number, timeoutMs?: number) => Promise<void> | undefined {
     return (bytes, timeoutMs) => this.served.unsent.admit(this.request, bytes, timeoutMs);
   }

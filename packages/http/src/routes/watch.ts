@@ -19,7 +19,7 @@ import { type Route, route } from "../openapi/route.ts";
 import { TEXT } from "../requests/schema-parts.ts";
 import { madeOnce, parsePosition, formatPosition } from "@cairn/text";
 import { WATCH_PARAMETERS } from "../requests/parameters.ts";
-import { disconnectWhenGone, GONE_AFTER_MS } from "../answers/unsent-responses.ts";
+import { disconnectWhenGone, GONE_AFTER_MS } from "../answers/request-memory.ts";
 
 /** A client that reads none of this many heartbeats, and nothing for a minute, is considered disconnected. */
 const GONE_AFTER_HEARTBEATS = 3;

@@ -3,7 +3,7 @@ import type { IncomingMessage, ServerResponse } from "node:http";
 import { CairnError } from "@cairn/kv";
 import { DISCONNECTED } from "./request-error.ts";
 
-/** The total size of the large requests that are carried out, and of the responses that have not been received (bytes). */
+/** The total size of what is reserved, and of the responses that have not been received (bytes). */
 const MAX_BYTES = 64 * 1024 * 1024;
 /** Reads of at most this never wait: a connection has one at most, and system buffers usually take the response. */
 const SMALL_BYTES = 256 * 1024;
@@ -31,15 +31,15 @@ interface Waiting {
 }
 
 /**
- * The memory for the requests and responses of a server. A response may be thousands of times longer than its request,
- * and it remains in memory until its client has received it. Without a limit, clients that do not read could therefore
- * fill the memory, and so could many large transactions at once.
+ * The memory for the responses of a server, or for the bodies of its requests. A response may be thousands of times longer
+ * than its request, and it remains in memory until its client has received it. Without a limit, clients that do not read
+ * could therefore fill the memory, and so could many large transactions at once.
  *
- * Writes reserve what their bodies occupy once they are parsed, and reads reserve the size that their responses may have. If the memory is not free, they wait, and the sender with the
- * least memory is next. While they wait, clients that have been receiving their responses for more than 10 s are
- * disconnected, the slowest first.
+ * Reads reserve the size that their responses may have, and writes what their bodies occupy once they are parsed. If the
+ * memory is not free, they wait, and the sender with the least memory is next. While they wait, clients that have been
+ * receiving their responses for more than 10 s are disconnected, the slowest first.
  */
-export class UnsentResponses {
+export class RequestMemory {
   readonly #reserved = new Map<IncomingMessage, Reserved>();
   readonly #waiting = new Map<IncomingMessage, Waiting>();
   readonly goneAfterMs: number;
@@ -58,7 +58,7 @@ export class UnsentResponses {
   }
 
   /**
-   * Reserves memory for the response to a request, instead of what it had. Returns undefined if the memory is free,
+   * Reserves memory for a request, instead of what it had. Returns undefined if the memory is free,
    * else a promise that resolves once it is, and rejects with `OVERLOADED` after `timeoutMs` (by default 30,000).
    */
   admit(
@@ -93,7 +93,7 @@ export class UnsentResponses {
     this.#beginNext();
   }
 
-  /** Frees the memory for the response to a request that was sent, or whose connection has closed. */
+  /** Frees the memory for a request whose response was sent, or whose connection has closed. */
   release(request: IncomingMessage): void {
     this.#free(request);
     const waiting = this.#waiting.get(request);
