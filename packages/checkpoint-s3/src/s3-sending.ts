@@ -9,13 +9,14 @@ type Handler = S3["config"]["requestHandler"];
 
 /** An option of a call of the SDK, which passes it on to the handler. */
 export interface SendingOptions {
-  /** Called for each attempt with the number of bytes of the body that this machine's network has taken so far. */
+  /** Called for each attempt, as the network takes the body, with the number of bytes handed over so far. */
   readonly onSent?: ((bytes: number) => void) | undefined;
 }
 
 const MIB = 1024 * 1024;
-/** Larger bodies are handed over in pieces of this size, because only whole pieces are known to be taken. */
+/** Larger bodies are handed over in pieces of this size, which show the progress; a few are always ready. */
 const PIECE_BYTES = 256 * 1024;
+const READY_PIECES = 4;
 
 /**
  * Returns how long a connection on which a large body is sent may be idle: the time limit of other requests, once more
@@ -58,8 +59,8 @@ export function sendingHandler(handler: Handler, patient: Handler, onIdle: () =>
 function inPieces(body: Uint8Array, onSent: SendingOptions["onSent"]): Readable {
   let at = 0;
   return new Readable({
-    // Pieces are requested only once the connection has taken the ones before.
-    highWaterMark: 1,
+    // With one at a time, the connection waits for each, and an upload takes a tenth longer.
+    highWaterMark: READY_PIECES * PIECE_BYTES,
     read() {
       onSent?.(at);
       this.push(at < body.length ? body.subarray(at, (at += PIECE_BYTES)) : null);
