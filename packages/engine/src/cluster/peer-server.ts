@@ -106,9 +106,9 @@ export class PeerServer {
   }
 
   async #learn(channel: PeerChannel, options: AskOptions): Promise<void> {
-    const note = (one: Omit<Heard, "at">, agoMs: number): void => {
+    const note = (one: Heard): void => {
       // An earlier process of this node may be among those that others remember.
-      if (one.node !== this.identity.node) this.#heard.heard(one, agoMs);
+      if (one.node !== this.identity.node) this.#heard.heard(one);
     };
     const askedAt = performance.now();
     const peers = await askStatus(channel, options);
@@ -118,12 +118,12 @@ export class PeerServer {
       const { id } = status.log;
       if (id === null) continue;
       logs.add(id);
-      note({ instance, node, log: id }, since - askedAt);
+      // It was there when it was asked, and may have said since that it leaves.
+      note({ instance, node, log: id, at: askedAt });
     }
     for (const log of logs) {
       const silent = await askSilent(channel, peers, log, options);
-      const agoMs = performance.now() - since;
-      for (const { instance, node, forMs } of silent) note({ instance, node, log }, agoMs + forMs);
+      for (const { instance, node, forMs } of silent) note({ instance, node, log, at: since - forMs });
     }
   }
 
@@ -148,7 +148,7 @@ export class PeerServer {
       }
       if (question.ask === "compare") {
         if (question.instance === this.identity.instance) return;
-        this.#heard.heard(question);
+        this.#heard.heard({ ...question, at: performance.now() });
         return await this.#compare(question, reply);
       }
       await this.#inTurn(question, reply);
@@ -234,8 +234,8 @@ export class HeardNodes {
     this.#now = now;
   }
 
-  heard({ instance, node, log }: Omit<Heard, "at">, agoMs = 0): void {
-    const at = this.#now() - agoMs;
+  /** Does nothing if the node has stopped since, or was heard from later. */
+  heard({ instance, node, log, at }: Heard): void {
     const isOld =
       at <= Math.max(this.#left.get(node) ?? -Infinity, this.#heard.get(instance)?.at ?? -Infinity);
     if (!isOld) remember(this.#heard, instance, { instance, node, log, at });

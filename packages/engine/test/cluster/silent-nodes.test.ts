@@ -268,7 +268,7 @@ it("a clock that differs from that of the checkpoint store is reported until a l
 it("at most a thousand nodes are remembered, for an hour after they were last heard from", () => {
   let now = 0;
   const heard = new HeardNodes(() => now);
-  const hear = (n: number): void => heard.heard({ instance: `i${n}`, node: `n${n}`, log: "l" });
+  const hear = (n: number): void => heard.heard({ instance: `i${n}`, node: `n${n}`, log: "l", at: now });
   hear(1);
   hear(2);
   now = 3_599_000;
@@ -278,11 +278,13 @@ it("at most a thousand nodes are remembered, for an hour after they were last he
   now = 3_600_000;
   expect(heard.others("l", [])).toEqual([{ instance: "i2", node: "n2", forMs: 1_000 }]);
   expect(heard.others("l", ["i2"])).toEqual([]);
-  heard.heard({ instance: "i2-restarted", node: "n2", log: "l" });
+  heard.heard({ instance: "i2-restarted", node: "n2", log: "l", at: now });
   heard.left("n2");
+  // What it answered to an earlier question is noted later.
+  heard.heard({ instance: "i2-restarted", node: "n2", log: "l", at: now });
   expect(heard.others("l", [])).toEqual([]);
   // Others remember it for no longer than those that have heard from it themselves.
-  heard.heard({ instance: "i3", node: "n3", log: "l" }, 3_599_000);
+  heard.heard({ instance: "i3", node: "n3", log: "l", at: now - 3_599_000 });
   expect(heard.others("l", [])).toMatchObject([{ node: "n3", forMs: 3_599_000 }]);
   now += 1_000;
   expect(heard.others("l", [])).toEqual([]);
