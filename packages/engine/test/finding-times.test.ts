@@ -32,4 +32,5 @@ it("findings of the same kind keep the times of their causes", () => {
   dated([file(1)], at(1));
   expect(dated([file(1), file(3)], at(4)).map((one) => one.since)).toEqual([at(1), at(3)]);
   expect(dated([file(3)], at(5)).map((one) => one.since)).toEqual([at(3)]);
+  expect(dated([file(3), file(9)], at(5)).map((one) => one.since)).toEqual([at(3), at(5)]);
 });

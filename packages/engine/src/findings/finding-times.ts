@@ -16,8 +16,9 @@ export function findingTimes(): (findings: readonly Finding[], now: string) => r
       return earliest;
     };
     first = new Map(remembered.map((one) => [one.code, sinceOf(one)]));
-    return findings.map((one) =>
-      remembered.includes(one) ? { ...one, since: first.get(one.code) ?? now } : one,
-    );
+    return findings.map((one) => ({
+      ...one,
+      since: remembered.includes(one) ? (first.get(one.code) ?? now) : sinceOf(one),
+    }));
   };
 }
