@@ -19,8 +19,8 @@ const PIECE_BYTES = 256 * 1024;
 const READY_PIECES = 4;
 
 /**
- * Returns how long a connection on which a large body is sent may be idle: the time limit of other requests, once more
- * for each MiB of a part. The buffers of the kernel and of proxies take megabytes at once, and then nothing shows that
+ * Returns how long a connection on which a large body is sent may be idle: the time limit of other requests, and as
+ * long again for each MiB of a part. The buffers of the kernel and of proxies take megabytes at once, and then nothing shows that
  * they are emptied, so a slow connection appears idle.
  */
 export function sendingTimeout({ requestTimeout, partSize }: S3Settings): number {

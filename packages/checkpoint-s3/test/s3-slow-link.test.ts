@@ -12,9 +12,15 @@ test.each([4 * MIB, 7 * MIB])(
   async (size) => {
     const server = await memoryS3();
     const endpoint = await slowLink(server.endpoint, 3 * MIB);
-    const store = server.store({ endpoint, partSize: 5 * MIB, requestTimeout: 400, maxAttempts: 1 });
-    const onSent = vi.fn<() => void>();
+    const options = { endpoint, partSize: 5 * MIB, maxAttempts: 1 };
     const content = randomBytes(size);
+    // For a slower network, the hint says to raise the limit.
+    const impatient = server.store({ ...options, requestTimeout: 10 });
+    await expect(impatient.upload("a.tar", Readable.from([content]))).rejects.toMatchObject({
+      hint: expect.stringContaining("raise the store's `request-timeout`"),
+    });
+    const store = server.store({ ...options, requestTimeout: 400 });
+    const onSent = vi.fn<() => void>();
     await store.upload("a.tar", Readable.from([content]), { onSent });
     expect([...server.objects.values()].map(({ body }) => body.equals(content))).toEqual([true]);
     expect(onSent.mock.calls.length).toBeGreaterThan(size / MIB);

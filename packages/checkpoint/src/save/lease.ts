@@ -240,10 +240,9 @@ export class Lease {
       stalledMs = isMoving ? 0 : stalledMs + this.#ttlMs / 3;
       this.#hasMoved = false;
       if (stalledMs >= STALLED_AFTER_MS) {
-        const message =
-          "The upload has made no progress for ten minutes: the store has accepted no more of it than before.";
+        const message = "The upload has made no progress for ten minutes.";
         const hint =
-          "Check the store and the network to it. If a store in S3 responds but the network is slow, raise the store's `request-timeout` and lower its `part-size`. Nothing was published, and other nodes may upload.";
+          "Check the store and the network to it. If a store in S3 responds but the network is slow, raise the store's `request-timeout`. Nothing was published, and other nodes may upload.";
         return this.#lost.abort(new CairnError("STORE_UNREACHABLE", message, hint));
       }
       try {

@@ -130,7 +130,7 @@ export const s3CheckpointStore = defineModule({
     "request-timeout": withDefault(
       duration(),
       30_000,
-      "How long a connection may be idle during a request; while a file is sent, once more for each MiB of `part-size`.",
+      "How long a connection may be idle during a request; while a file is sent, as long again for each MiB of `part-size`.",
     ),
     "read-only?": withDefault(
       boolean(),
