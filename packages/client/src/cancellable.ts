@@ -2,7 +2,7 @@ import type { CallOptions } from "./types/client-types.ts";
 
 /**
  * Yields what `each` makes of the items of a stream without an end. `return()` ends the stream at once, as when the
- * signal of its options is aborted. Of a plain generator, it would wait for the next item if `next()` is waiting for it.
+ * signal of its options is aborted. That of a plain generator would wait for the item for which `next()` is waiting.
  */
 export function cancellable<Query extends CallOptions, Item, Yielded>(
   options: () => Query,

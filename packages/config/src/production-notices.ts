@@ -29,7 +29,7 @@ const RULES: readonly ProductionRule[] = [
   {
     lack: ({ kvStore }) =>
       kvStore.common.checkpointer?.common.logBackup === undefined
-        ? "There is no second copy of the log, so with its disks every transaction after the newest checkpoint is lost. (A folder is one only if it is on other disks.)"
+        ? "There is no second copy of the log, so with its disks every transaction after the newest checkpoint is lost. (A folder counts as one only if it is on other disks.)"
         : undefined,
     write: (config) => ofCheckpointer(config, { "log-backup": { every: "PT1M" } }),
   },
@@ -57,7 +57,7 @@ const RULES: readonly ProductionRule[] = [
   {
     lack: (config) =>
       config.txLog.common.trim !== undefined && privateStores(config).length > 0
-        ? "The log is not trimmed, because the folder of the checkpoints is not declared as one that every node has. (If it is not, move it to S3 or to a mount that all share.)"
+        ? "The log is not trimmed, because the folder of the checkpoints is not declared as one that every node has. (If it is not, use S3, or a mount that all nodes share.)"
         : undefined,
     write: (config) => {
       const [path = []] = privateStores(config);

@@ -24,7 +24,10 @@ export interface ServingParts {
   readonly onAnswered: NodeMetrics["onRequest"] | undefined;
 }
 
-/** A parsed body of many short operations occupies this many times its length, until it has its response. */
+/**
+ * Many short operations occupy five times the length of their body once it is parsed, and more until it has its response.
+ * With 8 instead of 16, a node that was sent forty bodies of 1 MB at once took 1,044 MB instead of 843.
+ */
 const PARSED_FACTOR = 16;
 const NO_CONTENT = 204;
 const NOT_MODIFIED = 304;

@@ -31,9 +31,9 @@ interface Waiting {
 }
 
 /**
- * The memory for the responses of a server, or for the bodies of its requests. A response may be thousands of times longer
- * than its request, and it remains in memory until its client has received it. Without a limit, clients that do not read
- * could therefore fill the memory, and so could many large transactions at once.
+ * The memory for the responses of a server, or for the bodies of its requests. A response may be thousands of times
+ * longer than its request, and it remains in memory until its client has received it. Without a limit, clients that do
+ * not read could therefore fill the memory, and so could many large transactions at once.
  *
  * Reads reserve the size that their responses may have, and writes what their bodies occupy once they are parsed. If the
  * memory is not free, they wait, and the sender with the least memory is next. While they wait, clients that have been
@@ -58,8 +58,8 @@ export class RequestMemory {
   }
 
   /**
-   * Reserves memory for a request, instead of what it had. Returns undefined if the memory is free,
-   * else a promise that resolves once it is, and rejects with `OVERLOADED` after `timeoutMs` (by default 30,000).
+   * Reserves memory for a request, instead of what it had. Returns undefined if the memory is free, else a promise that
+   * resolves once it is, and rejects with `OVERLOADED` after `timeoutMs` (by default 30,000).
    */
   admit(
     request: IncomingMessage,
