@@ -1,5 +1,4 @@
-import { setTimeout as delay } from "node:timers/promises";
-import { type CairnNode, isCairnError, startNode } from "@cairn/node";
+import { type CairnNode, startNode } from "@cairn/node";
 import { touchPages } from "../harness/command.ts";
 import type { Figures } from "../harness/figures.ts";
 import { peakMemory, resetPeakMemory } from "../harness/peak-memory.ts";
@@ -26,29 +25,11 @@ export async function takeCheckpointOnce({ config }: { readonly config: object }
   }
 }
 
-/** A status takes a node's time, and a node that has more to do than that counts as busy, so it saves more slowly. */
-const POLL_MS = 1000;
-
-/** Saves a checkpoint and returns the duration. If the node is already saving one, waits for it. */
+/** Saves a checkpoint and returns the duration. If the node had just saved the same by itself, returns that one's. */
 async function savedCheckpoint(node: CairnNode): Promise<{ seconds: number; bytes: number }> {
-  const begin = performance.now();
-  try {
-    const { begun, done } = node.checkpoint();
-    // If `begun` rejects, `done` rejects with the same error.
-    done.catch(() => undefined);
-    await begun;
-    const result = await done;
-    if ("checkpoint" in result) {
-      return { seconds: (performance.now() - begin) / 1000, bytes: result.checkpoint.bytes };
-    }
-  } catch (error) {
-    if (!isCairnError(error, "CHECKPOINT_RUNNING")) throw error;
-  }
-  for (;;) {
-    const { running, last, lastSaved, lastFailure } = (await node.status()).checkpoints;
-    if (running !== null) await delay(POLL_MS);
-    else if (last !== null && lastSaved !== null) {
-      return { seconds: lastSaved.durationMs / 1000, bytes: last.bytes };
-    } else throw new Error(`no checkpoint was taken: ${lastFailure?.message ?? "there was nothing to save"}`);
-  }
+  await node.checkpoint().done;
+  const { last, lastSaved, lastFailure } = (await node.status()).checkpoints;
+  if (last === null || lastSaved === null)
+    throw new Error(`no checkpoint was taken: ${lastFailure?.message ?? "there was nothing to save"}`);
+  return { seconds: lastSaved.durationMs / 1000, bytes: last.bytes };
 }

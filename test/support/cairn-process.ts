@@ -57,10 +57,7 @@ function succeeded(args: readonly string[], result: CommandResult): CommandResul
   return result;
 }
 
-/**
- * Makes a node save a checkpoint. If one is already being saved, which a node does by itself soon after it has started,
- * the command is run again, as its hint says.
- */
+/** Makes a node save a checkpoint. If another node is uploading one, runs the command again, as its hint says. */
 export async function createCheckpoint(url: string, ...options: readonly string[]): Promise<CommandResult> {
   const args = ["checkpoint", "create", "--json", "--url", url, ...options];
   for (;;) {

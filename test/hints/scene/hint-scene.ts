@@ -210,7 +210,7 @@ export class HintScene {
     const env = { ...this.env(on), ...url };
     this.lastCommand = `${command}${input === "" ? "" : ` < ${JSON.stringify(input)}`} (at node ${on})`;
     const args = command.match(/'[^']*'|\S+/g)?.map((word) => word.replaceAll("'", "")) ?? [];
-    // A node may be saving by itself. The hint of that refusal is followed as well: the command is run when it has ended.
+    // Another node may be uploading. The hint of that refusal is followed as well: the command is run when it has ended.
     const result = await this.#until(async () => {
       const answer = await runCairn(args, { env, cwd: this.folder, input: onlyText(input) });
       return answer.stderr.startsWith("CHECKPOINT_RUNNING") ? { missing: answer.stderr } : { found: answer };

@@ -1,4 +1,3 @@
-import { EventEmitter, once } from "node:events";
 import { errorMessage, isCairnError, systemErrorCode, type Clock } from "@cairn/kv";
 import type { CheckpointerStatus, CheckpointerWarning, RoundStep } from "./checkpointer-events.ts";
 import type { Look, TakeOutcome } from "./checkpoint-round.ts";
@@ -26,15 +25,12 @@ export class StatusKeeper {
   readonly #period: number;
   /** When each warning was last found. */
   readonly #found = new Map<CheckpointerWarning["about"], number>();
-  readonly #steps = new EventEmitter();
   /** An immutable snapshot. */
   current = NOTHING_KNOWN;
 
   constructor(clock: Clock, approxFrequency: number) {
     this.#clock = clock;
     this.#period = approxFrequency;
-    // Any number of requests may be waiting for the end of a look.
-    this.#steps.setMaxListeners(0);
   }
 
   /** Records that the next look is due in `delay` ms or, if `delay` is null, that it has begun. */
@@ -46,18 +42,11 @@ export class StatusKeeper {
   step(step: RoundStep, bytes: number): void {
     const startedAt = this.current.running?.startedAt ?? this.#clock.now();
     this.#set({ running: { startedAt, step, bytes } });
-    this.#steps.emit("step");
   }
 
   /** Records that the round has ended. */
   ended(): void {
     this.#set({ running: null });
-    this.#steps.emit("step");
-  }
-
-  /** Resolves at the next step of a round, or at its end. */
-  async nextStep(): Promise<void> {
-    await once(this.#steps, "step");
   }
 
   /** Records what a look has found. */

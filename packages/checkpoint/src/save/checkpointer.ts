@@ -29,9 +29,9 @@ export interface RequestedRound {
 
 export interface Checkpointer {
   /**
-   * Saves now, even if the newest checkpoint is recent. `begun` resolves when the round has begun, `done` when it has
-   * ended; both reject with `CHECKPOINT_RUNNING` while another round saves, and with `NOT_READY` after `stop`. If a
-   * scheduled look is running, waits for it unless it saves.
+   * Saves now, even if the newest checkpoint is recent. `done` resolves when the round has ended. It begins at once, or
+   * after the scheduled round that is running, whose checkpoint may lack the newest transactions. `begun` and `done`
+   * reject with `CHECKPOINT_RUNNING` until another requested round has ended, and with `NOT_READY` after `stop`.
    */
   checkpointNow(): RequestedRound;
   /** Makes the next scheduled look begin now, because the newest checkpoint was found damaged. */
@@ -73,8 +73,10 @@ class ScheduledCheckpointer implements Checkpointer {
   #early = new AbortController();
   readonly #upload = new AbortController();
   readonly #status: StatusKeeper;
-  /** The running round. It is `forced` unless it was scheduled. */
-  #running: { readonly forced: boolean; readonly ended: Promise<void> } | undefined;
+  /** The running round, until it has ended. */
+  #running: Promise<void> | undefined;
+  /** Whether a requested round is running, or waits for the running one to end. */
+  #isRequested = false;
   #schedule: Promise<void> = Promise.resolve();
   #stopped: Promise<void> | undefined;
   #failures = 0;
@@ -102,11 +104,13 @@ class ScheduledCheckpointer implements Checkpointer {
   }
 
   checkpointNow(): RequestedRound {
-    const requested = this.#isLooking() ? this.#afterLook() : this.#request();
+    const refusal = this.#refusal();
+    const begun = refusal === undefined ? Promise.resolve() : Promise.reject(refusal);
+    const done = refusal === undefined ? this.#requestedRound() : Promise.reject(refusal);
     // A caller may await only one of the two; a rejection of the other must not end the process.
-    requested.done.catch(() => undefined);
-    requested.begun.catch(() => undefined);
-    return requested;
+    begun.catch(() => undefined);
+    done.catch(() => undefined);
+    return { begun, done };
   }
 
   stop({ timeoutMs = STOP_TIMEOUT_MS, save = true }: StopOptions = {}): Promise<void> {
@@ -114,36 +118,20 @@ class ScheduledCheckpointer implements Checkpointer {
     return this.#stopped;
   }
 
-  #request(): RequestedRound {
-    const refusal = this.#refusal();
-    if (refusal === undefined) return { begun: Promise.resolve(), done: this.#round(true) };
-    return { begun: Promise.reject(refusal), done: Promise.reject(refusal) };
-  }
-
-  /** The round begins after a scheduled look, which counts as a running save only if it saves a checkpoint. */
-  #afterLook(): RequestedRound {
-    const requested = (async () => {
-      while (this.#isLooking()) await this.#status.nextStep();
-      const { begun, done } = this.#request();
-      done.catch(() => undefined);
-      await begun;
-      return { done };
-    })();
-    return { begun: requested.then(() => undefined), done: requested.then(({ done }) => done) };
-  }
-
-  #isLooking(): boolean {
-    return this.#running?.forced === false && this.status().running?.step === "looking";
+  async #requestedRound(): Promise<TakeOutcome> {
+    this.#isRequested = true;
+    try {
+      while (this.#running !== undefined) await this.#running;
+      if (this.#stopped !== undefined) throw stopping();
+      return await this.#round(true);
+    } finally {
+      this.#isRequested = false;
+    }
   }
 
   #refusal(): CairnError | undefined {
-    if (this.#stopped !== undefined)
-      return new CairnError(
-        "NOT_READY",
-        "The node is stopping and saves no more checkpoints.",
-        "Set checkpoint-on-close? to save one whenever a node stops.",
-      );
-    if (this.#running === undefined) return undefined;
+    if (this.#stopped !== undefined) return stopping();
+    if (!this.#isRequested) return undefined;
     return new CairnError(
       "CHECKPOINT_RUNNING",
       "A checkpoint is already being saved.",
@@ -160,7 +148,7 @@ class ScheduledCheckpointer implements Checkpointer {
       this.#early = new AbortController();
       this.#status.plan(null);
       // A requested round may be running; this look comes after it.
-      while (this.#running !== undefined) await this.#running.ended;
+      while (this.#running !== undefined) await this.#running;
       if (this.#scheduleEnd.signal.aborted) return;
       delay = await this.#lookOnce();
     }
@@ -192,7 +180,7 @@ class ScheduledCheckpointer implements Checkpointer {
   #round(forced: boolean): Promise<TakeOutcome> {
     this.#status.step("looking", 0);
     const outcome = this.#run(forced);
-    this.#running = { forced, ended: this.#settle(outcome) };
+    this.#running = this.#settle(outcome);
     return outcome;
   }
 
@@ -316,11 +304,11 @@ class ScheduledCheckpointer implements Checkpointer {
 
   /** Waits for the running round, and saves once more if `save` is set. */
   async #finish(save: boolean): Promise<void> {
-    await this.#running?.ended;
+    await this.#running;
     await this.#schedule;
     if (!save || this.#upload.signal.aborted) return;
     void this.#round(true).catch(() => undefined);
-    await this.#running?.ended;
+    await this.#running;
   }
 
   async #abortAfter(ms: number, ended: AbortSignal): Promise<void> {
@@ -333,4 +321,12 @@ class ScheduledCheckpointer implements Checkpointer {
       if (!(await this.#clock.wait(ABORT_TIMEOUT_MS, ended))) return;
     } while (this.status().running?.step === "capturing");
   }
+}
+
+function stopping(): CairnError {
+  return new CairnError(
+    "NOT_READY",
+    "The node is stopping and saves no more checkpoints.",
+    "Set checkpoint-on-close? to save one whenever a node stops.",
+  );
 }

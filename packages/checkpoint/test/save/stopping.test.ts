@@ -1,9 +1,9 @@
 import { EventEmitter, once } from "node:events";
 import { mkdir, readdir, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { expect, test, vi } from "vitest";
+import { describe, expect, test, vi } from "vitest";
 import { listCheckpoints } from "../../src/index.ts";
-import type { CheckpointStore } from "../../src/index.ts";
+import type { CheckpointerEvent, CheckpointStore } from "../../src/index.ts";
 import { archivingOnDisk } from "../../src/save/save-checkpoint.ts";
 import type { PackOptions } from "../../src/archive/pack/pack.ts";
 import type { ManualClock } from "../../testing/index.ts";
@@ -126,27 +126,52 @@ test("two processes with one node id and one capture directory do not remove eac
   expect(await take(store, first, dir, { options })).toMatchObject({ outcome: "taken" });
 });
 
-test("a request during a scheduled look waits for the look to end instead of being refused", async () => {
-  let hold = false;
-  const gate = new EventEmitter();
-  const before = async (): Promise<void> => void (hold ? await once(gate, "open") : undefined);
-  const { checkpointer, clock, source, events, look } = await start({}, { before });
-  await look();
-  clock.advance(HOUR / 2);
-  source.txId = 2;
-  await checkpointer.checkpointNow().done;
-  await vi.waitFor(() => expect(checkpointer.status().running).toBeNull());
-  hold = true;
-  // The newest checkpoint is half an hour old, so the look will save nothing.
-  clock.advance(HOUR / 2);
-  await vi.waitFor(() => expect(checkpointer.status().running).not.toBeNull());
-  source.txId = 3;
-  const asked = checkpointer.checkpointNow();
-  const another = checkpointer.checkpointNow();
-  hold = false;
-  gate.emit("open");
-  expect(await asked.done).toMatchObject({ outcome: "taken" });
-  await expect(another.begun).rejects.toMatchObject({ code: "CHECKPOINT_RUNNING" });
-  await expect(another.done).rejects.toMatchObject({ code: "CHECKPOINT_RUNNING" });
-  expect(types(events).filter((type) => type === "skipped")).toHaveLength(1);
+describe.each([
+  ["saves nothing, since the newest checkpoint is recent", true, ["skipped", "taken"]],
+  ["saves a checkpoint", false, ["taken", "taken"]],
+] as const)("a request during a scheduled look that %s", (_, isRecent, ends) => {
+  async function requested() {
+    let hold = false;
+    const gate = new EventEmitter();
+    const before = async (): Promise<void> => void (hold ? await once(gate, "open") : undefined);
+    // Everything has changed again after each round.
+    const changes = ({ type }: CheckpointerEvent): void => {
+      if (type === "taken" || type === "skipped") source.txId += 1;
+    };
+    const { checkpointer, clock, source, events, look } = await start({}, { before }, changes);
+    await look();
+    clock.advance(HOUR / 2);
+    if (isRecent) await checkpointer.checkpointNow().done;
+    events.length = 0;
+    hold = true;
+    clock.advance(HOUR / 2);
+    await vi.waitFor(() => expect(checkpointer.status().running).not.toBeNull());
+    const { begun, done } = checkpointer.checkpointNow();
+    await begun;
+    const release = (): void => {
+      hold = false;
+      gate.emit("open");
+    };
+    return { checkpointer, events, done, release };
+  }
+
+  test("is carried out after it, and another request is refused until then", async () => {
+    const { checkpointer, events, done, release } = await requested();
+    const another = checkpointer.checkpointNow();
+    await expect(another.begun).rejects.toMatchObject({ code: "CHECKPOINT_RUNNING" });
+    await expect(another.done).rejects.toMatchObject({ code: "CHECKPOINT_RUNNING" });
+    release();
+    expect(await done).toMatchObject({ outcome: "taken" });
+    expect(types(events).filter((type) => type === "skipped" || type === "taken")).toEqual(ends);
+    expect(await checkpointer.checkpointNow().done).toMatchObject({ outcome: "taken" });
+  });
+
+  test("is refused if the checkpointer is stopped meanwhile", async () => {
+    const { checkpointer, events, done, release } = await requested();
+    const stopped = checkpointer.stop();
+    release();
+    await expect(done).rejects.toMatchObject({ code: "NOT_READY" });
+    await stopped;
+    expect(types(events).filter((type) => type === "begun")).toHaveLength(1);
+  });
 });

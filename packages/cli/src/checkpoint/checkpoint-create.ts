@@ -27,7 +27,7 @@ export const addCheckpointCreate = command({
   },
 });
 
-/** Has a checkpoint saved. If the node is already saving one, which may lack the newest transactions, waits for it. */
+/** Has a checkpoint saved. If the node is saving one for another request, which may lack the newest transactions, waits. */
 async function createdCheckpoint(node: NodeClient): Promise<CheckpointSummary | Skipped> {
   const request = { method: "POST", path: "/api/v1/checkpoints", query: { await: "true" } } as const;
   for (;;) {

@@ -268,8 +268,8 @@ export interface NodeApi {
   /** Returns the checkpoints in the node's store, newest first. Throws NOT_FOUND if no checkpointer is configured. */
   checkpoints(): Promise<readonly ListedCheckpoint[]>;
   /**
-   * Saves a checkpoint now. `begun` resolves when the round begins (or rejects with CHECKPOINT_RUNNING while another
-   * round is running), and `done` resolves when it ends. Either may be left alone.
+   * Saves a checkpoint now, or after the scheduled one that is being saved. `begun` resolves at once (or rejects with
+   * CHECKPOINT_RUNNING until another requested one is saved), and `done` when it is saved. Either may be left alone.
    */
   checkpoint(): { readonly begun: Promise<void>; readonly done: Promise<CheckpointResult> };
   /**

@@ -41,7 +41,7 @@ export const checkpointRoutes: readonly Route[] = [
       },
       {
         status: 202,
-        description: "The save has begun.",
+        description: "A checkpoint is being saved, or will be after the scheduled one that is.",
         schema: ref("SavedCheckpoint"),
       },
     ],
