@@ -89,7 +89,6 @@ export function suites(harness: TxLogHarness, kv: KvStoreSuiteOptions, stores: C
 }
 `;
 
-/** The first tier has only what the README says of installing. */
 const PACKAGING = { tags: "rest/packaging" };
 
 const INSTALL = "npm install --ignore-scripts ./tarballs/*.tgz";
@@ -147,11 +146,11 @@ beforeAll(async () => {
 }, 600_000);
 afterAll(async () => await rm(folder, { recursive: true, force: true }));
 
-describe("the packages, when installed from their tarballs into an empty folder", () => {
+describe("the packages, when installed from their tarballs into an empty folder", PACKAGING, () => {
   it.each([
     ["by default", []],
     ["with the export condition of this repository's tests, too", ["--conditions=cairn-source"]],
-  ])("run in a program %s", PACKAGING, async (_, options) => {
+  ])("run in a program %s", async (_, options) => {
     await writeFile(place("program.js"), PROGRAM);
     const { stdout } = await run(process.execPath, [...options, "program.js"], { cwd: folder });
     expect(stdout).toBe('{"state":"running"} {"state":"running"} true\n');
@@ -182,7 +181,7 @@ describe("the packages, when installed from their tarballs into an empty folder"
     }
   });
 
-  it("provide the cairn command, which starts a node that responds and stops", PACKAGING, async () => {
+  it("provide the cairn command, which starts a node that responds and stops", async () => {
     const cairn = place("node_modules/.bin/cairn");
     expect((await run(cairn, ["--help"])).stdout).toContain("Usage: cairn");
     const env = { ...process.env, CAIRN_HTTP_PORT: "0", CAIRN_NODE_ID: "installed" };
@@ -203,14 +202,10 @@ describe("the packages, when installed from their tarballs into an empty folder"
     }
   });
 
-  it(
-    "save checkpoints and serve the page in a bundled program if they are left out of the bundle",
-    PACKAGING,
-    async () => {
-      const { stdout } = await run(process.execPath, [await bundle(/^[^./]/)], { cwd: folder });
-      expect(stdout).toBe("true text/html; charset=utf-8\n");
-    },
-  );
+  it("save checkpoints and serve the page in a bundled program if they are left out of the bundle", async () => {
+    const { stdout } = await run(process.execPath, [await bundle(/^[^./]/)], { cwd: folder });
+    expect(stdout).toBe("true text/html; charset=utf-8\n");
+  });
 
   it.each([
     ["the packages", "a thread's file", /^(?!@cairn\/)[^./]/, /\w+-worker\.js/],
@@ -220,59 +215,51 @@ describe("the packages, when installed from their tarballs into an empty folder"
       /^(?!@cairn\/(?!kv|checkpoint|engine))[^./]/,
       /page\/index\.html/,
     ],
-  ])(
-    "refuse to start a node in a bundle that contains %s, but not %s",
-    PACKAGING,
-    async (_1, _2, external, file) => {
-      // Some packages of others cannot be bundled at all.
-      const starting = run(process.execPath, [await bundle(external)], { cwd: folder });
-      const missing = `CairnError: A file of Cairn is missing: ${folder}/${file.source}\\.\n`;
-      const details = "code: 'CONFIG_MODULE',\\s+hint: '.*esbuild --packages=external";
-      await expect(starting).rejects.toMatchObject({
-        code: 1,
-        stderr: expect.stringMatching(new RegExp(`${missing}[^]*${details}`)) as string,
-      });
-    },
-  );
+  ])("refuse to start a node in a bundle that contains %s, but not %s", async (_1, _2, external, file) => {
+    // Some packages of others cannot be bundled at all.
+    const starting = run(process.execPath, [await bundle(external)], { cwd: folder });
+    const missing = `CairnError: A file of Cairn is missing: ${folder}/${file.source}\\.\n`;
+    const details = "code: 'CONFIG_MODULE',\\s+hint: '.*esbuild --packages=external";
+    await expect(starting).rejects.toMatchObject({
+      code: 1,
+      stderr: expect.stringMatching(new RegExp(`${missing}[^]*${details}`)) as string,
+    });
+  });
 
-  it(
-    "have types that compile without skipLibCheck from TypeScript 5.7 to 7, as the examples do",
-    PACKAGING,
-    async () => {
-      const versions = ["5.7", "5.8", "5.9", "6.0", "7.0"];
-      const compilers = path.join(folder, "compilers");
-      await mkdir(compilers);
-      const packages = versions.map((version) => `typescript-${version}@npm:typescript@${version}`);
-      await run("npm", ["install", "--ignore-scripts", "--prefix", compilers, ...packages]);
-      // A project that uses the suites also has these packages.
-      await mkdir(place("node_modules/@types"), { recursive: true });
-      for (const name of ["vitest", "fast-check", "@types/node"])
-        await symlink(path.join(ROOT, "node_modules", name), place(`node_modules/${name}`));
-      await writeFile(place("typed.ts"), TYPED);
-      await writeFile(place("wrong.ts"), TYPED.replace("txIdOf = (manifest: Manifest): number", "$&[]"));
-      const examples = ["feature-flags", "views"].map((name) => path.join(ROOT, "examples", name, "src"));
-      for (const source of examples) await cp(source, folder, { recursive: true });
-      const files = (await readdir(folder)).filter((name) => name.endsWith(".ts"));
-      const options = "--noEmit --strict --exactOptionalPropertyTypes --skipLibCheck false";
-      const modules = "--target es2023 --module nodenext --allowImportingTsExtensions --types node";
-      for (const version of versions) {
-        const tsc = path.join(compilers, "node_modules", `typescript-${version}`, "bin/tsc");
-        const args = [tsc, ...options.split(" "), ...modules.split(" "), ...files];
-        const { stdout } = await run(process.execPath, args, { cwd: folder }).catch(
-          (failure: { readonly stdout: string }) => failure,
-        );
-        // The compiler reports the deliberate mistake, which shows that it has the types, and nothing else.
-        const errors = stdout.match(/^.*error TS\d+/gm);
-        expect({ version, errors }).toEqual({
-          version,
-          errors: [expect.stringMatching(/^wrong\.ts.*TS2322$/)],
-        });
-      }
-    },
-  );
+  it("have types that compile without skipLibCheck from TypeScript 5.7 to 7, as the examples do", async () => {
+    const versions = ["5.7", "5.8", "5.9", "6.0", "7.0"];
+    const compilers = path.join(folder, "compilers");
+    await mkdir(compilers);
+    const packages = versions.map((version) => `typescript-${version}@npm:typescript@${version}`);
+    await run("npm", ["install", "--ignore-scripts", "--prefix", compilers, ...packages]);
+    // A project that uses the suites also has these packages.
+    await mkdir(place("node_modules/@types"), { recursive: true });
+    for (const name of ["vitest", "fast-check", "@types/node"])
+      await symlink(path.join(ROOT, "node_modules", name), place(`node_modules/${name}`));
+    await writeFile(place("typed.ts"), TYPED);
+    await writeFile(place("wrong.ts"), TYPED.replace("txIdOf = (manifest: Manifest): number", "$&[]"));
+    const examples = ["feature-flags", "views"].map((name) => path.join(ROOT, "examples", name, "src"));
+    for (const source of examples) await cp(source, folder, { recursive: true });
+    const files = (await readdir(folder)).filter((name) => name.endsWith(".ts"));
+    const options = "--noEmit --strict --exactOptionalPropertyTypes --skipLibCheck false";
+    const modules = "--target es2023 --module nodenext --allowImportingTsExtensions --types node";
+    for (const version of versions) {
+      const tsc = path.join(compilers, "node_modules", `typescript-${version}`, "bin/tsc");
+      const args = [tsc, ...options.split(" "), ...modules.split(" "), ...files];
+      const { stdout } = await run(process.execPath, args, { cwd: folder }).catch(
+        (failure: { readonly stdout: string }) => failure,
+      );
+      // The compiler reports the deliberate mistake, which shows that it has the types, and nothing else.
+      const errors = stdout.match(/^.*error TS\d+/gm);
+      expect({ version, errors }).toEqual({
+        version,
+        errors: [expect.stringMatching(/^wrong\.ts.*TS2322$/)],
+      });
+    }
+  });
 });
 
-describe("@cairn/node, when a package manager installs it from a registry", () => {
+describe("@cairn/node, when a package manager installs it from a registry", PACKAGING, () => {
   let registry: Registry;
   let project = "";
 
@@ -293,7 +280,7 @@ describe("@cairn/node, when a package manager installs it from a registry", () =
     await run(command, [...before, ...args], { cwd: project });
   }
 
-  it("brings at most 45 packages of others, and takes at most 40 MB in all", PACKAGING, async () => {
+  it("brings at most 45 packages of others, and takes at most 40 MB in all", async () => {
     await manage("npm", ["install", "@cairn/node"]);
     const modules = path.join(project, "node_modules");
     const lock = JSON.parse(await readFile(path.join(modules, ".package-lock.json"), "utf8")) as {
@@ -313,7 +300,7 @@ describe("@cairn/node, when a package manager installs it from a registry", () =
 
   it.each(Object.entries(MANAGERS))(
     "refuses NATS and S3 with the commands of %s that install them, after which it is ready",
-    { tags: ["nats", "rest/packaging"] },
+    { tags: "nats" },
     async (manager, { add }) => {
       await manage(manager, [...add, "@cairn/node"]);
       await writeFile(path.join(project, "program.js"), REFUSED);

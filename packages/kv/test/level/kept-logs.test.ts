@@ -239,7 +239,7 @@ try {
 
 it(
   "of processes that open it at the same moment, each has everything or finds it locked",
-  { timeout: 120_000 },
+  { tags: "rest/slow" },
   async () => {
     const dir = directory.path("at-once");
     await written(dir);
