@@ -308,9 +308,9 @@ class EdnReader {
   }
 
   #code(from: number, hint: string): EdnFault {
-    const begin = this.#text.slice(from, from + 20);
-    const word = /^[^\s,;]{0,20}?(?=[\s,;)\]}]|$)/.exec(begin)?.[0] ?? begin;
-    return new EdnFault(from, `${JSON.stringify(word)} is Clojure code, not data.`, hint);
+    // What follows may be a secret that is not in quotes.
+    const mark = this.#text.slice(from, from + (this.#char() === "#" ? 2 : 1));
+    return new EdnFault(from, `${JSON.stringify(mark)} begins Clojure code, not data.`, hint);
   }
 }
 

@@ -31,6 +31,12 @@ export function folderError(error: unknown, doing: string, location: string): un
   }
   if (system?.meaning === "full")
     return refused("STORE_FULL", `has no space left for ${doing} (${code})`, STORE_FULL_HINT);
+  if (code === "ENOTDIR")
+    return refused(
+      "STORE_UNREACHABLE",
+      `is not a folder, or below something that is not (${code})`,
+      "Correct the path of the store, or move that file away.",
+    );
   const what = `did not respond while ${doing}: ${errorMessage(error)}`;
   return refused("STORE_UNREACHABLE", what, "Check that the volume is mounted and healthy.");
 }

@@ -179,6 +179,22 @@ test.each([
   });
 });
 
+test("a store whose path leads to a file says so", async () => {
+  const file = join(await temporaryDirectory(), "file");
+  await writeFile(file, "");
+  for (const path of [file, join(file, "store")]) {
+    const store = filesystemStore({ path });
+    const hint = expect.stringMatching(/^Correct the path/) as string;
+    const refusal = {
+      code: "STORE_UNREACHABLE",
+      message: expect.stringContaining("is not a folder") as string,
+      hint,
+    };
+    await expect(store.list("")).rejects.toMatchObject(refusal);
+    await expect(store.upload("a.tar", pieces("x"))).rejects.toMatchObject(refusal);
+  }
+});
+
 test("an error that does not come from the file system stays unchanged", () => {
   const bug = new TypeError("a bug");
   expect(folderError(bug, "writing a.tar", "file:///store")).toBe(bug);

@@ -14,7 +14,7 @@ const DOCUMENTED = [
   /^A set has no meaning/,
   /^The character .* has no meaning/s,
   /^The tag .* has no meaning/s,
-  /is Clojure code, not data/,
+  /begins Clojure code, not data/,
   /is not a number that a configuration can contain/,
   /is too large; numbers go up to/,
   /^A key must be a keyword/,
