@@ -165,11 +165,15 @@ public class Scenario {
     PolicyState now = policies.getPolicies(null, null, null, null);
     same(list(now.getRevision(), now.getPolicies()), list(applied, rules));
     same(policies.putPoliciesWithHttpInfo(now.getPolicies(), false, null, null, null).getStatusCode(), 202);
-    documents.putDefaultDocument("jobs", "j1", Map.of("state", "running"), null, null, null, null);
+    Written running = documents.putDefaultDocument("jobs", "j1", Map.of("state", "running"), null, null, null, null);
     same(documents.listDocuments("jobs", null, null, null, null, null, null, null, null, "default/j1", null, null, List.of("state:running"), "-state").get(0).getName(), "j1");
     for (Bucket bucket : documents.listBuckets(null, null, null, null))
       if (bucket.getName().equals("jobs"))
         same(bucket.getFields().get("state").getCounts(), Map.of("running", 1L));
+    IndexQuery query = new IndexQuery().sql("select name from jobs where state = ?").args(list("running"));
+    QueryResult rows = documents.queryIndex("jobs", query, running.getTxId(), null);
+    same(list(rows.getColumns(), rows.getRows(), rows.getMore()), list(list("name"), list(list("j1")), false));
+    refused(404, "NOT_FOUND", () -> documents.queryIndex("nothing", query, null, null));
 
     // A queue, from an entry to the end of its shard.
     NewEntry entry = new NewEntry().name("d1").document(Map.of("state", "new"));

@@ -1,6 +1,7 @@
 // Generates clients in other languages as docs/client.md describes, and uses them: node
 // test/dist/outside/clients/main.js
 import { copyFile, mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { createRequire } from "node:module";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { NodeProcess, ROOT } from "@cairn/test-support/cairn-process";
@@ -8,6 +9,8 @@ import { pythonEnvironment } from "../python-environment.ts";
 import { fetchGenerators, run, VERSIONS } from "./tools.ts";
 
 const SOURCES = join(ROOT, "test/outside/clients");
+/** Node has it as node:sqlite from version 22 on. */
+const SQLITE = createRequire(join(ROOT, "packages/engine/package.json")).resolve("@photostructure/sqlite");
 const PAGE = join(ROOT, "docs/client.md");
 
 const folder = await mkdtemp(join(tmpdir(), "cairn-clients-"));
@@ -19,7 +22,10 @@ function say(line: string): void {
 /** Runs `use` with a new node. */
 async function withNode(name: string, use: (url: string) => Promise<void>): Promise<void> {
   const dir = join(folder, `node-${name}`);
-  const args = ["--json", "-j", JSON.stringify({ "cairn/http-server": { port: 0 } })];
+  const tables = { jobs: { bucket: "jobs", columns: { state: "state" } } };
+  const jobs = { "cairn/module": "cairn.sqlite/->index", version: 1, ready: "waits", tables, driver: SQLITE };
+  const config = { "cairn/http-server": { port: 0 }, "cairn/indexes": { jobs } };
+  const args = ["--json", "-j", JSON.stringify(config)];
   await mkdir(dir);
   const node = NodeProcess.start({ id: name, dir, args });
   try {
