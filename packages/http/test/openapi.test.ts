@@ -1,3 +1,4 @@
+import { readFile } from "node:fs/promises";
 import { VERSION } from "@cairn/text";
 import { Validator } from "@seriousme/openapi-schema-validator";
 import { describe, expect, it } from "vitest";
@@ -43,6 +44,20 @@ describe("GET /openapi.json", () => {
   it("returns every route once, with a unique id", () => {
     const ids = operations.map(({ described }) => described.operationId);
     expect(new Set(ids).size).toBe(ROUTES.length);
+  });
+
+  it("has the operations that programs with generated clients use, which run with the judges from outside", async () => {
+    const scenario = await readFile(
+      new URL("../../../test/outside/clients/scenario.py", import.meta.url),
+      "utf8",
+    );
+    const apis = "documents|transactions|events|policies|queues|checkpoints|itself";
+    const kinds = "_with_http_info|_without_preload_content";
+    const used = scenario.matchAll(new RegExp(`(?<![.\\w])(?:${apis})\\.(\\w+?)(?:${kinds})?\\(`, "g"));
+    const ids = operations.map(({ described }) =>
+      described.operationId.replaceAll(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`),
+    );
+    expect([...new Set([...used].map(([, name]) => name))].toSorted()).toEqual(ids.toSorted());
   });
 
   it.each(operations)(
