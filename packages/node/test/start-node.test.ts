@@ -38,6 +38,14 @@ describe("startNode", () => {
     });
   });
 
+  it("leaves nothing locked if it is given no logger of pino", async () => {
+    const settings = { "cairn/module": "cairn.leveldb/->kv-store" };
+    const starting = startNode(config(settings), { env: {}, cwd: folder, logger: {} as never });
+    await expect(starting).rejects.toThrow(TypeError);
+    node = await startNode(config(settings), { env: {}, cwd: folder });
+    await node.ready;
+  });
+
   it("reports data of XTDB in its folders, and does not change it", async () => {
     const [index, store] = [path.join(folder, "idx"), path.join(folder, "cp")];
     const left = [path.join(index, "OPTIONS-000007"), path.join(store, "checkpoint-28-2021.edn")];

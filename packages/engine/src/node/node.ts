@@ -101,20 +101,19 @@ export async function runEngine(
   { logger, ...options }: RunOptions = {},
 ): Promise<CairnNode> {
   requireThreadFiles();
-  const directory = await IndexDirectory.acquire(system.dbDir).catch(notStarted);
   const completing = {
     log: (line: object): Record<string, unknown> => ({ ...withCommands(line, system.commandLine) }),
   };
   const completed = (logger ?? pino({ level: "silent" })).child({}, { formatters: completing });
-  const settings = { ...options, parts, logger: completed };
-  const node = new RunningNode(system, directory, settings);
+  const directory = await IndexDirectory.acquire(system.dbDir).catch(notStarted);
   try {
+    const node = new RunningNode(system, directory, { ...options, parts, logger: completed });
     await node.open();
+    return node.api;
   } catch (error) {
     await directory.release();
     return notStarted(error);
   }
-  return node.api;
 }
 
 function notStarted(error: unknown): never {
