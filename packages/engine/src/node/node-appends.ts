@@ -78,7 +78,7 @@ export class NodeAppends {
       const target = this.#target();
       this.#life.observation.refusals.checkStoring();
       const submitted = this.#append(target, valid, by, { messageId: valid.id, timeoutMs, place });
-      const answered = storedInTime(this.#guarded(target.index, submitted), timeoutMs);
+      const answered = this.#acknowledged(this.#guarded(target.index, submitted), timeoutMs);
       return await this.#life.observation.refusals.observe(answered);
     } catch (error) {
       place?.fail(error);
@@ -114,6 +114,34 @@ export class NodeAppends {
       this.#life.sent.remove(payload);
     }
     throw unconfirmed(log, "this node has left the log in the meantime");
+  }
+
+  /**
+   * Throws `TX_TIMEOUT` after `timeoutMs`, or if the node has been closed: the log may have stored the transaction, or
+   * may store it later.
+   */
+  async #acknowledged<T>(stored: Promise<T>, timeoutMs: number): Promise<T> {
+    const limit = new Deadline(timeoutMs);
+    let cause: unknown;
+    try {
+      const answer = await withTimeout(stored, timeoutMs);
+      if (answer !== TIMED_OUT) return answer;
+    } catch (error) {
+      const isLeft = isCairnError(error, "LOG_REGRESSED") && this.#isStopping();
+      // A log with the same deadline reports the timeout with its own code.
+      const isOver = isCairnError(error, "LOG_UNREACHABLE") && (limit.leftMs <= 0 || this.#isStopping());
+      if (!isLeft && !isOver) throw error;
+      cause = error;
+    }
+    const when = this.#isStopping() ? "before the node was closed" : `within ${timeoutMs} ms`;
+    throw new CairnError("TX_TIMEOUT", `The log did not acknowledge the transaction ${when}.`, {
+      hint: "If the transaction has an id, send it again: it is applied only once. Otherwise check whether its writes exist before you send it again, because it may have been stored.",
+      cause,
+    });
+  }
+
+  #isStopping(): boolean {
+    return this.#life.phase === "stopping";
   }
 
   /**
@@ -300,22 +328,4 @@ function isRepetition(stored: Uint8Array, payload: Uint8Array, logId: string, id
   const decoded = decodeMessage(stored);
   const isOfId = decoded.kind === "transaction" && decoded.logTag === logTagOf(logId) && decoded.id === id;
   return isOfId && contentHash(stored).equals(contentHash(payload));
-}
-
-/** Throws `TX_TIMEOUT` after `timeoutMs`: the log may have stored the transaction, or may store it later. */
-async function storedInTime<T>(stored: Promise<T>, timeoutMs: number): Promise<T> {
-  const limit = new Deadline(timeoutMs);
-  let cause: unknown;
-  try {
-    const answer = await withTimeout(stored, timeoutMs);
-    if (answer !== TIMED_OUT) return answer;
-  } catch (error) {
-    // A log with the same deadline reports the timeout with its own code.
-    if (limit.leftMs > 0 || !isCairnError(error, "LOG_UNREACHABLE")) throw error;
-    cause = error;
-  }
-  throw new CairnError("TX_TIMEOUT", `The log did not acknowledge the transaction within ${timeoutMs} ms.`, {
-    hint: "If the transaction has an id, send it again: it is applied only once. Otherwise check whether its writes exist before you send it again, because it may have been stored.",
-    cause,
-  });
 }

@@ -190,3 +190,21 @@ it("a write that the node's own reading brings costs no further request, and one
     await scene.close();
   }
 });
+
+it.each(["before it is sent", "when it is delivered, but not acknowledged"] as const)(
+  "a write whose node is closed %s may be stored, and its error says so",
+  async (instant) => {
+    const scene = await ClusterScene.open();
+    try {
+      const { node, gated } = await startGated(scene);
+      gated.arm(instant, async () => await node.close());
+      await expect(node.submit({ ops: OPS })).rejects.toMatchObject({
+        code: "TX_TIMEOUT",
+        message: "The log did not acknowledge the transaction before the node was closed.",
+        hint: expect.stringContaining("it may have been stored") as string,
+      });
+    } finally {
+      await scene.close();
+    }
+  },
+);
