@@ -1,5 +1,5 @@
 import { type CheckpointerOptions, type CheckpointStore, isSamePlace } from "@cairn/checkpoint";
-import { CairnError } from "@cairn/kv";
+import { CairnError, withTimeout } from "@cairn/kv";
 import type { System } from "../api/system.ts";
 
 export interface RestoringSystem extends Pick<System, "restoreFrom"> {
@@ -39,8 +39,12 @@ export function allStores(system: RestoringSystem): readonly CheckpointStore[] {
   ];
 }
 
+/** How long a store may take to close (ms). Nothing depends on it, and a store may be a module of the user's. */
+const CLOSE_MS = 2_000;
+
 export async function closeStores(system: RestoringSystem): Promise<void> {
-  for (const store of allStores(system)) await store.close();
+  const close = async (store: CheckpointStore): Promise<void> => await store.close();
+  await Promise.allSettled(allStores(system).map((store) => withTimeout(close(store), CLOSE_MS)));
 }
 
 /** The node never writes to other stores of `restore-from` (a mirror, another region). */

@@ -367,9 +367,12 @@ class RunningNode implements Omit<CairnNode, keyof NodeReads | "submit"> {
     this.#life.position.fail(closed);
     await this.#reporting.close();
     await queriesEnded;
-    await this.#life.stop();
-    await closeStores(this.#system);
-    await this.#directory.release();
+    try {
+      await this.#life.stop();
+    } finally {
+      await closeStores(this.#system);
+      await this.#directory.release();
+    }
     this.#logger.info("stopped");
   }
 }

@@ -2,7 +2,7 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { pino } from "pino";
-import { type CairnNode, startNode } from "@cairn/node";
+import { type CairnNode, filesystemStore, type NodeConfig, startNode } from "@cairn/node";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 
 let folder = "";
@@ -20,9 +20,9 @@ const POLICIES = {
 } as const;
 const CLOSED = { code: "NOT_READY", message: "The node was closed.", hint: /start a new one/ };
 
-async function start(): Promise<CairnNode> {
+async function start(config: NodeConfig = {}): Promise<CairnNode> {
   const node = await startNode(
-    { "cairn/node": { id: "a", dir: folder }, "cairn/http-server": null },
+    { "cairn/node": { id: "a", dir: folder }, "cairn/http-server": null, ...config },
     { logger: pino({ level: "warn" }, { write: (line) => void lines.push(line) }), env: {}, cwd: folder },
   );
   await node.ready;
@@ -74,6 +74,24 @@ describe("a node that is closed", () => {
       expect(await again.client().await(txId)).toMatchObject({ txId, committed: true });
     }
     expect(answers.some(({ status }) => status === "rejected")).toBe(true);
+  });
+
+  it.each([
+    [
+      "throws",
+      () => {
+        throw new Error("a fault of one's own");
+      },
+    ],
+    ["never ends", () => new Promise<void>(() => undefined)],
+  ])("leaves nothing locked although its store %s when it is closed", async (_, close) => {
+    const store = Object.assign(filesystemStore({ path: path.join(folder, "store") }), { close });
+    const checkpointer = { store, "approx-frequency": "PT6H" };
+    const node = await start({ "cairn/index-store": { "kv-store": { checkpointer } } });
+    await node.client().put("flags", "a", 1);
+    await node.close();
+    await using again = await start();
+    expect((await again.client().get("flags", "a"))?.document).toBe(1);
   });
 
   it("ends its watches and follows as closed, and refuses calls so, until another one is started", async () => {
