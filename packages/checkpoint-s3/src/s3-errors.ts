@@ -33,7 +33,12 @@ const CLASSES = {
   credentials: [
     "STORE_DENIED",
     "there are no valid credentials (%)",
-    "Check the credentials: the store's `credentials`, the profile, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY. Renew those of a session that has ended (aws sso login), and set this machine's clock. A proxy that changes the host or the path also makes signatures invalid.",
+    "Check the credentials: the store's `credentials`, the profile, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY. Renew those of a session that has ended (aws sso login). A proxy that changes the host or the path also makes signatures invalid.",
+  ],
+  clock: [
+    "STORE_DENIED",
+    "this machine's clock differs from the service's by too much (%)",
+    "Set this machine's clock, or the service's.",
   ],
   bucket: [
     "STORE_UNREACHABLE",
@@ -77,7 +82,7 @@ const WORDS: Readonly<Record<string, keyof typeof CLASSES>> = {
   SignatureDoesNotMatch: "credentials",
   ExpiredToken: "credentials",
   InvalidToken: "credentials",
-  RequestTimeTooSkewed: "credentials",
+  RequestTimeTooSkewed: "clock",
   CredentialsProviderError: "credentials",
   TokenProviderError: "credentials",
   AuthorizationHeaderMalformed: "region",

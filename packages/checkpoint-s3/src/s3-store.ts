@@ -40,7 +40,11 @@ export function s3Store(options: S3StoreOptions): CheckpointStore {
   async function probed(): Promise<S3Findings> {
     probing ??= probe(access).then((answer) => {
       findings = answer;
-      if (!answer.canDelete) noticeNoDelete();
+      if (!answer.canDelete) {
+        notice(
+          `These credentials may not delete objects in ${location} (s3:DeleteObject), so old checkpoints and segments of log backups stay until a life-cycle rule or an operator removes them. Once the permission has been granted, restart the node.`,
+        );
+      }
       if (!answer.exclusive) {
         notice(
           `${location} does not support conditional writes, so two nodes may upload at once. That wastes traffic but does no harm.`,
@@ -54,12 +58,6 @@ export function s3Store(options: S3StoreOptions): CheckpointStore {
       probing = undefined;
       throw error;
     }
-  }
-
-  function noticeNoDelete(): void {
-    notice(
-      `These credentials may not delete objects in ${location} (s3:DeleteObject), so old checkpoints and segments of log backups stay until a life-cycle rule or an operator removes them. Once the permission has been granted, restart the node.`,
-    );
   }
 
   return {
@@ -102,15 +100,7 @@ export function s3Store(options: S3StoreOptions): CheckpointStore {
     async remove(name) {
       const doing = `removing ${name}`;
       const Key = writableKey(name, doing);
-      try {
-        await access.call("deleteObject", { Key }, { doing, unless: isMissing });
-      } catch (error) {
-        if (isCairnError(error, "STORE_DENIED") && findings?.canDelete === true) {
-          findings = { ...findings, canDelete: false };
-          noticeNoDelete();
-        }
-        throw error;
-      }
+      await access.call("deleteObject", { Key }, { doing, unless: isMissing });
     },
     async tidy(which) {
       if (options.readOnly === true || !mayAbort) return [];

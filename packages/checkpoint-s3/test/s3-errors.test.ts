@@ -25,7 +25,13 @@ test.each([
   [403, "InvalidAccessKeyId", "", "STORE_DENIED", /no valid credentials \(403 InvalidAccessKeyId/],
   [403, "SignatureDoesNotMatch", "", "STORE_DENIED", /no valid credentials \(403 SignatureDoesNotMatch/],
   [400, "ExpiredToken", "", "STORE_DENIED", /no valid credentials \(400 ExpiredToken/],
-  [403, "RequestTimeTooSkewed", "", "STORE_DENIED", /RequestTimeTooSkewed.*set this machine's clock/],
+  [
+    403,
+    "RequestTimeTooSkewed",
+    "",
+    "STORE_DENIED",
+    /clock differs from .* \(403 RequestTimeTooSkewed.*Set this machine's clock/,
+  ],
   [404, "NoSuchBucket", "", "STORE_UNREACHABLE", /there is no such bucket \(404 NoSuchBucket/],
   [
     400,

@@ -306,6 +306,21 @@ test("with credentials that do not permit removals, everything else works, and t
   expect(left).toEqual(["cairn/test/.probe-kept"]);
 });
 
+test("a removal that is refused once is not taken for a missing permission", async () => {
+  const quirks = { noDelete: false };
+  const server = await memoryS3(quirks);
+  const onNotice = vi.fn<(sentence: string) => void>();
+  const store = server.store({ onNotice });
+  await store.create("a.json", "{}");
+  quirks.noDelete = true;
+  await expect(store.remove("a.json")).rejects.toMatchObject({ code: "STORE_DENIED" });
+  quirks.noDelete = false;
+  expect(store.describe?.()).toMatchObject({ canDelete: true });
+  await store.remove("a.json");
+  expect(await store.list("")).toEqual([]);
+  expect(onNotice).not.toHaveBeenCalled();
+});
+
 test("unfinished uploads of dead writers are aborted, but others are not", async () => {
   const server = await memoryS3();
   const store = server.store();

@@ -1,3 +1,4 @@
+import { execFileSync } from "node:child_process";
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -28,6 +29,21 @@ describe("the files that a node needs", () => {
     ]);
     for (const { place } of problems) expect(place).toMatch(/^-j:1:\d+$/);
     expect(await problemsOf({ json })).toEqual([]);
+  });
+
+  it("are refused if they are pipes or folders", async () => {
+    const folder = await mkdtemp(join(tmpdir(), "cairn-files-"));
+    onTestFinished(async () => await rm(folder, { recursive: true }));
+    const pipe = join(folder, "pipe");
+    execFileSync("mkfifo", [pipe]);
+    for (const file of [pipe, folder]) {
+      const encryption = { "key-file": file };
+      const object = {
+        "cairn/index-store": { "kv-store": { checkpointer: { ...checkpointer, encryption } } },
+      };
+      const problems = await problemsOf({ json: JSON.stringify(object), isForNode: true });
+      expect(problems.map(({ message }) => message)).toEqual([`The file ${file} is not a regular file.`]);
+    }
   });
 
   it.each([

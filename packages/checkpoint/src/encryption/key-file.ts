@@ -1,5 +1,6 @@
 import { createHmac, hkdfSync } from "node:crypto";
-import { readFile } from "node:fs/promises";
+import { createReadStream } from "node:fs";
+import { buffer } from "node:stream/consumers";
 import { CairnError, systemErrorCode } from "@cairn/kv";
 import { KEY_BYTES, recipientOf } from "./x25519.ts";
 
@@ -27,6 +28,8 @@ const RECIPIENT_PREFIX = "age";
 const MAC_INFO = "cairn/1 mac";
 const KEY_ID_INFO = "cairn/1 key id";
 const KEY_ID_BYTES = 8;
+/** Beyond this, a file is not read: it is not a key file. */
+const MAX_FILE_BYTES = 1_048_576;
 const KEY_FILE_HINT =
   "Create a key file with age-keygen -o FILE. Each of its lines is an identity (AGE-SECRET-KEY-1…), a comment (#) or empty.";
 
@@ -50,7 +53,7 @@ export async function readEncryption(
     throw new CairnError("CONFIG_INVALID", IDENTITY_AS_PATH.message, IDENTITY_AS_PATH.hint);
   let text: string;
   try {
-    text = await readFile(path, "utf8");
+    text = (await buffer(createReadStream(path, { end: MAX_FILE_BYTES - 1 }))).toString("utf8");
   } catch (error) {
     if (systemErrorCode(error) === undefined) throw error;
     throw new CairnError(

@@ -1,4 +1,4 @@
-import { access, constants } from "node:fs/promises";
+import { access, constants, stat } from "node:fs/promises";
 import { resolve } from "node:path";
 import { holdsIdentity, IDENTITY_AS_PATH } from "@cairn/checkpoint";
 import { systemErrorCode } from "@cairn/kv";
@@ -123,6 +123,10 @@ export function neededFile(): ValueType<string> {
 async function checkReadable(file: string, value: Value): Promise<void> {
   try {
     await access(file, constants.R_OK);
+    // A pipe that nobody writes to would keep the node from starting, and even from stopping.
+    if ((await stat(file)).isFile()) return;
+    const hint = "Name a regular file, which can be read at every start.";
+    value.refuse(`The file ${file} is not a regular file.`, { hint });
   } catch (error) {
     const code = systemErrorCode(error);
     if (code === undefined) throw error;
