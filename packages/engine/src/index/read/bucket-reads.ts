@@ -10,6 +10,8 @@ import { decodeCounters, decodeNumber } from "../rows/row-values.ts";
 const MAX_VALUES = 1_000;
 /** The values of a field that are shown have at most this size (bytes). Each may have a KiB. */
 const MAX_VALUE_BYTES = 64 * 1024;
+/** If there are many fields, their values have at most this size together. */
+const MAX_ALL_VALUES_BYTES = 4 * 1024 * 1024;
 
 /** Returns all buckets that have or had documents or that have indexed fields, ordered by name. Reads no documents. */
 export async function readBuckets(reader: KvReader, state: IndexState): Promise<ClientBuckets> {
@@ -18,21 +20,22 @@ export async function readBuckets(reader: KvReader, state: IndexState): Promise<
   for (const bucket of indexed.keys()) documents.set(bucket, 0);
   for (const [key, value] of await allRows(reader, rowsOfKind(ROW.counter)))
     documents.set(Buffer.from(key.subarray(1)).toString("utf8"), decodeCounters(key, value).documents);
-  const counted = await readEach([...indexed.values()].flat(), async (index) => {
-    return { ...index, counts: await readCounts(reader, index) };
+  const fields = [...indexed.values()].flat();
+  const maxBytes = Math.min(MAX_VALUE_BYTES, MAX_ALL_VALUES_BYTES / fields.length);
+  const counted = await readEach(fields, async (index) => {
+    return { ...index, counts: await readCounts(reader, index, maxBytes) };
   });
   const buckets = [...documents]
     .toSorted(([a], [b]) => (a < b ? -1 : 1))
     .map(([name, count]) => {
-      const fields = counted
-        .filter(({ bucket }) => bucket === name)
-        .map(({ field, counts }) => [field, counts] as const);
-      return { name, documents: count, fields: Object.fromEntries(fields) };
+      const ofBucket = counted.filter(({ bucket }) => bucket === name);
+      const summaries = ofBucket.map(({ field, counts }) => [field, counts] as const);
+      return { name, documents: count, fields: Object.fromEntries(summaries) };
     });
   return { txId: state.txId, buckets };
 }
 
-async function readCounts(reader: KvReader, { id }: FieldIndex): Promise<FieldSummary> {
+async function readCounts(reader: KvReader, { id }: FieldIndex, maxBytes: number): Promise<FieldSummary> {
   if ((await reader.get(fieldKey(ROW.fieldBuild, id))) !== undefined) return { counts: null, more: false };
   const range = {
     gte: fieldKey(ROW.fieldCount, id),
@@ -44,7 +47,7 @@ async function readCounts(reader: KvReader, { id }: FieldIndex): Promise<FieldSu
   let bytes = 0;
   for (const [key, value] of rows.slice(0, MAX_VALUES)) {
     bytes += key.length;
-    if (bytes > MAX_VALUE_BYTES) return { counts: Object.fromEntries(counts), more: true };
+    if (bytes > maxBytes) return { counts: Object.fromEntries(counts), more: true };
     // The number 3 and the string "3" are one value here.
     const text = textOfIndexed(fieldKeyRest(key).toString("utf8"));
     counts.set(text, (counts.get(text) ?? 0) + decodeNumber(key, value));

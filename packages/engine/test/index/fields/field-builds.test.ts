@@ -220,10 +220,16 @@ it("a build does not prevent messages from being applied in between, however muc
   await index.close();
 });
 
+/** Fields of other buckets. */
+const OTHERS = Object.fromEntries(
+  Array.from({ length: 63 }, (_, n) => [`other-${n}`, Array.from({ length: 16 }, (_field, at) => `f${at}`)]),
+);
+
 it.each([
-  ["1,000 values", 1_001, 8, 1_000],
-  ["64 KiB of values", 70, 1_000, 65],
-])("of a field, at most %s are shown", async (_, values, size, shown) => {
+  ["1,000 values", 1_001, 8, 1_000, {}],
+  ["64 KiB of values", 70, 1_000, 65, {}],
+  ["their part of 4 MiB of values", 70, 1_000, 4, OTHERS],
+])("of a field, at most %s are shown", async (_, values, size, shown, others) => {
   const { index } = await open(path.join(folder, String((counter += 1))));
   const puts = Array.from({ length: values }, (_value, n): TxOperation => [
     "put",
@@ -233,7 +239,8 @@ it.each([
   ]);
   const [birthRecord] = beginning();
   if (birthRecord === undefined) throw new Error("the log has no beginning");
-  await index.apply([birthRecord, message(2, INDEXED), message(3, ...puts)]);
+  const indexes = { executions: ["state"], ...others };
+  await index.apply([birthRecord, message(2, ["configure", { indexes }]), message(3, ...puts)]);
   while (await index.buildFields());
   const field = (await index.ask(readBuckets)).buckets[0]?.fields["state"];
   expect([Object.keys(field?.counts ?? {}).length, field?.more]).toEqual([shown, true]);
