@@ -43,8 +43,9 @@ export function allStores(system: RestoringSystem): readonly CheckpointStore[] {
 const CLOSE_MS = 2_000;
 
 export async function closeStores(system: RestoringSystem): Promise<void> {
-  const close = async (store: CheckpointStore): Promise<void> => await store.close();
-  await Promise.allSettled(allStores(system).map((store) => withTimeout(close(store), CLOSE_MS)));
+  await Promise.allSettled(
+    allStores(system).map(async (store) => await withTimeout(store.close(), CLOSE_MS)),
+  );
 }
 
 /** The node never writes to other stores of `restore-from` (a mirror, another region). */

@@ -22,23 +22,23 @@ beforeEach(async () => {
 });
 afterEach(async () => await scene.close());
 
-describe("an index of one's own", () => {
-  async function expectLikeLists(seed: number): Promise<void> {
-    const picks = seededPicks(seed);
-    await scene.start();
-    await scene.node.await(await scene.node.submit({ ops: [["configure", POLICIES]] }));
-    for (let round = 0; round < 25; round += 1) {
-      for (let count = picks.below(12); count > 0; count -= 1) await writeOne(scene.node, picks);
-      await workOnQueue(scene.node, picks, round);
-      if (round % 5 > 0) continue;
-      const others = picks.below(2) === 0;
-      if (others) await scene.node.close();
-      if (others) await scene.start();
-      await scene.reached();
-      expect(await scene.contents()).toEqual(sorted(await documentsNow(scene.node, BUCKETS)));
-    }
+async function expectLikeLists(seed: number): Promise<void> {
+  const picks = seededPicks(seed);
+  await scene.start();
+  await scene.node.await(await scene.node.submit({ ops: [["configure", POLICIES]] }));
+  for (let round = 0; round < 25; round += 1) {
+    for (let count = picks.below(12); count > 0; count -= 1) await writeOne(scene.node, picks);
+    await workOnQueue(scene.node, picks, round);
+    if (round % 5 > 0) continue;
+    const others = picks.below(2) === 0;
+    if (others) await scene.node.close();
+    if (others) await scene.start();
+    await scene.reached();
+    expect(await scene.contents()).toEqual(sorted(await documentsNow(scene.node, BUCKETS)));
   }
+}
 
+describe("an index of one's own", () => {
   const PROMISE = "is what the lists are, whatever removes documents";
 
   it(`${PROMISE} (seed ${SEED})`, async () => await expectLikeLists(SEED));

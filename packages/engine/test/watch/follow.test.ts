@@ -86,6 +86,29 @@ async function followed(buckets: readonly string[]): Promise<Map<string, string>
   return documents;
 }
 
+async function expectLikeLists(seed: number): Promise<void> {
+  const picks = seededPicks(seed);
+  const buckets = ["plain", "short", "mails"];
+  const policies: Policies = {
+    history: { "*": { keep: 0 } },
+    expire: { short: { after: "PT0.05S" } },
+    queues: { mails: { shards: 3, cap: 20, terminal: { state: ["done"] }, lease: "PT1H" } },
+  };
+  await submit(node, ["configure", policies]);
+  const copies = [new Copy(), new Copy()];
+  for (let round = 0; round < 40; round += 1) {
+    for (let n = picks.below(12); n >= 0; n -= 1) await writeOne(node, picks);
+    await workOnQueue(node, picks, round);
+    for (const copy of copies) {
+      if (picks.below(4) === 0) await copy.stop();
+      if (picks.below(3) > 0) continue;
+      await copy.reach((await node.list({ bucket: "plain" })).txId);
+      expect(sorted(copy.documents)).toEqual(sorted(await followed(buckets)));
+    }
+  }
+  for (const copy of copies) await copy.stop();
+}
+
 describe("following", () => {
   it("begins with all documents, and continues with the state of each changed key", async () => {
     await submit(node, ["put", "pods", "a", 1], ["put", "pods", "b", 1], ["put", "other", "c", 1]);
@@ -157,29 +180,6 @@ describe("following", () => {
     await copy.stop();
     await newcomer.stop();
   });
-
-  async function expectLikeLists(seed: number): Promise<void> {
-    const picks = seededPicks(seed);
-    const buckets = ["plain", "short", "mails"];
-    const policies: Policies = {
-      history: { "*": { keep: 0 } },
-      expire: { short: { after: "PT0.05S" } },
-      queues: { mails: { shards: 3, cap: 20, terminal: { state: ["done"] }, lease: "PT1H" } },
-    };
-    await submit(node, ["configure", policies]);
-    const copies = [new Copy(), new Copy()];
-    for (let round = 0; round < 40; round += 1) {
-      for (let n = picks.below(12); n >= 0; n -= 1) await writeOne(node, picks);
-      await workOnQueue(node, picks, round);
-      for (const copy of copies) {
-        if (picks.below(4) === 0) await copy.stop();
-        if (picks.below(3) > 0) continue;
-        await copy.reach((await node.list({ bucket: "plain" })).txId);
-        expect(sorted(copy.documents)).toEqual(sorted(await followed(buckets)));
-      }
-    }
-    for (const copy of copies) await copy.stop();
-  }
 
   const PROMISE = "equals the lists at every complete position";
 
