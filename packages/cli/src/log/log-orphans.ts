@@ -223,8 +223,8 @@ async function printOrphans(
     let held = 0;
     let conditional = 0;
     const histories = [...present.after(shared), ...earlier];
-    for await (const { one, isHeld } of comparedWith(found.transactions, histories)) {
-      const { txId, line, evicted, unmatched } = one;
+    for await (const { one, isHeld, isIdTaken } of comparedWith(found.transactions, histories)) {
+      const { txId, id, evicted, unmatched } = one;
       run.signal.throwIfAborted();
       if (isHeld) {
         held += 1;
@@ -234,7 +234,10 @@ async function printOrphans(
       const of = `transaction ${formatCount(txId)}`;
       for (const key of evicted)
         run.notice(`${of}: omitted the document that it put to ${key}, which was evicted afterwards.`);
+      const line = isIdTaken ? one.renamed : one.line;
       if (line === undefined) continue;
+      if (isIdTaken)
+        run.notice(`${of}: its id ${JSON.stringify(id)} now belongs to other content, so it has another id.`);
       const conditions = formatNumberOf(unmatched, "precondition");
       if (unmatched > 0) run.notice(`${of}: omitted ${conditions} on revisions that the log lost.`);
       printed += 1;

@@ -5,19 +5,20 @@ import type { QuarantinedIndex } from "../db-dir/quarantine.ts";
 import type { IndexStore } from "../index/index-store.ts";
 import { fileReader, openIndex } from "../index/local-index.ts";
 import { FIRST_TX_ID } from "../index/rows/index-state.ts";
-import { historyOfOrphans, orphanTransactions } from "./orphan-transactions.ts";
+import { historyOfOrphans, type OrphanTransaction, orphanTransactions } from "./orphan-transactions.ts";
 import {
   comparedWith,
+  contentName,
   type History,
   historyOfRows,
+  type SoughtTransaction,
   SoughtTransactions,
-  type TransactionIdentity,
 } from "./same-transactions.ts";
 
 /** The maximum number of lost transactions to remember. Others are sought once all of these were loaded again. */
 const REMEMBERED = 10_000;
 
-interface Lost extends TransactionIdentity {
+interface Lost extends SoughtTransaction {
   readonly folder: string;
 }
 
@@ -101,11 +102,20 @@ export class OrphanCount {
   ): Promise<void> {
     this.#counts.set(folder, 0);
     for await (const { one, isHeld } of comparedWith(orphans, histories)) {
-      const { mark, operations, id, line } = one;
-      // The outcome of a transaction may have been removed before its id.
-      if (line === undefined || isHeld || (await index.ownerOf(id)) !== undefined) continue;
+      const { names, weakNames, id, line } = one;
+      if (line === undefined || isHeld || (await isRemembered(one, index))) continue;
       this.#add(folder, 1);
-      if (this.#lost.size < REMEMBERED) this.#lost.add({ mark, operations, id, folder });
+      if (this.#lost.size < REMEMBERED) this.#lost.add({ names, weakNames, id, folder });
     }
   }
+}
+
+/** The outcome of a transaction may have been removed before its id. */
+async function isRemembered(
+  { id, derivedId, names }: OrphanTransaction,
+  index: IndexStore,
+): Promise<boolean> {
+  const owner = await index.ownerOf(id);
+  const isOwn = owner !== undefined && names.includes(contentName(owner));
+  return isOwn || (await index.ownerOf(derivedId)) !== undefined;
 }

@@ -21,7 +21,13 @@ import { isQueueOperation } from "../transactions/queue-operation.ts";
 import { qualifiedKey } from "@cairn/text";
 import { commonWithLog, type FilledIndex, type SharedTransactions } from "./common-history.ts";
 import { withRecorded } from "./held-transactions.ts";
-import { hashOfOperations, type History, type TransactionIdentity } from "./same-transactions.ts";
+import {
+  hashOfOperations,
+  type History,
+  messageName,
+  readContentNames,
+  type SoughtTransaction,
+} from "./same-transactions.ts";
 
 export interface Orphans extends SharedTransactions {
   /** The transactions after this one are listed. It is `txId`, the last one that both share, or a later one. */
@@ -50,11 +56,15 @@ export async function findOrphans(
   return { ...shared, after, isOfOther: isOfOther({ shared: txId }), kept: firstKept(state), transactions };
 }
 
-export interface OrphanTransaction extends TransactionIdentity {
+export interface OrphanTransaction extends SoughtTransaction {
   readonly txId: TxId;
   readonly id: string;
+  /** The id under which it can be loaded if other content has `id`. The two are equal if it has no id of its own. */
+  readonly derivedId: string;
   /** The transaction as one line of JSON; undefined if it no longer has any effect. */
   readonly line: string | undefined;
+  /** The line with `derivedId`. */
+  readonly renamed: string | undefined;
   /** The keys whose documents were evicted later. Puts of these keys are omitted. */
   readonly evicted: readonly string[];
   /**
@@ -94,7 +104,12 @@ export async function* orphanTransactions(
       if (kind !== "committed" || text === "") continue;
       const header = JSON.parse(text) as LoggedHeader;
       const orphan = await reconstruct(kv, header, { txId, time, shared, shards }, contents);
-      yield { ...orphan, mark, operations: hashOfOperations(text) };
+      const submitted = await readContentNames(kv, header.id === undefined ? [] : [{ txId, id: header.id }]);
+      yield {
+        ...orphan,
+        names: [messageName(mark, text), ...submitted.values(), ...orphan.names],
+        weakNames: [mark, hashOfOperations(text), ...orphan.weakNames],
+      };
     }
   }
 }
@@ -122,9 +137,12 @@ async function reconstruct(
     readonly shards: readonly number[];
   },
   contents: Contents,
-): Promise<Omit<OrphanTransaction, "mark" | "operations">> {
+): Promise<OrphanTransaction> {
   const { txId, shared, shards } = origin;
   const ops: string[] = [];
+  /** The lines of the message that loading stores. */
+  const logged: string[] = [];
+  const documents: string[] = [];
   const evicted: string[] = [];
   let unmatched = 0;
   let writes = 0;
@@ -140,6 +158,8 @@ async function reconstruct(
       if (content === undefined) continue;
       writes += 1;
       ops.push(`["${kind}",${content}]`);
+      logged.push(`["${kind}"]`);
+      documents.push(asLoaded(content));
       continue;
     }
     // Epochs are transactions of the lost log, too, so of the writes to queues only new entries can be repeated.
@@ -158,6 +178,8 @@ async function reconstruct(
       continue;
     }
     if (kind !== "match") writes += 1;
+    logged.push(JSON.stringify(op));
+    if (document !== undefined) documents.push(asLoaded(document));
     // The document's JSON is copied verbatim, because parsing could change it.
     ops.push(document === undefined ? JSON.stringify(op) : `${JSON.stringify(op).slice(0, -1)},${document}]`);
   }
@@ -165,9 +187,27 @@ async function reconstruct(
   const isWhole = evicted.length === 0 && unmatched === 0;
   // Derived from the content, all nodes and backups have the same id, even from a later, continuing log.
   const hash = createHash("sha256").update(`${txId}\n${origin.time}\n${text}`).digest("hex");
-  const id = (isWhole ? header.id : undefined) ?? `orphan-${txId}-${hash.slice(0, 32)}`;
-  const line = writes === 0 ? undefined : `{"ops":${text},"id":${JSON.stringify(id)}}`;
-  return { txId, id, line, evicted, unmatched };
+  const derivedId = `orphan-${txId}-${hash.slice(0, 32)}`;
+  const id = (isWhole ? header.id : undefined) ?? derivedId;
+  const lineOf = (as: string): string | undefined =>
+    writes === 0 ? undefined : `{"ops":${text},"id":${JSON.stringify(as)}}`;
+  const operations = `{"ops":[${logged.join(",")}],"id":${JSON.stringify(id)}}`;
+  return {
+    txId,
+    id,
+    derivedId,
+    line: lineOf(id),
+    renamed: lineOf(derivedId),
+    evicted,
+    unmatched,
+    names: [derivedId, hashOfOperations([operations, ...documents].join("\n"))],
+    weakNames: [hashOfOperations(operations)],
+  };
+}
+
+/** Programs that write to the log themselves may format JSON in another way. */
+function asLoaded(json: string): string {
+  return JSON.stringify(JSON.parse(json));
 }
 
 /** Stored separately from transactions: events by transaction and position, policies by transaction. */

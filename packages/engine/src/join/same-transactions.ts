@@ -1,17 +1,24 @@
 import { createHash } from "node:crypto";
 import type { KvReader } from "@cairn/kv";
 import type { TxId } from "@cairn/client";
+import { readSubmissions, type Submission } from "../index/apply/submissions.ts";
 import { messageIdentity, messageMark } from "../index/chains/message-identity.ts";
 import { readOutcomes } from "../index/rows/outcome-rows.ts";
 import { followLog, type FollowedLog } from "../log/follow-log.ts";
+import { contentHash } from "../transactions/message-frame.ts";
 import { decodeMessage } from "../transactions/transaction-codec.ts";
 
-/** What identifies a transaction at whatever position a log holds it: the mark of its message and its operations, or its id. */
+/** How a transaction is recognized at whatever position a history holds it. */
 export interface TransactionIdentity {
-  readonly mark: string;
-  /** The hash of its line of operations. Undefined where a history does not show them, because it had no effect there. */
-  readonly operations: string | undefined;
+  /** Each of these identifies it: its message, its content, or an id that is derived from its content. */
+  readonly names: readonly string[];
+  /** Other content may have the same one in another history. */
   readonly id: string | undefined;
+}
+
+export interface SoughtTransaction extends TransactionIdentity {
+  /** These identify it only where a history does not show more. */
+  readonly weakNames: readonly string[];
 }
 
 /** Reads a history, or a part of it, anew with each call. */
@@ -21,16 +28,49 @@ export function hashOfOperations(text: string): string {
   return createHash("sha256").update(text).digest("base64");
 }
 
+/** The name of a message with this line of operations, because a mark alone is short. */
+export function messageName(mark: string, text: string): string {
+  return `${mark} ${hashOfOperations(text)}`;
+}
+
 /** The transactions of an index after `after`. */
 export function historyOfRows(kv: KvReader, after: TxId, upTo: TxId): History {
   return async function* read() {
-    for await (const outcomes of readOutcomes(kv, { after, upTo }))
-      yield outcomes.map(({ outcome: { kind, mark, text } }) => {
-        if (kind !== "committed") return { mark, operations: undefined, id: undefined };
+    for await (const outcomes of readOutcomes(kv, { after, upTo })) {
+      const shown = outcomes.map(({ txId, outcome: { kind, mark, text } }) => {
+        if (kind !== "committed") return { txId, id: undefined, names: [mark] };
         const { id } = text.includes('"id":') ? (JSON.parse(text) as { readonly id?: string }) : {};
-        return { mark, operations: hashOfOperations(text), id };
+        return { txId, id, names: [messageName(mark, text)], operations: hashOfOperations(text) };
       });
+      const used = shown.flatMap(({ txId, id }) => (id === undefined ? [] : [{ txId, id }]));
+      const contents = await readContentNames(kv, used);
+      yield shown.map(({ txId, id, names, operations = "" }) =>
+        // An index forgets the content of old transactions, but not their operations, which contain the id.
+        id === undefined ? { id, names } : { id, names: [...names, contents.get(txId) ?? operations] },
+      );
+    }
   };
+}
+
+/** Returns the names of the content of transactions that an index remembers by their ids. */
+export async function readContentNames(
+  kv: KvReader,
+  used: readonly { readonly txId: TxId; readonly id: string }[],
+): Promise<ReadonlyMap<TxId, string>> {
+  const found = await readSubmissions(
+    kv,
+    used.map(({ id }) => id),
+  );
+  return new Map(
+    used.flatMap(({ txId }, at) => {
+      const one = found[at];
+      return one?.txId === txId ? [[txId, contentName(one)] as const] : [];
+    }),
+  );
+}
+
+export function contentName({ contentHash: hash }: Pick<Submission, "contentHash">): string {
+  return Buffer.from(hash).toString("base64");
 }
 
 /** The messages of a log from a position to its present end. */
@@ -40,54 +80,66 @@ export function historyOfLog(log: FollowedLog, from: number, signal: AbortSignal
     if (last < from) return;
     for await (const messages of followLog(log, { from, upTo: last, signal }))
       yield messages.flatMap((message): TransactionIdentity[] => {
-        const decoded = decodeMessage(message.payload);
+        const { payload } = message;
+        const decoded = decodeMessage(payload);
         if (decoded.kind !== "transaction") return [];
         const mark = messageMark(messageIdentity(message, true)).toString("hex");
-        return [{ mark, operations: hashOfOperations(decoded.header.toString("utf8")), id: decoded.id }];
+        const content = contentName({ contentHash: contentHash(payload) });
+        return [{ names: [messageName(mark, decoded.header.toString("utf8")), content], id: decoded.id }];
       });
     signal.throwIfAborted();
   };
 }
 
-/** Transactions that are sought in other histories, each once. */
-export class SoughtTransactions<One extends TransactionIdentity> {
-  readonly #byMark = new Map<string, One>();
+/** Transactions that are sought in other histories. */
+export class SoughtTransactions<One extends SoughtTransaction> {
+  readonly #left = new Set<One>();
+  readonly #byName = new Map<string, One>();
   readonly #byId = new Map<string, One>();
+  readonly #taken = new Set<One>();
 
   get size(): number {
-    return this.#byMark.size;
+    return this.#left.size;
   }
 
   add(one: One): void {
-    if (this.#byMark.has(one.mark) || (one.id !== undefined && this.#byId.has(one.id))) return;
-    this.#byMark.set(one.mark, one);
+    this.#left.add(one);
+    for (const name of [...one.names, ...one.weakNames]) this.#byName.set(name, one);
     if (one.id !== undefined) this.#byId.set(one.id, one);
   }
 
   /** Removes and returns the transaction that a history holds, if it is sought. */
-  take({ mark, operations, id }: TransactionIdentity): One | undefined {
-    const marked = this.#byMark.get(mark);
-    const isSame = operations === undefined || operations === marked?.operations;
-    const found = marked !== undefined && isSame ? marked : id === undefined ? undefined : this.#byId.get(id);
-    if (found === undefined) return undefined;
-    this.#byMark.delete(found.mark);
-    if (found.id !== undefined) this.#byId.delete(found.id);
-    return found;
+  take({ names, id }: TransactionIdentity): One | undefined {
+    for (const name of id === undefined ? names : [...names, id]) {
+      const found = this.#byName.get(name);
+      if (found !== undefined && this.#left.delete(found)) return found;
+    }
+    const other = id === undefined ? undefined : this.#byId.get(id);
+    if (other !== undefined) this.#taken.add(other);
+    return undefined;
   }
 
-  values(): Iterable<One> {
-    return this.#byMark.values();
+  has(one: One): boolean {
+    return this.#left.has(one);
+  }
+
+  /** Whether a history has given the id of the transaction to other content. */
+  isIdTaken(one: One): boolean {
+    return this.#taken.has(one);
   }
 }
 
 /** The size of a batch in memory: transactions, and bytes of them. The histories are read once for each batch. */
 const AT_ONCE = { count: 10_000, bytes: 32 * 1024 * 1024 };
 
-/** Yields, in their order, transactions with whether one of `histories` holds them, at whatever position. */
-export async function* comparedWith<One extends TransactionIdentity & { readonly line: string | undefined }>(
+/**
+ * Yields, in their order, transactions with whether one of `histories` holds them, at whatever position, and whether one
+ * has given the id of a transaction that none holds to other content.
+ */
+export async function* comparedWith<One extends SoughtTransaction & { readonly line: string | undefined }>(
   transactions: AsyncIterable<One>,
   histories: readonly History[],
-): AsyncGenerator<{ readonly one: One; readonly isHeld: boolean }, void, void> {
+): AsyncGenerator<{ readonly one: One; readonly isHeld: boolean; readonly isIdTaken: boolean }, void, void> {
   let together: One[] = [];
   let bytes = 0;
   async function* compared() {
@@ -99,8 +151,7 @@ export async function* comparedWith<One extends TransactionIdentity & { readonly
         if (sought.size === 0) break;
       }
     }
-    const lost = new Set(sought.values());
-    for (const one of together) yield { one, isHeld: !lost.has(one) };
+    for (const one of together) yield { one, isHeld: !sought.has(one), isIdTaken: sought.isIdTaken(one) };
     [together, bytes] = [[], 0];
   }
   for await (const one of transactions) {

@@ -19,6 +19,17 @@ export async function readSubmission(reader: KvReader, id: string): Promise<Subm
   return value && decodeSubmission(key, value);
 }
 
+/** Like {@link readSubmission}, in the order of `ids`. */
+export async function readSubmissions(
+  reader: KvReader,
+  ids: readonly string[],
+): Promise<readonly (Submission | undefined)[]> {
+  if (ids.length === 0) return [];
+  const keys = ids.map(submissionRowKey);
+  const values = await reader.getMany(keys);
+  return keys.map((key, at) => values[at] && decodeSubmission(key, values[at]));
+}
+
 interface UsedId {
   readonly txId: TxId;
   readonly id: string;
@@ -80,7 +91,7 @@ export class Submissions {
       submissions.#expired = await idsOf(before - remembered, Math.min(floor, before), reader);
       for (const { id } of submissions.#expired) ids.add(id);
     }
-    if (ids.size > 0) await submissions.#loadKnown([...ids], reader);
+    await submissions.#loadKnown([...ids], reader);
     return submissions;
   }
 
@@ -117,14 +128,12 @@ export class Submissions {
   }
 
   async #loadKnown(ids: readonly string[], reader: KvReader): Promise<void> {
-    const keys = ids.map(submissionRowKey);
-    const values = await reader.getMany(keys);
+    const found = await readSubmissions(reader, ids);
     for (const [index, id] of ids.entries()) {
-      const value = values[index];
-      const key = keys[index];
-      if (value === undefined || key === undefined) continue;
+      const submission = found[index];
+      if (submission === undefined) continue;
       this.#stored.add(id);
-      this.#current.set(id, decodeSubmission(key, value));
+      this.#current.set(id, submission);
     }
   }
 }

@@ -11,6 +11,8 @@ import { type IndexState, readState, emptyState } from "../../../src/index/rows/
 import { sharedOf } from "../../../src/join/common-history.ts";
 import { commonWithLog } from "../../../src/join/common-history.ts";
 import { type OrphanTransaction, orphanTransactions } from "../../../src/join/orphan-transactions.ts";
+import { contentName } from "../../../src/join/same-transactions.ts";
+import { contentHash } from "../../../src/transactions/message-frame.ts";
 import { encodeBirthRecord, encodeTransaction } from "../../../src/transactions/transaction-codec.ts";
 import type { LogMessage } from "../../../src/log/tx-log.ts";
 import { transaction } from "../../index/support/transactions-arbitrary.ts";
@@ -62,6 +64,12 @@ async function orphansOf(
   return found;
 }
 
+/** The name of the content of the message that loading a line stores. */
+function contentOf(line: string): string {
+  const message = encodeTransaction(JSON.parse(line) as Transaction, birth.log);
+  return contentName({ contentHash: contentHash(message) });
+}
+
 const put = (name: string, document: number): Transaction => ({
   ops: [["put", "pods", `default/${name}`, document]],
 });
@@ -87,6 +95,9 @@ describe("orphans", () => {
           await kv.close();
           const found = await orphansOf(kept, gone, messagesOf(instead, from, 5_000));
           expect(found.map(({ txId }) => txId)).toEqual(committed);
+          // Each is recognized once it was loaded.
+          for (const { line, names } of found)
+            if (line !== undefined) expect(names).toContain(contentOf(line));
         }),
         { numRuns: 100 },
       );
