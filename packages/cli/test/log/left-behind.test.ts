@@ -133,6 +133,27 @@ it(
   },
 );
 
+it.each(["a", "empty"])(
+  "a checkpoint of a history that the log had lost before is not named (the index of %s)",
+  { tags: "rest/slow" },
+  async (id) => {
+    const scene = await opened();
+    const a = await scene.ready("a");
+    await put(a, 0, 5, "kept");
+    await scene.copyLog();
+    await put(a, 5, 9, "lost");
+    await saveCheckpoint(a);
+    await scene.stop(a);
+    await scene.rollBackLog();
+    const again = await scene.ready("a");
+    const last = await put(again, 5, 14, "acknowledged");
+    await saveCheckpoint(again);
+    await scene.stop(again);
+    await scene.loseLog();
+    await expectBegun(scene, id, last);
+  },
+);
+
 it(
   "an index in the folder of another node is named, and continued from as the hint says",
   { tags: "rest/slow" },

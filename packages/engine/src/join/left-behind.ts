@@ -186,7 +186,7 @@ class Comparison {
 /** Adds what the stores hold, and the log itself if it was not lost. */
 async function addStores(comparison: Comparison, continuation: Continuation): Promise<void> {
   const { log, existing, system, stores, plan, signal } = continuation;
-  const { txId } = comparison.past.state;
+  const { txId, time } = comparison.past.state;
   if (plan.known > txId) {
     const holds = `the store shows transactions up to ${plan.known}`;
     comparison.add(holds, plan.known, { txId, isProven: true });
@@ -205,8 +205,11 @@ async function addStores(comparison: Comparison, continuation: Continuation): Pr
   const lost = new Set(plan.others.filter(({ isLater }) => !isLater).map(({ checkpoint }) => checkpoint));
   const named = new Set<string>();
   for (const one of (await listCandidates(stores, { kvFormat: system.kvProvider.format, signal })).usable) {
-    const { name, store, log: of, txId: last } = one;
+    const { name, store, log: of, txId: last, takenAt, txTime } = one;
     if (lost.has(name) || named.has(of.id) || !isAsked(of.id, of.name)) continue;
+    // If the log continued after that, then in this history, so it had lost any other one. Two clocks say so, because one
+    // may have been set back.
+    if (of.id === plan.logId && Math.max(Date.parse(takenAt), Date.parse(txTime)) < time) continue;
     const shared = await comparison.sharedWithEnd({ ...one, time: Date.parse(one.txTime) });
     // If not even times can be compared, it is far before the end, and counts as the same.
     if (shared.txId === last || !isOther(of.id, last, { ...shared, isProven: true })) continue;
