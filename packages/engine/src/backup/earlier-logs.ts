@@ -111,10 +111,10 @@ export class EarlierLogs {
   }
 
   /**
-   * The last transaction that two logs share, if known. Both continue the same earlier log, directly or indirectly, if
-   * it was recovered twice.
+   * The earlier log that two logs continue, directly or indirectly, because it was recovered twice, and the last
+   * transaction that they share, if known.
    */
-  async commonWith(logId: string, birth: BirthRecord | undefined): Promise<TxId | undefined> {
+  async commonWith(logId: string, birth: BirthRecord | undefined): Promise<EarlierEnd | undefined> {
     const ends = await this.ends(birth);
     let last = Infinity;
     let continues = (await this.#birthOf(logId))?.continues;
@@ -122,7 +122,7 @@ export class EarlierLogs {
       const { log, anchor } = continues;
       last = Math.min(last, anchor.txId);
       const end = ends.find((one) => one.logId === log);
-      if (end !== undefined) return Math.min(last, end.last);
+      if (end !== undefined) return { logId: log, last: Math.min(last, end.last) };
       continues = (await this.#birthOf(log))?.continues;
     }
     return undefined;

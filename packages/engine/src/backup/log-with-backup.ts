@@ -9,6 +9,7 @@ import { continuesAt, type HistoryEnd } from "../transactions/birth-record.ts";
 import { UNREADABLE } from "./backup-errors.ts";
 import { BackupLog } from "./backup-log.ts";
 import { type EarlierLog, EarlierLogs } from "./earlier-logs.ts";
+import type { EarlierEnd } from "./write/expire-segments.ts";
 
 /** The first position from which all messages can be read, and the backup, if any, that holds those before the log. */
 interface Beginning {
@@ -178,18 +179,27 @@ export async function wayToLog(
   return continuesAt(birth, end) ? [] : undefined;
 }
 
-/**
- * The last transaction that another log shares with this log's history, if known. This log continues the other one or,
- * from an earlier point, its predecessor.
- */
+/** The last transaction that another log shares with this log's history, if known ({@link endInCommon}). */
 export async function lastOfEarlier(
+  history: Pick<LogHistory, "earlier">,
+  identity: Pick<LogIdentity, "birth">,
+  logId: string,
+): Promise<TxId | undefined> {
+  return (await endInCommon(history, identity, logId))?.last;
+}
+
+/**
+ * Where another log's history and this one part, if known. This log continues the other one or, from an earlier point,
+ * its predecessor, which is then the log that is returned.
+ */
+export async function endInCommon(
   { earlier }: Pick<LogHistory, "earlier">,
   { birth }: Pick<LogIdentity, "birth">,
   logId: string,
-): Promise<TxId | undefined> {
-  if (birth?.continues?.log === logId) return birth.continues.anchor.txId;
+): Promise<EarlierEnd | undefined> {
+  if (birth?.continues?.log === logId) return { logId, last: birth.continues.anchor.txId };
   const end = (await earlier?.ends(birth))?.find((one) => one.logId === logId);
-  return end?.last ?? (await earlier?.commonWith(logId, birth));
+  return end ?? (await earlier?.commonWith(logId, birth));
 }
 
 /** Returns a log that this log continues, from its backup; undefined if no backup that can be read holds it. */

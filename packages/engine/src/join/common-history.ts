@@ -1,7 +1,7 @@
 import { isDeepStrictEqual } from "node:util";
 import type { KvReader } from "@cairn/kv";
 import type { TxId } from "@cairn/client";
-import { earlierLog, lastOfEarlier, type LogHistory } from "../backup/log-with-backup.ts";
+import { earlierLog, endInCommon, type LogHistory } from "../backup/log-with-backup.ts";
 import { chainValueAt } from "../index/chains/chain-values.ts";
 import { ChainWindow, linkBefore } from "../index/chains/chain-window.ts";
 import { firstKept, type IndexState } from "../index/rows/index-state.ts";
@@ -146,19 +146,21 @@ export async function commonWithLog(
   const { id: logId, offset } = state.log;
   if (logId === id) {
     const differs = Math.min(txId, bounds.last + offset) + 1;
-    return await compared({ kv, state }, log, { first: bounds.first, differs });
+    return await compared({ kv, state }, { log, offset, first: bounds.first }, differs);
   }
   if (continuesAt(birth, { logId, txId, sha256 })) return { same: txId, differs: txId + 1 };
   // A log that continues no other one has nothing in common with it.
   if (birth !== undefined && birth.continues === undefined) return { same: 0, differs: 1 };
-  const last = await lastOfEarlier(log, identity, logId);
-  if (last === undefined) return nothingCompared(state);
+  const end = await endInCommon(log, identity, logId);
+  if (end === undefined) return nothingCompared(state);
+  const { last } = end;
   // An index that ends where the log was continued, but with another message, differs there at the latest.
   const isOtherEnd = birth?.continues?.log === logId && txId === last;
   const differs = isOtherEnd ? txId : Math.min(txId, last) + 1;
-  const earlier = await earlierLog(log, identity, logId);
+  const earlier = await earlierLog(log, identity, end.logId);
   if (earlier === undefined) return { same: 0, differs };
-  return await compared({ kv, state }, earlier.log, { first: earlier.first - offset, differs });
+  const first = earlier.first - earlier.offset;
+  return await compared({ kv, state }, { ...earlier, first }, differs);
 }
 
 /**
@@ -167,10 +169,13 @@ export async function commonWithLog(
  */
 async function compared(
   { kv, state }: FilledIndex,
-  log: Pick<TxLog, "fetch">,
-  { first, differs }: { readonly first: number; readonly differs: TxId },
+  {
+    log,
+    offset,
+    first,
+  }: { readonly log: Pick<TxLog, "fetch">; readonly offset: number; readonly first: number },
+  differs: TxId,
 ): Promise<CommonHistory> {
-  const { offset } = state.log;
   const end = differs - 1;
   const low = Math.min(end, Math.max(Math.max(1, first - 1) + offset, firstKept(state)));
   // The birth record is common to both, because it contains the log's id.
