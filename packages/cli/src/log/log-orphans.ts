@@ -70,7 +70,7 @@ export const addLogOrphans = command({
       for (const { logId, store, listed, last } of await backupsBeyond(opened, identity, stores)) {
         const range = rangeText({ first: listed + 1, last });
         run.notice(
-          `the backup of the log ${logId} in ${store.location} holds transactions ${range}, which the log does not hold: cairn log orphans --from-backup prints them.`,
+          `the backup of the log ${logId} in ${store.location} holds transactions ${range} of a history that the log does not continue: cairn log orphans --from-backup prints those that were not loaded again.`,
         );
       }
     } catch (error) {
