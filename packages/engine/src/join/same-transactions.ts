@@ -97,6 +97,7 @@ export class SoughtTransactions<One extends SoughtTransaction> {
   readonly #byName = new Map<string, One>();
   readonly #byId = new Map<string, One>();
   readonly #taken = new Set<One>();
+  readonly #takenBefore = new Set<One>();
 
   get size(): number {
     return this.#left.size;
@@ -108,15 +109,24 @@ export class SoughtTransactions<One extends SoughtTransaction> {
     if (one.id !== undefined) this.#byId.set(one.id, one);
   }
 
-  /** Removes and returns the transaction that a history holds, if it is sought. */
+  /** Removes and returns the transaction that a history holds, if it is sought. A history is given in its order. */
   take({ names, id }: TransactionIdentity): One | undefined {
+    const ofId = id === undefined ? undefined : this.#byId.get(id);
     for (const name of id === undefined ? names : [...names, id]) {
       const found = this.#byName.get(name);
+      // What follows other content with the same id was aborted.
+      if (found !== undefined && found === ofId && this.#takenBefore.has(found)) return undefined;
       if (found !== undefined && this.#left.delete(found)) return found;
     }
-    const other = id === undefined ? undefined : this.#byId.get(id);
-    if (other !== undefined) this.#taken.add(other);
+    if (ofId === undefined) return undefined;
+    this.#taken.add(ofId);
+    this.#takenBefore.add(ofId);
     return undefined;
+  }
+
+  /** Another history follows. */
+  endHistory(): void {
+    this.#takenBefore.clear();
   }
 
   has(one: One): boolean {
@@ -150,6 +160,7 @@ export async function* comparedWith<One extends SoughtTransaction & { readonly l
         for (const transaction of held) sought.take(transaction);
         if (sought.size === 0) break;
       }
+      sought.endHistory();
     }
     for (const one of together) yield { one, isHeld: !sought.has(one), isIdTaken: sought.isIdTaken(one) };
     [together, bytes] = [[], 0];

@@ -174,6 +174,14 @@ describe("a lost transaction whose id the log has given to another one", () => {
       expect(await linesOf(folder, history)).toEqual([]);
   });
 
+  it("is lost if the log refused to load it with that id", async () => {
+    const { folder, present } = await replaced(mine(4), () => mine(5));
+    const refused = { position: present.length + 1, ...messages(mine(4))[0] } as LogMessage;
+    expect(await linesOf(folder, historyOfMessages([...present, refused]))).toEqual([
+      expect.stringMatching(/"n":4.*"id":"orphan-3-/),
+    ]);
+  });
+
   it("is lost if a later loss took that one as well, and both are counted and printed", async () => {
     const { folder, index } = await replaced(mine(4), () => mine(5));
     const older = historyOfOrphans(provider, path.join(folder, "live"), SHARED);
