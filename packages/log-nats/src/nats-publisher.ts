@@ -13,6 +13,7 @@ import {
   notTaken,
   publishFailure,
   type PublishError,
+  SEND_AGAIN,
   streamError,
 } from "./nats-stream-error.ts";
 import { type Acknowledger, ForeignStreams } from "./nats-foreign-streams.ts";
@@ -340,7 +341,7 @@ export class NatsPublisher implements LinkListener {
     if (reason !== undefined) return reason;
     return logUnreachable(
       `NATS at ${this.#link.place} did not acknowledge a message for "${this.#options.stream}" in time.`,
-      "Check the server. If its own log reports a full disk, free some space and restart the server, which otherwise stores nothing. Then send the message again with the same id, which is safe even if it has been stored.",
+      `Check the server, and that most of its cluster's servers are running. If its own log reports a full disk, free some space and restart the server, which otherwise stores nothing. ${SEND_AGAIN}`,
     );
   }
 

@@ -22,11 +22,15 @@ export function missingStream(stream: string, { place }: Place, cause?: unknown)
   );
 }
 
+/** Is also read in a finding, by operators who have no message to send. */
+export const SEND_AGAIN =
+  "What was refused can be sent again with the same id, which is safe even if it has been stored.";
+
 /** Returns `LOG_UNREACHABLE`: the servers know no receiver of messages on a subject. */
 export function noResponders({ place }: Place, subject: string): CairnError {
   return logUnreachable(
     `Nothing in the account of this user receives messages on ${subject}, says NATS at ${place}.`,
-    "Check the subjects of the stream (nats stream info), the account's imports, and its JetStream limits. If they are right, restart nats-server. Then send the message again with the same id, which is safe even if it has been stored.",
+    `Make sure that most of the cluster's servers are running: without a majority, the stream has no leader. Otherwise, check the subjects of the stream (nats stream info), the account's imports, and its JetStream limits. If they are right, restart nats-server. ${SEND_AGAIN}`,
   );
 }
 
