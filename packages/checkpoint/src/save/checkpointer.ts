@@ -69,7 +69,7 @@ class ScheduledCheckpointer implements Checkpointer {
   readonly #directory: CaptureDirectory;
   readonly #memory: LookMemory;
   readonly #scheduleEnd = new AbortController();
-  /** Ends the wait for the next look. */
+  /** Ends the wait for the next look. The reason is the time (ms) until it is due now. */
   #early = new AbortController();
   readonly #upload = new AbortController();
   readonly #status: StatusKeeper;
@@ -100,7 +100,7 @@ class ScheduledCheckpointer implements Checkpointer {
   }
 
   lookNow(): void {
-    this.#early.abort();
+    this.#early.abort(0);
   }
 
   checkpointNow(): RequestedRound {
@@ -144,8 +144,13 @@ class ScheduledCheckpointer implements Checkpointer {
     let delay = firstLookAfter ?? firstLookDelay(approxFrequency, this.#random());
     for (;;) {
       this.#status.plan(delay);
-      await this.#clock.wait(delay, AbortSignal.any([this.#scheduleEnd.signal, this.#early.signal]));
-      this.#early = new AbortController();
+      const early = this.#early.signal;
+      await this.#clock.wait(delay, AbortSignal.any([this.#scheduleEnd.signal, early]));
+      if (early.aborted) {
+        this.#early = new AbortController();
+        delay = Number(early.reason);
+        if (delay > 0) continue;
+      }
       this.#status.plan(null);
       // A requested round may be running; this look comes after it.
       while (this.#running !== undefined) await this.#running;
@@ -172,8 +177,12 @@ class ScheduledCheckpointer implements Checkpointer {
       });
     } catch {
       // The round has reported its error. The schedule continues, whatever the error was.
-      return retryDelay(approxFrequency, this.#failures, this.#random());
+      return this.#retryDelay();
     }
+  }
+
+  #retryDelay(): number {
+    return retryDelay(this.#parts.options.approxFrequency, this.#failures, this.#random());
   }
 
   /** Runs a round. Begins synchronously, so that no other round can begin in between. */
@@ -191,6 +200,10 @@ class ScheduledCheckpointer implements Checkpointer {
     } catch (error) {
       this.#failures += 1;
       this.#status.failed(error);
+      const { nextCheckAt } = this.#status.current;
+      // The schedule waits, so this round was requested. Its failure would otherwise last until the next look.
+      if (nextCheckAt !== null)
+        this.#early.abort(Math.min(nextCheckAt - this.#clock.now(), this.#retryDelay()));
     }
     this.#running = undefined;
     this.#status.ended();

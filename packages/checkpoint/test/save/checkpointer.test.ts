@@ -95,6 +95,27 @@ test("a failed round is reported and retried with growing pauses until one succe
   ]);
 });
 
+test("a requested round that fails is retried as soon as a scheduled one, and does not postpone the next look", async () => {
+  let fail = false;
+  const { clock, checkpointer, look } = await start({}, { fail: () => (fail ? unreachable() : undefined) });
+  await look();
+  const dueIn = (): number => (checkpointer.status().nextCheckAt ?? 0) - clock.now();
+  const requestFails = async (): Promise<void> =>
+    await expect(checkpointer.checkpointNow().done).rejects.toMatchObject({ code: "STORE_UNREACHABLE" });
+  expect(dueIn()).toBe(HOUR);
+  fail = true;
+  await requestFails();
+  await vi.waitFor(() => expect(dueIn()).toBe(5_000));
+  await requestFails();
+  expect(dueIn()).toBe(5_000);
+  fail = false;
+  clock.advance(5_000);
+  // The store is reachable again, which is known although nothing is to be saved.
+  await vi.waitFor(() => expect(dueIn()).toBe(HOUR - 5_000));
+  const { lastCheckAt, lastFailure } = checkpointer.status();
+  expect((lastCheckAt ?? 0) - (lastFailure?.at ?? 0)).toBe(5_000);
+});
+
 test("an unexpected error does not stop the schedule", async () => {
   const { source, checkpointer, look } = await start();
   source.beforeCapture = async () => {
