@@ -47,7 +47,7 @@ it("the status never reports a failed node without its failure, even if the node
       lastResults: new LastResults(),
       refusals: new RefusedSubmissions(),
       unusableFiles: [],
-      certificateEnd: undefined,
+      certificate: undefined,
       refusedConnections: undefined,
     },
   } as unknown as NodeLife;
@@ -74,7 +74,7 @@ const UNCOMPARED = {
     lastResults: new LastResults(),
     refusals: new RefusedSubmissions(),
     unusableFiles: [],
-    certificateEnd: undefined,
+    certificate: undefined,
     refusedConnections: undefined,
   },
 } as unknown as NodeLife;

@@ -76,8 +76,8 @@ const TLS_HINTS: readonly (readonly [code: RegExp, hint: string])[] = [
     "Name the certificate of the authority that signed the node's certificate with --ca or CAIRN_CA.",
   ],
   [
-    /CERT_HAS_EXPIRED/,
-    "Replace the node's certificate and its key, which the node reads again when they change.",
+    /CERT_HAS_EXPIRED|CERT_NOT_YET_VALID/,
+    "Replace the node's certificate and its key, which the node reads again when they change. If this machine's clock is wrong, correct it instead.",
   ],
   [/ERR_TLS_CERT_ALTNAME_INVALID/, "Use an address that the node's certificate contains (--url)."],
   [

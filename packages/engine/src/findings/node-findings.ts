@@ -1,3 +1,4 @@
+import type { X509Certificate } from "node:crypto";
 import { isAbsolute } from "node:path";
 import { DAMAGE_CODES, type OtherLook } from "@cairn/checkpoint";
 import type { Finding, NodeStatus, Warning } from "@cairn/client";
@@ -37,7 +38,7 @@ interface Surroundings {
   readonly sharesId?: boolean;
   /** The files of the HTTP server that have changed and cannot be used. */
   readonly files?: readonly (Warning & { readonly since: string })[];
-  readonly certificateEnd?: Date | undefined;
+  readonly certificate?: ServerCertificate | undefined;
   /** What the HTTP server has refused lately, because too many connections or watches are open. */
   readonly refusedConnections?: (Warning & { readonly since: string }) | undefined;
 }
@@ -59,7 +60,7 @@ export function withFindings(facts: NodeFacts, now: number, around: Surroundings
     ...joinFindings(facts, now),
     ...files.map((file) => finding("file-unusable", file)),
     ...(refusedConnections === undefined ? [] : [finding("connections-refused", refusedConnections)]),
-    ...certificateFindings(around.certificateEnd, now),
+    ...certificateFindings(around.certificate, now),
   ]);
   if (around.different === "rebuild") findings.push(finding("different-log-accepted", ACCEPTED));
   return { ...facts, findings, verdict: verdictOf(findings, phase === "ready", `${node} is ${phase}.`) };
@@ -76,13 +77,24 @@ const sameId = (node: string): Pick<Finding, "message" | "hint"> => ({
   hint: `${SAME_ID_HINT} To see where both run: cairn status --cluster.`,
 });
 
-function certificateFindings(end: Date | undefined, now: number): Finding[] {
-  if (end === undefined || end.getTime() > now) return [];
-  const since = isoTime(end.getTime());
-  const message = `The certificate of the HTTP server ended at ${since}, so clients refuse to connect.`;
-  const hint =
-    "Replace the certificate and its key, which are read again when they change: cairn config print names their files.";
-  return [finding("certificate-ended", { message, hint, since })];
+export type ServerCertificate = Pick<X509Certificate, "validFrom" | "validTo">;
+
+/** Returns why clients refuse the certificate of the HTTP server at a time (ms); undefined if they do not. */
+export function certificateProblem({ validFrom, validTo }: ServerCertificate, now: number) {
+  const [from, end] = [Date.parse(validFrom), Date.parse(validTo)];
+  const isEarly = now < from;
+  if (!isEarly && now < end) return undefined;
+  const when = isEarly ? `is not valid before ${isoTime(from)}` : `ended at ${isoTime(end)}`;
+  return {
+    message: `The certificate of the HTTP server ${when}, so clients refuse to connect.`,
+    hint: "Replace the certificate and its key, which are read again when they change: cairn config print names their files. If this machine's clock is wrong, correct it instead.",
+    since: isEarly ? null : isoTime(end),
+  };
+}
+
+function certificateFindings(certificate: ServerCertificate | undefined, now: number): Finding[] {
+  const problem = certificate && certificateProblem(certificate, now);
+  return problem === undefined ? [] : [finding("certificate-ended", problem)];
 }
 
 function lifeFindings({ phase, failure, stalled, log }: NodeFacts): Finding[] {

@@ -3,6 +3,7 @@ import type { NodeStatus, Phase, QueueStatus, Warning } from "@cairn/client";
 import { asFailure, asWarning } from "../observe/failures.ts";
 import { isoTime } from "@cairn/text";
 import type { Logger } from "pino";
+import type { ServerCertificate } from "../findings/node-findings.ts";
 import type { AppliedCounts } from "../index/index-store.ts";
 import { EventDispatcher } from "../observe/event-dispatcher.ts";
 import { eventLog } from "../observe/event-log.ts";
@@ -27,8 +28,8 @@ export interface NodeMetrics {
   readonly onAttachmentEnded: (
     counts: Pick<NonNullable<NodeStatus["attached"]>, "requests" | "bytes">,
   ) => void;
-  /** Called with the end of the HTTP server's certificate whenever it is read. */
-  readonly onCertificate: (validUntil: Date) => void;
+  /** Called with the certificate of the HTTP server whenever it is read. */
+  readonly onCertificate: (certificate: ServerCertificate) => void;
   /** Returns Prometheus text. Omits sources that fail or respond too late. */
   text(sources: {
     readonly phase: Phase;
@@ -45,8 +46,8 @@ export class NodeObservation {
   readonly metrics: NodeMetrics;
   readonly lastResults = new LastResults();
   readonly refusals = new RefusedSubmissions();
-  /** The end of the HTTP server's certificate; undefined if it has none. */
-  certificateEnd: Date | undefined;
+  /** The certificate of the HTTP server; undefined if it has none. */
+  certificate: ServerCertificate | undefined;
   #refused: (Warning & { readonly since: string }) | undefined;
   #refusedAt = Number.NEGATIVE_INFINITY;
   readonly #unusable = new Map<string, Warning & { readonly since: string }>();
@@ -80,9 +81,9 @@ export class NodeObservation {
     this.#refusedAt = performance.now();
   }
 
-  noteCertificate(validUntil: Date): void {
-    this.certificateEnd = validUntil;
-    this.metrics.onCertificate(validUntil);
+  noteCertificate(certificate: ServerCertificate): void {
+    this.certificate = certificate;
+    this.metrics.onCertificate(certificate);
   }
 
   noteFiles(paths: readonly string[], problem: CairnError | undefined): void {

@@ -100,7 +100,7 @@ export async function nodeStatus(
     otherStores,
     sharesId,
     files: observation.unusableFiles,
-    certificateEnd: observation.certificateEnd,
+    certificate: observation.certificate,
     refusedConnections: observation.refusedConnections,
   });
 }

@@ -76,7 +76,7 @@ export interface ServerContext {
   /** The time for which requests in progress may continue when the server closes (ms). */
   readonly closeTimeoutMs: number;
   readonly onAnswered: (request: AnsweredRequest) => void;
-  readonly onCertificate: (validUntil: Date) => void;
+  readonly onCertificate: NodeMetrics["onCertificate"];
   /** Called when changed files of the server cannot be used, and without a problem once they can be used again. */
   readonly onFiles: (paths: readonly string[], problem: CairnError | undefined) => void;
   /** Called for each connection and each watch that is refused. */
@@ -222,7 +222,7 @@ class RunningNode implements Omit<CairnNode, keyof NodeReads | "submit"> {
         closeTimeoutMs: HTTP_STOP_MS,
         onFiles: (paths, problem) => this.#life.observation.noteFiles(paths, problem),
         onRefused: (problem) => this.#life.observation.noteRefused(problem),
-        onCertificate: (validUntil) => this.#life.observation.noteCertificate(validUntil),
+        onCertificate: (certificate) => this.#life.observation.noteCertificate(certificate),
         onAnswered: (request) => this.#life.observation.metrics.onRequest(request),
       });
       this.#logger.info({ url: this.#http.url }, "listening");

@@ -62,7 +62,7 @@ export function registerMetrics(
     onRequest: httpMetrics(registry),
     onBarrier: () => barriers.inc(),
     onAttachmentEnded: attachedMetrics(make),
-    onCertificate: (validUntil) => certificate.set(validUntil.getTime() / 1_000),
+    onCertificate: ({ validTo }) => certificate.set(Date.parse(validTo) / 1_000),
     // Concurrent scrapes share the text.
     text: async (sources) =>
       await scrapes.get("", async () => {

@@ -1,14 +1,16 @@
 import { createPrivateKey, type KeyObject, X509Certificate } from "node:crypto";
 import { createSecureContext, type SecureContextOptions, type Server as TlsServer } from "node:tls";
 import { CairnError, errorMessage, type RepeatedWork } from "@cairn/kv";
-import type { HttpOptions } from "@cairn/engine";
+import { certificateProblem, type HttpOptions, type NodeMetrics } from "@cairn/engine";
 import { readSmallFile, reloadFiles, reportRefusals } from "./reloaded-files.ts";
 
 export type ServerTlsFiles = NonNullable<HttpOptions["tls"]>;
 type TlsContents = Pick<SecureContextOptions, "cert" | "key" | "ca">;
 
 /** Reads and checks a certificate and its key. Throws `CONFIG_INVALID`, which names the parameter and the file. */
-async function readIdentity(files: ServerTlsFiles): Promise<{ context: TlsContents; validUntil: Date }> {
+async function readIdentity(
+  files: ServerTlsFiles,
+): Promise<{ context: TlsContents; certificate: X509Certificate }> {
   const { cert, key } = files;
   const certs = await readSmallFile("cert of tls", cert);
   const keys = await readSmallFile("key of tls", key);
@@ -23,7 +25,7 @@ async function readIdentity(files: ServerTlsFiles): Promise<{ context: TlsConten
   }
   const context = { cert: certs, key: keys };
   requireUsable(context, [cert, key]);
-  return { context, validUntil: new Date(certificate.validTo) };
+  return { context, certificate };
 }
 
 /** Reads and checks the certificates of authorities. Throws `CONFIG_INVALID`, which names the parameter and the file. */
@@ -90,7 +92,7 @@ export class ReloadedTls {
   static async open(
     files: ServerTlsFiles,
     context: Parameters<typeof reportRefusals>[2] & {
-      readonly onCertificate?: ((validUntil: Date) => void) | undefined;
+      readonly onCertificate?: NodeMetrics["onCertificate"] | undefined;
     },
   ): Promise<ReloadedTls> {
     const tls = new ReloadedTls();
@@ -100,18 +102,11 @@ export class ReloadedTls {
       const identity = await reloadFiles({
         ...reportRefusals([cert, key], REFUSED, context),
         read: async () => await readIdentity(files),
-        apply: ({ context: identityContext, validUntil }) => {
+        apply: ({ context: identityContext, certificate }) => {
           tls.#use(identityContext);
-          onCertificate?.(validUntil);
-          if (validUntil.getTime() >= Date.now()) return;
-          logger.warn(
-            {
-              cert,
-              validUntil: validUntil.toISOString(),
-              hint: "Replace the certificate and its key. They are read again when they change.",
-            },
-            "The certificate of the HTTP server has expired, so clients refuse the connection.",
-          );
+          onCertificate?.(certificate);
+          const problem = certificateProblem(certificate, Date.now());
+          if (problem !== undefined) logger.warn({ cert, hint: problem.hint }, problem.message);
         },
       });
       tls.#reloading.push(identity);

@@ -357,7 +357,7 @@ it("a scrape reports when the certificate of the HTTP server ends, and nothing a
 });
 
 it(
-  "a node whose certificate has ended reports this as failing until its files are replaced, as the hint says",
+  "a node whose certificate has ended, or has not begun, reports this as failing until its files are replaced, as the hint says",
   { tags: "rest/slow" },
   async () => {
     const scene = await observedScene();
@@ -374,8 +374,11 @@ it(
         hint: expect.stringContaining("config print"),
       },
     ]);
+    await copyFile(path.join(FIXTURES, "future.pem"), place.cert);
+    const early = { message: expect.stringContaining("is not valid before 2100-01-01") as string };
+    await vi.waitFor(async () => expect(await ended()).toMatchObject([early]), { timeout: 20_000 });
     await copyFile(tls.key, place.key);
     await copyFile(tls.cert, place.cert);
-    await vi.waitFor(async () => expect(await ended()).toEqual([]));
+    await vi.waitFor(async () => expect(await ended()).toEqual([]), { timeout: 20_000 });
   },
 );
