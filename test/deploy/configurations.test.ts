@@ -2,7 +2,7 @@ import { spawnSync } from "node:child_process";
 import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import path from "node:path";
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { afterAll, beforeAll, describe, expect, it, onTestFinished } from "vitest";
 import { parse, parseAllDocuments } from "yaml";
 import { CAIRN, ROOT } from "@cairn/test-support/cairn-process";
 
@@ -144,10 +144,24 @@ describe("the configuration of the nodes", () => {
   );
 
   it("is correct in the environment of the systemd unit", { tags: "rest/slow" }, async () => {
-    const lines = (await text("systemd/cairn.env.example")).matchAll(/^(\w+)=(.*)$/gm);
+    const lines = (await text("systemd/cairn.env.example")).matchAll(/^(\w+)='(.*)'$/gm);
     await expectNeeded(
       await text("cairn.edn"),
       Object.fromEntries([...lines].map(([, name = "", value = ""]) => [name, value])),
+    );
+  });
+
+  it("is given every value of the environment file as it is, also by the shell of commands", async () => {
+    const secret = String.raw`a|b c&d;e <f> (g) $h \i "j" #k` + "`l`";
+    const filled = (await text("systemd/cairn.env.example")).replaceAll("replace-me", () => secret);
+    const etc = await mkdtemp(path.join(tmpdir(), "cairn-env-"));
+    onTestFinished(() => rm(etc, { recursive: true }));
+    await writeFile(path.join(etc, "cairn.env"), filled);
+    const [, read = ""] = /^cd \/etc\/cairn && (.*)$/m.exec(await text("../docs/deployment.md")) ?? [];
+    const { stdout, stderr } = spawnSync("sh", ["-c", `${read} && env`], { cwd: etc, encoding: "utf8" });
+    expect(stderr).toBe("");
+    expect(stdout.split("\n")).toEqual(
+      expect.arrayContaining([`AWS_SECRET_ACCESS_KEY=${secret}`, `CAIRN_METRICS_TOKEN=${secret}-3`]),
     );
   });
 
