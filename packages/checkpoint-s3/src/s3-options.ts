@@ -123,17 +123,17 @@ function requirePlain(
   }
 }
 
-/** Services normalize them: some reject them, others store objects under the shorter name and list nothing. */
-const NORMALIZED_SEGMENT = /(?:^|\/)\.{0,2}(?:\/|$)/;
+/** Services normalize such parts: some reject them, others store objects under the shorter name and list nothing. */
+const UNPRESERVED = /(?:^|\/)\.{0,2}(?:\/|$)|[\p{Cc}\p{Cs}]/u;
 
 /** Returns a prefix without leading and trailing slashes. */
 function folderOf(prefix: string): string {
   const folder = prefix.replace(/^\/+|\/+$/g, "");
-  if (folder === "" || !NORMALIZED_SEGMENT.test(folder)) return folder;
+  if (folder === "" || !UNPRESERVED.test(folder)) return folder;
   throw new CairnError(
     "CONFIG_INVALID",
-    `The prefix ${JSON.stringify(prefix)} has a part that is empty, . or .., which not every S3 service preserves.`,
-    "Remove that part: use a prefix such as cairn/production.",
+    `The prefix ${JSON.stringify(prefix)} has a part that is empty, . or .., or a control character, which not every S3 service preserves.`,
+    "Remove that: use a prefix such as cairn/production.",
   );
 }
 

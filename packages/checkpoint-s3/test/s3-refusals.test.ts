@@ -95,8 +95,8 @@ test("a prefix that a web address would escape is kept unchanged", async () => {
   }
 });
 
-test.each(["a/../b", "a/./b", "a//b", "..", "a/.."])(
-  "the prefix %s, which a service may normalize, is refused before any request",
+test.each(["a/../b", "a/./b", "a//b", "..", "a/..", "nul\0b", "\ud800"])(
+  "the prefix %j, which a service may not preserve, is refused before any request",
   (prefix) => {
     const { store } = place();
     const hint = expect.stringContaining("cairn/production");

@@ -132,6 +132,12 @@ test.each([
   ["parts of a size that S3 does not accept", '"part-size": 1048576', /5242880/],
   ["an address in place of a bucket", '"bucket": "s3://bucket/prefix"', /without s3:\/\//],
   ["a prefix with an empty part", '"prefix": "a//b"', /without parts that are empty/],
+  [
+    "a prefix with a control character",
+    '"prefix": "nul\\u0000b"',
+    /without white space and control characters/,
+  ],
+  ["a prefix that is no text", '"prefix": "\\ud800"', /without white space and control characters/],
   ["a prefix that leads to a parent", '"prefix": "x/../y"', /without parts that are empty/],
   [
     "a profile and a key",

@@ -69,8 +69,8 @@ export const s3CheckpointStore = defineModule({
     ),
     prefix: optional(
       textLike(
-        /^(?!s3:)(?!.*\/\/)(?!(?:.*\/)?\.{1,2}(?:\/|$))[^\s\\]+$/,
-        "a prefix such as cairn/production, without white space, and without parts that are empty, . or ..",
+        /^(?!s3:)(?!.*\/\/)(?!(?:.*\/)?\.{1,2}(?:\/|$))[^\s\p{Cc}\p{Cs}\\]+$/u,
+        "a prefix such as cairn/production, without white space and control characters, and without parts that are empty, . or ..",
       ),
       "A folder in the bucket.",
       "none: the bucket itself",
