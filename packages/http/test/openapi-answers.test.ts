@@ -80,7 +80,7 @@ describe("a node responds as its OpenAPI document describes", { shuffle: false }
     await described.answerOf("submitBatch", 200, { at: "/api/v1/tx/batch?await=true", body: lines, headers });
     await described.answerOf("submitBatch", 202, { body: "", headers });
     await described.answerOf("submitBatch", 400, { body: `${lines}{`, headers });
-    await described.answerOf("submitBatch", 413, { body: `${lines}${"x".repeat(6_000)}`, headers });
+    await described.answerOf("submitBatch", 413, { body: `${lines}${"x".repeat(20_000)}`, headers });
     await described.answerOf("submitBatch", 415, { body: "{}" });
     await described.answerOf("listEvictions", 200);
     await described.answerOf("listEvictions", 200, { at: "/api/v1/tx/evictions?limit=1" });

@@ -83,7 +83,7 @@ describe("POST /api/v1/tx/batch", () => {
     ["no transaction", "[1, 2]", "TX_INVALID"],
     ["an unsafe integer", '{"ops":[["put","pods","x",9007199254740993]]}', "TX_INVALID"],
     ["bytes that are not UTF-8", Buffer.from([0x22, 0xff, 0x22]), "TX_INVALID"],
-    ["a line above the limit", `{"ops":[["put","pods","x","${"x".repeat(2000)}"]]}`, "TX_TOO_LARGE"],
+    ["a line above the limit", `{"ops":[["put","pods","x","${"x".repeat(10_000)}"]]}`, "TX_TOO_LARGE"],
   ])(
     "stops at a line with %s, and returns its number and a summary of the stored lines",
     async (_what, bad, code) => {
@@ -106,10 +106,22 @@ describe("POST /api/v1/tx/batch", () => {
     },
   );
 
+  test("accepts the largest document that another request can write, under any key", async () => {
+    await using served = await serve({ maxBody: 1000 });
+    const document = "x".repeat(998);
+    const key = `default/${"\u0001".repeat(1016)}`;
+    const address = `/api/v1/pods/${encodeURIComponent(key.slice("default/".length))}`;
+    const { status } = await served.raw("PUT", address, { body: JSON.stringify(document) });
+    expect(status).toBe(201);
+    const id = "i".repeat(128);
+    const answer = await post(served, `${JSON.stringify({ ops: [["put", "pods", key, document]], id })}\n`);
+    expect(answer.status).toBe(202);
+  });
+
   test("accepts a line of exactly the limit, and numbers lines starting with first-line", async () => {
     await using served = await serve({ maxBody: 1000 });
-    const exact = line(0, "x".repeat(1000 - line(0).length));
-    expect(exact).toHaveLength(1000);
+    const exact = line(0, "x".repeat(9192 - line(0).length));
+    expect(exact).toHaveLength(9192);
     expect((await post(served, `${exact}\r\n`)).status).toBe(202);
     const answer = await post(served, `${exact}\n${exact}x\n`, "?first-line=500");
     expect(await answer.json()).toMatchObject({ line: 501, accepted: 1 });

@@ -26,8 +26,12 @@ export interface BatchResult {
   readonly abortedLines?: readonly AbortedLine[];
 }
 
+/** What a line contains beside its document at most: a key may have 1,024 bytes, each of which JSON may write as six. */
+const BESIDE_DOCUMENT_BYTES = 8_192;
+
 export interface BatchOptions {
-  readonly maxLineBytes: number;
+  /** A line may contain a document of this size, which another request can write. */
+  readonly maxBody: number;
   /** The number that the first line has in error messages. */
   readonly firstLine: number;
   /** Starts a time limit. There is one for storing each line in the log. */
@@ -86,7 +90,7 @@ export class BatchSubmission {
    * in reading the body, unless a line was rejected before.
    */
   async submitAll(body: AsyncIterable<Buffer>): Promise<void> {
-    const { maxLineBytes } = this.#options;
+    const maxLineBytes = this.#options.maxBody + BESIDE_DOCUMENT_BYTES;
     const tooLong = (line: number): Error => {
       const error = bodyTooLarge("The transaction", maxLineBytes);
       this.#fail(error, line, this.#submitted);

@@ -62,7 +62,7 @@ export const txRoutes: readonly Route[] = [
           indexed: async (...wanted) => await api.indexed(...wanted),
         },
         {
-          maxLineBytes: maxBody,
+          maxBody,
           firstLine: query.firstLine ?? 1,
           startLimit: () => timeLimit(query.timeoutMs),
           outcomeOf: isAwaited

@@ -14,7 +14,7 @@ async function submitTo(positions: number[]): Promise<BatchSubmission> {
   const batch = new BatchSubmission(
     { submit: () => Promise.resolve({ txId, checksum: 0 }), indexed: () => Promise.resolve(position) },
     {
-      maxLineBytes: 1_000,
+      maxBody: 1_000,
       firstLine: 1,
       startLimit: () => new Deadline(1_000),
       outcomeOf: () => {
