@@ -5,6 +5,7 @@ import { type DirectAnswer, type DirectRead, directReads } from "./s3-direct-rea
 import { dropBody } from "./s3-body.ts";
 import {
   fieldOf,
+  isOfCredentials,
   isOfSettings,
   isTimeLimit,
   NOT_S3_HINT,
@@ -87,6 +88,9 @@ const CONNECT_TIMEOUT_MS = 5_000;
 /** How long a request waits for a response before that is told (ms): it fails only after several attempts. */
 const SILENCE_MS = 5_000;
 
+/** Is passed on to the SDK's providers of credentials, which otherwise read each of the AWS files once in a process. */
+const READ_FILES_AGAIN = { ignoreCache: true };
+
 /** Creates the access to a bucket. Loads nothing and makes no connection until the first request. */
 export function s3Access(settings: S3Settings, notice: (sentence: string) => void): S3Access {
   const { location, maxAttempts, requestTimeout } = settings;
@@ -123,8 +127,7 @@ export function s3Access(settings: S3Settings, notice: (sentence: string) => voi
       });
       const { s3 } = await client;
       // Sending a body may take any time.
-      const isTimed = !("Body" in input);
-      const heard = isTimed ? startTimer(SILENCE_MS, () => tellSilence(doing)) : undefined;
+      const heard = "Body" in input ? undefined : startTimer(SILENCE_MS, () => tellSilence(doing));
       const send = s3[request] as (input: object, options: object) => Promise<Output<typeof request>>;
       try {
         const output = await send.call(s3, { Bucket: settings.bucket, ...input }, { abortSignal, onSent });
@@ -139,6 +142,7 @@ export function s3Access(settings: S3Settings, notice: (sentence: string) => voi
         if (refusal !== undefined) isSilent = false;
         const meant = refusal === undefined ? undefined : unless?.(refusal);
         if (meant !== undefined) return meant;
+        renewRefused(s3, error);
         throw explained(error);
       } finally {
         heard?.();
@@ -169,6 +173,11 @@ export function s3Access(settings: S3Settings, notice: (sentence: string) => voi
   };
 }
 
+/** Reads credentials again that were refused. The SDK keeps keys that do not expire, but their file may have changed. */
+function renewRefused(s3: sdk.S3, error: unknown): void {
+  if (isOfCredentials(error)) s3.config.credentials({ forceRefresh: true }).catch(() => undefined);
+}
+
 interface Client {
   readonly s3: sdk.S3;
   readonly read: DirectRead;
@@ -192,6 +201,7 @@ async function connect(
   const agent = { keepAlive: true, maxSockets: 2 * concurrency + 32 };
   const clientOf = (socketTimeout: number): sdk.S3 =>
     new S3({
+      ...READ_FILES_AGAIN,
       ...(region === undefined ? {} : { region }),
       ...(endpoint === undefined ? {} : { endpoint }),
       ...(credentials === undefined ? {} : "profile" in credentials ? credentials : { credentials }),

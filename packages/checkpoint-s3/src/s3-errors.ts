@@ -33,7 +33,7 @@ const CLASSES = {
   credentials: [
     "STORE_DENIED",
     "there are no valid credentials (%)",
-    "Check the credentials: the store's `credentials`, the profile, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY. Renew those of a session that has ended (aws sso login). A proxy that changes the host or the path also makes signatures invalid.",
+    "Check the credentials: the store's `credentials`, the profile, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY. Renew those of a session that has ended (aws sso login). A running node reads the AWS files again by itself; after a change of its variables or its configuration, restart it. A proxy that changes the host or the path also makes signatures invalid.",
   ],
   clock: [
     "STORE_DENIED",
@@ -180,6 +180,10 @@ export function isOfSettings(error: unknown): boolean {
   const code = systemErrorCode(error);
   if (code !== undefined) return code.startsWith("ERR_INVALID") || fieldOf(error, "syscall") === "open";
   return error instanceof Error && error.name === "Error" && fieldOf(error, "$metadata") === undefined;
+}
+
+export function isOfCredentials(error: unknown): boolean {
+  return error instanceof Error && WORDS[error.name] === "credentials";
 }
 
 /** Returns the words of the service or of the SDK, without the SDK's remarks about itself. */
