@@ -16,15 +16,19 @@ type Join = NodeStatus["join"];
  * log continues the other one, `last` is the last transaction of the other log that belongs to this log's history.
  */
 export function foreignIndex(
-  { id, name }: LogIdentity,
+  { id, name, birth }: LogIdentity,
   { log, txId }: IndexState,
   last: TxId | undefined,
 ): CairnError {
   if (last === undefined) {
+    const over =
+      birth?.continues === undefined
+        ? ""
+        : `If this log continues log ${log.id} over others, which nothing in the stores of this node shows, save a checkpoint in one of them on a ready node (cairn checkpoint create --url URL, the address of that node), and restart this node: it then continues without a loss. `;
     return new CairnError(
       "LOG_DIFFERENT",
       `The local index was built from the log ${log.id}, but "${name}" is the log ${id}.`,
-      "Check the log's address and name. If the log was replaced on purpose, set " +
+      `Check the log's address and name. ${over}If the log was replaced on purpose, set ` +
         '"on-log-mismatch": {"different": "rebuild"}, which moves the index aside; ' +
         `\`cairn log orphans --log ${log.id}\` then prints what only the index contains. Nothing was deleted.`,
     );
@@ -39,11 +43,16 @@ export function foreignIndex(
   );
 }
 
-/** Returns the reason why an index of the log that this one continues after `last` cannot be continued. */
-export function indexBehind({ name }: LogIdentity, { log, txId }: IndexState, last: TxId): CairnError {
+/** Returns the reason why an index of a log that this one continues after `last`, if known, cannot be continued. */
+export function indexBehind(
+  { name }: LogIdentity,
+  { log, txId }: IndexState,
+  last: TxId | undefined,
+): CairnError {
+  const where = last === undefined ? "over others" : `after transaction ${last}`;
   return new CairnError(
     "LOG_TRIMMED",
-    `The log "${name}" continues log ${log.id} after transaction ${last}; the local index of that log ends at transaction ${txId}, and no log backup leads from there.`,
+    `The log "${name}" continues log ${log.id} ${where}; the local index of that log ends at transaction ${txId}, and no log backup leads from there.`,
   );
 }
 

@@ -16,8 +16,8 @@ import { anchorOfPrefix, type LogIdentity, readLogIdentity } from "../log/log-id
 import { beginningOf } from "../replay/fold-log.ts";
 import { foreignIndex, indexBehind, noBeginning } from "./join-errors.ts";
 import { lookBeforeBeginning } from "./may-begin.ts";
-import type { FilledIndex } from "./common-history.ts";
-import { movedContents, reassessQuarantine } from "./held-transactions.ts";
+import { commonWithIndex, type FilledIndex, sharedOf } from "./common-history.ts";
+import { isContainedIn, movedContents, reassessQuarantine } from "./held-transactions.ts";
 import { type RestoreContext, restoreNewest } from "./restore-index.ts";
 import { historyOfIndex, shownLost } from "./shown-lost.ts";
 import type { StoreWait } from "./store-wait.ts";
@@ -180,6 +180,8 @@ async function keepLocal(
   // The index is of a log that replaced a lost one, or was named by mistake, and nothing was written to that log.
   if (problem.code === "LOG_DIFFERENT" && holdsNothing(state, policies))
     return await discard(context, local, problem);
+  const later = await overUnknownLogs(context, identity, { kv: local.kv, state }, problem, leave);
+  if (later !== undefined) return later;
   if (problem.code === "LOG_DIFFERENT" && onLogMismatch.different === "halt") throw problem;
   if (problem.code === "LOG_REGRESSED" && onLogMismatch.regressed === "halt") throw problem;
   if (problem.code !== "LOG_TRIMMED") return void (await leave(problem));
@@ -257,6 +259,39 @@ async function disagreement(
   }
   const problem = await checkAnchor(context.log, anchorOfPrefix(state));
   return problem ?? (await shownLost(context, await historyOfIndex({ kv, state })));
+}
+
+/**
+ * A log names only the one that it continues, so without a backup of that one, it does not show whether it continues the
+ * log of an older index. The index in a checkpoint does, because it contains the transactions of all these logs. Returns
+ * that index, in place of the local one; undefined if there is no checkpoint.
+ */
+async function overUnknownLogs(
+  context: JoinContext,
+  identity: LogIdentity,
+  local: FilledIndex,
+  problem: CairnError,
+  leave: (reason: CairnError, newer: OpenedIndex) => Promise<void>,
+): Promise<IndexStore | undefined> {
+  const { birth } = identity;
+  if (problem.code !== "LOG_DIFFERENT" || (birth !== undefined && birth.continues === undefined))
+    return undefined;
+  const { onLogMismatch } = context.system;
+  const judge = async (newer: FilledIndex): Promise<CairnError> => {
+    const { state } = local;
+    if (await isContainedIn(local, newer)) return indexBehind(identity, state, undefined);
+    const common = await commonWithIndex(local, newer);
+    if (common.same <= state.log.offset) return problem;
+    return foreignIndex(identity, state, (await sharedOf(local, common)).txId);
+  };
+  return await restoreNewest(context, identity, {
+    leave: async (newer) => {
+      const reason = newer.state === undefined ? problem : await judge({ kv: newer.kv, state: newer.state });
+      if (reason.code === "LOG_DIFFERENT" && onLogMismatch.different === "halt") throw reason;
+      if (reason.code === "LOG_REGRESSED" && onLogMismatch.regressed === "halt") throw reason;
+      await leave(reason, newer);
+    },
+  });
 }
 
 /** Moves aside an index without transactions, without reporting it. */
