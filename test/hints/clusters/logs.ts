@@ -406,20 +406,31 @@ export const LOGS: readonly BrokenCluster[] = [
         await truncate(file, Math.max(0, (await stat(file)).size - 10));
       await rm(scene.path("a", "a-index"), { recursive: true });
       await scene.ready("a");
+      await scene.fill("a", 6, 6);
       await scene.waitForStatus("a", ({ log }) => log.warnings.length > 0);
       return { status: "a" };
     },
-    hint: /save what was written since \(cairn (export) --url URL\), remove the log \(.*?move the log's folder away\), run (?:[A-Z_]+=\S+ )*cairn (log recover --from \S+), and start the nodes/,
-    async follow(scene, [, save = "", recover = ""]) {
-      await scene.step(`cairn ${save} > FILE, stop the node, mv a-log away`, async () => {
-        await writeFile(scene.path("FILE"), (await scene.run(save)).stdout);
+    hint: /remove the log \(.*?move the log's folder away\), run (?:[A-Z_]+=\S+ )*cairn (log recover --from \S+ --yes), and start the nodes.* cairn (log orphans) on each of them, and load it again \(cairn (load) --url URL FILE\)/,
+    async follow(scene, [, recover = "", print = "", load = ""]) {
+      await scene.step(`stop the node, mv a-log away, cairn ${recover}`, async () => {
         await scene.stop("a");
         await rename(scene.path("a", "a-log"), scene.path("away"));
+        await scene.run(recover);
       });
-      await scene.runStep(recover);
       await scene.ready("a");
-      const { stdout: found } = await scene.run("get things default/k5");
-      if ((JSON.parse(found) as { n: number }).n !== 5) throw new Error(`k5 was not restored: ${found}`);
+      await scene.step(
+        `stop the node, cairn ${print} > FILE, start the node, cairn ${load} FILE`,
+        async () => {
+          await scene.stop("a");
+          await writeFile(scene.path("FILE"), (await scene.runPrinted(print)).stdout);
+          await scene.ready("a");
+          await scene.run(`${load} FILE`);
+        },
+      );
+      for (const n of [5, 6]) {
+        const { stdout: found } = await scene.run(`get things default/k${n}`);
+        if ((JSON.parse(found) as { n: number }).n !== n) throw new Error(`k${n} was not restored: ${found}`);
+      }
     },
   },
   {

@@ -179,7 +179,7 @@ async function lostEnd(
       if (problem?.code !== "LOG_REGRESSED") continue;
       furthest = txId;
       const message = `The log "${log.name}" has lost transactions that it had stored: ${name} in ${store.location} contains them, up to transaction ${txId}.`;
-      const hint = `To continue from that checkpoint, stop the writers, save what was written since (cairn export), remove the log (nats stream rm ${log.name}; embedded: stop the node and move the log's folder away), run cairn log recover --from ${name}, and start the nodes. To keep the log as it is, save a checkpoint (cairn checkpoint create), and remove the others with cairn checkpoint prune --lost.`;
+      const hint = `To continue from that checkpoint, stop the writers, remove the log (nats stream rm ${log.name}; embedded: stop the node and move the log's folder away), run cairn log recover --from ${name} --yes, and start the nodes. What was written since is then only in the indexes that the nodes moved aside: print it with cairn log orphans on each of them, and load it again (cairn load FILE). To keep the log as it is, save a checkpoint (cairn checkpoint create), and remove the others with cairn checkpoint prune --lost.`;
       error = new CairnError("LOG_REGRESSED", message, hint);
     }
   }
