@@ -291,7 +291,10 @@ function joinFindings({ join }: NodeFacts, now: number): Finding[] {
     .filter(({ at }) => now - Date.parse(at) <= MOVED_ASIDE_MS)
     .map(({ code, message, at }) => {
       const what = `The node moved its index aside and built another one. ${message}`;
-      const hint = "If this happens twice on one machine, check its disk.";
+      const hint =
+        code === "INDEX_CORRUPT"
+          ? "If this happens twice on one machine, check its disk."
+          : "Do nothing: the files of the index are intact. If it has transactions that the log lost, another finding counts them.";
       return finding("index-moved-aside", { code, message: what, hint, since: at });
     });
 }

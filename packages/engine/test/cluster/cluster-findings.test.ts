@@ -113,6 +113,12 @@ test("the worst finding comes first and decides the verdict", () => {
     findings: [{ code: "index-moved-aside", severity: "notice", since: ago(2 * HOUR) }],
     verdict: { state: "healthy" },
   });
+  const hintOf = (code: string) =>
+    found([
+      peer("a", { join: { ...STATUS.join, movedAside: movedAside.map((one) => ({ ...one, code })) } }),
+    ])[0]?.hint;
+  expect(hintOf("INDEX_CORRUPT")).toMatch(/check its disk/);
+  expect(hintOf("LOG_REGRESSED")).toMatch(/^Do nothing: the files of the index are intact\./);
   const earlier = movedAside.map((one) => ({ ...one, at: ago(25 * HOUR) }));
   expect(found([peer("a", { join: { ...STATUS.join, movedAside: earlier } })])).toEqual([]);
 });
