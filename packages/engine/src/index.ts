@@ -9,7 +9,6 @@ export {
   WAIT_FOR_STORE_MS,
 } from "./api/system.ts";
 export { verifyBackup } from "./backup/backup-beginning.ts";
-export { readLineages, successorOf } from "./backup/backup-lineage.ts";
 export { BackupLog } from "./backup/backup-log.ts";
 export { BackupReader } from "./backup/backup-reader.ts";
 export { backupsBeyond } from "./backup/beyond-log.ts";
@@ -46,6 +45,7 @@ export { askHolders, type Holder } from "./join/log-holders.ts";
 export { type AskedHolder, leftBehind, type LeftBehind } from "./join/left-behind.ts";
 export { findLostLog } from "./join/lost-log.ts";
 export { beginEmptyLog, continueLog, lookBeforeBeginning } from "./join/may-begin.ts";
+export { findSuccessor } from "./join/old-copy.ts";
 export { findOrphans, historyOfOrphans } from "./join/orphan-transactions.ts";
 export { comparedWith, type History, historyOfLog, historyOfRows } from "./join/same-transactions.ts";
 export { checkAnchor, mayContain, SAVE_BEYOND_GAP, trimmedTooFar } from "./log/anchor.ts";

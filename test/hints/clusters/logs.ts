@@ -434,6 +434,40 @@ export const LOGS: readonly BrokenCluster[] = [
     },
   },
   {
+    name: "old-copy-of-a-log",
+    failure: "a machine with an embedded log was rolled back to before its log was lost and continued",
+    codes: ["LOG_DIFFERENT"],
+    async break(scene) {
+      scene.shared["NATS_URL"] = "";
+      await scene.ready("a");
+      await scene.fill("a", 1, 3);
+      await scene.stop("a");
+      await copyFolder(scene, "a", "copy");
+      await rm(scene.path("a", "a-log"), { recursive: true });
+      await scene.run("log recover");
+      await scene.ready("a");
+      await scene.fill("a", 4, 5);
+      await scene.run("checkpoint create");
+      await scene.stop("a");
+      await rm(scene.path("a"), { recursive: true });
+      await rename(scene.path("copy"), scene.path("a"));
+      scene.start("a");
+      await scene.waitForStatus("a", ({ failure }) => failure?.retries === false);
+      return { status: "a" };
+    },
+    hint: /stop the node, move this log's folder away, and keep it, run (?:[A-Z_]+=\S+ )*cairn (log recover --log \S+), and restart the nodes/,
+    async follow(scene, [, recover = ""]) {
+      await scene.step("stop the node, mv a-log away", async () => {
+        await scene.stop("a");
+        await rename(scene.path("a", "a-log"), scene.path("away"));
+      });
+      await scene.runStep(recover);
+      await scene.ready("a");
+      const { stdout: found } = await scene.run("get things default/k5");
+      if ((JSON.parse(found) as { n: number }).n !== 5) throw new Error(`k5 was not restored: ${found}`);
+    },
+  },
+  {
     name: "log-unsafe",
     failure: "settings of the log's stream can make it lose messages",
     codes: ["LOG_UNSAFE"],

@@ -1,11 +1,4 @@
-import {
-  beginEmptyLog,
-  readLineages,
-  recordingStore,
-  restoreStores,
-  successorOf,
-  trimLog,
-} from "@cairn/engine";
+import { beginEmptyLog, findSuccessor, recordingStore, restoreStores, trimLog } from "@cairn/engine";
 import { unlessFailed, withTimeout } from "@cairn/kv";
 import { formatCount, formatTime } from "@cairn/text";
 import { command, commandGroup } from "../options/command.ts";
@@ -33,9 +26,8 @@ const addStatus = command({
     const lastAt = time === undefined ? null : new Date(time).toISOString();
     const offset = birth?.offset ?? null;
     // The stores may be away or silent, and the log can be described without them.
-    const reading = unlessFailed(readLineages(restoreStores(system)), "any", undefined);
-    const lineages = await withTimeout(reading, STORE_MS, undefined);
-    const successor = (lineages && successorOf(lineages, id)) ?? null;
+    const reading = unlessFailed(findSuccessor(restoreStores(system), { id, birth }), "any", undefined);
+    const successor = (await withTimeout(reading, STORE_MS, null))?.id ?? null;
     const fields = formatFields([
       ["Log", name],
       ["Id", id],

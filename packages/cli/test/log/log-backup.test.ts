@@ -188,7 +188,8 @@ describe("cairn log backup", () => {
     const recovered = await cairn(["log", "recover", "-e", edn], new CapturedTerminal({ cwd: scene.folder }));
     expect(recovered).toMatchObject({ code: 0, stderr: "" });
     const successor = await withTarget(async (target) => {
-      await writeRuns(target, 1, 2);
+      await target.log.append(Buffer.from("a transaction of its own"));
+      await writeRuns(target, 1, 3);
       return target.of.id;
     });
     expect(await status()).toMatchObject({ id: successor, successor: null });

@@ -2,7 +2,7 @@ import { randomUUID } from "node:crypto";
 import path from "node:path";
 import { isDeepStrictEqual } from "node:util";
 import type { Policies } from "@cairn/client";
-import { CairnError, isCairnError, mayHaveHeldRows, mayHoldRows } from "@cairn/kv";
+import { CairnError, isCairnError, mayHaveHeldRows, mayHoldRows, unlessFailed, withTimeout } from "@cairn/kv";
 import type { Logger } from "pino";
 import { endsWithin } from "../backup/earlier-logs.ts";
 import { earlierLog, lastOfEarlier, type LogHistory, wayToLog } from "../backup/log-with-backup.ts";
@@ -18,6 +18,7 @@ import { foreignIndex, indexBehind, noBeginning } from "./join-errors.ts";
 import { lookBeforeBeginning } from "./may-begin.ts";
 import { commonWithIndex, type FilledIndex, sharedOf } from "./common-history.ts";
 import { isContainedIn, movedContents, reassessQuarantine } from "./held-transactions.ts";
+import { judgeOldCopy } from "./old-copy.ts";
 import { type RestoreContext, restoreNewest } from "./restore-index.ts";
 import { historyOfIndex, shownLost } from "./shown-lost.ts";
 import type { StoreWait } from "./store-wait.ts";
@@ -58,6 +59,7 @@ export async function joinIndex(context: JoinContext): Promise<JoinedIndex> {
   const local = await openLocal(context);
   try {
     const identity = await identifyLog(context, local?.state);
+    await refuseOldCopy(context, identity, local);
     const index = await keepLocal(context, identity, local);
     if (index !== undefined) return await withQuarantine(context, { index, identity });
   } catch (error) {
@@ -134,6 +136,22 @@ async function identifyLog(context: JoinContext, local: IndexState | undefined):
   if (identity !== undefined) return identity;
   await beginLog(context, local);
   return await reidentify(context);
+}
+
+/** How long a node that joins waits for stores that may show that its log is an old copy (ms); it looks again later. */
+const OLD_COPY_MS = 3_000;
+
+/** Nothing is moved aside for an old copy of a log, and nothing is served from it, or written to it. */
+async function refuseOldCopy(
+  { log, system, report, signal }: JoinContext,
+  identity: LogIdentity,
+  local: OpenedIndex | undefined,
+): Promise<void> {
+  const stores = restoreStores(system);
+  const index = local?.state && { kv: local.kv, state: local.state };
+  const judging = unlessFailed(judgeOldCopy(log, identity, stores, index, signal), "any", undefined);
+  const error = await report.whileAsking(stores, () => withTimeout(judging, OLD_COPY_MS));
+  if (error instanceof CairnError) throw error;
 }
 
 async function reidentify({ log }: JoinContext): Promise<LogIdentity> {

@@ -7,6 +7,7 @@ import type { System } from "../api/system.ts";
 import { logOffset } from "../index/rows/index-state.ts";
 import { checkCheckpoint, lacksNothing } from "../log/anchor.ts";
 import { withStoreFirst } from "../join/join-errors.ts";
+import { judgeOldCopy } from "../join/old-copy.ts";
 import type { LogIdentity } from "../log/log-identity.ts";
 import type { TxLog } from "../log/tx-log.ts";
 import { recordingStore, recordTrim, trimmedUpTo } from "../upkeep/trim-record.ts";
@@ -139,11 +140,14 @@ export class LogWatch {
 
   /** A node whose index has transactions that the log lost notices by itself, but that index may be gone as well. */
   async #compare(): Promise<void> {
-    const { log, identity, agrees } = this.#life;
-    if (log === undefined || identity === undefined || !agrees) return;
-    const comparing = lostEnd(log, identity.id, restoreStores(this.#system));
+    const { log, identity, index, agrees } = this.#life;
+    if (log === undefined || identity === undefined || index === undefined || !agrees) return;
+    const stores = restoreStores(this.#system);
+    const compare = async (): Promise<CairnError | undefined> =>
+      (await lostEnd(log, identity.id, stores)) ??
+      (await judgeOldCopy(log, identity, stores, { kv: index.rows, state: index.state }));
     // An unreachable log or store is reported by the code that needs it, and the next look compares.
-    const lost = await unlessFailed(comparing, "any", null);
+    const lost = await unlessFailed(compare(), "any", null);
     if (lost !== null) [this.#lost, this.#compared] = [lost, identity];
   }
 }

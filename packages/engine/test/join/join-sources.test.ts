@@ -110,7 +110,7 @@ it(
     });
     // It has failed twice by then, so this is a look and not an attempt to join.
     mirror.onLook = () => {
-      if (b.phase === "failed" && mirror.looks > 3) mirror.condition = "unreachable";
+      if (b.phase === "failed" && mirror.looks > 5) mirror.condition = "unreachable";
     };
     await vi.waitFor(() => expect(mirror.condition).toBe("unreachable"));
     expect((await b.status()).failure).toMatchObject({ code: "LOG_TRIMMED" });
