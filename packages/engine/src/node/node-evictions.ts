@@ -17,9 +17,8 @@ import type { TxLog } from "../log/tx-log.ts";
 
 /**
  * Adds to each eviction the places where the evicted content may still exist: the log until it is trimmed, segments of
- * its backup, checkpoints saved between the content's first write and the eviction, and later checkpoints whose files
- * may contain the evicted bytes. A checkpoint from before the eviction is omitted only if it is known to be older than
- * the content. Stores and logs that do not respond within `limit` count as unreachable.
+ * its backup, checkpoints from before the eviction, and later ones whose files may contain the evicted bytes. Stores and
+ * logs that do not respond within `limit` count as unreachable.
  */
 export async function evictionPlaces(
   { evictions, ...page }: EvictionPage,
@@ -40,15 +39,12 @@ export async function evictionPlaces(
       : NONE;
   return {
     ...page,
-    evictions: evictions.map(({ notBefore, ...eviction }) => ({
+    evictions: evictions.map((eviction) => ({
       ...eviction,
       log: first.txId >= eviction.txId ? null : { firstTxId: first.txId, lastTxId: eviction.txId - 1 },
-      checkpoints:
-        saved
-          ?.filter(({ name, txId }) => txId < eviction.txId && !(txId < notBefore && comparable.has(name)))
-          .map(({ name }) => name) ?? null,
+      checkpoints: saved?.filter(({ txId }) => txId < eviction.txId).map(({ name }) => name) ?? null,
       ...inFiles(eviction.txId, saved, comparable),
-      ...inSegments(segments, { txId: eviction.txId, notBefore }, system.logBackup?.keep),
+      ...inSegments(segments, eviction.txId, system.logBackup?.keep),
     })),
   };
 }
@@ -145,11 +141,9 @@ interface BackedUp {
   readonly own: readonly SegmentFile[];
   /** The segments of earlier logs that the node's log may continue. */
   readonly earlier: readonly SegmentFile[];
-  /** The log's segments belong to its history, so those before a first write or after an eviction lack its content. */
+  /** The log's segments belong to its history, so those after an eviction lack its content. */
   readonly comparable: boolean;
 }
-
-type Content = Pick<EvictionPlaces, "txId"> & { readonly notBefore: TxId };
 
 /** Null if a store does not respond, because content there must not be reported as removed. */
 async function backedUp(
@@ -182,11 +176,11 @@ async function backedUp(
 /** Returns the segments that may hold evicted content, and when the last of them may be removed because of its age. */
 function inSegments(
   found: BackedUp | null,
-  { txId, notBefore }: Content,
+  txId: TxId,
   keep: number | "all" | undefined,
 ): Pick<EvictionPlaces, "segments" | "segmentsUntil" | "hint"> {
   if (found === null) return { segments: null, segmentsUntil: null, hint: null };
-  const mayHold = ({ first, last }: SegmentFile): boolean => first < txId && last >= notBefore;
+  const mayHold = ({ first }: SegmentFile): boolean => first < txId;
   const { own, earlier, comparable } = found;
   const holding = [...earlier.filter(mayHold), ...(comparable ? own.filter(mayHold) : own)];
   const newest = Math.max(...holding.map(({ modifiedAt }) => modifiedAt));

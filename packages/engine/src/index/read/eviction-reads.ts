@@ -3,14 +3,10 @@ import type { DocumentKey, TxId } from "@cairn/client";
 import { evictionsCursor, markedPlace, requirePlace, unknownCursor } from "./cursor.ts";
 import type { PurgeHeld } from "../purge/eviction-purge.ts";
 import { type PurgeMark, readPurgeMarks } from "../rows/purge-row.ts";
-import { readState, FIRST_TX_ID } from "../rows/index-state.ts";
 import { allRows } from "../rows/row-cursor.ts";
 import { parseNumberedStem, parseStem, ROW, rowsOfKind } from "../rows/row-keys.ts";
-import { decodeNumber, outcomeOperations } from "../rows/row-values.ts";
-import { isoTime, qualifiedKey } from "@cairn/text";
-import { splitKey } from "@cairn/client/protocol";
-import { readOutcomes } from "../rows/outcome-rows.ts";
-import { shardOfNamespace } from "../rows/queue-rows.ts";
+import { decodeNumber } from "../rows/row-values.ts";
+import { isoTime } from "@cairn/text";
 
 export interface Eviction extends DocumentKey {
   readonly txId: TxId;
@@ -34,14 +30,8 @@ export type EvictedFiles =
 
 const WAITS_FOR = { unfinished: "compaction", read: "reads", unknown: "unknown" } as const;
 
-/** An eviction, with a lower bound for the transactions that wrote the evicted content. */
-export interface DatedEviction extends Eviction {
-  /** No transaction before this one wrote any evicted content. */
-  readonly notBefore: TxId;
-}
-
 export interface EvictionPage {
-  readonly evictions: readonly DatedEviction[];
+  readonly evictions: readonly Eviction[];
   readonly cursor?: string;
 }
 
@@ -69,14 +59,11 @@ export async function readEvictions(
     const txTime = isoTime(decodeNumber(key, value));
     return { txId, txTime, ...parseStem(stem), files: evictedFiles(txId, marks, held) };
   });
-  const { outcomesAfter } = (await readState(reader)) ?? {};
-  const writes = await earliestWrites(reader, evictions, outcomesAfter);
-  const dated = evictions.map((eviction, at) => ({ ...eviction, notBefore: writes[at] ?? 0 }));
   const [last] = rows[limit - 1] ?? [];
-  if (rows.length <= limit || last === undefined) return { evictions: dated };
+  if (rows.length <= limit || last === undefined) return { evictions };
   const place = await markedPlace(reader, parseNumberedStem(last).number);
   const next = { ...place, before: Buffer.from(last).toString("hex") };
-  return { evictions: dated, cursor: evictionsCursor.encode({}, next) };
+  return { evictions, cursor: evictionsCursor.encode({}, next) };
 }
 
 function evictedFiles(txId: TxId, marks: readonly PurgeMark[], held: PurgeHeld = "unfinished"): EvictedFiles {
@@ -84,60 +71,4 @@ function evictedFiles(txId: TxId, marks: readonly PurgeMark[], held: PurgeHeld =
   if (mark?.named === true) return { goneSince: null, waitsFor: "restart" };
   if (mark !== undefined) return { goneSince: isoTime(mark.at), waitsFor: null };
   return { goneSince: null, waitsFor: WAITS_FOR[held] };
-}
-
-/** The bounds of the scan for one result. Beyond them, the result is less exact. */
-const MAX_TRANSACTIONS = 20_000;
-const MAX_BYTES = 8 * 1024 * 1024;
-
-/**
- * Returns, for each eviction in order, a transaction at or after which all content that it removed was written. No
- * versions of evicted keys remain, so the operations of all transactions are scanned, up to a bound. Within it the
- * result is exact, except that an entry of a queue may seem as old as any key of its name; beyond it, the result may be
- * too early. `removed` is the last transaction whose outcome was removed.
- */
-export async function earliestWrites(
-  reader: KvReader,
-  evictions: readonly (DocumentKey & { readonly txId: TxId })[],
-  removed: TxId = 0,
-): Promise<TxId[]> {
-  // A transaction whose outcome was removed may have written any key.
-  const before = removed === 0 ? Infinity : FIRST_TX_ID;
-  // The first write of each origin since its last eviction; Infinity if there is none.
-  const firsts = new Map(evictions.map((eviction) => [originOf(eviction), before]));
-  const exact = new Map<string, TxId>();
-  const last = evictions.reduce((latest, { txId }) => Math.max(latest, txId), 0);
-  let scanned = Math.max(removed, FIRST_TX_ID - 1);
-  let bytes = 0;
-  const range = { after: scanned, upTo: last, limit: MAX_TRANSACTIONS };
-  scan: for await (const outcomes of readOutcomes(reader, range)) {
-    for (const { txId, outcome, bytes: size } of outcomes) {
-      bytes += size;
-      // After a missing transaction, the scan would no longer be reliable.
-      if (txId !== scanned + 1 || bytes > MAX_BYTES) break scan;
-      scanned = txId;
-      for (const [op, bucket, key] of outcomeOperations(outcome)) {
-        if (op !== "put" && op !== "evict") continue;
-        const { namespace, name } = splitKey(qualifiedKey(key));
-        const origin = originOf({ bucket, namespace, name });
-        const first = firsts.get(origin);
-        if (first === undefined) continue;
-        if (op === "evict") exact.set(`${txId} ${origin}`, first);
-        // Other keys of this origin may remain after an eviction.
-        const isAlone = shardOfNamespace(namespace) === undefined;
-        firsts.set(origin, op === "evict" && isAlone ? Infinity : Math.min(first, txId));
-      }
-    }
-  }
-  return evictions.map((eviction) => {
-    if (eviction.txId <= removed) return FIRST_TX_ID;
-    const origin = originOf(eviction);
-    const first = exact.get(`${eviction.txId} ${origin}`) ?? firsts.get(origin) ?? FIRST_TX_ID;
-    return Math.min(scanned + 1, first);
-  });
-}
-
-/** Entries of a queue take their content with them to other namespaces, so keys in shards share an origin. */
-function originOf({ bucket, namespace, name }: DocumentKey): string {
-  return `${bucket} ${shardOfNamespace(namespace) === undefined ? namespace : ""}/${name}`;
 }
