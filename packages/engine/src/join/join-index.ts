@@ -29,6 +29,8 @@ export interface JoinContext extends RestoreContext {
   /** The error that ended following, if any. The local index must then not be used, even if it can be opened. */
   readonly suspect: CairnError | undefined;
   readonly storeWait: StoreWait;
+  /** The id of the log that the node followed before. What the stores show of it is looked at while it runs. */
+  readonly followed: string | undefined;
   /** The folder of an index that replaces a suspect one, on the same file system. */
   readonly replacement: string | undefined;
   /** True if the log lacks the messages after the local index, so that only a checkpoint beyond them helps. */
@@ -59,7 +61,7 @@ export async function joinIndex(context: JoinContext): Promise<JoinedIndex> {
   const local = await openLocal(context);
   try {
     const identity = await identifyLog(context, local?.state);
-    await refuseOldCopy(context, identity, local);
+    if (identity.id !== context.followed) await refuseOldCopy(context, identity, local);
     const index = await keepLocal(context, identity, local);
     if (index !== undefined) return await withQuarantine(context, { index, identity });
   } catch (error) {

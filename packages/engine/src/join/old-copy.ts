@@ -100,6 +100,6 @@ export async function judgeOldCopy(
   return new CairnError(
     "LOG_DIFFERENT",
     `The log "${name}" (${identity.id}) is an old copy: the log ${id} continues it, and ${holder}.`,
-    `Put the log ${id} back, or correct the address if it is elsewhere, and restart the node. If it is lost, ${removal}, run cairn log recover --log ${id}, and restart the nodes. If the command is refused because of what was written to this copy, add --yes: what the nodes' indexes hold of that is then printed by cairn log orphans. To use this copy nevertheless, give its nodes a checkpoint store of their own, and restart them. Nothing was deleted.`,
+    `Put the log ${id} back, or correct the address if it is elsewhere, and restart the node. If it is lost, ${removal}, run cairn log recover --log ${id}, and restart the nodes. If the command is refused because of what was written to this copy, add --yes; cairn log orphans then prints what the nodes' indexes hold of that. To use this copy nevertheless, give its nodes a checkpoint store of their own, and restart them. Nothing was deleted.`,
   );
 }

@@ -284,6 +284,7 @@ class Life implements ComparedNode {
       events: this.observation.events,
       signal: this.#stop.signal,
       suspect,
+      followed: this.identity?.id,
       beforeGap,
       replacement,
       storeWait: this.#storeWait,
