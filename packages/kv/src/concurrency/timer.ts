@@ -58,11 +58,12 @@ export const TIMED_OUT = Symbol("timed out");
 export async function withTimeout<T, U = typeof TIMED_OUT>(
   work: Promise<T>,
   ms: number,
-  instead: U | typeof TIMED_OUT = TIMED_OUT,
+  ...instead: readonly [] | readonly [U]
 ): Promise<T | U> {
   let cancel: CancelTimer | undefined;
   const timeout = new Promise<U>((resolve) => {
-    cancel = startTimer(ms, () => resolve(instead as U));
+    // A given undefined is a value, too.
+    cancel = startTimer(ms, () => resolve((instead.length === 0 ? TIMED_OUT : instead[0]) as U));
   });
   try {
     return await Promise.race([work, timeout]);

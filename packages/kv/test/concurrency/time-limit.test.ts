@@ -18,3 +18,10 @@ it("a time limit returns TIMED_OUT once the time has passed, and ignores a later
   fail?.(new Error("too late to matter"));
   await vi.advanceTimersByTimeAsync(1);
 });
+
+it("a time limit returns what it was given instead, even if that is undefined", async () => {
+  const never = new Promise<number>(() => undefined);
+  const found = Promise.all([withTimeout(never, 1, null), withTimeout(never, 1, undefined)]);
+  await vi.advanceTimersByTimeAsync(1);
+  expect(await found).toEqual([null, undefined]);
+});
