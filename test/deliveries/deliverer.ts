@@ -1,5 +1,7 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
+import { readFile } from "node:fs/promises";
+import { constants } from "node:os";
 import path from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { ROOT } from "@cairn/test-support/cairn-process";
@@ -36,10 +38,17 @@ export class Deliverer {
     this.#child.kill("SIGCONT");
   }
 
-  /** Ends the process with SIGTERM, and returns its exit code. */
+  /** Ends the process with SIGTERM, which it handles once it has begun, and returns its exit code. */
   async stop(): Promise<number | null> {
+    while (this.#child.exitCode === null && !(await this.#handlesSigterm())) await delay(50);
     this.#child.kill("SIGTERM");
     await this.#exited;
     return this.#child.exitCode;
+  }
+
+  async #handlesSigterm(): Promise<boolean> {
+    const status = await readFile(`/proc/${this.#child.pid}/status`, "utf8");
+    const caught = BigInt(`0x${/^SigCgt:\s*([0-9a-f]+)/m.exec(status)?.[1] ?? "0"}`);
+    return (caught & (1n << BigInt(constants.signals.SIGTERM - 1))) !== 0n;
   }
 }
