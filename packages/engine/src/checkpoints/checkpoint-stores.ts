@@ -42,10 +42,11 @@ export function allStores(system: RestoringSystem): readonly CheckpointStore[] {
 /** How long a store may take to close (ms). Nothing depends on it, and a store may be a module of the user's. */
 const CLOSE_MS = 2_000;
 
+/** Closes all stores, and throws the first error. */
 export async function closeStores(system: RestoringSystem): Promise<void> {
-  await Promise.allSettled(
-    allStores(system).map(async (store) => await withTimeout(store.close(), CLOSE_MS)),
-  );
+  const closing = allStores(system).map(async (store) => await withTimeout(store.close(), CLOSE_MS));
+  await Promise.allSettled(closing);
+  await Promise.all(closing);
 }
 
 /** The node never writes to other stores of `restore-from` (a mirror, another region). */

@@ -370,8 +370,8 @@ class RunningNode implements Omit<CairnNode, keyof NodeReads | "submit"> {
     try {
       await this.#life.stop();
     } finally {
-      await closeStores(this.#system);
       await this.#directory.release();
+      await closeStores(this.#system);
     }
     this.#logger.info("stopped");
   }

@@ -18,6 +18,10 @@ afterEach(async () => {
 const POLICIES = {
   queues: { jobs: { shards: 4, cap: 100, terminal: { state: "done" }, lease: "PT5S" } },
 } as const;
+const FAULT = new Error("a fault of one's own");
+function fail(): never {
+  throw FAULT;
+}
 const CLOSED = { code: "NOT_READY", message: "The node was closed.", hint: /start a new one/ };
 
 async function start(config: NodeConfig = {}): Promise<CairnNode> {
@@ -77,19 +81,15 @@ describe("a node that is closed", () => {
   });
 
   it.each([
-    [
-      "throws",
-      () => {
-        throw new Error("a fault of one's own");
-      },
-    ],
-    ["never ends", () => new Promise<void>(() => undefined)],
-  ])("leaves nothing locked although its store %s when it is closed", async (_, close) => {
+    ["throws", fail, FAULT],
+    ["never ends", () => new Promise<void>(() => undefined), undefined],
+  ])("leaves nothing locked although its store %s when it is closed", async (_, close, failure) => {
     const store = Object.assign(filesystemStore({ path: path.join(folder, "store") }), { close });
     const checkpointer = { store, "approx-frequency": "PT6H" };
     const node = await start({ "cairn/index-store": { "kv-store": { checkpointer } } });
     await node.client().put("flags", "a", 1);
-    await node.close();
+    const ended = await node.close().catch((error: unknown) => error);
+    expect(ended).toBe(failure);
     await using again = await start();
     expect((await again.client().get("flags", "a"))?.document).toBe(1);
   });
