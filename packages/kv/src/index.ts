@@ -2,6 +2,7 @@ export * from "./errors/errors.ts";
 export * from "./errors/system-errors.ts";
 export { inParallel } from "./concurrency/in-parallel.ts";
 export * from "./disk/folders.ts";
+export { readSmallFile } from "./disk/small-file.ts";
 
 /** The contract of a key-value store. */
 export type * from "./store/kv-store.ts";

@@ -1,7 +1,5 @@
 import { createHmac, hkdfSync } from "node:crypto";
-import { createReadStream } from "node:fs";
-import { buffer } from "node:stream/consumers";
-import { CairnError, systemErrorCode } from "@cairn/kv";
+import { CairnError, readSmallFile, systemErrorCode } from "@cairn/kv";
 import { KEY_BYTES, recipientOf } from "./x25519.ts";
 
 /** The keys with which the files of a store are encrypted, authenticated and read. */
@@ -28,8 +26,6 @@ const RECIPIENT_PREFIX = "age";
 const MAC_INFO = "cairn/1 mac";
 const KEY_ID_INFO = "cairn/1 key id";
 const KEY_ID_BYTES = 8;
-/** Beyond this, a file is not read: it is not a key file. */
-const MAX_FILE_BYTES = 1_048_576;
 const KEY_FILE_HINT =
   "Create a key file with age-keygen -o FILE. Each of its lines is an identity (AGE-SECRET-KEY-1…), a comment (#) or empty.";
 
@@ -51,9 +47,9 @@ export async function readEncryption(
 ): Promise<StoreEncryption> {
   if (holdsIdentity(path))
     throw new CairnError("CONFIG_INVALID", IDENTITY_AS_PATH.message, IDENTITY_AS_PATH.hint);
-  let text: string;
+  let bytes: Buffer | undefined;
   try {
-    text = (await buffer(createReadStream(path, { end: MAX_FILE_BYTES - 1 }))).toString("utf8");
+    bytes = await readSmallFile(path);
   } catch (error) {
     if (systemErrorCode(error) === undefined) throw error;
     throw new CairnError(
@@ -65,7 +61,9 @@ export async function readEncryption(
       },
     );
   }
-  const identities = parseIdentities(path, text);
+  if (bytes === undefined)
+    throw new CairnError("CONFIG_INVALID", `The file ${path} is too large for a key file.`, KEY_FILE_HINT);
+  const identities = parseIdentities(path, bytes.toString("utf8"));
   const others = recipients.map((recipient) => {
     const key = decodeRecipient(recipient);
     if (key !== undefined) return key;

@@ -270,6 +270,7 @@ describe("a key file", () => {
       [[one, broken], "Line 4 of the key file"],
       [[one.toLowerCase()], "Line 3 of the key file"],
       [["AGE-SECRET-KEY-PQ-1QQQQ"], "Line 3 of the key file"],
+      [[`# ${"x".repeat(1_048_576)}`, one], "is too large for a key file"],
     ] as const) {
       const path = await keyFile(dir, lines);
       const error: unknown = await readEncryption(path).catch((reason: unknown) => reason);

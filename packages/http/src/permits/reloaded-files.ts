@@ -1,10 +1,9 @@
-import { createReadStream } from "node:fs";
 import { stat } from "node:fs/promises";
-import { buffer } from "node:stream/consumers";
 import {
   systemClock,
   CairnError,
   errorMessage,
+  readSmallFile,
   systemErrorCode,
   repeatEvery,
   type RepeatedWork,
@@ -95,20 +94,18 @@ async function stateOf(paths: readonly string[]): Promise<string> {
   return states.join("\n");
 }
 
-const MAX_FILE_BYTES = 1_048_576;
-
 /** `what` is the kind of content, such as a token. Throws `CONFIG_INVALID` if unreadable or larger than a MiB. */
-export async function readSmallFile(what: string, path: string): Promise<Buffer> {
-  let bytes: Buffer;
+export async function readFileOf(what: string, path: string): Promise<Buffer> {
+  let bytes: Buffer | undefined;
   try {
-    bytes = await buffer(createReadStream(path, { end: MAX_FILE_BYTES }));
+    bytes = await readSmallFile(path);
   } catch (error) {
     throw new CairnError("CONFIG_INVALID", `The file of ${what}, ${path}, cannot be read.`, {
       hint: "Check the path and the permissions of the file.",
       cause: error,
     });
   }
-  if (bytes.length <= MAX_FILE_BYTES) return bytes;
+  if (bytes !== undefined) return bytes;
   throw new CairnError(
     "CONFIG_INVALID",
     `The file of ${what}, ${path}, is larger than 1 MiB.`,

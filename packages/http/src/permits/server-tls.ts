@@ -2,7 +2,7 @@ import { createPrivateKey, type KeyObject, X509Certificate } from "node:crypto";
 import { createSecureContext, type SecureContextOptions, type Server as TlsServer } from "node:tls";
 import { CairnError, errorMessage, type RepeatedWork } from "@cairn/kv";
 import { certificateProblem, type HttpOptions, type NodeMetrics } from "@cairn/engine";
-import { readSmallFile, reloadFiles, reportRefusals } from "./reloaded-files.ts";
+import { readFileOf, reloadFiles, reportRefusals } from "./reloaded-files.ts";
 
 export type ServerTlsFiles = NonNullable<HttpOptions["tls"]>;
 type TlsContents = Pick<SecureContextOptions, "cert" | "key" | "ca">;
@@ -12,8 +12,8 @@ async function readIdentity(
   files: ServerTlsFiles,
 ): Promise<{ context: TlsContents; certificate: X509Certificate }> {
   const { cert, key } = files;
-  const certs = await readSmallFile("cert of tls", cert);
-  const keys = await readSmallFile("key of tls", key);
+  const certs = await readFileOf("cert of tls", cert);
+  const keys = await readFileOf("key of tls", key);
   const certificate = certificateIn("cert", cert, certs);
   const privateKey = privateKeyIn(key, keys);
   if (!certificate.checkPrivateKey(privateKey)) {
@@ -30,7 +30,7 @@ async function readIdentity(
 
 /** Reads and checks the certificates of authorities. Throws `CONFIG_INVALID`, which names the parameter and the file. */
 async function readAuthorities(path: string): Promise<Pick<TlsContents, "ca">> {
-  const ca = await readSmallFile("client-ca of tls", path);
+  const ca = await readFileOf("client-ca of tls", path);
   // Node would use the certificates up to the first one that it cannot read, and refuse the clients of all others.
   for (const certificate of ca
     .toString("latin1")

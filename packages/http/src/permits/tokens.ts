@@ -2,7 +2,7 @@ import { createHash, timingSafeEqual } from "node:crypto";
 import { CairnError, type RepeatedWork } from "@cairn/kv";
 import { TOKEN_PATTERN, type TokenOptions } from "@cairn/engine";
 import { EVERYTHING, Permit } from "./permit.ts";
-import { readSmallFile, reloadFiles, reportRefusals } from "./reloaded-files.ts";
+import { readFileOf, reloadFiles, reportRefusals } from "./reloaded-files.ts";
 
 /** A value that a token may have. Only its digest is kept. */
 interface Grant {
@@ -103,7 +103,7 @@ async function textsOf({ name, source }: TokenOptions): Promise<readonly string[
   // The configuration has checked the value.
   if ("text" in source) return source.text === undefined ? [] : [source.text];
   const { file } = source;
-  const content = await readSmallFile(`the token ${name}`, file);
+  const content = await readFileOf(`the token ${name}`, file);
   const lines = content
     .toString("utf8")
     .split("\n")
