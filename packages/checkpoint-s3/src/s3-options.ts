@@ -36,7 +36,7 @@ export interface S3StoreOptions {
   readonly concurrency?: number;
   /** The maximum number of attempts per request. Defaults to 5. */
   readonly maxAttempts?: number;
-  /** The maximum time without any data on a connection, as long again for each MiB of a part that is sent. Defaults to 30 s. */
+  /** The maximum idle time of a connection; with a part being sent, as long again for each MiB of it. Defaults to 30 s. */
   readonly requestTimeout?: number;
   /** Whether every write is rejected before it is sent. Defaults to false. */
   readonly readOnly?: boolean;

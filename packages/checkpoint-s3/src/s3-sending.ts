@@ -20,8 +20,8 @@ const READY_PIECES = 4;
 
 /**
  * Returns how long a connection on which a large body is sent may be idle: the time limit of other requests, and as
- * long again for each MiB of a part. The buffers of the kernel and of proxies take megabytes at once, and then nothing shows that
- * they are emptied, so a slow connection appears idle.
+ * long again for each MiB of a part. The buffers of the kernel and of proxies take megabytes at once, and then nothing
+ * shows that they are emptied, so a slow connection appears idle.
  */
 export function sendingTimeout({ requestTimeout, partSize }: S3Settings): number {
   return Math.min(MAX_TIMER_MS, requestTimeout * (1 + Math.ceil(partSize / MIB)));

@@ -25,7 +25,7 @@ export interface ServingParts {
 }
 
 /**
- * Many short operations occupy five times the length of their body once it is parsed, and more until it has its response.
+ * Many short operations occupy five times the length of their body once it is parsed, and more until the response.
  * With 8 instead of 16, a node that was sent forty bodies of 1 MB at once took 1,044 MB instead of 843.
  */
 const PARSED_FACTOR = 16;

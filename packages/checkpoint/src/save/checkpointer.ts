@@ -29,9 +29,9 @@ export interface RequestedRound {
 
 export interface Checkpointer {
   /**
-   * Saves now, even if the newest checkpoint is recent. `done` resolves when the round has ended. It begins at once, or
-   * after the scheduled round that is running, whose checkpoint may lack the newest transactions. `begun` and `done`
-   * reject with `CHECKPOINT_RUNNING` until another requested round has ended, and with `NOT_READY` after `stop`.
+   * Saves now, even if the newest checkpoint is recent, or after the scheduled round that is running, whose checkpoint
+   * may lack the newest transactions. `begun` resolves at once, and `done` when the requested round has ended. Both reject
+   * with `CHECKPOINT_RUNNING` until another requested round has ended, and with `NOT_READY` after `stop`.
    */
   checkpointNow(): RequestedRound;
   /** Makes the next scheduled look begin now, because the newest checkpoint was found damaged. */
@@ -69,7 +69,7 @@ class ScheduledCheckpointer implements Checkpointer {
   readonly #directory: CaptureDirectory;
   readonly #memory: LookMemory;
   readonly #scheduleEnd = new AbortController();
-  /** Ends the wait for the next look. The reason is the time (ms) until it is due now. */
+  /** Plans the next look anew. The reason is the time until it is due then (ms). */
   #early = new AbortController();
   readonly #upload = new AbortController();
   readonly #status: StatusKeeper;

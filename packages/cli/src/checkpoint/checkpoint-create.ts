@@ -27,7 +27,7 @@ export const addCheckpointCreate = command({
   },
 });
 
-/** Has a checkpoint saved. If the node is saving one for another request, which may lack the newest transactions, waits. */
+/** Has a checkpoint saved, once one that was requested before, and may lack the newest transactions, has been saved. */
 async function createdCheckpoint(node: NodeClient): Promise<CheckpointSummary | Skipped> {
   const request = { method: "POST", path: "/api/v1/checkpoints", query: { await: "true" } } as const;
   for (;;) {

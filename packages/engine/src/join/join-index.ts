@@ -196,14 +196,12 @@ async function keepLocal(
       : await replaceUnproven(context, identity, state, leave);
     return beyond ?? (await IndexStore.open(local.kv, emptyState(identity)));
   }
-  const { onLogMismatch, policies } = context.system;
   // The index is of a log that replaced a lost one, or was named by mistake, and nothing was written to that log.
-  if (problem.code === "LOG_DIFFERENT" && holdsNothing(state, policies))
+  if (problem.code === "LOG_DIFFERENT" && holdsNothing(state, context.system.policies))
     return await discard(context, local, problem);
   const later = await overUnknownLogs(context, identity, { kv: local.kv, state }, problem, leave);
   if (later !== undefined) return later;
-  if (problem.code === "LOG_DIFFERENT" && onLogMismatch.different === "halt") throw problem;
-  if (problem.code === "LOG_REGRESSED" && onLogMismatch.regressed === "halt") throw problem;
+  requireMoving(problem, context);
   if (problem.code !== "LOG_TRIMMED") return void (await leave(problem));
   // The index is outdated but not wrong, so it serves stale reads until a newer one is restored.
   const newer = await restoreNewest(context, identity, { leave: (other) => leave(problem, other) });
@@ -293,25 +291,27 @@ async function overUnknownLogs(
   problem: CairnError,
   leave: (reason: CairnError, newer: OpenedIndex) => Promise<void>,
 ): Promise<IndexStore | undefined> {
-  const { birth } = identity;
-  if (problem.code !== "LOG_DIFFERENT" || (birth !== undefined && birth.continues === undefined))
-    return undefined;
-  const { onLogMismatch } = context.system;
+  const isFirst = identity.birth !== undefined && identity.birth.continues === undefined;
+  if (problem.code !== "LOG_DIFFERENT" || isFirst) return undefined;
   const judge = async (newer: FilledIndex): Promise<CairnError> => {
-    const { state } = local;
-    if (await isContainedIn(local, newer)) return indexBehind(identity, state, undefined);
+    if (await isContainedIn(local, newer)) return indexBehind(identity, local.state, undefined);
     const common = await commonWithIndex(local, newer);
-    if (common.same <= state.log.offset) return problem;
-    return foreignIndex(identity, state, (await sharedOf(local, common)).txId);
+    if (common.same <= local.state.log.offset) return problem;
+    return foreignIndex(identity, local.state, (await sharedOf(local, common)).txId);
   };
   return await restoreNewest(context, identity, {
     leave: async (newer) => {
       const reason = newer.state === undefined ? problem : await judge({ kv: newer.kv, state: newer.state });
-      if (reason.code === "LOG_DIFFERENT" && onLogMismatch.different === "halt") throw reason;
-      if (reason.code === "LOG_REGRESSED" && onLogMismatch.regressed === "halt") throw reason;
+      requireMoving(reason, context);
       await leave(reason, newer);
     },
   });
+}
+
+/** Throws `problem` if the configuration does not allow the node to move its index aside because of it. */
+function requireMoving(problem: CairnError, { system: { onLogMismatch } }: JoinContext): void {
+  if (problem.code === "LOG_DIFFERENT" && onLogMismatch.different === "halt") throw problem;
+  if (problem.code === "LOG_REGRESSED" && onLogMismatch.regressed === "halt") throw problem;
 }
 
 /** Moves aside an index without transactions, without reporting it. */

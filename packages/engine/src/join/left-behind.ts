@@ -207,8 +207,8 @@ async function addStores(comparison: Comparison, continuation: Continuation): Pr
   for (const one of (await listCandidates(stores, { kvFormat: system.kvProvider.format, signal })).usable) {
     const { name, store, log: of, txId: last, takenAt, txTime } = one;
     if (lost.has(name) || named.has(of.id) || !isAsked(of.id, of.name)) continue;
-    // If the log continued after that, then in this history, so it had lost any other one. Two clocks say so, because one
-    // may have been set back.
+    // The log continued after that, and only in this history, so it had lost any other one. Both clocks must say so,
+    // because one may have been set back.
     if (of.id === plan.logId && Math.max(Date.parse(takenAt), Date.parse(txTime)) < time) continue;
     const shared = await comparison.sharedWithEnd({ ...one, time: Date.parse(one.txTime) });
     // If not even times can be compared, it is far before the end, and counts as the same.

@@ -79,8 +79,8 @@ function held(what: string, txId: TxId): string {
 }
 
 /**
- * Returns `LOG_DIFFERENT` if a log has a {@link findSuccessor | successor}. A node that reads a backup finds the log that
- * replaces it by itself.
+ * Returns `LOG_DIFFERENT` if a log has a {@link findSuccessor | successor}. A node that reads a backup finds by itself the
+ * log that replaces it.
  */
 export async function judgeOldCopy(
   { name, backup, hasOneWriter }: Pick<TxLog, "name" | "backup" | "hasOneWriter">,

@@ -89,7 +89,7 @@ async function expectOwnHistory(seed: number): Promise<string> {
   const instant = INSTANTS[seed % INSTANTS.length] ?? INSTANTS[0];
   const way = ways[Math.floor(seed / INSTANTS.length) % ways.length] ?? "nothing happens";
   const isUntouched = way === "nothing happens" || way === "the reading is interrupted";
-  // Most changes keep a write from being acknowledged, which a test waits for; the others must not, however long it takes.
+  // Most changes keep a write from being acknowledged, so the test waits for the limit; the others must not.
   const patience = { timeoutMs: isUntouched ? 60_000 : 3_000 };
   const of = `seed ${seed}: ${way} ${instant}`;
   const scene = await ClusterScene.open();

@@ -26,7 +26,7 @@ export interface BatchResult {
   readonly abortedLines?: readonly AbortedLine[];
 }
 
-/** What a line contains beside its document at most: a key may have 1,024 bytes, each of which JSON may write as six. */
+/** The most that a line contains besides its document: a key has up to 1,024 bytes, each of which JSON may write as six. */
 const BESIDE_DOCUMENT_BYTES = 8_192;
 
 export interface BatchOptions {

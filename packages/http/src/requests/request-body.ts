@@ -21,7 +21,7 @@ export function requireLines({ headers }: IncomingMessage): void {
   requireUnencoded(headers);
 }
 
-/** A shorter body keeps the thread for a few milliseconds at most: one of 1 MiB, for half a second. */
+/** A shorter body takes a few milliseconds at most to parse and encode; one of 1 MiB takes up to half a second. */
 const SHORT_BYTES = 8 * 1024;
 
 export interface BodyOptions {

@@ -193,6 +193,9 @@ test("a store whose path leads to a file says so", async () => {
     await expect(store.list("")).rejects.toMatchObject(refusal);
     await expect(store.upload("a.tar", pieces("x"))).rejects.toMatchObject(refusal);
   }
+  // The hint is followed.
+  await rename(file, `${file}-away`);
+  expect(await filesystemStore({ path: file }).list("")).toEqual([]);
 });
 
 test("an error that does not come from the file system stays unchanged", () => {
