@@ -127,6 +127,25 @@ it("a node whose user may no longer list its index answers, and reports that", a
   expect(await node.get(key("before"))).toMatchObject({ json: "1" });
 });
 
+it("a node on a disk that does not list the index answers, and reports that", async () => {
+  const folder = await mkdtemp(path.join(tmpdir(), "cairn-refused-"));
+  onTestFinished(() => rm(folder, { recursive: true, force: true }));
+  const openTxLog = () => openEmbeddedTxLog({ path: path.join(folder, "log") });
+  const system = quietSystem({ folder, nodeId: "a", openTxLog });
+  const { kvProvider } = system;
+  const open: KvProvider["open"] = async (...given) =>
+    Object.assign(await kvProvider.open(...given), { stats: () => new Promise<never>(() => {}) });
+  const node = await runNode({ ...system, kvProvider: { ...kvProvider, open } });
+  onTestFinished(() => node.close());
+  await node.ready;
+
+  expect(await node.status()).toMatchObject({
+    phase: "ready",
+    index: { bytes: null, warning: { code: "SYSTEM_REFUSED" } },
+    findings: [{ code: "index-files-missing", severity: "attention" }],
+  });
+});
+
 it("a node halts on errors of its configuration", () => {
   const error = new CairnError("CONFIG_INVALID", "Wrong.");
   expect(reactionTo(error, "joining")).toEqual({ kind: "halt" });

@@ -216,12 +216,6 @@ const OF_OTHERS: readonly Drill[] = [
     cure: "they do not",
   },
   {
-    alerts: [{ alert: "CairnScrapeIncomplete", on: "lagging" }],
-    fault: "listing the index's files takes 100 s (strace)",
-    begin: async ({ lagging }) => await slowCalls(lagging.pid, "openat", join(indexOf(lagging), "live")),
-    cure: "it does not",
-  },
-  {
     alerts: [failing("node-failed", "lagging")],
     fault: "the disk of the index is full",
     begin: async ({ disks, lagging }) => {

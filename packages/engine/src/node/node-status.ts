@@ -193,6 +193,12 @@ export async function answerOf<T>(
   }
 }
 
+const SILENT_DISK = new CairnError(
+  "SYSTEM_REFUSED",
+  `The files of the index could not be listed within ${ANSWER_MS / 1_000} s.`,
+  { hint: "Check the disk and the kernel's log. Nothing was deleted or moved." },
+);
+
 interface LogLook extends Pick<NodeStatus["log"], "reachable" | "exists"> {
   readonly bounds?: LogBounds;
   readonly problem?: NodeStatus["log"]["warnings"][number];
@@ -250,8 +256,7 @@ export async function indexFiles(
   index: IndexStore | undefined,
 ): Promise<Pick<NodeStatus["index"], "bytes" | "warning">> {
   if (index === undefined) return { bytes: null };
-  const stats = await answerOf(index.stats(), INDEX);
-  if (stats === undefined) return { bytes: null };
+  const stats = (await answerOf(index.stats(), INDEX)) ?? SILENT_DISK;
   const { bytes, missing } = stats instanceof CairnError ? { bytes: null, missing: stats } : stats;
   // The index may have been closed, because the node is rebuilding it or stopping.
   return missing === undefined || missing.code === "NOT_READY"
