@@ -36,5 +36,5 @@ export * from "./concurrency/running-work.ts";
 export * from "./concurrency/semaphore.ts";
 export * from "./concurrency/shared-results.ts";
 export * from "./concurrency/timer.ts";
-export { TimeSlice } from "./concurrency/time-slice.ts";
+export { TimeSlice, TRANSACTION_SLICE } from "./concurrency/time-slice.ts";
 export { unlessAborted } from "./concurrency/unless-aborted.ts";

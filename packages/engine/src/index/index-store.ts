@@ -7,6 +7,7 @@ import {
   Semaphore,
   SharedResults,
   closing,
+  TRANSACTION_SLICE,
 } from "@cairn/kv";
 import type { Chains, ChainValue, DocumentKey, TxId, TxOutcome } from "@cairn/client";
 import type { AsOf, DocumentPage, HistoryPage } from "./read/documents.ts";
@@ -173,6 +174,7 @@ export class IndexStore {
         writing = this.#write(prepared.applied).finally(done);
       } else done();
     }
+    await TRANSACTION_SLICE.yieldIfOver();
     for (const batch of decodeBatches(begin === 0 ? messages : messages.slice(begin))) {
       let rest: readonly IndexedMessage[] = batch;
       while (rest.length > 0) {
@@ -180,8 +182,8 @@ export class IndexStore {
         const done = await this.#turns.acquire();
         try {
           const length = await batchLength(rest, this.#state, this.rows);
-          const part = length === rest.length ? rest : rest.slice(0, length);
-          const applied = await this.#compute(part);
+          const applied = await this.#compute(length === rest.length ? rest : rest.slice(0, length));
+          await TRANSACTION_SLICE.yieldIfOver();
           count(applied);
           rest = rest.slice(applied.messages);
           writing = this.#write(applied).finally(done);
@@ -220,6 +222,7 @@ export class IndexStore {
   async #prepare(messages: readonly LogMessage[]): Promise<void> {
     const done = await this.#turns.acquire();
     try {
+      await TRANSACTION_SLICE.yieldIfOver();
       const { value: batch = [] } = decodeBatches(messages).next();
       const isWhole =
         batch.length === messages.length &&
@@ -244,6 +247,7 @@ export class IndexStore {
   async #compute(batch: readonly IndexedMessage[]): Promise<Applied> {
     // The last attempt may have failed.
     if (this.#mayHoldEvicted) await this.#removeEvicted();
+    await TRANSACTION_SLICE.yieldIfOver();
     return await applyMessages(batch, this.#state, this.#applying, {
       chains: this.#chains ?? (await this.#window()),
       shards: this.#shards,

@@ -1,5 +1,6 @@
 import type { IncomingMessage } from "node:http";
 import { badBody, badRequest, bodyTooLarge, unsupported } from "../answers/request-error.ts";
+import { TRANSACTION_SLICE } from "@cairn/kv";
 import { parseJson } from "@cairn/text";
 
 /** Generated clients send strings of text types unchanged, but some encode any type with "json" in its name as one value. */
@@ -46,8 +47,13 @@ export async function readJsonBody(
     throw unsupported("A body must be JSON.", "Send Content-Type: application/json.");
   const bytes = await readAll(request, maxBytes);
   requireUnencoded(headers);
-  if (bytes.length > SHORT_BYTES) await begin(bytes.length);
-  return parseJson(bytes, onText);
+  if (bytes.length <= SHORT_BYTES) return parseJson(bytes, onText);
+  await begin(bytes.length);
+  await TRANSACTION_SLICE.turn();
+  const body = parseJson(bytes, onText);
+  // What a body contains is checked and encoded next, which takes about as long.
+  await TRANSACTION_SLICE.turn();
+  return body;
 }
 
 /** Throws unless a request has a whole document as its body. */

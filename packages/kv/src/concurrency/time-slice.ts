@@ -27,3 +27,6 @@ export class TimeSlice {
     for (let over = this.yieldIfOver(); over !== undefined; over = this.yieldIfOver()) await over;
   }
 }
+
+/** The slice of what a large transaction passes through in a thread, which yields between its steps. */
+export const TRANSACTION_SLICE = new TimeSlice();

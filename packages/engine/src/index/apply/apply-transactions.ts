@@ -1,4 +1,4 @@
-import { CairnError, type KvOperation, type KvReader } from "@cairn/kv";
+import { CairnError, type KvOperation, type KvReader, TRANSACTION_SLICE } from "@cairn/kv";
 import type { TxId } from "@cairn/client";
 import type { IndexedMessage } from "./batches.ts";
 import { anchorOf } from "../../log/anchor.ts";
@@ -103,6 +103,7 @@ export async function applyMessages(
   if (typeof loaded === "number") {
     return await applyMessages(messages.slice(0, loaded), before, reader, memory);
   }
+  await TRANSACTION_SLICE.yieldIfOver();
   const { keys, touched, policies, queues } = loaded;
   const chains = (memory.chains ?? (await ChainWindow.load(reader, before))).begin();
   const submissions = await Submissions.load(messages, before.txId, reader, remembered);
@@ -153,6 +154,7 @@ export async function applyMessages(
   const last = messages.at(-1);
   const { sha256 } = last === undefined ? before : anchorOf(last.message);
   const state = stateAfter(before, { log, txId, time, sha256, mark }, loaded);
+  await TRANSACTION_SLICE.yieldIfOver();
   const rows = keys.rows();
   await policies?.addRows(rows, builds);
   for (const source of [queues?.rows() ?? [], outcomes.rows(), submissions.rows(txId), chains.rows()])

@@ -75,3 +75,20 @@ it(`${PROMISE} (seed ${SEED})`, async () => {
 it(`${PROMISE}, in 60 logs`, { tags: "rest/campaign" }, async () => {
   await expectPure(60);
 });
+
+it("a transaction of many operations leaves turns to others while it is applied", async () => {
+  const ops = Array.from({ length: 50_000 }, (_, at) => ["put", "pods", `default/p${at}`, at] as const);
+  const messages = messagesOf([{ ops }]);
+  const index = await IndexStore.open(await memoryProvider().open(freshDir()), empty);
+  let turns = 0;
+  const count = (): void => {
+    turns += 1;
+    counting = setImmediate(count);
+  };
+  let counting = setImmediate(count);
+  await index.apply(messages);
+  clearImmediate(counting);
+  // Reading and writing rows leaves three; each step that takes a slice of time leaves one more.
+  expect(turns).toBeGreaterThan(3);
+  expect(index.state.documents).toBe(50_000);
+});
