@@ -35,28 +35,34 @@ for (const name of PROXIES) {
   const nodes = [0, 1, 2].map((at) => start(at, earlier));
   await Promise.all(nodes.map((node) => node.ready()));
   const proxy = await startProxy(name, join(folder, name), ports);
-  const load = new Load(proxy.url);
-  let awayMs = 0;
-  for (let round = 0; round < rounds; round += 1) {
-    for (let at = 0; at < nodes.length; at += 1) {
-      await delay(2_000);
-      await nodes[at]?.stop();
-      const stopped = performance.now();
-      nodes[at] = start(at, NEW);
-      await nodes[at]?.ready();
-      awayMs = Math.max(awayMs, performance.now() - stopped);
+  for (const [what, end, permitted] of [
+    ["restarts", (node: NodeProcess) => node.stop(), /^[A-Z]+ 2\d\d$/],
+    // docs/proxies.md: nginx sends a PUT again, whatever its preconditions are.
+    ["kills", (node: NodeProcess) => node.kill(), name === "nginx" ? /./ : /^(?!CREATE 412)/],
+  ] as const) {
+    const load = new Load(proxy.url);
+    let awayMs = 0;
+    for (let round = 0; round < rounds; round += 1) {
+      for (const [at, node] of nodes.entries()) {
+        await delay(2_000);
+        await end(node);
+        const ended = performance.now();
+        nodes[at] = start(at, NEW);
+        await nodes[at]?.ready();
+        awayMs = Math.max(awayMs, performance.now() - ended);
+      }
     }
+    await delay(2_000);
+    await load.stop();
+    const answers = [...load.answers].map(([answer, count]) => `${count} ${answer}`).join(", ");
+    const seconds = load.seconds.toFixed(0);
+    process.stdout.write(
+      `proxies: ${name}, ${3 * rounds} ${what} (at most ${awayMs.toFixed(0)} ms until ready), ${load.rate.toFixed(0)} requests/s for ${seconds} s: ${answers}\n`,
+    );
+    const isRight = [...load.answers.keys()].every((answer) => permitted.test(answer));
+    if (!isRight || load.lost > 0) process.exitCode = 1;
+    if (load.lost > 0) process.stdout.write(`  ${load.lost} acknowledged writes were lost\n`);
   }
-  await delay(2_000);
-  await load.stop();
-  const answers = [...load.answers].map(([answer, count]) => `${count} ${answer}`).join(", ");
-  const seconds = load.seconds.toFixed(0);
-  process.stdout.write(
-    `proxies: ${name}, ${3 * rounds} restarts (at most ${awayMs.toFixed(0)} ms until ready), ${load.rate.toFixed(0)} requests/s for ${seconds} s: ${answers}\n`,
-  );
-  const isRight = [...load.answers.keys()].every((answer) => /^(GET|PUT|DELETE|POST) 2\d\d$/.test(answer));
-  if (!isRight || load.lost > 0) process.exitCode = 1;
-  if (load.lost > 0) process.stdout.write(`  ${load.lost} acknowledged writes were lost\n`);
   await proxy.stop();
   await Promise.all(nodes.map((node) => node.stop()));
   await nats.close();
