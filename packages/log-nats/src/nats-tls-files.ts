@@ -1,4 +1,4 @@
-import { createPrivateKey, type KeyObject, X509Certificate } from "node:crypto";
+import { createPrivateKey, X509Certificate } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { CairnError } from "@cairn/kv";
 import type { TlsOptions } from "nats";
@@ -43,54 +43,47 @@ export function withTlsFiles({
 /** Returns the contents of the files, as Node's TLS accepts them. */
 function readTlsFiles(files: TlsFiles): Record<"ca" | "cert" | "key", Uint8Array | undefined> {
   const { caFile, certFile, keyFile } = files;
-  const ca = caFile === undefined ? undefined : configuredFile("ca-file", caFile);
-  const cert = certFile === undefined ? undefined : configuredFile("cert-file", certFile);
-  const key = keyFile === undefined ? undefined : configuredFile("key-file", keyFile);
-  if (ca !== undefined) certificateIn("ca-file", caFile, ca);
-  const certificate = cert === undefined ? undefined : certificateIn("cert-file", certFile, cert);
-  const privateKey = key === undefined ? undefined : privateKeyIn(keyFile, key);
-  if (certificate !== undefined && privateKey !== undefined && !certificate.checkPrivateKey(privateKey)) {
+  const ca = configuredFile("ca-file", caFile, CERTIFICATE);
+  const cert = configuredFile("cert-file", certFile, CERTIFICATE);
+  const key = configuredFile("key-file", keyFile, PRIVATE_KEY);
+  if (cert !== undefined && key !== undefined && !cert.content.checkPrivateKey(key.content)) {
     throw new CairnError(
       "CONFIG_INVALID",
       `The key-file of the NATS log, ${keyFile}, does not contain the key of the certificate in its cert-file, ${certFile}.`,
       "Use the key that belongs to the certificate, or the certificate that belongs to the key.",
     );
   }
-  return { ca, cert, key };
+  return { ca: ca?.bytes, cert: cert?.bytes, key: key?.bytes };
 }
 
-/** Reads a file that the configuration names. Throws `CONFIG_INVALID`, with the parameter's name, if the file cannot be read. */
-export function configuredFile(parameter: string, path: string): Uint8Array {
-  try {
-    return readFileSync(path);
-  } catch (error) {
-    throw new CairnError("CONFIG_INVALID", `The ${parameter} of the NATS log, ${path}, cannot be read.`, {
-      hint: "Check the path and the permissions of the file.",
-      cause: error,
-    });
-  }
-}
+const pemOf = (what: string) =>
+  `Use a file that contains an unencrypted ${what} in PEM format (-----BEGIN …).`;
 
-function certificateIn(parameter: string, path: string | undefined, bytes: Uint8Array): X509Certificate {
-  try {
+const CERTIFICATE = {
+  hold: "a certificate",
+  cure: pemOf("certificate"),
+  parse: (bytes: Buffer): X509Certificate => {
     // X509Certificate also reads other formats, which Node's TLS does not accept.
-    if (Buffer.from(bytes).includes("-----BEGIN")) return new X509Certificate(bytes);
-  } catch (error) {
-    throw unlike(parameter, path, "certificate", error);
-  }
-  throw unlike(parameter, path, "certificate");
-}
+    if (!bytes.includes("-----BEGIN")) throw new Error("it is not in PEM format");
+    return new X509Certificate(bytes);
+  },
+};
+const PRIVATE_KEY = { hold: "a private key", cure: pemOf("private key"), parse: createPrivateKey };
 
-function privateKeyIn(path: string | undefined, bytes: Uint8Array): KeyObject {
+/** Throws `CONFIG_INVALID`, with the parameter's name, if a file cannot be read or does not contain what it should. */
+export function configuredFile<Content>(
+  parameter: string,
+  path: string | undefined,
+  should: { readonly hold: string; readonly cure: string; readonly parse: (bytes: Buffer) => Content },
+): { readonly bytes: Buffer; readonly content: Content } | undefined {
+  if (path === undefined) return undefined;
+  let [problem, hint] = ["cannot be read", "Check the path and the permissions of the file."];
   try {
-    return createPrivateKey(Buffer.from(bytes));
-  } catch (error) {
-    throw unlike("key-file", path, "private key", error);
+    const bytes = readFileSync(path);
+    [problem, hint] = [`does not contain ${should.hold}`, should.cure];
+    return { bytes, content: should.parse(bytes) };
+  } catch (cause) {
+    const message = `The ${parameter} of the NATS log, ${path}, ${problem}.`;
+    throw new CairnError("CONFIG_INVALID", message, { hint, cause });
   }
-}
-
-function unlike(parameter: string, path: string | undefined, what: string, cause?: unknown): CairnError {
-  const message = `The ${parameter} of the NATS log, ${path}, does not contain a ${what}.`;
-  const hint = `Use a file that contains an unencrypted ${what} in PEM format (-----BEGIN …).`;
-  return new CairnError("CONFIG_INVALID", message, { hint, cause });
 }
