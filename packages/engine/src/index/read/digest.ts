@@ -1,8 +1,8 @@
 import { createHash } from "node:crypto";
-import { CairnError, type KvReader, type KvRow } from "@cairn/kv";
+import { CairnError, type KvReader } from "@cairn/kv";
 import type { TxId } from "@cairn/client";
 import { type IndexState, readState } from "../rows/index-state.ts";
-import { ROW, rowTxId, versionStem, asBuffer, rowsOfKind } from "../rows/row-keys.ts";
+import { ROW, type RowKind, rowTxId, versionStem, asBuffer, rowsOfKind } from "../rows/row-keys.ts";
 import { unsealed } from "../rows/row-checksum.ts";
 import {
   checkedVersion,
@@ -10,7 +10,7 @@ import {
   type VersionValue,
   versionValueRevision,
 } from "../rows/version-values.ts";
-import { firstRow, RowCursor } from "../rows/row-cursor.ts";
+import { firstRow, merged } from "../rows/row-cursor.ts";
 import { evictionsAfter } from "../rows/purge-row.ts";
 import { withoutEvicted } from "../purge/evicted-versions.ts";
 
@@ -29,25 +29,13 @@ export async function digestIndex(
   const txId = at ?? state.txId;
   const past = txId !== state.txId;
   if (past) await checkPast(reader, state, txId);
-  const feed = new HashFeed();
-  feed.add(Buffer.from(`cairn-digest/1\n${state.log.id}\n${txId}\n`));
-  const [documents, tombstones, versions] = [ROW.document, ROW.tombstone, ROW.version].map(
-    (kind) => new RowCursor(reader, rowsOfKind(kind), stemAndValue),
-  ) as [StemCursor, StemCursor, StemCursor];
-  await Promise.all([documents.next(), tombstones.next(), versions.next()]);
-  for (;;) {
-    const newest = earlier(documents, tombstones);
-    const oldest = earlier(versions, newest);
-    if (oldest.row === undefined) break;
-    const { stem, value } = oldest.row;
-    // A key's superseded versions come before its newest version, because `earlier` prefers its first argument.
-    if (!past || versionValueRevision(value) <= txId) {
-      feed.addSized(stem);
-      feed.addSized(versionContent(value));
-    }
-    if (!oldest.advance()) await oldest.next();
+  const hash = createHash("sha256").update(`cairn-digest/1\n${state.log.id}\n${txId}\n`);
+  const sources = KINDS.map((kind) => versionsOf(reader, kind));
+  for await (const versions of merged(sources, inOrder)) {
+    for (const { stem, value } of versions)
+      if (!past || versionValueRevision(value) <= txId) hash.update(sized(stem, versionContent(value)));
   }
-  return { txId, digest: `sha256:${feed.end()}` };
+  return { txId, digest: `sha256:${hash.digest("hex")}` };
 }
 
 /** Throws `CONFLICT` unless the index still has every version up to `txId`. */
@@ -62,68 +50,42 @@ async function checkPast(
       `The index holds transactions ${log.offset + 1} to ${last}, not ${txId}.`,
     );
   }
-  if (txId < cleaned) {
-    throw new CairnError(
-      "CONFLICT",
-      `Transaction ${cleaned} removed history, so the index no longer contains the complete state at transaction ${txId}.`,
-      "Request the digest at a later transaction.",
-    );
-  }
   const evicted = await firstRow(reader, evictionsAfter(txId));
-  if (evicted === undefined) return;
-  unsealed(...evicted);
+  if (evicted !== undefined) unsealed(...evicted);
+  const removal = txId < cleaned ? cleaned : evicted && rowTxId(evicted[0]);
+  if (removal === undefined) return;
   throw new CairnError(
     "CONFLICT",
-    `Transaction ${rowTxId(evicted[0])} evicted documents, so the index no longer contains the complete state at transaction ${txId}.`,
+    `Transaction ${removal} removed history or evicted documents, so the index no longer contains the complete state at transaction ${txId}.`,
     "Request the digest at a later transaction.",
   );
 }
 
-type StemCursor = RowCursor<{ readonly stem: Buffer; readonly value: VersionValue }>;
+/** The superseded versions of a key come before its newest one. */
+const KINDS: readonly RowKind[] = [ROW.version, ROW.document, ROW.tombstone];
 
-function stemAndValue(row: KvRow): { readonly stem: Buffer; readonly value: VersionValue } {
-  const [key] = row;
-  return {
-    stem: key[0] === ROW.version ? versionStem(key) : asBuffer(key).subarray(1),
-    value: checkedVersion(...row),
-  };
+interface StoredVersion {
+  readonly stem: Buffer;
+  readonly kind: RowKind;
+  readonly value: VersionValue;
 }
 
-function earlier(left: StemCursor, right: StemCursor): StemCursor {
-  if (left.row === undefined) return right;
-  if (right.row === undefined) return left;
-  return Buffer.compare(left.row.stem, right.row.stem) <= 0 ? left : right;
+async function* versionsOf(reader: KvReader, kind: RowKind): AsyncGenerator<readonly StoredVersion[], void> {
+  for await (const rows of reader.range(rowsOfKind(kind)))
+    yield rows.map((row) => {
+      const stem = kind === ROW.version ? versionStem(row[0]) : asBuffer(row[0]).subarray(1);
+      return { stem, kind, value: checkedVersion(...row) };
+    });
 }
 
-/** Joins small pieces for a hash, because an update of a hash costs more than a copy of a row. */
-class HashFeed {
-  readonly #hash = createHash("sha256");
-  #pieces: Uint8Array[] = [];
-  #bytes = 0;
-
-  add(piece: Uint8Array): void {
-    this.#pieces.push(piece);
-    this.#bytes += piece.length;
-    if (this.#bytes >= JOINED_BYTES) this.#flush();
-  }
-
-  addSized(piece: Uint8Array): void {
-    const size = Buffer.allocUnsafe(4);
-    size.writeUInt32BE(piece.length);
-    this.add(size);
-    this.add(piece);
-  }
-
-  end(): string {
-    this.#flush();
-    return this.#hash.digest("hex");
-  }
-
-  #flush(): void {
-    this.#hash.update(Buffer.concat(this.#pieces));
-    this.#pieces = [];
-    this.#bytes = 0;
-  }
+function inOrder(a: StoredVersion, b: StoredVersion): number {
+  return Buffer.compare(a.stem, b.stem) || KINDS.indexOf(a.kind) - KINDS.indexOf(b.kind);
 }
 
-const JOINED_BYTES = 256 * 1024;
+/** Returns both, each after its length in 4 bytes: an update of a hash costs more than a copy of a row. */
+function sized(stem: Uint8Array, content: Uint8Array): Buffer {
+  const both = Buffer.allocUnsafe(8 + stem.length + content.length);
+  both.set(stem, both.writeUInt32BE(stem.length, 0));
+  both.set(content, both.writeUInt32BE(content.length, 4 + stem.length));
+  return both;
+}

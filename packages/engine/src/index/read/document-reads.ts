@@ -12,7 +12,7 @@ import {
   ROW,
   versionRowKey,
 } from "../rows/row-keys.ts";
-import { firstRow, readEach, RowCursor } from "../rows/row-cursor.ts";
+import { firstRow, readEach } from "../rows/row-cursor.ts";
 import { readOutcome } from "../rows/outcome-rows.ts";
 import { type BucketCounters, decodeCounters } from "../rows/row-values.ts";
 import {
@@ -190,12 +190,12 @@ export async function readHistory(
   { limit, before }: { limit: number; before?: TxId },
 ): Promise<{ versions: DocumentVersion[]; more: boolean }> {
   const rowKey = documentKeyRow(key);
-  const first = asKind(rowKey, ROW.version);
+  const begin = asKind(rowKey, ROW.version);
   // Revisions are below 2^53, so this key is after every version.
   const end = versionRowKey(rowKey, before ?? Number.MAX_SAFE_INTEGER);
-  const range = { gte: first, lt: end, reverse: true, limit: limit + 1 };
-  const superseded = new RowCursor(reader, range, (row) => row);
-  const [newest] = await Promise.all([readNewest(reader, rowKey), superseded.next()]);
+  const range = { gte: begin, lt: end, reverse: true, limit: limit + 1 };
+  const superseded = reader.range(range)[Symbol.asyncIterator]();
+  const [newest, first] = await Promise.all([readNewest(reader, rowKey), superseded.next()]);
   const versions: DocumentVersion[] = [];
   const isWanted = newest !== undefined && (before === undefined || versionValueRevision(newest) < before);
   let bytes = 0;
@@ -203,12 +203,13 @@ export async function readHistory(
     versions.push(documentVersion(newest));
     bytes += newest.length;
   }
-  while (superseded.row !== undefined) {
-    if (versions.length === limit || bytes >= MAX_PAGE_BYTES) return { versions, more: true };
-    const version = checkedVersion(...superseded.row);
-    versions.push(documentVersion(version));
-    bytes += version.length;
-    if (!superseded.advance()) await superseded.next();
+  for (let page = first; page.done !== true; page = await superseded.next()) {
+    for (const row of page.value) {
+      if (versions.length === limit || bytes >= MAX_PAGE_BYTES) return { versions, more: true };
+      const version = checkedVersion(...row);
+      versions.push(documentVersion(version));
+      bytes += version.length;
+    }
   }
   return { versions, more: false };
 }

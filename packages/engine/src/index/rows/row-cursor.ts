@@ -42,42 +42,6 @@ export async function readEach<Item, Result>(
   return results;
 }
 
-/** Reads a range row by row, and waits only when the next page of rows must be read. */
-export class RowCursor<T> {
-  /** The current row; undefined before the first {@link next} and after the last row. */
-  row: T | undefined;
-  readonly #pages: AsyncIterator<readonly KvRow[]>;
-  readonly #decode: (row: KvRow) => T;
-  #page: readonly KvRow[] = [];
-  #at = -1;
-
-  constructor(reader: KvReader, range: KvRange, decode: (row: KvRow) => T) {
-    this.#pages = reader.range(range)[Symbol.asyncIterator]();
-    this.#decode = decode;
-  }
-
-  /** Moves to the next row of the current page. Returns false if there is none; {@link next} must then read a page. */
-  advance(): boolean {
-    this.#at += 1;
-    const row = this.#page[this.#at];
-    this.row = row && this.#decode(row);
-    return row !== undefined;
-  }
-
-  /** Reads the next page and moves to its first row. */
-  async next(): Promise<void> {
-    do {
-      const { done, value } = await this.#pages.next();
-      if (done === true) {
-        this.row = undefined;
-        return;
-      }
-      this.#page = value;
-      this.#at = -1;
-    } while (!this.advance());
-  }
-}
-
 /** Merges sources that are in order. Of items that are equal, it yields only one. */
 export async function* merged<T>(
   sources: readonly AsyncIterable<readonly T[]>[],
@@ -88,22 +52,24 @@ export async function* merged<T>(
     page: [] as readonly T[],
     at: 0,
   }));
-  const left = new Set(all);
+  let left = all;
   try {
     for (;;) {
-      const readOn = [...left].map(async (source) => {
-        while (source.at === source.page.length && left.has(source)) {
+      const readOn = left.map(async (source) => {
+        while (source.at === source.page.length) {
           const { done, value } = await source.pages.next();
-          if (done === true) left.delete(source);
-          else Object.assign(source, { page: value, at: 0 });
+          if (done === true) return;
+          Object.assign(source, { page: value, at: 0 });
         }
       });
       await Promise.all(readOn);
-      if (left.size === 0) return;
+      left = left.filter(({ page, at }) => at < page.length);
+      const [first] = left;
+      if (first === undefined) return;
       const found: T[] = [];
-      while ([...left].every(({ page, at }) => at < page.length)) {
-        const heads = [...left].map(({ page, at }) => page[at] as T);
-        const next = heads.reduce((first, head) => (compare(head, first) < 0 ? head : first));
+      while (left.every(({ page, at }) => at < page.length)) {
+        let next = first.page[first.at] as T;
+        for (const { page, at } of left) if (compare(page[at] as T, next) < 0) next = page[at] as T;
         found.push(next);
         for (const source of left) if (compare(source.page[source.at] as T, next) === 0) source.at += 1;
       }

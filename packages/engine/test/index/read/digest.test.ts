@@ -105,7 +105,7 @@ describe("the digest at an earlier transaction", () => {
     await submit(["put", "pods", "default/b", 2]);
     await expect(index.digest(3)).rejects.toMatchObject({
       code: "CONFLICT",
-      message: expect.stringContaining("Transaction 4 evicted documents") as string,
+      message: expect.stringContaining("Transaction 4 removed history or evicted documents") as string,
     });
     expect(await index.digest(4)).toEqual(evicted);
   });
