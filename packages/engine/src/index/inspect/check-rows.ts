@@ -36,13 +36,17 @@ export async function* checkRows(
   reader: KvReader,
   state: IndexState,
 ): AsyncGenerator<{ readonly key: Uint8Array; readonly problem: string }, RowCounts, void> {
-  const buckets = new Buckets();
-  const shards = new ShardCounts(state);
+  const buckets: Buckets = new Tally({ documents: 0, tombstones: 0 });
+  const queues = state.policies?.value.queues;
+  const shards: Shards = new Tally({ documents: 0, places: 0, open: 0 });
   let rows = 0;
+  let documents = 0;
   for await (const page of reader.range({})) {
     rows += page.length;
     for (const [key, value] of page) {
-      const problem = judgeRow(key, value, state, buckets) ?? shards.judge(key, value);
+      if (key[0] === ROW.document && isStem(key.subarray(1))) documents += 1;
+      const problem =
+        judgeRow(key, value, state, buckets) ?? (queues && judgeQueue(key, value, queues, shards));
       if (problem !== undefined) yield { key, problem };
     }
     // The documents of all tombstones in a page are read at once.
@@ -57,13 +61,13 @@ export async function* checkRows(
       }
     }
   }
-  for (const bucket of buckets.uncounted()) {
+  for (const bucket of buckets.left()) {
     yield {
       key: counterRowKey(bucket),
       problem: "the bucket has documents or tombstones, but no counters",
     };
   }
-  for (const shard of shards.uncounted()) {
+  for (const shard of shards.left()) {
     yield { key: STATE_ROW_KEY, problem: `the shard ${shard} has entries, but no row` };
   }
   try {
@@ -72,7 +76,6 @@ export async function* checkRows(
     if (!isCairnError(error, "INDEX_CORRUPT")) throw error;
     yield { key: STATE_ROW_KEY, problem: error.message };
   }
-  const { documents } = buckets;
   if (documents !== state.documents) {
     const problem = `it counts ${state.documents} documents, but there are ${documents}`;
     yield { key: STATE_ROW_KEY, problem };
@@ -92,13 +95,13 @@ function judgeRow(
     case ROW.document:
     case ROW.tombstone:
       if (!isStem(key.subarray(1))) return "its key is truncated";
-      buckets.count(parseDocumentRowKey(key).bucket, key[0]);
+      buckets.add(parseDocumentRowKey(key).bucket, key[0] === ROW.document ? "documents" : "tombstones");
       return judgeVersion(key, value, state);
     case ROW.version:
       if (key.length <= ID_BYTES || !isStem(versionStem(key))) return "its key is truncated";
       return judgeVersion(key, value, state);
     case ROW.counter:
-      return isSealed(key, value) ? buckets.judge(key, value) : NOT_WRITTEN;
+      return isSealed(key, value) ? judgeCounters(key, value, buckets) : NOT_WRITTEN;
     case ROW.transaction: {
       const txId = rowTxId(key);
       if (txId > state.txId) return `the index ends at transaction ${state.txId}`;
@@ -152,87 +155,66 @@ function isStem(stem: Uint8Array): boolean {
   return ends === 3 && stem.at(-1) === 0x00;
 }
 
-/** Counts documents and tombstones by bucket; the rows of both kinds precede the counters. */
-class Buckets {
-  documents = 0;
-  readonly #counts = new Map<string, { documents: number; tombstones: number }>();
+/** Counts by name, for the comparison with rows that contain the counts and come after what they count. */
+class Tally<Count extends string> {
+  readonly #none: Record<Count, number>;
+  readonly #counts = new Map<string, Record<Count, number>>();
 
-  count(bucket: string, kind: typeof ROW.document | typeof ROW.tombstone): void {
-    const counts = madeOnce(this.#counts, bucket, () => ({ documents: 0, tombstones: 0 }));
-    if (kind === ROW.document) {
-      counts.documents += 1;
-      this.documents += 1;
-    } else counts.tombstones += 1;
+  constructor(none: Record<Count, number>) {
+    this.#none = none;
   }
 
-  /** Compares a bucket's counter row with the counts. */
-  judge(key: Uint8Array, value: Uint8Array): string | undefined {
-    const bucket = Buffer.from(key.subarray(1)).toString("utf8");
-    const { documents, tombstones } = this.#counts.get(bucket) ?? { documents: 0, tombstones: 0 };
-    this.#counts.delete(bucket);
-    const stored = decodeCounters(key, value);
-    if (stored.documents === documents && stored.tombstones === tombstones) return undefined;
-    return `it counts ${stored.documents} documents and ${stored.tombstones} deleted keys, but there are ${documents} and ${tombstones}`;
+  add(name: string, count: Count): void {
+    const counts: Record<Count, number> = madeOnce(this.#counts, name, () => ({ ...this.#none }));
+    counts[count] += 1;
   }
 
-  uncounted(): Iterable<string> {
-    return this.#counts.keys();
-  }
-}
-
-interface ShardCount {
-  documents: number;
-  places: number;
-  open: number;
-}
-
-/** Counts the rows of queues by shard. Their other rows precede those of the shards, with which they are compared. */
-class ShardCounts {
-  readonly #queues: ReadonlySet<string>;
-  readonly #counts = new Map<string, ShardCount>();
-
-  constructor({ policies }: IndexState) {
-    this.#queues = new Set(Object.keys(policies?.value.queues ?? {}));
-  }
-
-  /** Counts an intact row, or compares it with the counts. Returns its problem; undefined if it has none. */
-  judge(...[key, value]: KvRow): string | undefined {
-    if (this.#queues.size === 0) return undefined;
-    switch (key[0]) {
-      case ROW.document: {
-        const { bucket, namespace } = parseDocumentRowKey(key);
-        if (this.#queues.has(bucket)) this.#countOf(bucket, namespace).documents += 1;
-        return undefined;
-      }
-      case ROW.openEntry:
-        this.#countOf(queueOf(key), openRowShard(key)).open += 1;
-        return undefined;
-      case ROW.place:
-        this.#countOf(queueOf(key), decodePlace(key, value).shard).places += 1;
-        return undefined;
-      case ROW.shard:
-        return this.#judgeShard(key, value);
-      default:
-        return undefined;
-    }
-  }
-
-  /** Returns the shards that have entries, but no row. */
-  uncounted(): Iterable<string> {
-    return this.#counts.keys();
-  }
-
-  #judgeShard(key: Uint8Array, value: Uint8Array): string | undefined {
-    const name = `${queueOf(key)}/${shardNumber(key)}`;
-    const { documents, places, open } = this.#counts.get(name) ?? { documents: 0, places: 0, open: 0 };
+  /** Returns the counts, which are then no longer {@link left}. */
+  take(name: string): Readonly<Record<Count, number>> {
+    const counts = this.#counts.get(name) ?? this.#none;
     this.#counts.delete(name);
-    const shard = decodeShard(key, value);
-    if (shard.entries === documents && places === documents && shard.open === open) return undefined;
-    return `it counts ${shard.entries} entries and ${shard.open} open ones, but there are ${documents} documents, ${places} places and ${open} open entries`;
+    return counts;
   }
 
-  #countOf(queue: string, shard: string | number): ShardCount {
-    return madeOnce(this.#counts, `${queue}/${shard}`, () => ({ documents: 0, places: 0, open: 0 }));
+  left(): Iterable<string> {
+    return this.#counts.keys();
+  }
+}
+
+type Buckets = Tally<"documents" | "tombstones">;
+
+/** Compares a bucket's counter row with the counts. */
+function judgeCounters(key: Uint8Array, value: Uint8Array, buckets: Buckets): string | undefined {
+  const { documents, tombstones } = buckets.take(Buffer.from(key.subarray(1)).toString("utf8"));
+  const stored = decodeCounters(key, value);
+  if (stored.documents === documents && stored.tombstones === tombstones) return undefined;
+  return `it counts ${stored.documents} documents and ${stored.tombstones} deleted keys, but there are ${documents} and ${tombstones}`;
+}
+
+type Shards = Tally<"documents" | "places" | "open">;
+
+/** Counts an intact row of a queue by shard, or compares the shard's row with the counts. Returns its problem. */
+function judgeQueue(key: Uint8Array, value: Uint8Array, queues: object, shards: Shards): string | undefined {
+  switch (key[0]) {
+    case ROW.document: {
+      const { bucket, namespace } = parseDocumentRowKey(key);
+      if (Object.hasOwn(queues, bucket)) shards.add(`${bucket}/${namespace}`, "documents");
+      return undefined;
+    }
+    case ROW.openEntry:
+      shards.add(`${queueOf(key)}/${openRowShard(key)}`, "open");
+      return undefined;
+    case ROW.place:
+      shards.add(`${queueOf(key)}/${decodePlace(key, value).shard}`, "places");
+      return undefined;
+    case ROW.shard: {
+      const { documents, places, open } = shards.take(`${queueOf(key)}/${shardNumber(key)}`);
+      const shard = decodeShard(key, value);
+      if (shard.entries === documents && places === documents && shard.open === open) return undefined;
+      return `it counts ${shard.entries} entries and ${shard.open} open ones, but there are ${documents} documents, ${places} places and ${open} open entries`;
+    }
+    default:
+      return undefined;
   }
 }
 

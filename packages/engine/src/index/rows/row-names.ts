@@ -21,18 +21,8 @@ const STEM_AT = new Map<number, number>([
   [ROW.erasure, 17],
 ]);
 
-/** The kinds whose key begins with a number: a tx-id, or a time (ms since 1970). */
-const NUMBERED = new Set<number>([
-  ROW.transaction,
-  ROW.submissionOrder,
-  ROW.due,
-  ROW.expired,
-  ROW.eviction,
-  ROW.link,
-  ROW.chainEntries,
-  ROW.content,
-  ROW.erasure,
-]);
+/** Of the kinds without a stem, those whose key begins with a number. So do those whose stem is behind one. */
+const NUMBERED = new Set<number>([ROW.transaction, ROW.submissionOrder, ROW.link, ROW.chainEntries]);
 
 /** Returns the name of a kind, such as `document` or `transaction`; undefined for a byte that is not a kind. */
 export function kindName(kind: RowKind | number | undefined): string | undefined {
@@ -44,14 +34,15 @@ export function kindName(kind: RowKind | number | undefined): string | undefined
  * of LevelDB's index blocks. Parts that are not UTF-8 are written as `0x…`.
  */
 export function rowName(key: Uint8Array): string {
-  const name = kindName(key[0]);
-  const stemAt = STEM_AT.get(key[0] ?? -1);
+  const [kind = -1] = key;
+  const name = kindName(kind);
+  const stemAt = STEM_AT.get(kind);
   if (name === undefined) return bytesText(key);
-  if (NUMBERED.has(key[0] ?? -1) && key.length >= 1 + ID_BYTES) {
+  if ((NUMBERED.has(kind) || (stemAt ?? 0) > ID_BYTES) && key.length >= 1 + ID_BYTES) {
     const number = Buffer.from(key.subarray(1, 1 + ID_BYTES)).readBigUInt64BE();
     return [name, number, ...(stemAt === undefined ? [] : [stemText(key.subarray(stemAt))])].join(" ");
   }
-  if (key[0] === ROW.shard || key[0] === ROW.openEntry) return `${name} ${queueText(key.subarray(1))}`;
+  if (kind === ROW.shard || kind === ROW.openEntry) return `${name} ${queueText(key.subarray(1))}`;
   if (stemAt === undefined || key.length <= stemAt) return `${name} ${bytesText(key.subarray(1))}`.trimEnd();
   return `${name} ${stemText(key.subarray(stemAt))}`;
 }
