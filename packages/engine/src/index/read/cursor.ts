@@ -62,9 +62,8 @@ function cursorOf<Point, List>(point: z.ZodType<Point>, identify: (list: List) =
     decode(list: List, text: string): Point {
       const parts = parsedJson(Buffer.from(text, "base64url").toString("utf8"));
       const [of, at] = (Array.isArray(parts) ? parts : []) as unknown[];
-      if (of !== undefined && of !== digest(identify(list))) throw foreignCursor();
       const found = point.safeParse(at);
-      if (of === undefined || !found.success) throw unknownCursor();
+      if (of !== digest(identify(list)) || !found.success) throw notOfThisList();
       return found.data;
     },
   };
@@ -90,18 +89,10 @@ function digest(value: unknown): string {
   return createHash("sha256").update(text).digest("base64url").slice(0, DIGEST_CHARACTERS);
 }
 
-export function unknownCursor(): CairnError {
+export function notOfThisList(): CairnError {
   return new CairnError(
     "REQUEST_INVALID",
-    "The cursor was not returned by a list.",
-    "Start again without a cursor, or follow the Link header unchanged.",
-  );
-}
-
-export function foreignCursor(): CairnError {
-  return new CairnError(
-    "REQUEST_INVALID",
-    "The cursor belongs to a different list.",
-    "Follow the Link header unchanged, because a cursor is valid only with the parameters for which it was returned (all except limit and those that say how to wait).",
+    "The cursor is not one of this list.",
+    "Start again without a cursor, or follow the Link header unchanged: a cursor is valid only with the parameters for which it was returned (all except limit and those that say how to wait).",
   );
 }

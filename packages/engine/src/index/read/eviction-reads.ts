@@ -1,6 +1,6 @@
 import type { KvReader } from "@cairn/kv";
 import type { DocumentKey, TxId } from "@cairn/client";
-import { evictionsCursor, markedPlace, requirePlace, unknownCursor } from "./cursor.ts";
+import { evictionsCursor, markedPlace, requirePlace, notOfThisList } from "./cursor.ts";
 import type { PurgeHeld } from "../purge/eviction-purge.ts";
 import { type PurgeMark, readPurgeMarks } from "../rows/purge-row.ts";
 import { allRows } from "../rows/row-cursor.ts";
@@ -51,7 +51,7 @@ export async function readEvictions(
   const { gte, lt } = rowsOfKind(ROW.eviction);
   const point = cursor === undefined ? undefined : evictionsCursor.decode({}, cursor);
   const end = point === undefined ? lt : Buffer.from(point.before, "hex");
-  if (Buffer.compare(end, gte) < 0 || Buffer.compare(end, lt) > 0) throw unknownCursor();
+  if (Buffer.compare(end, gte) < 0 || Buffer.compare(end, lt) > 0) throw notOfThisList();
   if (point !== undefined) await requirePlace(reader, point);
   const rows = await allRows(reader, { gte, lt: end, reverse: true, limit: limit + 1 });
   const evictions = rows.slice(0, limit).map(([key, value]): Eviction => {

@@ -2,7 +2,7 @@ import type { KvReader, KvRow } from "@cairn/kv";
 import type { DocumentSelection, TxId } from "@cairn/client";
 import { splitKey } from "@cairn/client/protocol";
 import { badValue } from "@cairn/text";
-import { foreignCursor } from "./cursor.ts";
+import { notOfThisList } from "./cursor.ts";
 import {
   checkFloor,
   FilledPage,
@@ -116,6 +116,6 @@ function bounds(range: ListRange, kind: typeof ROW.document | typeof ROW.tombsto
   const { after } = range;
   if (after === undefined) return { gte: asKind(rows.gte, kind), lt };
   // A cursor of another list is rejected, because this list would otherwise include documents outside its range.
-  if (!isAmong([rows], after)) throw foreignCursor();
+  if (!isAmong([rows], after)) throw notOfThisList();
   return { gt: asKind(after, kind), lt };
 }

@@ -6,7 +6,7 @@ import { headsOf } from "../rows/index-rows.ts";
 import { asKind, parseDocumentRowKey, ROW } from "../rows/row-keys.ts";
 import { merged } from "../rows/row-cursor.ts";
 import { checkedVersion, type VersionValue } from "../rows/version-values.ts";
-import { foreignCursor } from "./cursor.ts";
+import { notOfThisList } from "./cursor.ts";
 import { checkFloor, type FoundVersion, type PastFloors, valuesAsOf } from "./document-reads.ts";
 import {
   hasValues,
@@ -51,7 +51,7 @@ export async function* documentKeys(list: FieldList, changed: readonly Buffer[] 
     return;
   }
   // A list would otherwise include documents outside its range.
-  if (after !== undefined && !isAmong(fields[order.at]?.rows ?? [], after)) throw foreignCursor();
+  if (after !== undefined && !isAmong(fields[order.at]?.rows ?? [], after)) throw notOfThisList();
   for await (const keys of keysInOrder(list, order, changed))
     yield keys.map((key) => fieldRowDocument(key, range.bucket));
 }
@@ -61,7 +61,7 @@ function keysByValue(list: FieldList, { index, rows }: WantedField, changed: rea
   const { reader, range, wanted } = list;
   const after = wanted.order === undefined ? list.after : undefined;
   const listed = documentRows(range);
-  if (after !== undefined && !isAmong([listed], after)) throw foreignCursor();
+  if (after !== undefined && !isAmong([listed], after)) throw notOfThisList();
   // If the list is plain, every row belongs to the page, and one extra row shows whether there is another page.
   const isPlain = changed.length === 0 && !isFiltered(range) && wanted.fields.length === 1;
   const limit = isPlain ? { limit: range.limit + 1 } : {};

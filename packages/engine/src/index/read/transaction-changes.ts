@@ -170,7 +170,11 @@ export async function* wantedTransactions(
       const expirations = expired.get(txId) ?? NOTHING;
       const others = evictions.length + expirations.length;
       const all = others === 0 ? operations : [...operations, ...evictions, ...expirations];
-      yield { ...readTransaction(txId, outcome), operations: all, retired: retiredShards(logged, query) };
+      const retired = logged.flatMap(([op, queue, shard]) => {
+        const isMeant = op === "retire" && isWanted(query, queue, String(shard));
+        return isMeant ? [{ bucket: queue, namespace: String(shard) }] : [];
+      });
+      yield { ...readTransaction(txId, outcome), operations: all, retired };
     }
   }
   if (expected === after + 1 && upTo > after) throw await compactedAfter(reader, query);
@@ -195,15 +199,13 @@ async function expiredWithin(
 }
 
 /** Undefined if the key with this stem is not wanted. */
-function wantedOn(
-  stem: Buffer,
-  op: "delete" | "evict",
-  { bucket, namespace }: OperationsQuery,
-): WantedOperation | undefined {
-  const key = parseStem(stem);
-  if ((bucket ?? key.bucket) !== key.bucket || (namespace ?? key.namespace) !== key.namespace)
-    return undefined;
-  return { op, bucket: key.bucket, key: `${key.namespace}/${key.name}` };
+function wantedOn(stem: Buffer, op: "delete" | "evict", query: OperationsQuery): WantedOperation | undefined {
+  const { bucket, namespace, name } = parseStem(stem);
+  return isWanted(query, bucket, namespace) ? { op, bucket, key: `${namespace}/${name}` } : undefined;
+}
+
+function isWanted(query: OperationsQuery, bucket: string, namespace: string): boolean {
+  return (query.bucket ?? bucket) === bucket && (query.namespace ?? namespace) === namespace;
 }
 
 const NO_DOCUMENT: { readonly json?: string } = {};
@@ -238,19 +240,6 @@ function wantedOperations(
   }
   return wanted;
 }
-
-function retiredShards(
-  logged: readonly OutcomeOperation[],
-  { bucket, namespace }: OperationsQuery,
-): WantedTransaction["retired"] {
-  if (!logged.some(([op]) => op === "retire")) return NO_SHARDS;
-  return logged
-    .filter(([op]) => op === "retire")
-    .map(([, queue, shard]) => ({ bucket: queue, namespace: String(shard) }))
-    .filter((one) => (bucket ?? one.bucket) === one.bucket && (namespace ?? one.namespace) === one.namespace);
-}
-
-const NO_SHARDS: WantedTransaction["retired"] = [];
 
 /** Appends the changes of the transactions in `chunk` to the page, until it has `maxBytes`. */
 async function readVersions(

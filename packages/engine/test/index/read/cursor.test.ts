@@ -59,13 +59,13 @@ describe("cursors", () => {
     { ...LIST, asOf: { txId: 3 } },
   ])("of another list than %j are refused", (other) => {
     const cursor = listCursor.encode(LIST, { ...PLACE, after: "00" });
-    expect(() => listCursor.decode(other, cursor)).toThrow("belongs to a different list");
+    expect(() => listCursor.decode(other, cursor)).toThrow("is not one of this list");
   });
 
   it("of a range of keys are those of no other range", () => {
     const cursor = listCursor.encode({ ...LIST, from: "a", to: "b" }, { ...PLACE, after: "00" });
     for (const other of [{ from: "a" }, { to: "b" }, { from: "a", to: "c" }, { from: "b", to: "a" }])
-      expect(() => listCursor.decode({ ...LIST, ...other }, cursor)).toThrow("belongs to a different list");
+      expect(() => listCursor.decode({ ...LIST, ...other }, cursor)).toThrow("is not one of this list");
   });
 
   it("of a list without a range of keys are those of 0.1.0", () => {
@@ -76,7 +76,7 @@ describe("cursors", () => {
   it("of another kind are refused", () => {
     const shard = { queue: "pods", shard: 3 };
     const origin = openEntriesCursor.encode(shard, { ...PLACE, at: 0 });
-    const refused = "belongs to a different list";
+    const refused = "is not one of this list";
     expect(() => listCursor.decode(LIST, historyCursor.encode(KEY, PLACE))).toThrow(refused);
     expect(() => historyCursor.decode(KEY, origin)).toThrow(refused);
     expect(() => historyCursor.decode({ ...KEY, name: "web-1" }, historyCursor.encode(KEY, PLACE))).toThrow(
