@@ -49,27 +49,34 @@ export const textTable = (table: string): string => `${table}_text`;
 export function sqliteProblems({ tables }: SqliteIndexOptions): readonly SqliteProblem[] {
   const names = Object.keys(tables);
   if (names.length === 0) return [at(["tables"], "there must be a table", "Add a table.")];
+  // FTS5 makes further tables, such as orders_text_data.
+  const ofTexts = names
+    .filter((name) => (tables[name]?.text ?? []).length > 0)
+    .map((name) => `${textTable(name.toLowerCase())}_`);
+  const isReserved = (lower: string): boolean =>
+    /^(?:cairn|sqlite)_/.test(lower) || ofTexts.some((begin) => `${lower}_`.startsWith(begin));
   return Object.entries(tables).flatMap(([name, table]) =>
-    [...nameProblems(name, tables), ...columnProblems(table)].map(({ path, ...rest }) => ({
+    [...nameProblem([], name, names, isReserved), ...columnProblems(table)].map(({ path, ...rest }) => ({
       path: ["tables", name, ...path],
       ...rest,
     })),
   );
 }
 
-function nameProblems(name: string, tables: SqliteTables): readonly SqliteProblem[] {
+function nameProblem(
+  path: SqliteProblem["path"],
+  name: string,
+  names: readonly string[],
+  isReserved: (lower: string) => boolean,
+): readonly SqliteProblem[] {
   const lower = name.toLowerCase();
-  const others = Object.entries(tables).filter(([other]) => other !== name);
-  // FTS5 makes further tables, such as orders_text_data.
-  const owner = others.find(
-    ([other, { text = [] }]) =>
-      text.length > 0 && `${lower}_`.startsWith(`${textTable(other.toLowerCase())}_`),
-  );
-  if (!IDENTIFIER.test(name)) return [at([], NOT_IDENTIFIER)];
-  if (/^(?:cairn|sqlite)_/.test(lower))
-    return [at([], "names that begin with cairn_ or sqlite_ are reserved")];
-  if (hasName(others, lower)) return [at([], "another table has the same name")];
-  return owner === undefined ? [] : [at([], `the full text index of ${owner[0]} has this name`)];
+  if (!IDENTIFIER.test(name)) {
+    const rule = "a name consists of letters, digits and underscores, and does not begin with a digit";
+    return [at(path, rule)];
+  }
+  if (isReserved(lower)) return [at(path, `the name ${lower} is reserved`)];
+  const isThere = names.some((other) => other !== name && other.toLowerCase() === lower);
+  return isThere ? [at(path, "another one has the same name")] : [];
 }
 
 function columnProblems({ columns, indexes = [], text = [] }: SqliteTable): readonly SqliteProblem[] {
@@ -78,43 +85,32 @@ function columnProblems({ columns, indexes = [], text = [] }: SqliteTable): read
     path: ["indexes", n],
     listed,
     known: [...KEY_COLUMNS, ...names],
+    least: 1,
   }));
   return [
-    ...names.flatMap((name) => columnProblem(name, columns)),
-    ...[...lists, { path: ["text"], listed: text, known: names }].flatMap(({ path, listed, known }) => [
-      ...listed.flatMap((name, n) =>
-        known.includes(name) ? [] : [unknownColumn([...path, n], name, known)],
-      ),
-      ...(new Set(listed).size < listed.length
-        ? [at(path, "a column is listed twice", "Remove one of the two.")]
-        : []),
-    ]),
-    ...lists.flatMap(({ path, listed }) =>
-      listed.length > 0 ? [] : [at(path, "an index has at least one column", "Remove the empty list.")],
+    ...names.flatMap((name) =>
+      nameProblem(["columns", name], name, names, (lower) => OWN_COLUMNS.has(lower)),
+    ),
+    ...Object.entries(columns)
+      .filter(([, members]) => members.split(".").includes(""))
+      .map(([name, members]) => {
+        const hint = "Write member.member, or $ for the whole document.";
+        return at(["columns", name], `the path ${members} contains an empty name`, hint);
+      }),
+    ...[...lists, { path: ["text"], listed: text, known: names, least: 0 }].flatMap(
+      ({ path, listed, known, least }) => [
+        ...listed.flatMap((name, n) =>
+          known.includes(name) ? [] : [unknownColumn([...path, n], name, known)],
+        ),
+        ...(new Set(listed).size < listed.length
+          ? [at(path, "a column is listed twice", "Remove one of the two.")]
+          : []),
+        ...(listed.length < least
+          ? [at(path, "an index has at least one column", "Remove the empty list.")]
+          : []),
+      ],
     ),
   ];
-}
-
-function columnProblem(name: string, columns: SqliteTable["columns"]): readonly SqliteProblem[] {
-  const path = ["columns", name];
-  const lower = name.toLowerCase();
-  const members = columns[name] ?? "";
-  const others = Object.entries(columns).filter(([other]) => other !== name);
-  if (!IDENTIFIER.test(name)) return [at(path, NOT_IDENTIFIER)];
-  if (OWN_COLUMNS.has(lower)) return [at(path, `the name ${lower} is reserved`)];
-  if (hasName(others, lower)) return [at(path, "another column has the same name")];
-  if (!members.split(".").includes("")) return [];
-  return [
-    at(
-      path,
-      `the path ${members} contains an empty name`,
-      "Write member.member, or $ for the whole document.",
-    ),
-  ];
-}
-
-function hasName(others: readonly (readonly [string, unknown])[], lower: string): boolean {
-  return others.some(([other]) => other.toLowerCase() === lower);
 }
 
 function at(path: SqliteProblem["path"], problem: string, hint = "Choose another name."): SqliteProblem {
@@ -126,5 +122,3 @@ function unknownColumn(path: SqliteProblem["path"], name: string, known: readonl
   const hint = near === undefined ? `Add ${name} to the columns of the table.` : didYouMean(near);
   return at(path, `there is no column ${name}`, hint);
 }
-
-const NOT_IDENTIFIER = "a name consists of letters, digits and underscores, and does not begin with a digit";
