@@ -2,8 +2,7 @@ import { request } from "node:http";
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import path from "node:path";
-import type { OwnIndexReads } from "@cairn/engine/src/own-indexes/own-indexes";
-import { queryIndex } from "@cairn/engine/src/own-indexes/queries/index-queries";
+import { type AskedIndex, queryIndex } from "@cairn/engine/src/own-indexes/queries/index-queries";
 import { QueryProcesses } from "@cairn/engine/src/own-indexes/queries/query-processes";
 import { CairnError } from "@cairn/kv";
 import { expect, it, vi } from "vitest";
@@ -103,14 +102,14 @@ it("a client that leaves ends its query, and large answers come whole", { tags: 
     options: {},
     context: { name: "pods", version: 1, dir },
   };
-  const indexes: OwnIndexReads = {
+  const asked: AskedIndex = {
     newest: Infinity,
     served: () => index,
-    damaged: (_name, _served, error) => error,
-    reached: () => Promise.resolve(),
+    damaged: (_served, error) => error,
+    position: { reached: () => Promise.resolve() },
   };
   served.node.queryIndex = (name, query, options = {}) =>
-    queryIndex(() => indexes, processes, name, query, {
+    queryIndex(() => asked, processes, name, query, {
       ...options,
       timeoutMs: 600_000,
       limits: { ...options.limits, timeoutMs: 600_000 },

@@ -30,8 +30,8 @@ import { nodeClosed, notReady } from "../api/not-ready.ts";
 import { nodeReadiness, nodeStatus } from "./node-status.ts";
 import { findingTimes } from "../findings/finding-times.ts";
 import type { HttpOptions, System } from "../api/system.ts";
-import { queryIndex } from "../own-indexes/queries/index-queries.ts";
-import { indexNamed, type OwnIndexReads } from "../own-indexes/own-indexes.ts";
+import { type AskedIndex, queryIndex } from "../own-indexes/queries/index-queries.ts";
+import { indexNamed } from "../own-indexes/own-indexes.ts";
 import { QueryProcesses } from "../own-indexes/queries/query-processes.ts";
 import { allStores, closeStores, requireStore } from "../checkpoints/checkpoint-stores.ts";
 import { checkpointResult, listedCheckpoint } from "../checkpoints/checkpoint-summary.ts";
@@ -313,17 +313,17 @@ class RunningNode implements Omit<CairnNode, keyof NodeReads | "submit"> {
   indexBuckets(name: string): readonly string[] | undefined {
     const configured = indexNamed(this.#system.ownIndexes, name).buckets;
     const { ownIndexes } = this.#life;
-    return ownIndexes === undefined ? configured : ownIndexes.buckets(name);
+    return ownIndexes === undefined ? configured : ownIndexes.named(name).buckets;
   }
 
   readonly queryIndex: NodeApi["queryIndex"] = async (name, query, options = {}) => {
     indexNamed(this.#system.ownIndexes, name);
-    const indexes = (): OwnIndexReads => {
+    const index = (): AskedIndex => {
       const { ownIndexes, phase } = this.#life;
       if (ownIndexes === undefined || phase !== "ready") throw notReady(this.#life);
-      return ownIndexes;
+      return ownIndexes.named(name);
     };
-    return await queryIndex(indexes, this.#queries, name, query, options);
+    return await queryIndex(index, this.#queries, name, query, options);
   };
 
   #becomeReady(): void {

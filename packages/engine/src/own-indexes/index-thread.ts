@@ -12,9 +12,7 @@ const STALL_MS = 300_000;
 /** How long it may take to close (ms). A node must stop within 10 s. */
 const CLOSE_MS = 3_000;
 
-/** The answer of an index between batches that belong together. */
-const BETWEEN = Symbol("between");
-type Answer = string | undefined | typeof BETWEEN;
+type Answer = Extract<ThreadMessage, { answer: unknown }>["answer"];
 
 interface Pending {
   readonly resolve: (answer: Answer) => void;
@@ -96,7 +94,7 @@ export class IndexThread {
         this.#onCopied = (error) => (error === undefined ? resolve() : reject(error));
       });
       copied.catch(() => undefined);
-      if ((await this.#request({ op: "capture", dir, purge })) === BETWEEN) return false;
+      if ((await this.#request({ op: "capture", dir, purge })) === false) return false;
       await copied;
       return true;
     });
@@ -104,7 +102,7 @@ export class IndexThread {
 
   /** Returns false if it did nothing, like {@link capture}. */
   async purge(): Promise<boolean> {
-    return await this.#alone.run(async () => (await this.#request({ op: "purge" })) !== BETWEEN);
+    return await this.#alone.run(async () => (await this.#request({ op: "purge" })) !== false);
   }
 
   async digest(): Promise<string | undefined> {
@@ -159,7 +157,7 @@ export class IndexThread {
             this.position = message.opened;
             this.can = new Set(message.can);
           }
-          first?.resolve("answer" in message ? (message.isBetween ? BETWEEN : message.answer) : undefined);
+          first?.resolve("answer" in message ? message.answer : undefined);
         }
         this.#awaitMessage();
       }

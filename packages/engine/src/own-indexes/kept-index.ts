@@ -15,14 +15,14 @@ import {
   unlessFailed,
   withTimeout,
 } from "@cairn/kv";
-import type { OwnIndexStatus } from "@cairn/client";
-import { parsePosition } from "@cairn/text";
+import type { OwnIndexStatus, TxId } from "@cairn/client";
+import { isoTime, parsePosition } from "@cairn/text";
 import type { Logger } from "pino";
 import type { IndexStore } from "../index/index-store.ts";
 import { IndexPosition } from "../index/index-position.ts";
 import { evictionsAfter } from "../index/rows/purge-row.ts";
 import { firstRow } from "../index/rows/row-cursor.ts";
-import { logFailure } from "../observe/failures.ts";
+import { asFailure, logFailure } from "../observe/failures.ts";
 import { applyBatches } from "./apply-batches.ts";
 import { CheckpointComparison } from "./checkpoint-comparison.ts";
 import { type CompleteBuild, IndexFolders, type OwnPurge } from "./index-folders.ts";
@@ -72,6 +72,8 @@ const RETRY = { firstMs: 1_000, maxMs: 3_600_000 };
  */
 export class KeptIndex {
   readonly name: string;
+  readonly options: OwnIndexOptions;
+  /** For callers that wait until it contains a transaction. */
   readonly position = new IndexPosition();
   readonly #parts: KeptIndexParts;
   readonly #build: KeptBuild;
@@ -99,6 +101,7 @@ export class KeptIndex {
   constructor(parts: KeptIndexParts) {
     const { options, dir, index } = parts;
     this.name = options.name;
+    this.options = options;
     this.#parts = parts;
     this.#build = new KeptBuild(new IndexFolders(dir), parts.release);
     this.#feed = new StateFeed(index, options);
@@ -111,7 +114,7 @@ export class KeptIndex {
   }
 
   get status(): OwnIndexStatus {
-    const { name, version } = this.#parts.options;
+    const { name, version } = this.options;
     const failure = this.#failure;
     return {
       name,
@@ -124,13 +127,16 @@ export class KeptIndex {
         failure === undefined
           ? null
           : {
-              code: failure.error.code,
-              message: failure.error.message,
-              hint: failure.error.hint ?? null,
-              since: new Date(failure.since).toISOString(),
-              nextTryAt: new Date(failure.nextTryAt).toISOString(),
+              ...asFailure(failure.error),
+              since: isoTime(failure.since),
+              nextTryAt: isoTime(failure.nextTryAt),
             },
     };
+  }
+
+  /** The newest transaction that it may have been given. */
+  get newest(): TxId {
+    return this.#parts.index.state.txId;
   }
 
   /** Returns the build that answers queries. Throws `NOT_READY` or `OWN_INDEX_FAILED`. */
@@ -141,7 +147,7 @@ export class KeptIndex {
     return this.#open(served);
   }
 
-  /** Builds the index anew if the files that a query has found to be damaged still answer queries. */
+  /** Builds it anew if the files that a query has found to be damaged still answer queries. Returns what the query is told. */
   damaged({ context }: ServedIndex, error: CairnError): CairnError {
     if (this.#build.served?.dir === context.dir) {
       logFailure(this.#parts.logger, "warn", error, `The index ${this.name} is built anew.`);
@@ -159,9 +165,9 @@ export class KeptIndex {
 
   /** The buckets whose documents queries may return; all if undefined. */
   get buckets(): readonly string[] | undefined {
-    const { buckets } = this.#parts.options;
+    const { buckets } = this.options;
     const { served } = this.#build;
-    if (served === undefined || isBuildOf(this.#parts.options, served)) return buckets;
+    if (served === undefined || isBuildOf(this.options, served)) return buckets;
     return served.buckets && buckets && [...new Set([...served.buckets, ...buckets])];
   }
 
@@ -214,7 +220,7 @@ export class KeptIndex {
       this.#failure = undefined;
       this.#failures = 0;
       this.#begunAt = undefined;
-      const { version } = this.#parts.options;
+      const { version } = this.options;
       this.#parts.logger.info({ index: this.name, version, txId: this.position.txId }, "the index is live");
     }
     if (state === "live" || state === "failed") this.#settled.resolve();
@@ -246,7 +252,7 @@ export class KeptIndex {
     try {
       const standing = thread.position === undefined ? "unknown" : await this.#feed.standing(thread.position);
       this.#build.isServed = standing !== "unknown";
-      this.#isAnew = standing !== "near" || !isBuildOf(this.#parts.options, complete);
+      this.#isAnew = standing !== "near" || !isBuildOf(this.options, complete);
     } finally {
       if (this.#isAnew) await thread.close();
     }
@@ -266,8 +272,9 @@ export class KeptIndex {
   }
 
   async #buildAnew(): Promise<IndexThread> {
-    const { index, provider, options, logger } = this.#parts;
-    const { name, version } = options;
+    const { index, provider, logger } = this.#parts;
+    const { options, name } = this;
+    const { version } = options;
     if (provider.format !== LEVEL_FORMAT) throw notLevel(provider.format);
     this.#built = 0;
     this.#become("building");
@@ -373,8 +380,8 @@ export class KeptIndex {
   }
 
   #open(build: CompleteBuild): ServedIndex {
-    const { module, options } = this.#parts.options;
+    const { module, options } = this.options;
     const context = { name: this.name, version: build.version, dir: build.dir };
-    return { module, options: isBuildOf(this.#parts.options, build) ? options : build.options, context };
+    return { module, options: isBuildOf(this.options, build) ? options : build.options, context };
   }
 }

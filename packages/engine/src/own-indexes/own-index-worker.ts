@@ -28,7 +28,8 @@ export type ThreadRequest =
 /** What an index can do, and what it contains when it is opened; then an answer to each request, or progress of it. */
 export type ThreadMessage =
   | { readonly opened: Position | undefined; readonly can: readonly OptionalOperation[] }
-  | { readonly answer: string | undefined; readonly isBetween?: true }
+  /** False between batches that belong together. */
+  | { readonly answer: string | false | undefined }
   | { readonly built: number }
   /** The end of a copy that a capture began. */
   | { readonly copied: SentError | undefined }
@@ -65,7 +66,7 @@ try {
   for (let request = await requests.take(); request.op !== "close"; request = await requests.take()) {
     // What was requested before the thread was told to close would only delay that.
     if (isClosing) continue;
-    if (isBetween && BETWEEN_SEQUENCES.has(request.op)) post({ answer: undefined, isBetween });
+    if (isBetween && BETWEEN_SEQUENCES.has(request.op)) post({ answer: false });
     else post({ answer: await answer(own, request) });
   }
   await own.close();

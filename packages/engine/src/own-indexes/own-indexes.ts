@@ -1,13 +1,12 @@
 import { CairnError, namesIn, removeFolder } from "@cairn/kv";
-import type { OwnIndexStatus, TxId } from "@cairn/client";
-import { didYouMean, nearestName } from "@cairn/text";
+import type { OwnIndexStatus } from "@cairn/client";
 import type { Logger } from "pino";
 import path from "node:path";
 import { asCairnError, logFailure } from "../observe/failures.ts";
 import type { OwnPurge } from "./index-folders.ts";
 import { folderForCapture, requireArchivable } from "./checkpointed-files.ts";
 import { KeptIndex, type KeptIndexParts } from "./kept-index.ts";
-import type { OwnIndexOptions, ServedIndex } from "./own-index.ts";
+import type { OwnIndexOptions } from "./own-index.ts";
 import { ownFilesUnusable } from "./own-index-errors.ts";
 import type { RestoredCheckpoint } from "./restored-digests.ts";
 
@@ -17,35 +16,20 @@ export interface OwnIndexesParts extends Omit<KeptIndexParts, "options" | "dir">
   readonly dir: string;
 }
 
-/** The own indexes of a node, as queries need them. */
-export interface OwnIndexReads {
-  /** The newest transaction that an index may have been given. */
-  readonly newest: TxId;
-  /** Throws `NOT_READY` while the index is built for the first time, and `OWN_INDEX_FAILED`. */
-  served(name: string): ServedIndex;
-  /** Leaves files that a query has found to be damaged, and returns what the query is told. */
-  damaged(name: string, served: ServedIndex, error: CairnError): CairnError;
-  /** Waits until an index contains everything up to a transaction. Throws `TX_TIMEOUT`. */
-  reached(name: string, txId: TxId, timeoutMs: number): Promise<void>;
-}
-
 /** All indexes of one's own, as long as the node follows its log with one index. */
 export class OwnIndexes {
   readonly #kept: readonly KeptIndex[];
-  readonly #waits: readonly KeptIndex[];
-  readonly #options: readonly OwnIndexOptions[];
+  /** The indexes as they are configured. */
+  readonly options: readonly OwnIndexOptions[];
   readonly #logger: Logger;
-  readonly #index: OwnIndexesParts["index"];
   readonly #removing: Promise<void>;
 
   constructor({ indexes, dir, ...parts }: OwnIndexesParts) {
-    this.#options = indexes;
+    this.options = indexes;
     this.#logger = parts.logger;
-    this.#index = parts.index;
-    this.#kept = indexes.map((options) => {
-      return new KeptIndex({ ...parts, options, dir: path.join(dir, options.name) });
-    });
-    this.#waits = this.#kept.filter((_, at) => indexes[at]?.ready === "waits");
+    this.#kept = indexes.map(
+      (options) => new KeptIndex({ ...parts, options, dir: path.join(dir, options.name) }),
+    );
     for (const kept of this.#kept) kept.start();
     this.#removing = this.#removeOthers(dir);
   }
@@ -54,18 +38,10 @@ export class OwnIndexes {
     return this.#kept.map(({ status }) => status);
   }
 
-  get newest(): TxId {
-    return this.#index.state.txId;
-  }
-
   /** Resolves once those that the node waits for are live or have failed. */
   async settled(): Promise<void> {
-    await Promise.all(this.#waits.map(({ settled }) => settled));
-  }
-
-  /** Returns the build that answers queries. Throws `NOT_FOUND`, `OWN_INDEX_FAILED`, and `NOT_READY` before the first. */
-  served(name: string): ServedIndex {
-    return this.#named(name).served();
+    const waits = this.#kept.filter(({ options }) => options.ready === "waits");
+    await Promise.all(waits.map(({ settled }) => settled));
   }
 
   /** What was removed from the files of all indexes. */
@@ -77,19 +53,10 @@ export class OwnIndexes {
     };
   }
 
-  /** The buckets whose documents an index may return; all if undefined. */
-  buckets(name: string): readonly string[] | undefined {
-    return this.#named(name).buckets;
-  }
-
-  /** Leaves files that a query has found to be damaged, and returns what the query is told. */
-  damaged(name: string, served: ServedIndex, error: CairnError): CairnError {
-    return this.#named(name).damaged(served, error);
-  }
-
-  /** Waits until an index contains `txId`. Throws `TX_TIMEOUT`. */
-  async reached(name: string, txId: TxId, timeoutMs: number): Promise<void> {
-    await this.#named(name).position.reached(txId, timeoutMs);
+  /** Throws `NOT_FOUND`. */
+  named(name: string): KeptIndex {
+    const { name: known } = indexNamed(this.options, name);
+    return this.#kept.find((kept) => kept.name === known) as KeptIndex;
   }
 
   /**
@@ -97,10 +64,9 @@ export class OwnIndexes {
    * index. What cannot be copied is left out: it is built again where the checkpoint is restored.
    */
   async capture(into: string): Promise<void> {
-    for (const [at, kept] of this.#kept.entries()) {
-      const options = this.#options[at];
-      if (options?.checkpoint !== true) continue;
-      const dir = folderForCapture(into, options);
+    for (const kept of this.#kept) {
+      if (!kept.options.checkpoint) continue;
+      const dir = folderForCapture(into, kept.options);
       try {
         if (await kept.capture(dir)) {
           await requireArchivable(dir);
@@ -116,11 +82,6 @@ export class OwnIndexes {
       }
       await removeFolder(dir);
     }
-  }
-
-  /** The indexes as they are configured. */
-  get options(): readonly OwnIndexOptions[] {
-    return this.#options;
   }
 
   /**
@@ -145,18 +106,13 @@ export class OwnIndexes {
 
   /** Removes the files of indexes that are no longer configured: they would keep what is evicted. */
   async #removeOthers(dir: string): Promise<void> {
-    const names = this.#options.map(({ name }) => name);
+    const names = this.options.map(({ name }) => name);
     try {
       for (const name of await namesIn(dir))
         if (!names.includes(name)) await removeFolder(path.join(dir, name));
     } catch (error) {
       logFailure(this.#logger, "warn", asCairnError(error), `Files in ${dir} are of no index, and remain.`);
     }
-  }
-
-  #named(name: string): KeptIndex {
-    const { name: known } = indexNamed(this.#options, name);
-    return this.#kept.find((kept) => kept.name === known) as KeptIndex;
   }
 }
 
@@ -165,12 +121,9 @@ export function indexNamed(indexes: readonly OwnIndexOptions[] = [], name: strin
   const found = indexes.find((index) => index.name === name);
   if (found !== undefined) return found;
   const names = indexes.map((index) => index.name);
-  const near = nearestName(String(name), names);
   const hint =
     names.length === 0
       ? "This node has none. Add it to cairn/indexes of the node's configuration, and restart the node."
-      : near === undefined
-        ? `The node has ${names.join(", ")}.`
-        : didYouMean(near);
+      : `The node has ${names.join(", ")}.`;
   throw new CairnError("NOT_FOUND", `There is no index ${JSON.stringify(name)} of this node's own.`, hint);
 }

@@ -1,5 +1,5 @@
 import { randomUUID } from "node:crypto";
-import type { Position, TxId } from "@cairn/client";
+import type { ClientStates, Position, TxId } from "@cairn/client";
 import { type MarkedPlace, formatPosition } from "@cairn/text";
 import {
   type ChangedStates,
@@ -29,11 +29,7 @@ export interface FollowQuery extends WatchQuery {
  * documents were sent. If `complete` is true, what the batches amount to is exactly what the position contains;
  * otherwise, it may already contain later changes, which are sent again.
  */
-export interface StatesBatch {
-  readonly position: Position | undefined;
-  readonly txId: TxId;
-  readonly txTime: string | null;
-  readonly complete: boolean;
+export interface StatesBatch extends Omit<ClientStates, "changes"> {
   readonly changes: readonly StateChange[];
 }
 

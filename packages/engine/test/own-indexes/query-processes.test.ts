@@ -6,8 +6,8 @@ import path from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import type { Json } from "@cairn/client";
 import { CairnError, Deadline } from "@cairn/kv";
-import { parseRows, queryIndex } from "@cairn/engine/src/own-indexes/queries/index-queries";
-import { indexNamed, type OwnIndexReads } from "@cairn/engine/src/own-indexes/own-indexes";
+import { parseRows, type AskedIndex, queryIndex } from "@cairn/engine/src/own-indexes/queries/index-queries";
+import { indexNamed } from "@cairn/engine/src/own-indexes/own-indexes";
 import type { ServedIndex, QueryLimits } from "@cairn/engine/src/own-indexes/own-index";
 import type { QueryRun } from "@cairn/engine/src/own-indexes/queries/asked-query";
 import { QueryProcesses } from "@cairn/engine/src/own-indexes/queries/query-processes";
@@ -316,18 +316,21 @@ describe("a query of an own index", () => {
 const ROWS = { text: "rows", args: [] };
 
 describe("an own index that is asked", () => {
-  const indexes: OwnIndexReads = {
+  const index: AskedIndex = {
     newest: 7,
     served: () => served(),
-    damaged: (_name, _served, error) => error,
-    reached: async (_name, txId, timeoutMs) => {
-      if (txId > 7) throw Object.assign(new Error(`not reached in ${timeoutMs} ms`), { code: "TX_TIMEOUT" });
+    damaged: (_served, error) => error,
+    position: {
+      reached: async (txId, timeoutMs) => {
+        if (txId > 7)
+          throw Object.assign(new Error(`not reached in ${timeoutMs} ms`), { code: "TX_TIMEOUT" });
+      },
     },
   };
 
   it("is first waited for", async () => {
-    expect((await queryIndex(() => indexes, processes, "orders", ROWS, { minTx: 7 })).txId).toBe(7);
-    const late = queryIndex(() => indexes, processes, "orders", ROWS, { minTx: 8, timeoutMs: 5 });
+    expect((await queryIndex(() => index, processes, "orders", ROWS, { minTx: 7 })).txId).toBe(7);
+    const late = queryIndex(() => index, processes, "orders", ROWS, { minTx: 8, timeoutMs: 5 });
     await expect(late).rejects.toMatchObject({ code: "TX_TIMEOUT" });
   });
 
@@ -341,7 +344,7 @@ describe("an own index that is asked", () => {
     ["a number", 7, /must be a position, not "7"\.$/],
   ])("has failed if the position of its answer is %s", async (_, position, message) => {
     await writeFile(path.join(root, "rows.json"), JSON.stringify({ position, rows: [] }));
-    await expect(queryIndex(() => indexes, processes, "orders", ROWS, {})).rejects.toMatchObject({
+    await expect(queryIndex(() => index, processes, "orders", ROWS, {})).rejects.toMatchObject({
       code: "OWN_INDEX_FAILED",
       message: expect.stringMatching(message),
       hint: expect.stringContaining("the last complete batch"),
@@ -351,7 +354,7 @@ describe("an own index that is asked", () => {
   it.each([{ timeoutMs: NaN }, { rows: -1 }, { rows: 1.5 }, { bytes: 0 }, { rows: "5" }, { foo: 1 }])(
     "is refused with limits that would limit nothing: %o",
     async (limits) => {
-      const asked = queryIndex(() => indexes, processes, "orders", ROWS, { limits: limits as object });
+      const asked = queryIndex(() => index, processes, "orders", ROWS, { limits: limits as object });
       const [name = ""] = Object.keys(limits);
       await expect(asked).rejects.toMatchObject({
         code: "REQUEST_INVALID",
@@ -361,7 +364,7 @@ describe("an own index that is asked", () => {
   );
 
   it("is too long, and no other one is, if it has no time", async () => {
-    const asked = queryIndex(() => indexes, processes, "orders", ROWS, { timeoutMs: 0 });
+    const asked = queryIndex(() => index, processes, "orders", ROWS, { timeoutMs: 0 });
     await expect(asked).rejects.toMatchObject({
       code: "QUERY_LIMIT",
       hint: expect.stringContaining("give it more time") as string,
@@ -371,8 +374,7 @@ describe("an own index that is asked", () => {
 
 it.each([
   [[], "This node has none."],
-  [["orders", "people"], "Did you mean orders?"],
-  [["near", "people"], "The node has near, people."],
+  [["orders", "people"], "The node has orders, people."],
 ])("an index that a node does not have is not found (%j)", (names, hint) => {
   const indexes = names.map((name) => ({
     ...served(),

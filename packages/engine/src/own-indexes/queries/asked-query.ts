@@ -1,4 +1,4 @@
-import type { TxId } from "@cairn/client";
+import type { ClientRows } from "@cairn/client";
 import type { Deadline } from "@cairn/kv";
 import { CairnError } from "@cairn/kv/threads";
 import type { IndexQuery, QueryLimits, ServedIndex } from "../own-index.ts";
@@ -7,12 +7,9 @@ import type { IndexQuery, QueryLimits, ServedIndex } from "../own-index.ts";
 export const PART_BYTES = 256 * 1024;
 
 /** Rows as they came from the index, of which no value has been parsed. */
-export interface QueryRows {
-  readonly txId: TxId;
-  readonly columns: readonly string[];
+export interface QueryRows extends Omit<ClientRows, "rows"> {
   /** Rows as JSON, separated by commas. Each part has whole rows. */
   readonly rows: readonly string[];
-  readonly more: boolean;
 }
 
 export interface QueryRun {

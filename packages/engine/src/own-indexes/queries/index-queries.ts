@@ -4,7 +4,7 @@ import { CairnError, Deadline, isCairnError, TimeSlice, unlessAborted } from "@c
 import { badValue } from "@cairn/text";
 import type { IndexQuery, QueryLimits, ServedIndex } from "../own-index.ts";
 import { wrongPosition } from "../own-index-errors.ts";
-import type { OwnIndexReads } from "../own-indexes.ts";
+import type { KeptIndex } from "../kept-index.ts";
 import type { QueryRows } from "./asked-query.ts";
 import type { QueryProcesses } from "./query-processes.ts";
 
@@ -26,9 +26,14 @@ const DEFAULT_LIMITS: QueryLimits = {
   bytes: LIMITS.queryBytes,
 };
 
-/** `indexes` returns the own indexes, or throws if the node has none that may be read. */
+/** The index of one's own that a query asks. */
+export interface AskedIndex extends Pick<KeptIndex, "newest" | "served" | "damaged"> {
+  readonly position: Pick<KeptIndex["position"], "reached">;
+}
+
+/** `index` returns the own index, or throws if it may not be read. */
 export async function queryIndex(
-  indexes: () => OwnIndexReads,
+  index: () => AskedIndex,
   processes: QueryProcesses,
   name: string,
   query: IndexQuery,
@@ -38,13 +43,13 @@ export async function queryIndex(
   const limits = checkedLimits(options.limits);
   const time = new Deadline(timeoutMs);
   // The query must not wait for an index that cannot answer.
-  indexes().served(name);
-  if (minTx !== undefined) await unlessAborted(indexes().reached(name, minTx, time.leftMs), signal);
+  index().served();
+  if (minTx !== undefined) await unlessAborted(index().position.reached(minTx, time.leftMs), signal);
   let served: ServedIndex | undefined;
-  let asked = indexes();
+  let asked = index();
   const serve = (): ServedIndex => {
-    asked = indexes();
-    return (served = asked.served(name));
+    asked = index();
+    return (served = asked.served());
   };
   try {
     const found = await processes.run(serve, query, {
@@ -68,7 +73,7 @@ export async function queryIndex(
     return found;
   } catch (error) {
     if (!isCairnError(error, "INDEX_CORRUPT") || served === undefined) throw error;
-    throw indexes().damaged(name, served, error);
+    throw index().damaged(served, error);
   }
 }
 
