@@ -1,4 +1,4 @@
-import { createHash, randomFillSync } from "node:crypto";
+import { createHash, randomUUID } from "node:crypto";
 import { crc32 } from "node:zlib";
 import { CairnError } from "@cairn/kv";
 
@@ -161,17 +161,10 @@ function endOfWriter(bytes: Buffer): number {
   return end;
 }
 
-const RANDOM_POOL = Buffer.alloc(8 * 512);
-let randomLeft = 0;
-
-/** Returns random digits. They are pooled, because a system call for each message would double the cost of a frame. */
+/** Returns random digits of a UUID. Node keeps some ready: a system call for each message would double the cost of a frame. */
 function randomDigits(): string {
-  if (randomLeft === 0) {
-    randomFillSync(RANDOM_POOL);
-    randomLeft = RANDOM_POOL.length;
-  }
-  randomLeft -= 8;
-  return RANDOM_POOL.toString("hex", randomLeft, randomLeft + 8);
+  const uuid = randomUUID();
+  return uuid.slice(0, RANDOM_DIGITS / 2) + uuid.slice(-RANDOM_DIGITS / 2);
 }
 
 /** Returns the format of a message's lines, from 1 to 9; undefined for what is no message of Cairn. */
