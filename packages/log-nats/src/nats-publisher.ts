@@ -27,9 +27,8 @@ interface PublisherOptions {
   readonly find: () => Promise<StreamTarget | undefined>;
   /** The maximum number of unacknowledged messages. */
   readonly maxInflight: number;
-  /** How long (ms) an unacknowledged message is sent again. Each attempt waits `ackTimeoutMs` for a response. */
+  /** How long (ms) an unacknowledged message is sent again. */
   readonly deadlineMs: number;
-  readonly ackTimeoutMs: number;
 }
 
 interface Flight {
@@ -59,6 +58,8 @@ interface PubAck extends Acknowledger {
 /** Bounds the memory in use, because messages are kept until they are acknowledged. */
 const MAX_INFLIGHT_BYTES = 32 * 1024 * 1024;
 const TICK_MS = 250;
+/** How long each attempt waits for a response. */
+const ACK_TIMEOUT_MS = 5_000;
 /**
  * How long messages wait for a lost connection or a missing stream (ms), such as those of a server that is restarted, or
  * of a cluster that has just started and does not know its streams yet.
@@ -198,7 +199,6 @@ export class NatsPublisher implements LinkListener {
     });
   }
 
-  /** Sends waiting messages, up to the size of the window. */
   #pump(): void {
     let sent = 0;
     for (const flight of this.#waiting) {
@@ -327,7 +327,7 @@ export class NatsPublisher implements LinkListener {
     this.#rejectOverdue();
     if (hasLasted(this.#downSince)) this.#rejectAll(this.#link.down());
     const now = performance.now();
-    const late = [...this.#flights.values()].some(({ sentAt }) => now - sentAt > this.#options.ackTimeoutMs);
+    const late = [...this.#flights.values()].some(({ sentAt }) => now - sentAt > ACK_TIMEOUT_MS);
     if (late && this.#link.connected) this.#retrySoon();
     else this.#pump();
     if (this.#flights.size + this.#waiting.length === 0) {

@@ -14,7 +14,6 @@ import { notPermitted, streamError } from "./nats-stream-error.ts";
 import type { LogMessage, LogReadOptions } from "@cairn/engine";
 
 const MISSED_HEARTBEATS = 3;
-const DEFAULT_INACTIVE_MS = 300_000;
 /**
  * Two pulls are open while an array is buffered and another one is applied, so up to four times this much is in memory.
  * With 8 MiB, a replay of messages of 60 kB took 1.2 times as long (bench row workloads).
@@ -26,12 +25,10 @@ export interface PullTiming {
   readonly expiresMs: number;
   /** At most half of `expiresMs`. A reading ends after three missed heartbeats. */
   readonly heartbeatMs: number;
-  /** The time without a pull after which the server removes the consumer. Defaults to 300,000. */
-  readonly inactiveMs?: number;
+  readonly inactiveMs: number;
 }
 
-/** The default timing of pulls. */
-export const DEFAULT_PULL_TIMING: PullTiming = { expiresMs: 30_000, heartbeatMs: 5_000 };
+export const DEFAULT_PULL_TIMING: PullTiming = { expiresMs: 30_000, heartbeatMs: 5_000, inactiveMs: 300_000 };
 
 /** The stream and position from which a {@link NatsReader} reads. */
 interface ReaderPlace {
@@ -157,7 +154,7 @@ export class NatsReader implements LinkListener {
 
   async #makeConsumer(): Promise<string> {
     const { maxInactiveMs = Infinity } = this.#place;
-    const { inactiveMs = DEFAULT_INACTIVE_MS } = this.#options;
+    const { inactiveMs } = this.#options;
     try {
       const made = await this.#link.answer(
         this.#manager.consumers.add(this.#place.stream, {

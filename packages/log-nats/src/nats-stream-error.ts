@@ -70,13 +70,6 @@ export function streamError(stream: string, link: Place, error: unknown): CairnE
   }
   const context = error instanceof NatsError ? error.permissionContext : undefined;
   if (context !== undefined) return notPermitted(link, context, error);
-  if (code === "PERMISSIONS_VIOLATION") {
-    return logUnreachable(
-      `NATS at ${place} does not permit what the log needs: ${errorMessage(error)}.`,
-      permissions(link),
-      error,
-    );
-  }
   const api = error instanceof NatsError ? error.api_error : undefined;
   if (api !== undefined) {
     return logUnreachable(

@@ -26,14 +26,13 @@ export interface NatsTxLogOptions extends NatsConnectionOptions {
    */
   readonly appendDeadlineMs?: number;
   /** The timing that determines how soon a reader notices a silent server. */
-  readonly pullTiming?: PullTiming;
+  readonly pullTiming?: Partial<PullTiming>;
 }
 
 /** The part of the server's size limit that is reserved for a message's headers. */
 const HEADER_RESERVE_BYTES = 1_024;
 const MIN_PULL_BYTES = 64 * 1024;
 const REQUEST_TIMEOUT_MS = 5_000;
-const ACK_TIMEOUT_MS = 5_000;
 /**
  * The default of `appendDeadlineMs`. It is less than the 30 s that requests wait by default, so that callers receive
  * the log's own reason for a missing response. Longer waits are shortened to it: a message that is sent again after the
@@ -88,7 +87,7 @@ class NatsTxLog implements TxLog {
     this.#link = link;
     this.#manager = manager;
     this.#api = options.domain === undefined ? "$JS.API" : `$JS.${options.domain}.API`;
-    this.#pullTiming = options.pullTiming ?? DEFAULT_PULL_TIMING;
+    this.#pullTiming = { ...DEFAULT_PULL_TIMING, ...options.pullTiming };
     const { replicas = 1, createStream = true, signal } = options;
     const creation = { replicas, create: createStream, signal };
     this.#stream = new NatsStream(link, manager, stream, creation);
@@ -104,7 +103,6 @@ class NatsTxLog implements TxLog {
       },
       maxInflight: options.maxInflight ?? 2_000,
       deadlineMs: options.appendDeadlineMs ?? APPEND_DEADLINE_MS,
-      ackTimeoutMs: ACK_TIMEOUT_MS,
     });
   }
 
