@@ -179,7 +179,8 @@ async function historiesUpTo(
   const readableEnd = readable && {
     txId: readable.last,
     time: end?.time,
-    isOther: async (one: CandidateCheckpoint) => await isContradicted(one, readable, kvFormat),
+    isOther: async (one: CandidateCheckpoint) =>
+      isCairnError(await judged(one, readable, kvFormat, CONTRADICTORY), "LOG_REGRESSED"),
   };
   const found = await separateHistories(checkpoints, readableEnd);
   const others = found.others.filter(({ time }) => at === undefined || time <= at.time);
@@ -285,7 +286,11 @@ async function pointIn(
   }
   let state = await beginningOf(history, identity);
   for (const one of checkpoints) {
-    if (Date.parse(one.txTime) > at.time || !(await isAccepted(one, readable, kvFormat))) continue;
+    if (
+      Date.parse(one.txTime) > at.time ||
+      (await judged(one, readable, kvFormat, UNUSABLE_SEGMENT)) !== true
+    )
+      continue;
     const { log, txId, anchor, txTime } = one;
     state = { ...emptyState(identity), log, txId, time: Date.parse(txTime), sha256: anchor.sha256 };
     break;
@@ -338,7 +343,7 @@ async function basisOf(
   for (const one of checkpoints) {
     // After one of an earlier log, all of this one is read.
     if (one.txId > txId || Math.max(one.txId, offset) + 1 < from) continue;
-    if (await isAccepted(one, readable, kvFormat)) return { checkpoint: one };
+    if ((await judged(one, readable, kvFormat, UNUSABLE_SEGMENT)) === true) return { checkpoint: one };
   }
   const isWhole = from <= offset + 1;
   const empty = isWhole ? await beginningOf(history, identity) : undefined;
@@ -352,23 +357,14 @@ function beginningOfRun({ covered, offset }: FurthestBackup, txId: TxId): TxId {
   return run?.first ?? Number.POSITIVE_INFINITY;
 }
 
-async function isAccepted(
+/** Returns how a log or its backup judges a checkpoint; false if it fails with one of `failures`. */
+async function judged(
   one: CandidateCheckpoint,
   { history, identity }: Readable,
   kvFormat: string,
-): Promise<boolean> {
-  const judging = acceptManifest(one, kvFormat, history, identity);
-  return (await unlessFailed(judging, UNUSABLE_SEGMENT, false)) === true;
-}
-
-/** Returns whether a log or its backup holds a different message than a checkpoint at the checkpoint's end. */
-async function isContradicted(
-  one: CandidateCheckpoint,
-  { history, identity }: Readable,
-  kvFormat: string,
-): Promise<boolean> {
-  const judging = acceptManifest(one, kvFormat, history, identity);
-  return isCairnError(await unlessFailed(judging, CONTRADICTORY, true), "LOG_REGRESSED");
+  failures: typeof UNUSABLE_SEGMENT | typeof CONTRADICTORY,
+): Promise<Awaited<ReturnType<typeof acceptManifest>> | false> {
+  return await unlessFailed(acceptManifest(one, kvFormat, history, identity), failures, false);
 }
 
 function nothingLeadsTo(

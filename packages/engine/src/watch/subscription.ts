@@ -1,4 +1,4 @@
-import { startTimer } from "@cairn/kv";
+import { withTimeout } from "@cairn/kv";
 import type { TransactionEvent } from "../index/read/transaction-event.ts";
 import type { WatchedPosition } from "./watch-event.ts";
 
@@ -66,13 +66,7 @@ export class Subscription {
   /** Waits until there may be a batch to take or the subscription has ended, but at most `ms`. */
   async changed(ms: number): Promise<void> {
     if (this.#queue.length > 0 || this.lost !== undefined) return;
-    await new Promise<void>((resolve) => {
-      const cancel = startTimer(ms, resolve);
-      this.#wake = () => {
-        cancel();
-        resolve();
-      };
-    });
+    await withTimeout(new Promise<void>((resolve) => (this.#wake = resolve)), ms);
     this.#wake = undefined;
   }
 

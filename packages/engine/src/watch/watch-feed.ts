@@ -1,4 +1,4 @@
-import { startTimer, type CairnError } from "@cairn/kv";
+import { type CairnError, resolvable, withTimeout } from "@cairn/kv";
 import { setImmediate as yieldToEventLoop } from "node:timers/promises";
 import type { TxId } from "@cairn/client";
 import { asCairnError } from "../observe/failures.ts";
@@ -34,7 +34,6 @@ export interface FeedListener {
   opened(): void;
   closed(): void;
   cutOff(reason: CutoffReason): void;
-  /** Reports the error that ended the feed. */
   failed(error: CairnError): void;
 }
 
@@ -70,7 +69,6 @@ export class WatchFeed {
     this.#recent = new RecentPast(bounds);
   }
 
-  /** The reason why the feed ended; undefined until then. */
   get ended(): FeedEnd | undefined {
     return this.#end;
   }
@@ -105,20 +103,15 @@ export class WatchFeed {
     const isOver = (): boolean =>
       this.source.position.txId >= txId || this.#end !== undefined || signal?.aborted === true;
     if (isOver()) return;
-    await new Promise<void>((resolve) => {
-      const done = (): void => {
-        cancel();
-        this.#arrivals.delete(arrived);
-        signal?.removeEventListener("abort", done);
-        resolve();
-      };
-      const arrived = (): void => {
-        if (isOver()) done();
-      };
-      const cancel = startTimer(ms, done);
-      this.#arrivals.add(arrived);
-      signal?.addEventListener("abort", done);
-    });
+    const { promise, resolve } = resolvable();
+    const arrived = (): void => {
+      if (isOver()) resolve();
+    };
+    this.#arrivals.add(arrived);
+    signal?.addEventListener("abort", resolve);
+    await withTimeout(promise, ms);
+    this.#arrivals.delete(arrived);
+    signal?.removeEventListener("abort", resolve);
   }
 
   /**
