@@ -5,7 +5,6 @@ import { answeringFirst, logUnreachable, serverList, serversUnreachable } from "
 import { omitUndefined, parseServer } from "@cairn/text";
 import { type Attempt, REFUSED, refusal, saidBy } from "./nats-refusal.ts";
 
-/** Options for reaching the NATS servers. */
 export interface NatsConnectionOptions extends NatsCredentials {
   /** `nats://host:port`, `tls://…` or `host:port`; `user:password@` or `token@` may precede the host. */
   readonly servers: string | readonly string[];
@@ -18,7 +17,6 @@ export interface NatsConnectionOptions extends NatsCredentials {
   readonly signal?: AbortSignal;
 }
 
-/** Callbacks for the events of a {@link NatsLink}. */
 export interface LinkListener {
   /** Called when the connection, and with it everything in flight in either direction, has been lost. */
   interrupted?(): void;
@@ -175,12 +173,10 @@ export class NatsLink {
     return this.#cause?.cause instanceof Error ? this.#cause.cause.message : undefined;
   }
 
-  /** Returns a new subject below the prefix, for replies. */
   createInbox(): string {
     return createInbox(this.inboxPrefix);
   }
 
-  /** Returns the reason why the connection is down. */
   down(): CairnError {
     return (
       this.#cause ??

@@ -60,7 +60,6 @@ function hintAbout(subject: string): string {
   return `Give one of the two streams a subject other than "${subject}", or keep the subject from crossing the leaf node's connection (deny_imports and deny_exports of its remote). "domain" of the log's configuration selects the stream that is the log.`;
 }
 
-/** Returns a phrase that names a domain in a sentence; empty for a server without a domain. */
 function inDomain(domain: string): string {
   return domain === "" ? "" : ` in the domain "${domain}"`;
 }

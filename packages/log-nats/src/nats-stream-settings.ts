@@ -5,7 +5,6 @@ import { MESSAGE_ID_WINDOW_MS } from "@cairn/engine";
 
 const DESCRIBED_ID = /cairn log id ([0-9a-f-]{36})/;
 
-/** Returns the log id in a stream's description; undefined if there is none. */
 export function describedLogId(description: string | undefined): string | undefined {
   return DESCRIBED_ID.exec(description ?? "")?.[1];
 }
@@ -274,7 +273,6 @@ function hasWildcard(subject: string): boolean {
   return subject.split(".").some((token) => token === "*" || token === ">");
 }
 
-/** Returns whether a subject matches a pattern of subjects. */
 export function covers(pattern: string, subject: string): boolean {
   const parts = subject.split(".");
   const tokens = pattern.split(".");

@@ -36,7 +36,6 @@ const MAX_FINAL_REFUSALS = 6;
 interface StreamCreation {
   readonly replicas: number;
   readonly create: boolean;
-  /** A signal that aborts the creation. */
   readonly signal?: AbortSignal | undefined;
 }
 

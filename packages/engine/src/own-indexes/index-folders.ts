@@ -38,7 +38,6 @@ export class IndexFolders {
     this.#dir = dir;
   }
 
-  /** Returns the complete build, if any. */
   async complete(): Promise<CompleteBuild | undefined> {
     const text = await unlessFailed(readFile(this.#at(SERVED), "utf8"), "ENOENT", undefined);
     const served = text === undefined ? undefined : ServedSchema.safeParse(parsedJson(text)).data;

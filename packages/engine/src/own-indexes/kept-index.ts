@@ -260,7 +260,6 @@ export class KeptIndex {
     return this.#isAnew ? undefined : thread;
   }
 
-  /** Reads the node's index. */
   async #read<T>(read: (rows: KvReader) => Promise<T>): Promise<T> {
     const { index, suspect } = this.#parts;
     try {

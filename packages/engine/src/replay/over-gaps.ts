@@ -1,6 +1,5 @@
 import { type LogMessage, type TxLog, wrapLog } from "../log/tx-log.ts";
 
-/** The maximum number of messages in one array. */
 const AT_ONCE = 5_000;
 const NOTHING = new Uint8Array();
 

@@ -42,7 +42,6 @@ export function queueOperationProblem(op: readonly unknown[], isLogged: boolean)
   }
 }
 
-/** Returns the reason why the last part of a put or a delete is invalid. */
 export function entryOptionsProblem(options: unknown): string | undefined {
   if (isMapOf(options, "epoch") || isMapOf(options, "epoch", "as")) return holdProblem(options, false);
   return 'the last part of a write is {"epoch": number} if there is one';

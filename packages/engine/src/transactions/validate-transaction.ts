@@ -152,7 +152,6 @@ function writtenTwice(op: AnyOperation, written: Set<string>): string | undefine
   return undefined;
 }
 
-/** Returns what an operation writes, and a clause that says so. */
 function writeOf(op: Exclude<AnyOperation, readonly ["match" | "event", ...unknown[]]>): QueueWrite {
   if (op[0] === "configure") return { id: "", shown: "the policies are set" };
   if (isQueueOperation(op[0])) {

@@ -4,7 +4,6 @@ import { setImmediate as yieldToEventLoop } from "node:timers/promises";
 
 /** A reader, which is one watcher for the duration of its watch. */
 export interface FairReader extends PageHolder {
-  /** The number of reads that have been performed for the reader. */
   served: number;
   /** True once the watch has ended. Reads for which no other watcher is waiting are then dropped. */
   readonly isGone: boolean;

@@ -43,7 +43,6 @@ export class RecentPast {
     this.#pages.clear();
   }
 
-  /** Adds the next changes, and drops the oldest ones beyond the bounds. */
   add(events: readonly TransactionEvent[]): void {
     for (const event of events) {
       this.#events.push(event);

@@ -81,7 +81,6 @@ const MAX_TRANSACTION_BYTES = 64 * 1024 * 1024;
 /** A batch of several transactions ends before one with which its documents would have more bytes. */
 const MAX_BATCH_BYTES = 16 * 1024 * 1024;
 
-/** The reason of a transaction that changes more than {@link MAX_TRANSACTION_BYTES}. */
 export const TOO_LARGE =
   "TX_TOO_LARGE: the present documents of its keys have more than 64 MiB together; nothing was changed, split the transaction";
 
@@ -236,7 +235,6 @@ async function load(
   return { keys, touched, policies, queues, isTooLarge };
 }
 
-/** Returns whether the present documents of a transaction's keys are too large. */
 function exceeds(
   touched: readonly (KeyState | undefined)[],
   others: readonly KeyState[] = [],

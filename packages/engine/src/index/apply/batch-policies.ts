@@ -121,7 +121,6 @@ export class BatchPolicies {
     }
   }
 
-  /** Returns the reason for aborting a transaction that sets policies; undefined if there is none. */
   conflict(ops: readonly LoggedOperation[]): string | undefined {
     const revision = this.#before.policies?.revision ?? null;
     const expected = ops.find(({ op }) => op === "configure")?.revision;
@@ -133,7 +132,6 @@ export class BatchPolicies {
     this.#expiry?.written(key, txId, time, document);
   }
 
-  /** Adds the events and the policies of a committed transaction. */
   take(ops: readonly LoggedOperation[], txId: TxId, time: number): void {
     const events: Uint8Array[] = [];
     for (const { op, document } of ops) {
@@ -178,7 +176,6 @@ export class BatchPolicies {
     }
   }
 
-  /** Returns the part of the state after the batch that policies determine. */
   state(): Partial<IndexState> {
     const before = this.#before;
     const swept = this.#swept;

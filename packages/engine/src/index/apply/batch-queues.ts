@@ -188,7 +188,6 @@ export class BatchQueues {
     if (isDone) this.#retiring = this.#retiring.slice(1);
   }
 
-  /** Returns the part of the state after the batch that queues determine. */
   state({ cleaned, pruned }: IndexState): Pick<IndexState, "retiring" | "cleaned" | "pruned"> {
     const retiring = this.#retiring.length === 0 ? undefined : [...this.#retiring];
     const removed = this.#retirement?.removed ?? 0;
@@ -245,7 +244,6 @@ export class BatchQueues {
     return !appliesTo(rule, JSON.parse(Buffer.from(document).toString("utf8")) as Json);
   }
 
-  /** Returns the reason why policies cannot be set because of the queues that they add, change or remove. */
   #reconfiguration(
     ops: readonly LoggedOperation[],
     drafts: ReadonlyMap<string, QueueTransaction>,

@@ -63,7 +63,6 @@ export async function sweepOutcomes(
   return { rowKeys: [...outcomes, ...expired.rowKeys], upTo: expired.upTo };
 }
 
-/** Returns the last transaction before the group of the first one that has an outcome. */
 async function beforeFirst(reader: KvReader): Promise<TxId> {
   const [key] = (await firstRow(reader, rowsOfKind(ROW.transaction))) ?? [];
   return key === undefined ? 0 : lastOfGroup(rowTxId(key) - 1);

@@ -47,7 +47,6 @@ export class QueueState {
     });
   }
 
-  /** Reads the shards, unless they are known, and the collected places. */
   async load(reader: KvReader, known: ReadonlyMap<number, Shard> | undefined): Promise<void> {
     if (known !== undefined) for (const [number, shard] of known) this.shards.set(number, shard);
     else {

@@ -196,7 +196,6 @@ export function linkBefore(txId: TxId): TxId {
   return txId - 1 - ((txId - 1) % LINK_SPAN);
 }
 
-/** Returns the first transaction whose entry is kept. */
 function keptFrom(last: TxId): TxId {
   return Math.max(0, last - (last % LINK_SPAN) - KEPT_SPANS * LINK_SPAN) + 1;
 }

@@ -183,7 +183,6 @@ class Tally<Count extends string> {
 
 type Buckets = Tally<"documents" | "tombstones">;
 
-/** Compares a bucket's counter row with the counts. */
 function judgeCounters(key: Uint8Array, value: Uint8Array, buckets: Buckets): string | undefined {
   const { documents, tombstones } = buckets.take(Buffer.from(key.subarray(1)).toString("utf8"));
   const stored = decodeCounters(key, value);

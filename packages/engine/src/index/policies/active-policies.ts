@@ -54,7 +54,6 @@ const active = new WeakMap<StatePolicies, ActivePolicies>();
 /** Stands for the policies of an index in which none were ever set. */
 const NONE: StatePolicies = { revision: 0, value: {}, indexes: [], nextIndex: 1, scan: [] };
 
-/** Returns the policies in force, which are computed once for each set of policies. */
 export function activePolicies({ policies = NONE }: IndexState): ActivePolicies {
   return madeOnce(active, policies, () => activate(policies));
 }

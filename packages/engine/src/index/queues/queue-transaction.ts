@@ -243,7 +243,6 @@ export class QueueTransaction {
     return `${this.#queue.name} ${number}/${entry} is written only with the epoch of its shard`;
   }
 
-  /** Returns the reason why a shard takes no further entry. */
   #refusedEntry(number: number): Reason {
     if (number >= this.#rule.shards) return this.#noShard(String(number));
     const shard = this.#shard(number);
@@ -252,7 +251,6 @@ export class QueueTransaction {
     return `${this.#queue.name} shard ${number} is full (${this.#rule.cap})`;
   }
 
-  /** Returns the reason why a hold is not the newest of a shard that is held. */
   #refusedHold(number: number, { epoch, as }: EntryOptions): Reason {
     const shard = this.#shard(number);
     if (shard === undefined || shard.state === "retiring") return this.#isIn(number, shard);

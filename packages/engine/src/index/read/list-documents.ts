@@ -54,7 +54,6 @@ export function isFiltered({ namespace, prefix = "" }: DocumentSelection): boole
 
 const MAX_KEYS_PER_READ = 128;
 
-/** Returns how many documents a list may read at once. */
 export function documentsPerRead({ largest }: IndexState): number {
   return Math.min(MAX_KEYS_PER_READ, keysPerRead(largest));
 }

@@ -136,7 +136,6 @@ class VersionReader implements JoiningReader {
   }
 }
 
-/** Returns where a slice of rows ends whose documents are read at once. */
 function endOfSlice(rows: readonly KvRow[], from: number, most: number): number {
   let bytes = 0;
   for (let at = from; at < rows.length; at += 1) {

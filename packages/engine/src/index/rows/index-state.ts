@@ -83,12 +83,10 @@ export function firstKept({ outcomesAfter }: Pick<IndexState, "outcomesAfter">):
   return outcomesAfter === undefined ? 0 : outcomesAfter + 1;
 }
 
-/** Returns the position in the log of the last message that an index holds. */
 export function statePosition(state: IndexState): number {
   return state.txId - state.log.offset;
 }
 
-/** Returns the state of an index of this log before its first message. */
 export function emptyState(identity: LogIdentity): IndexState {
   const offset = identity.birth?.offset ?? 0;
   return {

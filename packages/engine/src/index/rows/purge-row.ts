@@ -29,7 +29,6 @@ export async function readPurgeMarks(reader: KvReader): Promise<readonly PurgeMa
   return unsealedJson(PURGE_ROW_KEY, value);
 }
 
-/** Returns the row of these marks, oldest first. */
 export function purgeRow(marks: readonly PurgeMark[]): KvOperation {
   const value = sealedJson(PURGE_ROW_KEY, marks.slice(-MAX_MARKS));
   return { type: "put", key: PURGE_ROW_KEY, value };

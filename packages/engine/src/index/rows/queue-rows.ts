@@ -39,7 +39,6 @@ export interface EntryPlace {
 const SHARD_BYTES = 4;
 const PLACE_BYTES = 4;
 
-/** Returns the range of the rows of a queue's shards, in the order of their numbers. */
 export function shardRows(queue: string): { gte: Buffer; lt: Buffer } {
   return { gte: shardRowKey(queue, 0), lt: shardRowKey(queue, 2 ** 32 - 1) };
 }

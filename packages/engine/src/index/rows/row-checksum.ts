@@ -104,7 +104,6 @@ export function rowChecksum(key: Uint8Array, content: Uint8Array): number {
   return crc32cOf(content, crc32cOf(key));
 }
 
-/** Returns whether {@link unsealed} would accept a value. */
 export function isSealed(key: Uint8Array, value: Uint8Array): boolean {
   if (value.length < SUM_BYTES) return false;
   const [a = 0, b = 0, c = 0, d = 0] = value;

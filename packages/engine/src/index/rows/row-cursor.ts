@@ -18,7 +18,6 @@ export async function allRows(reader: KvReader, range: KvRange): Promise<KvRow[]
  */
 export const MAX_SINGLE_READS = 8;
 
-/** Returns the values of rows, in the order of their keys. */
 export async function readRows(
   reader: KvReader,
   keys: readonly Uint8Array[],

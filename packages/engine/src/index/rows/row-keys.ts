@@ -34,7 +34,6 @@ export const ROW = {
   fieldRemoval: 0x7a, // z: index; its rows are being removed
 } as const;
 
-/** The first byte of a row's key; one of {@link ROW}. */
 export type RowKind = (typeof ROW)[keyof typeof ROW];
 
 /** The byte that ends a part of a key. */
@@ -57,7 +56,6 @@ export function documentRowKey(bucket: string, key: string): Buffer {
   return rowKey;
 }
 
-/** Like {@link documentRowKey}, but takes the parts of a key. */
 export function documentKeyRow(key: DocumentKey): Buffer {
   const { bucket, namespace, name } = key;
   const rowKey = Buffer.allocUnsafe(bucket.length + namespace.length + name.length + 4);
@@ -105,17 +103,14 @@ export function erasureRowKey(txId: TxId, contentKey: Uint8Array): Buffer {
   return numberedStemKey(ROW.erasure, txId, contentKey);
 }
 
-/** Returns the revision at the end of a version row's key. */
 export function versionRevision(versionKey: Uint8Array): TxId {
   return readId(versionKey, versionKey.length - ID_BYTES);
 }
 
-/** Returns a version row's key without its kind and revision. */
 export function versionStem(versionKey: Uint8Array): Buffer {
   return asBuffer(versionKey).subarray(1, versionKey.length - ID_BYTES);
 }
 
-/** Returns the row key of a transaction in a kind whose keys consist of a tx-id alone. */
 export function txRowKey(kind: TxRowKind, txId: TxId): Buffer {
   const key = Buffer.allocUnsafe(1 + ID_BYTES);
   key[0] = kind;
@@ -132,7 +127,6 @@ export function transactionRowKey(txId: TxId): Buffer {
   return txRowKey(ROW.transaction, txId);
 }
 
-/** Returns the tx-id that follows the kind in a row's key. */
 export function rowTxId(key: Uint8Array): TxId {
   return readId(key, 1);
 }
@@ -203,12 +197,10 @@ export function eventRowOrigin(key: Uint8Array): { txId: TxId; place: number } {
 
 export const STATE_ROW_KEY: Uint8Array = Buffer.from("mstate", "utf8");
 
-/** Returns the bucket, namespace and name of a document or tombstone row's key. */
 export function parseDocumentRowKey(rowKey: Uint8Array): DocumentKey {
   return parseStem(asBuffer(rowKey).subarray(1));
 }
 
-/** Returns the offset at which the part of a key that begins at `from` ends. */
 export function partEnd(parts: Buffer, from: number): number {
   let end = parts.indexOf(END, from);
   while (parts[end + 1] === ESCAPED) end = parts.indexOf(END, end + 2);
@@ -298,7 +290,6 @@ export function asBuffer(bytes: Uint8Array): Buffer {
 /** The store returns all values of a read together, so the number of keys depends on the largest document. */
 const MAX_READ_BYTES = 16 * 1024 * 1024;
 
-/** Returns how many keys may be read at once if no document has more than `largest` bytes. */
 export function keysPerRead(largest: number): number {
   return Math.max(1, Math.floor(MAX_READ_BYTES / Math.max(largest, 1)));
 }

@@ -109,7 +109,6 @@ type Moved = readonly [op: "move", queue: string, key: string, toShard: number];
 
 const NO_OPERATIONS: readonly OutcomeOperation[] = [];
 
-/** Encodes an idempotency row's value: the applied transaction, and the hash of its content. */
 export function encodeSubmission(key: Uint8Array, txId: TxId, contentHash: Uint8Array): Buffer {
   const value = sealable(8 + contentHash.length);
   writeId(value, SUM_BYTES, txId);

@@ -92,7 +92,6 @@ export function checkedHead(
   return asBuffer(value) as VersionHead;
 }
 
-/** Returns a version that was read with its document. */
 export function withDocument(version: VersionValue | VersionHead): VersionValue {
   if (headRevision(version) !== undefined) throw new Error("The document of a version was not read.");
   return version as VersionValue;
@@ -121,7 +120,6 @@ export async function readAllNewest(
   return found;
 }
 
-/** Returns whether the document of a version has a row of its own. */
 export function hasContentRow(value: Uint8Array): boolean {
   return value.length - VERSION_HEAD >= MIN_SEPARATED_BYTES || headRevision(value) !== undefined;
 }

@@ -87,7 +87,6 @@ export class QueryProcess {
     this.ended = this.#end();
   }
 
-  /** The folder of the index. */
   get dir(): string {
     return this.#index.dir;
   }

@@ -87,7 +87,6 @@ function numbersIn(dir: string): readonly number[] {
   return names.flatMap((name) => /^index-(\d+)\.sqlite$/.exec(name)?.slice(1).map(Number) ?? []);
 }
 
-/** Opens a file for queries alone. */
 export function openToRead(Driver: SqliteDriver, path: string): SqliteDatabase {
   return openSqlite(Driver, path, true, READING);
 }

@@ -7,7 +7,6 @@ export const SQLITE_INDEX_MODULE = {
   export: "createSqliteIndex",
 } as const;
 
-/** The options of `cairn.sqlite/->index`. */
 export interface SqliteIndexOptions {
   readonly tables: SqliteTables;
   /** The URL of a module with the API of `node:sqlite`, which is the default. */
