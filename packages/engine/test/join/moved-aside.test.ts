@@ -6,8 +6,7 @@ import { afterEach, beforeEach, describe, expect, it, onTestFinished, vi } from 
 import type { System } from "../../src/api/system.ts";
 import { IndexStore } from "../../src/index/index-store.ts";
 import { emptyState } from "../../src/index/rows/index-state.ts";
-import { isContainedIn } from "../../src/join/held-transactions.ts";
-import type { FilledIndex } from "../../src/join/common-history.ts";
+import { type FilledIndex, isContainedIn } from "../../src/join/common-history.ts";
 import type { LogMessage } from "../../src/log/tx-log.ts";
 import type { CairnNode } from "../../src/node/node.ts";
 import { encodeBirthRecord, encodeTransaction } from "../../src/transactions/transaction-codec.ts";
