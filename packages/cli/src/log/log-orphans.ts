@@ -148,7 +148,7 @@ async function printFromBackups(
     if (txId <= listed) continue;
     const held = { shared, comparedWith: identity.id };
     // The log's own backup says nothing about what it has in common with the log.
-    const log = logId === identity.id ? opened : printing.log;
+    const log = logId === identity.id ? logWithBackup(opened, []) : printing.log;
     await printOrphans({ folder, live, holdsLost: true, held }, { ...printing, log }, listed);
   }
   // It is thrown last, so that everything readable is printed.

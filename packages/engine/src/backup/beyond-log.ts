@@ -6,7 +6,6 @@ import type { LogIdentity } from "../log/log-identity.ts";
 import type { TxLog } from "../log/tx-log.ts";
 import { lineOf, readLineages } from "./backup-lineage.ts";
 import { EarlierLogs } from "./earlier-logs.ts";
-import { lastOfEarlier } from "./log-with-backup.ts";
 import { type FurthestBackup, furthestBackup } from "./furthest-backup.ts";
 
 /** A backup with transactions that are not in the history of a log. */
@@ -46,15 +45,16 @@ export async function backupsBeyond(
     .filter((one) => one !== id && ends.every(({ logId }) => logId !== one))
     .toSorted((a, b) => lineOf(lineage, b).length - lineOf(lineage, a).length);
   for (const logId of [...given, ...ends.map((end) => end.logId)]) {
-    const shared = await lastOfEarlier({ earlier }, { birth }, logId);
-    const backup = shared === undefined ? undefined : await furthestBackup(stores, logId);
-    if (shared === undefined || backup === undefined) continue;
+    const end = await earlier.endInCommon(logId, birth);
+    const backup = end && (await furthestBackup(stores, logId));
+    if (end === undefined || backup === undefined) continue;
+    const shared = end.last;
     let listed = shared;
     for (const { logId: before } of found) {
       const continues = lineage.get(before)?.continues;
       if (continues === undefined) continue;
       const later = { log: before, offset: continues.anchor.txId, continues };
-      listed = Math.max(listed, (await lastOfEarlier({ earlier }, { birth: later }, logId)) ?? 0);
+      listed = Math.max(listed, (await earlier.endInCommon(logId, later))?.last ?? 0);
     }
     if (backup.last > listed) found.push({ logId, store: backup.store, shared, listed, last: backup.last });
   }

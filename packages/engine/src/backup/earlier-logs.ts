@@ -88,11 +88,14 @@ export class EarlierLogs {
     return await this.ends(known);
   }
 
-  /** Returns an earlier log of the log with the birth record `birth`; undefined if no backup holds it. */
+  /** Returns an earlier log of the log with the record `birth`; undefined if no backup that can be read holds it. */
   async find(logId: string, birth: BirthRecord | undefined): Promise<EarlierLog | undefined> {
-    for await (const { continues, earlier } of this.#chain(birth))
-      if (continues.log === logId) return await earlier();
-    return undefined;
+    const search = async (): Promise<EarlierLog | undefined> => {
+      for await (const { continues, earlier } of this.#chain(birth))
+        if (continues.log === logId) return await earlier();
+      return undefined;
+    };
+    return await unlessFailed(search(), UNREADABLE, undefined);
   }
 
   /** Yields what each log continues, newest first, as far as backups show it. */
@@ -111,19 +114,20 @@ export class EarlierLogs {
   }
 
   /**
-   * The earlier log that two logs continue, directly or indirectly, because it was recovered twice, and the last
-   * transaction that they share, if known.
+   * Where another log's history and that of the log with the record `birth` part, if known. This log continues the other
+   * one or, because it was recovered twice, a predecessor of it, which is then the log that is returned.
    */
-  async commonWith(logId: string, birth: BirthRecord | undefined): Promise<EarlierEnd | undefined> {
+  async endInCommon(logId: string, birth: BirthRecord | undefined): Promise<EarlierEnd | undefined> {
+    if (birth?.continues?.log === logId) return { logId, last: birth.continues.anchor.txId };
     const ends = await this.ends(birth);
     let last = Infinity;
-    let continues = (await this.#birthOf(logId))?.continues;
-    while (continues !== undefined) {
-      const { log, anchor } = continues;
-      last = Math.min(last, anchor.txId);
+    let log: string | undefined = logId;
+    while (log !== undefined) {
       const end = ends.find((one) => one.logId === log);
-      if (end !== undefined) return { logId: log, last: Math.min(last, end.last) };
-      continues = (await this.#birthOf(log))?.continues;
+      if (end !== undefined) return { logId: end.logId, last: Math.min(last, end.last) };
+      const continues: ContinuedLog | undefined = (await this.#birthOf(log))?.continues;
+      last = Math.min(last, continues?.anchor.txId ?? Infinity);
+      log = continues?.log;
     }
     return undefined;
   }

@@ -3,13 +3,10 @@ import { anchorOf, wasLast } from "../log/anchor.ts";
 import { followLog, type FollowLogOptions } from "../log/follow-log.ts";
 import { type HeldPrefix, lastKnown, type LogIdentity } from "../log/log-identity.ts";
 import { type LogBounds, type LogMessage, type LogReadOptions, type TxLog, wrapLog } from "../log/tx-log.ts";
-import type { TxId } from "@cairn/client";
 import type { CheckpointStore } from "@cairn/checkpoint";
-import { continuesAt, type HistoryEnd } from "../transactions/birth-record.ts";
 import { UNREADABLE } from "./backup-errors.ts";
 import { BackupLog } from "./backup-log.ts";
-import { type EarlierLog, EarlierLogs } from "./earlier-logs.ts";
-import type { EarlierEnd } from "./write/expire-segments.ts";
+import { EarlierLogs } from "./earlier-logs.ts";
 
 /** The first position from which all messages can be read, and the backup, if any, that holds those before the log. */
 interface Beginning {
@@ -35,8 +32,7 @@ const MAX_SEAMS = 100;
 export interface LogHistory extends TxLog {
   /** The log's last position, for which no backup is read. Absent if the log itself is a backup. */
   readonly end?: () => Promise<number>;
-  /** Absent if there are no backups. */
-  readonly earlier?: EarlierLogs;
+  readonly earlier: EarlierLogs;
 }
 
 /**
@@ -45,8 +41,11 @@ export interface LogHistory extends TxLog {
  * backup is ignored; the log then begins at its own first message. For replaying only: code that trims, appends or
  * inspects uses the log itself. A log that has its backups already is returned.
  */
-export function logWithBackup(log: LogHistory, stores: readonly CheckpointStore[]): LogHistory {
-  if (log.backup !== undefined || log.earlier !== undefined) return log;
+export function logWithBackup(
+  log: TxLog & Partial<LogHistory>,
+  stores: readonly CheckpointStore[],
+): LogHistory {
+  if (isHistory(log)) return log;
   let known: KnownBackups | undefined;
   /** The backup, and the log's first position when it was last compared with it. */
   let compared: { readonly backup: BackupLog; readonly first: number } | undefined;
@@ -143,6 +142,10 @@ export function logWithBackup(log: LogHistory, stores: readonly CheckpointStore[
   });
 }
 
+function isHistory(log: TxLog & Partial<LogHistory>): log is LogHistory {
+  return log.earlier !== undefined;
+}
+
 /**
  * Yields the messages that follow an index, in order and without holes: those of earlier logs from their backups, then
  * those of the log, as {@link followLog} does. No array mixes two logs. `upTo` is a position of the log itself. Throws
@@ -156,7 +159,7 @@ export async function* followHistory(
 ): AsyncGenerator<readonly LogMessage[], void, void> {
   if (state.log.id !== identity.id) {
     const { txId, sha256 } = state;
-    const way = await wayToLog(log, identity, { logId: state.log.id, txId, sha256 });
+    const way = await log.earlier.wayFrom({ logId: state.log.id, txId, sha256 }, identity.birth);
     if (way === undefined)
       throw new CairnError(
         "LOG_TRIMMED",
@@ -167,50 +170,6 @@ export async function* followHistory(
       yield* followLog(earlier, { ...options, upTo: last - offset, anchor: lastKnown(own, state) });
   }
   yield* followLog(log, { ...options, anchor: lastKnown(identity, state) });
-}
-
-/** The earlier logs, oldest first, whose backups lead from `end` to the beginning of this log; undefined if none do. */
-export async function wayToLog(
-  log: LogHistory,
-  { birth }: LogIdentity,
-  end: HistoryEnd,
-): Promise<readonly EarlierLog[] | undefined> {
-  if (log.earlier !== undefined) return await log.earlier.wayFrom(end, birth);
-  return continuesAt(birth, end) ? [] : undefined;
-}
-
-/** The last transaction that another log shares with this log's history, if known ({@link endInCommon}). */
-export async function lastOfEarlier(
-  history: Pick<LogHistory, "earlier">,
-  identity: Pick<LogIdentity, "birth">,
-  logId: string,
-): Promise<TxId | undefined> {
-  return (await endInCommon(history, identity, logId))?.last;
-}
-
-/**
- * Where another log's history and this one part, if known. This log continues the other one or, from an earlier point,
- * its predecessor, which is then the log that is returned.
- */
-export async function endInCommon(
-  { earlier }: Pick<LogHistory, "earlier">,
-  { birth }: Pick<LogIdentity, "birth">,
-  logId: string,
-): Promise<EarlierEnd | undefined> {
-  if (birth?.continues?.log === logId) return { logId, last: birth.continues.anchor.txId };
-  const end = (await earlier?.ends(birth))?.find((one) => one.logId === logId);
-  return end ?? (await earlier?.commonWith(logId, birth));
-}
-
-/** Returns a log that this log continues, from its backup; undefined if no backup that can be read holds it. */
-export async function earlierLog(
-  { earlier }: Pick<LogHistory, "earlier">,
-  { birth }: LogIdentity,
-  logId: string,
-): Promise<EarlierLog | undefined> {
-  return earlier === undefined
-    ? undefined
-    : await unlessFailed(earlier.find(logId, birth), UNREADABLE, undefined);
 }
 
 /** Returns whether the log and the backup hold the same message where the log begins, or the log was emptied after it. */

@@ -1,7 +1,7 @@
 import { isDeepStrictEqual } from "node:util";
 import type { CapturedState, Manifest } from "@cairn/checkpoint";
 import { CairnError, closing, isCairnError, type KvProvider } from "@cairn/kv";
-import { type LogHistory, wayToLog } from "../backup/log-with-backup.ts";
+import type { LogHistory } from "../backup/log-with-backup.ts";
 import { fileReader, openIndex } from "../index/local-index.ts";
 import { INDEX_VERSION, isReadable } from "../index/rows/index-state.ts";
 import { checkCheckpoint } from "../log/anchor.ts";
@@ -22,7 +22,7 @@ export async function acceptManifest(
     // The log must continue the checkpoint's log at its end or, with a backup, later. Of one that does not respond, only
     // this checkpoint is rejected, because another one may not need a backup.
     const end = { logId: manifest.log.id, ...manifest.anchor };
-    const way = await wayToLog(log, identity, end).catch((error: unknown) => {
+    const way = await log.earlier.wayFrom(end, identity.birth).catch((error: unknown) => {
       if (isCairnError(error, "LOG_UNREACHABLE")) return error;
       throw error;
     });

@@ -20,7 +20,7 @@ import {
   removeFolder,
   unlessFailed,
 } from "@cairn/kv";
-import { earlierLog, lastOfEarlier, type LogHistory, logWithBackup } from "../backup/log-with-backup.ts";
+import { type LogHistory, logWithBackup } from "../backup/log-with-backup.ts";
 import { digestIndex } from "../index/read/digest.ts";
 import { isDamage } from "../observe/failures.ts";
 import { checkTransactions } from "../index/inspect/check-rows.ts";
@@ -152,12 +152,12 @@ async function compareWithLog(
 /** Returns whether a checkpoint is of a log that this one continues later, and no backup holds its last message. */
 async function isOfEarlier(
   { log: of, txId }: Manifest,
-  log: LogHistory,
-  identity: LogIdentity,
+  { earlier }: LogHistory,
+  { birth }: LogIdentity,
 ): Promise<boolean> {
-  const last = await lastOfEarlier(log, identity, of.id);
-  if (last === undefined || txId >= last) return false;
-  const held = await earlierLog(log, identity, of.id);
+  const end = await earlier.endInCommon(of.id, birth);
+  if (end === undefined || txId >= end.last) return false;
+  const held = await earlier.find(of.id, birth);
   return held === undefined || txId < held.first;
 }
 

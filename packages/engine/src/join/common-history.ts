@@ -1,7 +1,7 @@
 import { isDeepStrictEqual } from "node:util";
 import type { KvReader } from "@cairn/kv";
 import type { TxId } from "@cairn/client";
-import { earlierLog, endInCommon, type LogHistory } from "../backup/log-with-backup.ts";
+import type { LogHistory } from "../backup/log-with-backup.ts";
 import { chainValueAt } from "../index/chains/chain-values.ts";
 import { ChainWindow, linkBefore } from "../index/chains/chain-window.ts";
 import { firstKept, type IndexState } from "../index/rows/index-state.ts";
@@ -157,13 +157,13 @@ export async function commonWithLog(
   if (continuesAt(birth, { logId, txId, sha256 })) return { same: txId, differs: txId + 1 };
   // A log that continues no other one has nothing in common with it.
   if (birth !== undefined && birth.continues === undefined) return { same: 0, differs: 1 };
-  const end = await endInCommon(log, identity, logId);
+  const end = await log.earlier.endInCommon(logId, birth);
   if (end === undefined) return nothingCompared(state);
   const { last } = end;
   // An index that ends where the log was continued, but with another message, differs there at the latest.
   const isOtherEnd = birth?.continues?.log === logId && txId === last;
   const differs = isOtherEnd ? txId : Math.min(txId, last) + 1;
-  const earlier = await earlierLog(log, identity, end.logId);
+  const earlier = await log.earlier.find(end.logId, birth);
   if (earlier === undefined) return { same: 0, differs };
   const first = earlier.first - earlier.offset;
   return await compared({ kv, state }, { ...earlier, first }, differs);

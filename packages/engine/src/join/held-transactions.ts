@@ -1,6 +1,6 @@
 import { isDeepStrictEqual } from "node:util";
 import { closing, isCairnError, type KvProvider, mayHoldRows, unlessFailed } from "@cairn/kv";
-import { type LogHistory, wayToLog } from "../backup/log-with-backup.ts";
+import type { LogHistory } from "../backup/log-with-backup.ts";
 import type { IndexDirectory, MovedContents } from "../db-dir/index-directory.ts";
 import type { HeldTransactions, QuarantinedIndex } from "../db-dir/quarantine.ts";
 import { fileReader, openIndex, readPrefix } from "../index/local-index.ts";
@@ -110,7 +110,8 @@ async function containedByMessage(
   const { txId, sha256 } = prefix;
   const { id, offset } = prefix.log;
   const isInLog = async (): Promise<boolean> => {
-    if (id !== identity.id) return (await wayToLog(log, identity, { logId: id, txId, sha256 })) !== undefined;
+    if (id !== identity.id)
+      return (await log.earlier.wayFrom({ logId: id, txId, sha256 }, identity.birth)) !== undefined;
     const message = await log.fetch(txId - offset);
     return message !== undefined && anchorOf(message).sha256 === sha256;
   };

@@ -5,7 +5,7 @@ import type { Policies } from "@cairn/client";
 import { CairnError, isCairnError, mayHaveHeldRows, mayHoldRows, unlessFailed, withTimeout } from "@cairn/kv";
 import type { Logger } from "pino";
 import { endsWithin } from "../backup/earlier-logs.ts";
-import { earlierLog, lastOfEarlier, type LogHistory, wayToLog } from "../backup/log-with-backup.ts";
+import type { LogHistory } from "../backup/log-with-backup.ts";
 import { restoreStores } from "../checkpoints/checkpoint-stores.ts";
 import type { MovedContents } from "../db-dir/index-directory.ts";
 import { IndexStore } from "../index/index-store.ts";
@@ -268,11 +268,12 @@ async function disagreement(
   const { log, txId, sha256 } = state;
   if (log.id !== identity.id) {
     const end = { logId: log.id, txId, sha256 };
-    if ((await wayToLog(context.log, identity, end)) !== undefined) return undefined;
-    const last = await lastOfEarlier(context.log, identity, log.id);
+    const { earlier } = context.log;
+    if ((await earlier.wayFrom(end, identity.birth)) !== undefined) return undefined;
+    const last = (await earlier.endInCommon(log.id, identity.birth))?.last;
     if (last === undefined || txId >= last) return foreignIndex(identity, state, last);
-    const earlier = await earlierLog(context.log, identity, log.id);
-    const isOther = earlier !== undefined && txId >= earlier.first && !(await endsWithin(earlier, end));
+    const held = await earlier.find(log.id, identity.birth);
+    const isOther = held !== undefined && txId >= held.first && !(await endsWithin(held, end));
     return isOther ? foreignIndex(identity, state, last) : indexBehind(identity, state, last);
   }
   const problem = await checkAnchor(context.log, anchorOfPrefix(state));

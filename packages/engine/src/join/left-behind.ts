@@ -1,11 +1,10 @@
 import type { CheckpointStore } from "@cairn/checkpoint";
 import type { Chains, TxId } from "@cairn/client";
 import { CairnError, closing, unlessFailed } from "@cairn/kv";
-import { omitUndefined } from "@cairn/text";
 import type { System } from "../api/system.ts";
 import { lineOf, type LogOrigin, readLineages } from "../backup/backup-lineage.ts";
 import { furthestBackup } from "../backup/furthest-backup.ts";
-import { lastOfEarlier, type LogHistory, logWithBackup } from "../backup/log-with-backup.ts";
+import { type LogHistory, logWithBackup } from "../backup/log-with-backup.ts";
 import { listBackups } from "../backup/segments/segment-name.ts";
 import { listCandidates } from "../checkpoints/candidates.ts";
 import { chainValueAt } from "../index/chains/chain-values.ts";
@@ -166,13 +165,14 @@ class Comparison {
   ): Promise<SharedTransactions> {
     const { kv, state } = this.past;
     const isLater =
-      identity.id === state.log.id || (await lastOfEarlier(history, identity, state.log.id)) !== undefined;
+      identity.id === state.log.id ||
+      (await history.earlier.endInCommon(state.log.id, identity.birth)) !== undefined;
     // Otherwise, they have in common at most what is before the log of the index, which may continue this one.
     const log = isLater ? state.log : { ...state.log, id: identity.id, offset };
     let isDamaged = false;
     const fetch = async (position: number) =>
       await this.unlessDamaged(history.fetch(position), () => void (isDamaged = true));
-    const readable = { ...omitUndefined({ earlier: history.earlier }), fetch };
+    const readable = { earlier: history.earlier, fetch };
     const common = await commonWithLog(kv, { ...state, log }, readable, identity);
     const { txId, isProven } = await sharedOf(this.past, common);
     // What is damaged holds nothing that could be compared, or be lost.

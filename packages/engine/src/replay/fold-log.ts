@@ -12,7 +12,7 @@ export async function beginningOf(log: LogHistory, identity: LogIdentity): Promi
   const { birth, name } = identity;
   if (birth === undefined) return undefined;
   if (birth.continues === undefined) return emptyState(identity);
-  const [first] = (await log.earlier?.all(birth)) ?? [];
+  const [first] = (await log.earlier.all(birth)) ?? [];
   return first === undefined ? undefined : emptyState({ ...first.identity, name });
 }
 

@@ -253,7 +253,7 @@ async function segmentsRead(
   { stores }: PastOptions,
 ): Promise<PastPlan["segments"]> {
   let { count, bytes } = backup?.segments(from, upTo) ?? NONE;
-  for (const { logId, last } of (await history.earlier?.ends(identity.birth)) ?? []) {
+  for (const { logId, last } of await history.earlier.ends(identity.birth)) {
     if (last <= from) break;
     const read = (await furthestBackup(stores, logId))?.segments(from, Math.min(last, upTo)) ?? NONE;
     count += read.count;

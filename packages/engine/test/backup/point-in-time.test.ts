@@ -5,6 +5,7 @@ import path from "node:path";
 import { levelProvider } from "@cairn/kv";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import type { Transaction } from "@cairn/client";
+import { logWithBackup } from "../../src/backup/log-with-backup.ts";
 import type { System } from "../../src/api/system.ts";
 import { IndexStore } from "../../src/index/index-store.ts";
 import { emptyState } from "../../src/index/rows/index-state.ts";
@@ -49,7 +50,7 @@ describe("an index restored as of a point in the past", () => {
     const index = await IndexStore.open(kv, emptyState(identity));
     const { signal } = new AbortController();
     for (const upTo of wanted) {
-      await foldLog({ index, log, identity, upTo, signal });
+      await foldLog({ index, log: logWithBackup(log, []), identity, upTo, signal });
       digests.set(upTo, (await index.digest())?.digest ?? "");
     }
     await index.close();

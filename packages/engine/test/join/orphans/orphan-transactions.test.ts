@@ -5,6 +5,7 @@ import { type KvStore, memoryProvider } from "@cairn/kv";
 import fc from "fast-check";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import type { Transaction } from "@cairn/client";
+import { EarlierLogs } from "../../../src/backup/earlier-logs.ts";
 import { IndexStore } from "../../../src/index/index-store.ts";
 import { indexRows } from "../../../src/index/rows/index-rows.ts";
 import { type IndexState, readState, emptyState } from "../../../src/index/rows/index-state.ts";
@@ -57,7 +58,8 @@ async function orphansOf(
   const bounds = { first: firstLeft, last: log.length };
   const fetch = (position: number) => Promise.resolve(position < firstLeft ? undefined : log[position - 1]);
   const identity = { id: "log-1", name: "cairn", bounds, birth };
-  const shared = await sharedOf({ kv, state }, await commonWithLog(kv, state, { fetch }, identity));
+  const history = { fetch, earlier: new EarlierLogs([]) };
+  const shared = await sharedOf({ kv, state }, await commonWithLog(kv, state, history, identity));
   const found: OrphanTransaction[] = [];
   for await (const one of orphanTransactions(kv, state, shared.txId)) found.push(one);
   await kv.close();
