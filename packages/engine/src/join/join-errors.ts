@@ -5,7 +5,7 @@ import { CairnError } from "@cairn/kv";
 import type { NodeStatus, TxId } from "@cairn/client";
 import type { IndexState } from "../index/rows/index-state.ts";
 import type { LogIdentity } from "../log/log-identity.ts";
-import type { LogBackupSource, TxLog } from "../log/tx-log.ts";
+import type { TxLog } from "../log/tx-log.ts";
 import type { System } from "../api/system.ts";
 import { restoreStores } from "../checkpoints/checkpoint-stores.ts";
 
@@ -59,82 +59,47 @@ export function indexBehind(
 /** Returns the error if neither the log, a checkpoint nor a log backup has the beginning of an index. */
 export function noBeginning(
   { backup }: Pick<TxLog, "backup">,
-  identity: LogIdentity,
-  join: Pick<Join, "skipped" | "movedAside">,
-  stores: readonly CheckpointStore[],
-): CairnError {
-  const continues = identity.birth?.continues;
-  if (continues === undefined)
-    return backup === undefined
-      ? nothingToRestore(identity, join, stores)
-      : backupAlone(backup, identity, stores);
-  const { log, anchor } = continues;
-  const skipped = join.skipped.length;
-  return new CairnError(
-    "LOG_TRIMMED",
-    `The log "${identity.name}" continues log ${log}, and no usable checkpoint or log backup leads to its transaction ${anchor.txId}.`,
-    skipped > 0
-      ? `Run cairn status, which shows why the ${skipped} checkpoints that were found cannot be used (in /status: join.skipped).`
-      : "Configure the checkpoint store (restore-from) that holds the checkpoint or the log backup from which `cairn log recover` began it.",
-  );
-}
-
-/** A node that reads a backup cannot know whether the log still holds what is missing there. */
-function backupAlone(
-  { location }: LogBackupSource,
-  { bounds }: LogIdentity,
-  stores: readonly CheckpointStore[],
-): CairnError {
-  return new CairnError(
-    "LOG_TRIMMED",
-    `The log backup in ${location} lacks transactions before message ${bounds.first}, and no usable checkpoint holds them.`,
-    `${placesLookedAt(stores)}save a checkpoint on a ready node of this log: cairn checkpoint create --url URL (the address of that node). This node keeps searching, and continues by itself. cairn log backup verify shows what the backup lacks, and whether a node writes it again.`,
-  );
-}
-
-/** The log's beginning was removed and is in no usable checkpoint. Names its newest unusable one, if any. */
-function nothingToRestore(
-  { name, bounds }: LogIdentity,
+  { name, bounds, birth }: LogIdentity,
   { skipped, movedAside }: Pick<Join, "skipped" | "movedAside">,
   stores: readonly CheckpointStore[],
 ): CairnError {
+  const { continues } = birth ?? {};
+  // Without a message before it, nothing shows which transaction the first message is, nor, to a node that reads a backup,
+  // whether the log still holds what is missing there.
+  const lacks =
+    continues !== undefined
+      ? `The log "${name}" continues log ${continues.log}, and no usable checkpoint or log backup leads to its transaction ${continues.anchor.txId}.`
+      : backup !== undefined
+        ? `The log backup in ${backup.location} lacks transactions before message ${bounds.first}, and no usable checkpoint holds them.`
+        : `The log "${name}" no longer holds the messages before its message ${bounds.first}, and no usable checkpoint does.`;
   // The list is ordered from newest to oldest. Checkpoints of other logs never contained the beginning, and unreachable
   // stores are listed without a name.
   const newest = skipped.find((one) => one.name !== "" && one.code !== "LOG_DIFFERENT");
-  // Without a message before it, nothing shows which transaction it is.
-  const missing = `messages before its message ${bounds.first}`;
-  const other = movedAside.find(({ code }) => code === "INDEX_VERSION");
-  const kept =
-    other === undefined
+  const last =
+    newest === undefined
       ? ""
-      : `This node's index, which another version of Cairn built, is kept in ${other.path}. That version can use it. `;
-  const retries = ` Or save a checkpoint on a ready node of this log: cairn checkpoint create --url URL (the address of that node). This node keeps searching, and continues by itself. If nothing holds these transactions any more, accept their loss: stop all writers, remove the log (nats stream rm ${name}; embedded: stop the node and move the log's folder away), and continue with the newest checkpoint: cairn log recover.`;
-  const sentence = `The log "${name}" no longer holds the ${missing}, and no usable checkpoint does.`;
-  if (newest === undefined) {
-    return new CairnError(
-      "LOG_TRIMMED",
-      sentence,
-      `${kept}${placesLookedAt(stores)}restore the log.${retries}`,
-    );
-  }
-  const upTo = parseCheckpointName(newest.name)?.txId;
-  const cure =
-    newest.code === "INDEX_VERSION"
-      ? "Another version of Cairn wrote that checkpoint: run that version, restore the log, or configure another store that holds "
-      : "Restore that checkpoint's files or the log's, or configure another store that holds ";
-  return new CairnError(
-    "LOG_TRIMMED",
-    `${sentence} Transactions up to ${upTo} were last in ${newest.name} of ${newest.store} (${newest.code}: ${newest.message})`,
-    `${kept}${cure}this log's checkpoints (restore-from). ` +
-      `cairn status lists all checkpoints that were found (in /status: join.skipped).${retries}`,
-  );
+      : ` Transactions up to ${parseCheckpointName(newest.name)?.txId} were last in ${newest.name} of ${newest.store} (${newest.code}: ${newest.message})`;
+  const other = movedAside.find(isOfOtherVersion)?.path ?? skipped.find(isOfOtherVersion)?.name;
+  const run =
+    other === undefined ? "" : `Another version of Cairn wrote ${other}, and can use it: run that version. `;
+  // An unmounted folder cannot be distinguished from an empty one, except by an operator who knows the name.
+  const places = stores.map((store) => store.identity ?? store.location).join(" and in ");
+  const found =
+    skipped.length > 0
+      ? "cairn status shows why the checkpoints that were found cannot be used (in /status: join.skipped). "
+      : stores.length === 0
+        ? ""
+        : `No checkpoint of this log was found in ${places}: check that the place is correct and mounted. `;
+  const end =
+    backup === undefined
+      ? `If nothing holds these transactions any more, accept their loss: stop all writers, remove the log (nats stream rm ${name}; embedded: stop the node and move the log's folder away), and continue with the newest checkpoint: cairn log recover.`
+      : "cairn log backup verify shows what the backup lacks, and whether a node writes it again.";
+  const hint = `${run}${found}Restore the log or a checkpoint of it, or configure the store that holds its checkpoints (restore-from). Or save a checkpoint on a ready node of this log: cairn checkpoint create --url URL (the address of that node). This node keeps searching, and continues by itself. ${end}`;
+  return new CairnError("LOG_TRIMMED", lacks + last, hint);
 }
 
-/** An unmounted folder cannot be distinguished from an empty one, except by an operator who knows the name. */
-function placesLookedAt(stores: readonly CheckpointStore[]): string {
-  if (stores.length === 0) return "Or ";
-  const places = stores.map((store) => store.identity ?? store.location).join(" and in ");
-  return `No checkpoint of this log was found in ${places}: check that the place is correct and mounted. Configure the checkpoint store that holds this log's checkpoints, or `;
+function isOfOtherVersion({ code }: { readonly code: string }): boolean {
+  return code === "INDEX_VERSION";
 }
 
 /** Other nodes' checkpoints are the cure of these errors, so without a common store, the first step is to have one. */
