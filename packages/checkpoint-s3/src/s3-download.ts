@@ -1,9 +1,7 @@
 import { Readable } from "node:stream";
 import type { OpenOptions } from "@cairn/checkpoint";
-import { isCairnError } from "@cairn/kv";
 import { Inbox } from "@cairn/kv/threads";
 import type { S3Access } from "./s3-access.ts";
-import { BodyMismatch, keptBody, receiveBody } from "./s3-body.ts";
 import { askRange, fetchRange, type ReadObject } from "./s3-range.ts";
 
 /** The size of the first range. The range is received immediately, so that no connection waits for the reader. */
@@ -24,23 +22,11 @@ export async function openContent(
   const answer = await askRange(access, { object, start: 0, end: firstBytes }, signal);
   const { size } = answer;
   const stop = new AbortController();
-  const head = keptBody(Math.min(firstBytes, size));
-  const wanted = { object, start: 0, end: head.room };
-  try {
-    await receiveBody(answer.body, head, { idleMs: access.settings.requestTimeout, signal });
-  } catch (error) {
-    signal?.throwIfAborted();
-    // The rest is fetched again, with as many attempts as any other range.
-    const broke =
-      error instanceof BodyMismatch || isCairnError(access.explain(error, name), "STORE_UNREACHABLE");
-    if (!broke) throw error;
-  }
-  let beginning = head.chunks;
-  if (head.filled < head.room) {
-    beginning = [];
-    await fetchRange(access, wanted, signal ?? stop.signal, (chunk) => void beginning.push(chunk));
-  }
-  return rangesInOrder(access, { object, size, beginning, next: head.room, stop, signal });
+  const next = Math.min(firstBytes, size);
+  const beginning: Buffer[] = [];
+  const onChunk = (chunk: Buffer): void => void beginning.push(chunk);
+  await fetchRange(access, { object, start: 0, end: next }, signal ?? stop.signal, onChunk, answer);
+  return rangesInOrder(access, { object, size, beginning, next, stop, signal });
 }
 
 interface Ranges {

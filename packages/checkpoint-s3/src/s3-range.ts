@@ -74,25 +74,29 @@ export async function askRange(
 
 /**
  * Fetches a range completely, in pieces: if the connection breaks, the rest is requested again. Passes on its bytes, in
- * order, as they arrive. Throws `CHECKPOINT_CORRUPT` if the object ends before, and `STORE_UNREACHABLE` after as many
- * consecutive responses without data as a request has attempts.
+ * order, as they arrive. `first` is the response to the range, if it was requested already. Throws `CHECKPOINT_CORRUPT`
+ * if the object ends before, and `STORE_UNREACHABLE` after as many consecutive responses without data as a request has
+ * attempts.
  */
 export async function fetchRange(
   access: S3Access,
   range: ByteRange,
   signal: AbortSignal,
   onChunk: (chunk: Buffer) => void,
+  first?: RangeAnswer,
 ): Promise<void> {
   const { location, maxAttempts, requestTimeout: idleMs } = access.settings;
   const { object, start, end } = range;
   const { name } = object;
   const doing = `reading ${name}`;
   const received = { room: end - start, onChunk, filled: 0 };
+  let asked = first;
   // Consecutive responses without data: with progress, the download continues, however often it breaks.
   for (let fruitless = 0; received.filled < received.room; fruitless++) {
     const before = received.filled;
     const rest = { ...range, start: start + before };
-    const answer = await persist(maxAttempts, signal, () => askRange(access, rest, signal));
+    const answer = asked ?? (await persist(maxAttempts, signal, () => askRange(access, rest, signal)));
+    asked = undefined;
     if (answer.size < end) {
       dropBody(answer.body);
       throw endsEarly(name, location, end);
