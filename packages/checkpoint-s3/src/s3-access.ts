@@ -59,7 +59,6 @@ interface S3Call<U> extends SendingOptions {
 /** A bucket and its client, which is loaded and connected on the first request. */
 export interface S3Access {
   readonly settings: S3Settings;
-  /** Returns the object's key. Throws as {@link requireStoreName} does. */
   key(name: string): string;
   /** Sends a request about the bucket. Throws a store's error, or the signal's reason unless that is a time limit. */
   call<R extends Request, U = never>(
@@ -67,7 +66,6 @@ export interface S3Access {
     input: Omit<Arguments<R>[0], "Bucket">,
     call: S3Call<U>,
   ): Promise<Output<R> | U>;
-  /** Requests a range as {@link DirectRead} does. */
   readDirectly(
     name: string,
     headers: Readonly<Record<string, string>>,
@@ -243,7 +241,6 @@ async function connect(
   return { s3, read: directReads(s3, settings.prefix) };
 }
 
-/** Returns the error for a response that does not come from an S3 service. */
 export function unexpectedResponse(location: string, doing: string, what: string): CairnError {
   const message = `The checkpoint store ${location} failed while ${doing}: ${what}.`;
   return new CairnError("STORE_UNREACHABLE", message, NOT_S3_HINT);

@@ -1,6 +1,5 @@
 import { Readable } from "node:stream";
 
-/** The received part of a body. */
 export interface PartialBody {
   /** The maximum number of bytes of the body. */
   readonly room: number;

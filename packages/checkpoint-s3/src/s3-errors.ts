@@ -18,7 +18,6 @@ export interface S3Request extends Pick<S3Settings, "location" | "profile"> {
   readonly permission: string;
 }
 
-/** The hint for a response that does not come from an S3 service. */
 export const NOT_S3_HINT =
   "Check that the endpoint is an S3 service, and that no proxy changes its responses.";
 const WAIT = "The request is retried; if the error persists, check the service and the network to it.";
@@ -198,7 +197,6 @@ function sayingOf(error: unknown, { status, word }: Refusal): string {
   return message.startsWith(whole) || whole === "Error" ? message : `${whole}: ${message}`;
 }
 
-/** Returns the region that a redirect or an error names. */
 function otherRegion(error: unknown): string | undefined {
   const headers = fieldOf(fieldOf(error, "$response"), "headers");
   const named = fieldOf(headers, "x-amz-bucket-region") ?? fieldOf(error, "Region");
@@ -206,7 +204,6 @@ function otherRegion(error: unknown): string | undefined {
   return /expecting '([a-z0-9-]+)'/.exec(errorMessage(error))?.[1];
 }
 
-/** Returns a member of a value that may be anything. */
 export function fieldOf(value: unknown, name: string): unknown {
   return typeof value === "object" && value !== null ? Reflect.get(value, name) : undefined;
 }

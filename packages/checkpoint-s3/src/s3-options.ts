@@ -86,7 +86,6 @@ export function s3Settings(options: S3StoreOptions) {
     maxAttempts: options.maxAttempts ?? 5,
     // The SDK's timers run out at once if they are longer.
     requestTimeout: Math.min(options.requestTimeout ?? 30_000, MAX_TIMER_MS),
-    /** Parameters of every write. */
     encryption: {
       ServerSideEncryption: serverSideEncryption,
       SSEKMSKeyId: kmsKeyId,
@@ -126,7 +125,6 @@ function requirePlain(
 /** Services normalize such parts: some reject them, others store objects under the shorter name and list nothing. */
 const UNPRESERVED = /(?:^|\/)\.{0,2}(?:\/|$)|[\p{Cc}\p{Cs}]/u;
 
-/** Returns a prefix without leading and trailing slashes. */
 function folderOf(prefix: string): string {
   const folder = prefix.replace(/^\/+|\/+$/g, "");
   if (folder === "" || !UNPRESERVED.test(folder)) return folder;

@@ -3,7 +3,6 @@ import { Inbox } from "@cairn/kv/threads";
 
 /** A part of an upload. Its `body` is valid until it is returned to the pool. */
 export interface Part {
-  /** The number of the part, starting with 1. */
   readonly number: number;
   readonly body: Buffer;
   readonly last: boolean;

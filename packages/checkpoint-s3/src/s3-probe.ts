@@ -26,7 +26,6 @@ const UNMET: readonly (string | number)[] = [409, 412];
 const NOT_PERMITTED = [403, 405, 501];
 const OTHER_ETAG = "0123456789abcdef0123456789abcdef";
 
-/** Formats an ETag for a condition, in the given notation. */
 export function conditionTag(etag: string, style: EtagStyle): string {
   const bare = etag.replaceAll('"', "");
   return style === "bare" ? bare : `"${bare}"`;

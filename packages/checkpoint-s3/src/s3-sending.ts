@@ -4,7 +4,6 @@ import { MAX_TIMER_MS, systemErrorCode } from "@cairn/kv";
 import { fieldOf } from "./s3-errors.ts";
 import type { S3Settings } from "./s3-options.ts";
 
-/** The SDK's interface for sending one attempt of a request. */
 type Handler = S3["config"]["requestHandler"];
 
 /** An option of a call of the SDK, which passes it on to the handler. */

@@ -27,7 +27,6 @@ export function s3Store(options: S3StoreOptions): CheckpointStore {
   /** Whether to try to abort dead uploads. Becomes false when the service first refuses, which is reported. */
   let mayAbort = true;
 
-  /** Returns the key of an object to be changed. */
   function writableKey(name: string, doing = `writing ${name}`): string {
     const key = access.key(name);
     if (options.readOnly !== true) return key;

@@ -9,7 +9,6 @@ export function corruptArchive({ archive }: Manifest, why: string, cause?: unkno
   return new CairnError("CHECKPOINT_CORRUPT", `${archive.name} is damaged: ${why}.`, { hint: HINT, cause });
 }
 
-/** Returns `CHECKPOINT_INCOMPLETE` for the archive of `manifest`; `why` is a clause that explains what is missing. */
 export function incompleteArchive({ archive }: Manifest, why: string): CairnError {
   return new CairnError("CHECKPOINT_INCOMPLETE", `${archive.name} is incomplete: ${why}.`, HINT);
 }

@@ -10,7 +10,6 @@ import { corruptArchive } from "./archive-errors.ts";
 
 /** The files in the archive of a checkpoint, which are read where they are. */
 export interface ArchivedFiles extends RangedFiles {
-  /** What was read of the archive so far. */
   readonly counts: { readonly requests: number; readonly bytes: number };
   /** The place in the archive at which a file ends; undefined for an unknown file. */
   endOf(name: string): number | undefined;
@@ -77,7 +76,6 @@ function removed(error: unknown): never {
   throw new CairnError("CHECKPOINT_NOT_FOUND", message, { hint, cause: error });
 }
 
-/** An archive as it is stored, with limited parallelism. */
 class Archive {
   readonly counts = { requests: 0, bytes: 0 };
   readonly #ranges: StoredRanges;

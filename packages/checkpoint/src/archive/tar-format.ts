@@ -1,6 +1,5 @@
 import { Header } from "tar/header";
 
-/** The size of the blocks of a tar archive, in bytes. */
 export const BLOCK = 512;
 
 /** The maximum length of a name in a tar header without extensions. It ensures that every archive is plain ustar. */
@@ -9,12 +8,10 @@ export const NAME_LIMIT = 100;
 /** The size of the two empty blocks that end an archive, in bytes. */
 export const END_OF_ARCHIVE = 2 * BLOCK;
 
-/** Returns the number of zeros between `bytes` of content and the next block. */
 export function paddingOf(bytes: number): number {
   return (BLOCK - (bytes % BLOCK)) % BLOCK;
 }
 
-/** Returns the exact size of an archive of files with these sizes. */
 export function archiveSize(files: Iterable<{ readonly bytes: number }>): number {
   let size = END_OF_ARCHIVE;
   for (const { bytes } of files) size += BLOCK + bytes + paddingOf(bytes);

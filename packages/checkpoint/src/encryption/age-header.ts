@@ -33,7 +33,6 @@ interface Stanza {
   readonly body: Buffer;
 }
 
-/** Returns the size of the header of a new file, in bytes. */
 export function headerSize(recipients: number): number {
   return EMPTY_HEADER_BYTES + recipients * STANZA_BYTES;
 }

@@ -69,7 +69,6 @@ export class AgeWriter {
   }
 }
 
-/** Returns the size of a file with `bytes` of content after its encryption. */
 export function encryptedSize(bytes: number, recipients: number): number {
   return (
     headerSize(recipients) + NONCE_BYTES + bytes + Math.max(1, Math.ceil(bytes / CHUNK_BYTES)) * TAG_BYTES
@@ -83,7 +82,6 @@ export function decrypted(source: ByteSource, identities: readonly Uint8Array[])
 
 /** Reads parts of an encrypted file; chunks are authenticated with their numbers, so that none can be moved. */
 export class AgeRanges {
-  /** The size of the content in bytes. */
   readonly bytes: number;
   readonly #read: ReadRange;
   readonly #key: Uint8Array;
@@ -107,7 +105,6 @@ export class AgeRanges {
     return new AgeRanges(read, key, start, bytes);
   }
 
-  /** Returns the content from `start` up to but not including `end`. */
   async read(start: number, end: number): Promise<Buffer> {
     const first = Math.floor(start / CHUNK_BYTES);
     const last = Math.min(this.#chunks, Math.ceil(end / CHUNK_BYTES));
@@ -127,7 +124,6 @@ export class AgeRanges {
 /** Reads the bytes of a file from `start` up to but not including `end`. */
 export type ReadRange = (start: number, end: number) => Promise<Buffer>;
 
-/** Returns the key of the payload, and where the payload begins. */
 function openBeginning(
   beginning: Buffer,
   identities: readonly Uint8Array[],

@@ -143,13 +143,11 @@ function decodeBech32(prefix: string, text: string): Uint8Array | undefined {
   return bytes === undefined ? undefined : Uint8Array.from(bytes);
 }
 
-/** Returns the values with which the checksum of a text with this prefix begins. */
 export function expandPrefix(prefix: string): number[] {
   const codes = [...prefix].map((character) => character.charCodeAt(0));
   return [...codes.map((code) => code >>> 5), 0, ...codes.map((code) => code & 31)];
 }
 
-/** Returns the state of the checksum after `values`. */
 export function polymod(values: readonly number[]): number {
   let state = 1;
   for (const value of values) {

@@ -17,11 +17,9 @@ const Sha256 = z.string().regex(/^[0-9a-f]{64}$/);
 /** The schema of the header of an encrypted file (docs/encryption.md). */
 export const SealedHeaderSchema = z.object({
   format: z.literal(FORMAT),
-  /** The name of the file in the store. */
   name: z.string(),
   /** The id of the log to which the file belongs; absent in marks, which belong to a checkpoint. */
   log: z.string().min(1).optional(),
-  /** The size and the digest of the encrypted content. */
   bytes: z.int().min(0),
   sha256: Sha256,
   macs: z.array(z.object({ key: z.string().regex(/^[0-9a-f]{16}$/), mac: Sha256 })).max(1000),

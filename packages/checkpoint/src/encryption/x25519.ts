@@ -11,7 +11,6 @@ import {
 
 /** The size of identities, recipients and shares, in bytes. */
 export const KEY_BYTES = 32;
-/** The size of the key of one file, in bytes. */
 export const FILE_KEY_BYTES = 16;
 /** The size of an authentication tag of ChaCha20-Poly1305, in bytes. */
 export const TAG_BYTES = 16;

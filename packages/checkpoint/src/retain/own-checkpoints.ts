@@ -12,7 +12,6 @@ import {
 const LOST = "it holds transactions that the log lost";
 
 export interface OwnDecision extends Pick<RetentionDecision, "keep" | "because"> {
-  /** Whether nodes of this version can restore it. */
   readonly current: boolean;
   readonly isLost?: boolean;
   readonly damaged?: boolean;
@@ -29,7 +28,6 @@ export interface OwnLog {
   readonly agrees?: NonNullable<CheckpointSource["agrees"]>;
 }
 
-/** Decides about the checkpoints of a log among `usable`, newest first. */
 export async function decideOwn(
   log: OwnLog,
   usable: readonly CheckpointListing[],

@@ -17,7 +17,6 @@ export interface RetainedCheckpoint {
   readonly damaged?: boolean;
 }
 
-/** The decision whether to keep a checkpoint, and the reason (a clause). */
 export interface RetentionDecision {
   readonly name: string;
   readonly keep: boolean;

@@ -16,7 +16,6 @@ export interface SweepOptions {
   readonly orphanGraceMs?: number;
 }
 
-/** The reason for a removal: the retention policy, a dead writer, or an expired reservation. */
 export type SweepReason = "retention" | "leftover" | "expired";
 
 /** A checkpoint that could not be removed is still complete, or has lost its manifest and is no longer listed. */

@@ -8,13 +8,11 @@ import { storeComparison } from "./compare-stores.ts";
 import { saveCheckpoint, type SaveOptions } from "./save-checkpoint.ts";
 import { decideRound, type SkipReason } from "./schedule.ts";
 
-/** What one round needs. */
 export interface TakeOptions extends SaveOptions {
   /** Whether to save even if the newest checkpoint is recent, unless nothing changed or another node is uploading. */
   readonly forced?: boolean;
   /** How long the lease is valid without being renewed (ms). Defaults to a time that suits `approxFrequency`. */
   readonly leaseMs?: number;
-  /** The memory of earlier rounds. */
   readonly memory?: LookMemory;
   /** Called with what each look finds, also if the checkpoint then fails. */
   readonly onLook?: (look: Look) => void;

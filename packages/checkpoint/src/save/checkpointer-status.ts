@@ -3,7 +3,6 @@ import type { CheckpointerStatus, CheckpointerWarning, RoundStep } from "./check
 import type { Look, TakeOutcome } from "./checkpoint-round.ts";
 import type { StoredCheckpoint } from "../store/list-checkpoints.ts";
 
-/** The status before the first look. */
 export const NOTHING_KNOWN: CheckpointerStatus = {
   last: null,
   storeAhead: null,
@@ -19,11 +18,9 @@ export const NOTHING_KNOWN: CheckpointerStatus = {
 /** How long a warning lasts after it was found (in periods). */
 const WARNING_PERIODS = 4;
 
-/** Keeps the status of a checkpointer up to date with its events. */
 export class StatusKeeper {
   readonly #clock: Clock;
   readonly #period: number;
-  /** When each warning was last found. */
   readonly #found = new Map<CheckpointerWarning["about"], number>();
   /** An immutable snapshot. */
   current = NOTHING_KNOWN;
@@ -44,12 +41,10 @@ export class StatusKeeper {
     this.#set({ running: { startedAt, step, bytes } });
   }
 
-  /** Records that the round has ended. */
   ended(): void {
     this.#set({ running: null });
   }
 
-  /** Records what a look has found. */
   looked({ newest, storeAhead, otherStores }: Look): void {
     const now = this.#clock.now();
     const warnings = this.current.warnings.filter(
@@ -59,7 +54,6 @@ export class StatusKeeper {
     this.#set({ last, storeAhead, otherStores, lastCheckAt: now, warnings });
   }
 
-  /** Records that a round has succeeded, or has skipped the checkpoint. */
   succeeded(outcome: TakeOutcome): void {
     this.looked(outcome);
     this.#set({ skipped: this.#skipped(outcome) });

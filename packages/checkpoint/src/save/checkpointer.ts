@@ -73,7 +73,6 @@ class ScheduledCheckpointer implements Checkpointer {
   #early = new AbortController();
   readonly #upload = new AbortController();
   readonly #status: StatusKeeper;
-  /** The running round, until it has ended. */
   #running: Promise<void> | undefined;
   /** Whether a requested round is running, or waits for the running one to end. */
   #isRequested = false;
@@ -315,7 +314,6 @@ class ScheduledCheckpointer implements Checkpointer {
     if (!this.#parts.options.keepDirOnClose) await this.#dropDirectory();
   }
 
-  /** Waits for the running round, and saves once more if `save` is set. */
   async #finish(save: boolean): Promise<void> {
     await this.#running;
     await this.#schedule;

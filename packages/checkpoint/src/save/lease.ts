@@ -26,7 +26,6 @@ export function leaseDuration(approxFrequency: number): number {
 }
 
 export interface LeaseOptions {
-  /** The node's id. */
   readonly owner: string;
   /** The log of the lease. Each log has its own lease. */
   readonly logId: string;
@@ -58,7 +57,6 @@ export class Lease {
   readonly #nonce = randomBytes(8).toString("hex");
   readonly #lost = new AbortController();
   readonly #ended = new AbortController();
-  /** The renewals in the background. */
   #renewing: Promise<unknown> = Promise.resolve();
   #tag = "";
   /** The time at which this lease began, by the store's clock. Every renewal repeats it. */
@@ -72,7 +70,6 @@ export class Lease {
   /** If two renewals ran at once, each would find that the other had changed the tag. */
   readonly #oneByOne = new Semaphore();
   #progress: { readonly archive?: string; readonly bytes: number } = { bytes: 0 };
-  /** Whether there was progress since the last renewal. */
   #hasMoved = false;
   /** Archives whose uploads earlier holders may have left unfinished. */
   #unfinished: readonly string[] = [];
@@ -134,7 +131,6 @@ export class Lease {
     while (this.#heldUntil - this.#options.clock.now() < this.#ttlMs / 2);
   }
 
-  /** Ends the lease. Does nothing if it is lost. */
   async release(): Promise<void> {
     this.#ended.abort();
     await this.#renewing;

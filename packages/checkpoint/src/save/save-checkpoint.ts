@@ -33,7 +33,6 @@ import type { CheckpointerOptions } from "./checkpointer-options.ts";
 import type { Lease } from "./lease.ts";
 import { uploadTime } from "./schedule.ts";
 
-/** What a round needs to save a checkpoint that is due. */
 export interface SaveOptions {
   readonly source: CheckpointSource;
   readonly options: Pick<
@@ -228,7 +227,6 @@ async function unpublish(store: CheckpointStore, name: string, reason: unknown):
   }
 }
 
-/** A local copy of the index, to be uploaded to the store. */
 interface Capture {
   readonly dir: string;
   readonly state: CapturedState;
@@ -296,7 +294,6 @@ export interface Archiving {
   readonly pack: typeof packDirectory;
 }
 
-/** Copies the index on this machine's disk, and packs the copy while reading it. */
 export const archivingOnDisk: Archiving = {
   directory: captureDirectory,
   capture: captureTo,

@@ -25,7 +25,6 @@ export function firstLookDelay(approxFrequency: number, random: number): number 
 /** The facts on which the time of the next look depends. Times are milliseconds since 1970 by the store's clock. */
 export interface LookSituation {
   readonly approxFrequency: number;
-  /** The time at which the newest checkpoint of this log was taken; undefined if there is none. */
   readonly newestTakenAt: number | undefined;
   readonly storeNow: number;
   /** Whether another node was uploading. The outcome of its upload is known long before a period is over. */
@@ -94,11 +93,9 @@ export interface RoundSituation {
   readonly refreshAfter?: number | undefined;
   /** Whether the round was requested, in which case the age of the newest checkpoint does not matter. */
   readonly forced: boolean;
-  /** The newest checkpoint of this log that can be restored. */
   readonly newest: { readonly txId: number; readonly takenAt: number } | undefined;
   /** The last transaction of this node's index; undefined if it has none. */
   readonly txId: number | undefined;
-  /** The time of the round, by the store's clock. */
   readonly storeNow: number;
 }
 

@@ -50,7 +50,6 @@ export interface CheckpointSource {
   otherLooks?(): Promise<readonly OtherLook[]>;
 }
 
-/** Returns whether nodes with a source can restore a checkpoint. */
 export function isRestorable({ format, reads }: CheckpointSource, manifest: Manifest): boolean {
   if (reads === undefined) return isCurrentFormat(format, manifest);
   return isCurrentFormat(undefined, manifest) && reads(manifest.format);

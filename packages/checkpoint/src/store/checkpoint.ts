@@ -48,7 +48,6 @@ export function checkpointFile(checkpoint: string, part: CheckpointPart): string
   return checkpoint + EXTENSIONS[part];
 }
 
-/** Returns the checkpoint and part that a file in a store belongs to; undefined for a foreign file. */
 export function parseCheckpointFile(
   file: string,
 ): { readonly checkpoint: string; readonly part: CheckpointPart } | undefined {
@@ -141,7 +140,6 @@ export function invalidManifest(name: string, why: string, cause?: unknown): Cai
   return new CairnError("CHECKPOINT_CORRUPT", `The manifest of ${name} is invalid: ${why}.`, { hint, cause });
 }
 
-/** Returns a manifest as JSON, and the checksum at its end. */
 export function encodeManifest(manifest: Manifest): { readonly text: string; readonly sha256: string } {
   const text = JSON.stringify(ManifestSchema.parse(manifest), null, 1);
   const checked = text.slice(0, -ENDING.length);

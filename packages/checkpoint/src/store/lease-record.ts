@@ -93,7 +93,6 @@ export async function settleUnfinished(
   await store.replace(file, JSON.stringify({ ...rest, unfinished } satisfies LeaseRecord), current.tag);
 }
 
-/** Returns whether a lease is still valid. */
 export function isLive(lease: LeaseRecord, now: number): boolean {
   const left = Date.parse(lease.expiresAt) - now;
   return left > 0 && left <= MAX_CREDIBLE_LEASE_MS;

@@ -24,7 +24,6 @@ export interface StoredCheckpoint {
   readonly damaged: boolean;
 }
 
-/** An unusable checkpoint, and the reason. */
 export interface SkippedCheckpoint {
   readonly name: string;
   readonly store: string;
@@ -63,7 +62,6 @@ export async function listCheckpoints(store: CheckpointStore, signal?: AbortSign
   return await readListings(store, await checkpointFiles(store, signal), signal);
 }
 
-/** Reads the manifests of `listed`. */
 export async function readListings(
   store: CheckpointStore,
   listed: readonly CheckpointFiles[],
@@ -172,7 +170,6 @@ function logOf({ log }: Pick<StoredManifest, "log">): LogOfSkipped {
   return { logId: log.id, logName: log.name };
 }
 
-/** The codes of errors that affect a single checkpoint. */
 const ONE_CHECKPOINT = new Set<string>([
   "CHECKPOINT_CORRUPT",
   "STORE_DENIED",

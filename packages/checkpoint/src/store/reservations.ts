@@ -12,7 +12,6 @@ const RESERVATION_MS = 300_000;
 /** The time after which a reservation that is not renewed has ended, whatever expiry time it states (ms). */
 const MAX_RESERVATION_MS = 2 * RESERVATION_MS;
 
-/** The pattern of the names that {@link reserve} generates. */
 const OWN_NAME = /^reservations\/[0-9a-f]{16}\.json$/;
 
 const ReservationSchema = z.object({ checkpoint: z.string(), node: z.string(), expiresAt: z.iso.datetime() });
@@ -56,7 +55,6 @@ export async function reserve(
   };
 }
 
-/** Reads which checkpoints are reserved, and the names of expired reservations. */
 export async function readReservations(
   store: CheckpointStore,
 ): Promise<{ readonly reserved: ReadonlySet<string>; readonly expired: readonly string[] }> {

@@ -15,7 +15,6 @@ const SealedTextSchema = z.object({ sealed: SealedHeaderSchema, encrypted: z.bas
 /** The beginning of every encrypted text, and of no other. */
 const BEGINNING = /^\s*\{\s*"sealed"/;
 
-/** Encrypts the text of a file if there are keys. */
 export async function sealText(
   place: SealedPlace,
   text: string,

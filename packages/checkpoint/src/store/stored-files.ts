@@ -68,7 +68,6 @@ export function notThere(name: string, location: string): CairnError {
   );
 }
 
-/** Returns the error for a range of a file that ends before `end`. */
 export function endsEarly(name: string, location: string, end: number): CairnError {
   return new CairnError(
     "CHECKPOINT_CORRUPT",
@@ -77,7 +76,6 @@ export function endsEarly(name: string, location: string, end: number): CairnErr
   );
 }
 
-/** Returns the tag of a small file, which differs for different content. */
 export function contentTag(content: Uint8Array): string {
   return createHash("sha256").update(content).digest("hex");
 }

@@ -16,7 +16,6 @@ const VerificationSchema = z.object({
 /** The time is by the store's clock, and the checksum that of the manifest. */
 export type Verification = z.infer<typeof VerificationSchema>;
 
-/** The identity of a checkpoint that was verified. */
 type VerifiedManifest = Pick<StoredManifest, "sha256">;
 
 /** Call after the checkpoint was read back, unpacked, opened and digested. Replaces any mark, even one of damage. */

@@ -183,7 +183,6 @@ export class BackupLog implements TxLog {
       segment.catch(() => undefined);
       return segment;
     };
-    /** Loads the segment that follows the given one, if it exists. */
     const following = async ({ header: { last } }: Segment): Promise<Segment | undefined> => {
       const listed = this.#seen?.segments ?? (await this.#segments());
       return segmentsWith(listed, last + 1).length > 0 ? await loading(last + 1) : undefined;
@@ -312,7 +311,6 @@ export class BackupLog implements TxLog {
     }
   }
 
-  /** Returns the log's name and offset, as recorded in each segment. */
   async #identity(segments: readonly SegmentFile[]): Promise<SegmentHeader["log"]> {
     let damage: unknown;
     for (const { first } of segments) {

@@ -13,7 +13,6 @@ export interface BackupReaderOptions {
   /** How often the store is looked at (ms). While there is nothing new, a log that replaces this one is searched for. */
   readonly every: number;
   readonly clock?: Clock;
-  /** Aborts each wait for the store. */
   readonly signal?: AbortSignal;
 }
 

@@ -13,7 +13,6 @@ export interface BackupBeyond {
   /** This log itself if it has lost its end, and otherwise a log that it continues or has replaced. */
   readonly logId: string;
   readonly store: CheckpointStore;
-  /** The last transaction that the log and the backup have in common. */
   readonly shared: TxId;
   /** The last transaction that this backup has in common with the log or with an earlier backup in the list. */
   readonly listed: TxId;

@@ -37,7 +37,6 @@ const MAX_WAIT_MS = 120_000;
  * limit the rebuilds and the log output that claims can cause.
  */
 const MIN_REBUILD_GAP_MS = 600_000;
-/** The minimum gap after a rebuild, as a multiple of the rebuild's duration. */
 const GAP_PER_REBUILD = 20;
 const LOG_GAP_MS = 5_000;
 /** The time for which the status shows a claim that is not repeated. */

@@ -25,7 +25,6 @@ const FIRST_MS = 1_000;
 const ANSWERS_MS = 10_000;
 /** The time to wait for the responses of nodes that have just responded. */
 const REPEATED_ANSWERS_MS = 3_000;
-/** The maximum time for which a lagging node tries to catch up before it compares. */
 const CATCH_UP_MS = 5_000;
 const STATUS_MS = 1_000;
 

@@ -95,7 +95,6 @@ export function decodeAnswer(bytes: Uint8Array): Answer | undefined {
   return parseWith(AnswerSchema, bytes);
 }
 
-/** Returns this node's status as other nodes would pass it on. */
 export function passedOn(status: NodeStatus): PeerStatus {
   return PeerStatusSchema.safeParse(status).data ?? status;
 }

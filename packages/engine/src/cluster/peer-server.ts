@@ -23,7 +23,6 @@ export type OnWork = (done: number, total: number) => void;
 
 export interface PeerActions {
   status(): Promise<NodeStatus>;
-  /** Waits until the index holds a transaction. Throws `TX_TIMEOUT`. */
   reached(txId: TxId, waitMs: number): Promise<void>;
   digestAt(log: string, txId: TxId): Promise<{ txId: TxId; digest: string }>;
   /** Compares the chains of another node with those of the index. Returns the index's chains if they differ. */
@@ -241,7 +240,6 @@ export class HeardNodes {
     if (!isOld) remember(this.#heard, instance, { instance, node, log, at });
   }
 
-  /** Returns the instances heard from, of all nodes or of one. */
   recent(withinMs: number, of?: string): string[] {
     const now = this.#now();
     return [...this.#heard]

@@ -29,7 +29,6 @@ export function dbDirLayout(dbDir: string) {
   const at = (name: string): string => path.join(dbDir, name);
   return {
     live: at("live"),
-    /** The folder in which checkpoints are restored. */
     staging: at("staging"),
     /** The folder of captures that are being saved as checkpoints, unless `checkpoint-dir` names another one. */
     capture: at("capture"),
@@ -42,7 +41,6 @@ export function dbDirLayout(dbDir: string) {
     lock: at("lock"),
     /** The records of the stores to which the node has saved (witnesses). */
     stores: at("stores"),
-    /** The file that names the process that holds `lock`. */
     holder: at("holder.json"),
   } as const;
 }
@@ -114,12 +112,10 @@ export class IndexDirectory {
     await explained(place, async () => await removeFolder(place));
   }
 
-  /** Returns the number of transactions that only indexes in quarantine still contain, see {@link countOrphans}. */
   async countOrphans(logId?: string): Promise<number> {
     return countOrphans(await this.readQuarantine(), logId);
   }
 
-  /** Returns the folders of indexes in quarantine that could not be compared, see {@link uncompared}. */
   async uncompared(): Promise<string[]> {
     return uncompared(await this.readQuarantine());
   }
@@ -129,7 +125,6 @@ export class IndexDirectory {
     return await explained(quarantine, async () => await readQuarantine(quarantine));
   }
 
-  /** Records with an index in quarantine what a comparison with the log has shown. */
   async note(folder: string, { holdsLost, held }: MovedContents): Promise<void> {
     await explained(folder, async () => await renewNote(folder, { holdsLost, ...held }));
   }

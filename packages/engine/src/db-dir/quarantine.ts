@@ -58,7 +58,6 @@ export async function renewNote(
   if (note !== undefined) await writeNote(folder, { ...note, ...renewed });
 }
 
-/** Returns the indexes in quarantine, oldest first. */
 export async function readQuarantine(quarantine: string): Promise<QuarantinedIndex[]> {
   const found: QuarantinedIndex[] = [];
   // Names begin with the time, so sorting by name sorts by age.
@@ -114,7 +113,6 @@ async function isWithoutIndex(folder: string): Promise<boolean> {
   }
 }
 
-/** The types of what a note says about the transactions of an index. */
 const HELD = {
   txId: "number",
   shared: "number",

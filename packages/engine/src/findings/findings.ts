@@ -37,7 +37,6 @@ export const NODE_FINDINGS = {
   "different-log-accepted": "notice",
 } as const satisfies Readonly<Record<string, Severity>>;
 
-/** What to do about nodes with the same id, whether one of them or their cluster reports it. */
 export const SAME_ID_HINT =
   "Give each node its own id (cairn/node > id, CAIRN_NODE_ID), and restart the one that has a new id, or stop the second process.";
 

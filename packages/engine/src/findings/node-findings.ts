@@ -28,13 +28,11 @@ const MOVED_ASIDE_MS = 24 * 3_600_000;
 const MAX_NAMED = 5;
 
 interface Surroundings {
-  /** The reaction to another log. */
   readonly different?: OnLogMismatch["different"];
   /** By how much the clock of the checkpoint store was ahead of this machine's at the last look (ms). */
   readonly storeAhead?: number | null;
   /** The looks of the nodes whose store is another one, as of this node's last look. */
   readonly otherStores?: readonly OtherLook[];
-  /** Whether another process has announced itself with this node's id. */
   readonly sharesId?: boolean;
   /** The files of the HTTP server that have changed and cannot be used. */
   readonly files?: readonly (Warning & { readonly since: string })[];

@@ -18,7 +18,6 @@ const NO_ANSWER = /^(?:CHECKPOINT_|INDEX_|STORE_|NOT_READY$|SYSTEM_REFUSED$)/;
 /** More would not be faster, because so many threads read files. */
 const PARALLEL_LOCAL_READS = 4;
 
-/** A checkpoint that is being restored. */
 interface RestoredCandidate {
   readonly name: string;
   readonly manifest: StoredManifest;
@@ -32,7 +31,6 @@ interface Unpacked {
 }
 
 export interface AttachmentOptions {
-  /** Whether to attach at all. */
   readonly isOn: boolean;
   readonly logger: Logger;
   readonly signal: AbortSignal;
@@ -66,7 +64,6 @@ export class Attachment {
     return this.#attached?.index;
   }
 
-  /** Returns the `attached` part of /status. */
   get status(): NodeStatus["attached"] {
     const candidate = this.#candidate;
     const attached = this.#attached;
@@ -115,7 +112,6 @@ export class Attachment {
     }
   }
 
-  /** Notes how much of the candidate has arrived. */
   unpacked(unpacked: Unpacked): void {
     this.#unpacked = unpacked;
   }
@@ -137,7 +133,6 @@ export class Attachment {
     return true;
   }
 
-  /** Ends the attachment to a candidate that is not used. */
   skipped(name: string): void {
     if (this.#candidate?.name === name) this.end();
   }
@@ -163,7 +158,6 @@ export class Attachment {
     }
   }
 
-  /** Resolves once all attachments have ended. */
   async ended(): Promise<void> {
     await this.#ending.idle();
   }

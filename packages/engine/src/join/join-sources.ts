@@ -7,7 +7,6 @@ import type { TxLog } from "../log/tx-log.ts";
 /** The pauses between checks, which grow because each check lists every store. */
 const PAUSES = { firstMs: 1_000, maxMs: 15_000 };
 
-/** How long a check waits for one store (ms). */
 const STORE_LIMIT_MS = 5_000;
 
 /** A node that could not join waits for a change of its sources, because each attempt may spend hours on a restore. */

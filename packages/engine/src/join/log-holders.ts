@@ -16,7 +16,6 @@ import { findLostLog, holderOf, howToContinue, type LostLog } from "./lost-log.t
 /** How long other nodes may take to say what they hold (ms). */
 const ASK_MS = 1_000;
 
-/** The parts of a log that are needed to ask who else knows it. */
 export type AskedLog = Pick<TxLog, "name" | "location" | "hasOneWriter" | "peers">;
 
 export interface LookOptions {
@@ -27,7 +26,6 @@ export interface LookOptions {
   readonly signal?: AbortSignal;
 }
 
-/** Who holds transactions of a log, or may hold some. */
 export interface Holder {
   readonly kind: "own" | "stores" | "aside" | "node" | "beside";
   /** Who holds what, as a clause. */
@@ -36,7 +34,6 @@ export interface Holder {
   readonly txId?: TxId;
   /** Why it is unknown what it holds. */
   readonly error?: CairnError;
-  /** What the stores hold. */
   readonly lost?: LostLog;
   /** A node that responded. */
   readonly node?: Peer;

@@ -146,7 +146,6 @@ const UNPLANNED: ReadonlySet<string> = new Set([
   "LOG_REGRESSED",
 ]);
 
-/** Returns a clause that says who holds which transactions of a lost log. */
 export function holderOf({ plan, unusable }: LostLog): string {
   if (plan === undefined) return `${unusable?.shows} transactions up to ${unusable?.txId}`;
   const { checkpoint, backupIn, txId } = plan;

@@ -33,7 +33,6 @@ export function messageName(mark: string, text: string): string {
   return `${mark} ${hashOfOperations(text)}`;
 }
 
-/** The transactions of an index after `after`. */
 export function historyOfRows(kv: KvReader, after: TxId, upTo: TxId): History {
   return async function* read() {
     for await (const outcomes of readOutcomes(kv, { after, upTo })) {
@@ -91,7 +90,6 @@ export function historyOfLog(log: FollowedLog, from: number, signal: AbortSignal
   };
 }
 
-/** Transactions that are sought in other histories. */
 export class SoughtTransactions<One extends SoughtTransaction> {
   readonly #left = new Set<One>();
   readonly #byName = new Map<string, One>();
@@ -124,7 +122,6 @@ export class SoughtTransactions<One extends SoughtTransaction> {
     return undefined;
   }
 
-  /** Another history follows. */
   endHistory(): void {
     this.#takenBefore.clear();
   }

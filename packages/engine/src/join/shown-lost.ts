@@ -12,7 +12,6 @@ import { compareChains } from "../index/chains/compare-chains.ts";
 import { readOutcome } from "../index/rows/outcome-rows.ts";
 import type { FilledIndex } from "./common-history.ts";
 
-/** Whom to ask about the history of a log. */
 export interface Witnesses {
   readonly system: System;
   /** The log combined with its backups. */
@@ -21,7 +20,6 @@ export interface Witnesses {
   readonly differing: OnePast["differing"];
 }
 
-/** What is known of the history of an index or a checkpoint. */
 interface KnownHistory {
   readonly what: string;
   readonly log: { readonly id: string; readonly offset: number };

@@ -1,4 +1,3 @@
-/** The place of a message in a sequence. */
 export interface AppendPlace {
   /**
    * Resolves once all earlier messages were passed to the log, rejected, or found in it. Returns undefined, which costs
@@ -7,7 +6,6 @@ export interface AppendPlace {
   reached(): Promise<void> | undefined;
   /** Lets the next message be passed to the log. May be repeated. */
   leave(): void;
-  /** Reports that the message was rejected. */
   fail(error: unknown): void;
   /** Returns why an earlier message was rejected: this one must then be rejected, too, unless it was sent. */
   failure(): { readonly error: unknown } | undefined;

@@ -162,7 +162,6 @@ export interface TxLog {
   close(): Promise<void>;
 }
 
-/** Returns `log` with some members replaced. */
 export function wrapLog<L extends TxLog = TxLog>(
   log: TxLog,
   own: { readonly [Name in keyof L]?: L[Name] | undefined },

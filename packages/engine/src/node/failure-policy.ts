@@ -86,7 +86,6 @@ export function pausesFirst(kind: FailureReaction["kind"], failures: number): bo
   return kind === "retry" || failures > 1;
 }
 
-/** Returns the pause before the next attempt, after this many failures without progress (ms). */
 export function retryDelayMs(failures: number): number {
   return backoffMs(failures, { firstMs: 200, maxMs: 15_000 });
 }

@@ -19,7 +19,6 @@ export interface FollowingParts extends JoinedIndex {
   readonly figures: NodeMetrics["following"];
   readonly report: JoinReport;
   readonly sent: SentMessages;
-  /** Puts the index in doubt, regardless of the error. */
   readonly distrust: (error: unknown) => void;
   readonly onApplied: (txId: number) => void;
   /** Proposes the policies of the configuration. Returns once `index` contains the outcome, or the log takes too long. */

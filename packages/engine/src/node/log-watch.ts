@@ -33,7 +33,6 @@ export class LogWatch {
   readonly #system: System;
   readonly #life: NodeLife;
   #found: readonly CairnError[] = [];
-  /** What is missing before the log's first message. */
   #missing: readonly CairnError[] = [];
   /** The log that the node followed when it was inspected, which it may have left since; undefined if it followed none. */
   #inspected: string | undefined;

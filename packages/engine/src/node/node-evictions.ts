@@ -49,7 +49,6 @@ export async function evictionPlaces(
   };
 }
 
-/** Adds what the files of indexes of one's own may contain of evictions. */
 export function withOwnFiles(page: EvictionPage, purged: OwnPurge | undefined): EvictionPage {
   if (purged === undefined) return page;
   const evictions = page.evictions.map((eviction): EvictionPage["evictions"][number] => {
@@ -63,7 +62,6 @@ export function withOwnFiles(page: EvictionPage, purged: OwnPurge | undefined): 
   return { ...page, evictions };
 }
 
-/** The checkpoints that were saved after the eviction and are not known to be clean of the evicted bytes. */
 function inFiles(
   evicted: TxId,
   saved: readonly CheckpointListing[] | null,

@@ -42,7 +42,6 @@ export function nodeLife(parts: LifeParts): NodeLife {
   return new Life(parts);
 }
 
-/** The dependencies of a {@link NodeLife}, and the callbacks with which it reports to its node. */
 export interface LifeParts {
   readonly system: System;
   readonly directory: IndexDirectory;
@@ -140,7 +139,6 @@ class Life implements ComparedNode {
     return this.#isDraining && this.phase === "ready" ? "stopping" : this.phase;
   }
 
-  /** Returns whether the index was found to agree with the log and has not been put in doubt since then. */
   get agrees(): boolean {
     return this.following !== undefined && !this.isDoubted;
   }

@@ -11,7 +11,6 @@ import type { NodeEvent, NodeEventListener } from "../observe/node-event.ts";
 import type { AnsweredRequest } from "../observe/resource-use.ts";
 import type { CutoffReason } from "../watch/watch-event.ts";
 
-/** What counts a node's work, and reports it together with the node's state. */
 export interface NodeMetrics {
   readonly following: {
     /** Called once per array of messages rather than once per transaction. */
@@ -28,7 +27,6 @@ export interface NodeMetrics {
   readonly onAttachmentEnded: (
     counts: Pick<NonNullable<NodeStatus["attached"]>, "requests" | "bytes">,
   ) => void;
-  /** Called with the certificate of the HTTP server whenever it is read. */
   readonly onCertificate: (certificate: ServerCertificate) => void;
   /** Returns Prometheus text. Omits sources that fail or respond too late. */
   text(sources: {
@@ -164,7 +162,6 @@ export class RefusedSubmissions {
     throw new CairnError(UNSTORED.code, `${UNSTORED.message} This one was not given to it.`, UNSTORED.hint);
   }
 
-  /** Awaits what a log was given. */
   async storing<T>(appending: Promise<T>): Promise<T> {
     this.#storing.set(appending, performance.now());
     try {

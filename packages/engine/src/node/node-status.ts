@@ -19,7 +19,6 @@ export interface ReportedState extends Pick<NodeStatus, "stalled">, Pick<NodeSta
 
 type StatusSystem = Pick<System, "checkpointer" | "restoreFrom" | "onLogMismatch">;
 
-/** The subject of errors about the files of the index. */
 const INDEX = "The index";
 
 /** The time for which /status waits for the log, which it then reports as unreachable, and for disks (ms). */

@@ -79,7 +79,6 @@ export interface ServerContext {
   readonly onCertificate: NodeMetrics["onCertificate"];
   /** Called when changed files of the server cannot be used, and without a problem once they can be used again. */
   readonly onFiles: (paths: readonly string[], problem: CairnError | undefined) => void;
-  /** Called for each connection and each watch that is refused. */
   readonly onRefused: (problem: CairnError) => void;
 }
 

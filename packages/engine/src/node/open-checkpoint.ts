@@ -120,7 +120,6 @@ async function findCheckpoint({
   );
 }
 
-/** The reads of an index that ends with its checkpoint. */
 function checkpointApi({ name, manifest }: FoundCheckpoint, index: IndexStore): LocalApi {
   const { txId, txTime } = manifest;
   const readOnly = new CairnError(

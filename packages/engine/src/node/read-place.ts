@@ -7,7 +7,6 @@ import { isoTime } from "@cairn/text";
 import type { IndexStore } from "../index/index-store.ts";
 import type { NodeLife } from "./node-life.ts";
 
-/** What reads need of a {@link NodeLife}. */
 export interface ReadableLife extends Pick<
   NodeLife,
   "phase" | "agrees" | "failure" | "position" | "log" | "services" | "index"

@@ -48,7 +48,6 @@ export class SentMessages {
     this.#isReading = true;
   }
 
-  /** The reading has brought these messages. */
   read(messages: readonly LogMessage[]): void {
     if (this.#sent.size === 0) return;
     for (const { position, payload } of messages) {

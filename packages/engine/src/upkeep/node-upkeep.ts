@@ -33,7 +33,6 @@ export interface UpkeepParts extends Pick<
   readonly readBackup?: ((signal: AbortSignal) => Promise<void>) | undefined;
 }
 
-/** Runs the restore drill of a ready node, requested verifications, and the trimming of the log. */
 export class NodeUpkeep {
   /** The newest verification of a checkpoint of this log, by any node, as of the last drill. */
   lastVerified: VerifiedSummary | null = null;
@@ -113,7 +112,6 @@ export class NodeUpkeep {
     );
   }
 
-  /** Logs an error unless it was reported as the failure of a task. */
   #logError(what: string, error: unknown): void {
     if (this.#parts.events.hasReported(error)) return;
     this.#parts.logger.error(errorFields(error), `${what}: ${errorMessage(error)}`);

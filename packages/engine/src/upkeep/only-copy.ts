@@ -10,7 +10,6 @@ import { readLogIdentity } from "../log/log-identity.ts";
 import type { TxLog } from "../log/tx-log.ts";
 import { beginningOf } from "../replay/fold-log.ts";
 
-/** An open index, and from what else it could be built. */
 interface OpenIndex extends JoinedIndex {
   readonly system: System;
   readonly log: TxLog;

@@ -32,7 +32,6 @@ export interface TrimPlan {
   readonly checkpoint: { readonly name: string; readonly store: string; readonly txId: number } | null;
   /** The backup that contains the trimmed messages; null if a checkpoint does, or if nothing is trimmed. */
   readonly backup: { readonly store: string } | null;
-  /** A sentence with the reason why no more is trimmed. */
   readonly because: string;
 }
 

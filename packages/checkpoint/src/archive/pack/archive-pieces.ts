@@ -216,7 +216,6 @@ function changed(name: string, how: string): CairnError {
   );
 }
 
-/** Returns the error for an entry of a capture that cannot be part of an archive. */
 export function notPlain(name: string): CairnError {
   return new CairnError(
     "CHECKPOINT_CORRUPT",

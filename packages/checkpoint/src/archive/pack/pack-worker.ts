@@ -57,7 +57,6 @@ const flush = promisify(fdatasync);
 
 type Port = NonNullable<typeof parentPort>;
 
-/** The receiver of an archive's pieces, in order. */
 interface Target {
   take(piece: Buffer): Promise<void> | void;
   end(): Promise<void>;

@@ -161,7 +161,6 @@ export async function archivableBytes(path: string, name: string): Promise<numbe
   return found.size;
 }
 
-/** Returns the names of the files to pack, with the sizes of their contents and of a plain archive (bytes). */
 async function plainFiles(
   dir: string,
   live: ReadonlySet<string> | undefined,

@@ -32,7 +32,6 @@ export function backgroundRate(
 export class Throttle {
   readonly shared: Int32Array;
   readonly #passes: number;
-  /** The number of bytes processed since the last sleep. */
   #bytes = 0;
 
   /** `passes` is the number of times a thread processes each byte, calling {@link pause} each time. */
@@ -46,7 +45,6 @@ export class Throttle {
     Atomics.store(this.shared, BUSY, busy ? 1 : 0);
   }
 
-  /** Sets the rate of the background threads while the thread that has priority is busy. */
   setRate(bytesPerSecond: number): void {
     Atomics.store(this.shared, SLEEP_US, Math.ceil((SLICE_BYTES / bytesPerSecond) * 1e6));
   }
@@ -64,7 +62,6 @@ export class Throttle {
     Atomics.wait(this.shared, NEVER_CHANGED, 0, sleepMs);
   }
 
-  /** Calls `work` with each slice of `bytes`, and pauses after each. */
   slices(bytes: Buffer, work: (slice: Buffer) => void): void {
     for (let at = 0; at < bytes.length; at += SLICE_BYTES) {
       const slice = bytes.subarray(at, at + SLICE_BYTES);

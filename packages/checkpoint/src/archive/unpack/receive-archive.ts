@@ -23,7 +23,6 @@ export interface FilePiece {
   readonly last: boolean;
 }
 
-/** The destination of the files of an archive. */
 export interface FileSink {
   /** Returns memory for the next piece, after waiting until some is free; {@link take} gives it back. */
   memory(): Promise<ArrayBuffer>;
@@ -37,7 +36,6 @@ export interface FileSink {
 export interface FileWriter {
   /** Writes a piece. Its memory belongs to the caller again afterwards. */
   write(piece: FilePiece): Promise<void>;
-  /** Like {@link FileSink.end}. */
   end(): Promise<void>;
 }
 
@@ -62,7 +60,6 @@ export function fileSource(file: number): ByteSource {
 
 export interface Receiving {
   readonly manifest: Manifest;
-  /** The secret keys with which an encrypted archive is decrypted. */
   readonly identities: readonly Uint8Array[];
   readonly source: ByteSource;
   readonly sink: FileSink;
@@ -218,7 +215,6 @@ export function fileWriter(dir: string): FileWriter {
   let failure: { readonly error: unknown } | undefined;
   let current: number | undefined;
 
-  /** Closes the file, after flushing it if it is complete. */
   function finish(file: number, whole: boolean): void {
     const work = whole ? flush(file).finally(() => closeFile(file)) : closeFile(file);
     const one = work

@@ -52,7 +52,6 @@ export type UnpackMessage =
   | { readonly failed: SentError; readonly reading: boolean }
   | { readonly unpacked: true };
 
-/** Sent to the writing thread: pieces, and finally the end. */
 type WriteRequest = FilePiece | "end";
 
 /** Sent by the writing thread: the memory of every piece, even after a failure; finally that all files are flushed. */

@@ -12,7 +12,6 @@ export interface UnpackOptions {
   readonly signal?: AbortSignal | undefined;
   /** Whether all other work of the process has priority. Defaults to false. */
   readonly background?: boolean;
-  /** The secret keys with which an encrypted archive is decrypted. */
   readonly identities?: readonly Uint8Array[] | undefined;
   /** Whether to use worker threads. By default, they are used for sufficiently large archives. */
   readonly threads?: boolean;

@@ -242,7 +242,6 @@ async function makeOwnFolder(path: string): Promise<void> {
   );
 }
 
-/** The prefixes of checkpoints, leases, and the folders of log backups. */
 const NODES_PREFIXES = [CHECKPOINT_PREFIX, LEASE_PREFIX, "log-"];
 
 function isWrittenByNodes(name: string): boolean {

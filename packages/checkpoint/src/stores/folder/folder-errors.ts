@@ -41,7 +41,6 @@ export function folderError(error: unknown, doing: string, location: string): un
   return refused("STORE_UNREACHABLE", what, "Check that the volume is mounted and healthy.");
 }
 
-/** Runs `work`, and throws its errors as {@link folderError} converts them. */
 export async function inFolder<T>(location: string, doing: string, work: () => Promise<T>): Promise<T> {
   try {
     return await work();

@@ -11,7 +11,6 @@ import { endsEarly, isStoreName, notAFile } from "../../store/stored-files.ts";
 
 const READ_BYTES = 256 * 1024;
 
-/** A regular file that is open for reading. */
 export interface OpenFile {
   readonly file: FileHandle;
   readonly size: number;
@@ -54,7 +53,6 @@ function mayContain(folder: string, prefix: string): boolean {
   return folder.startsWith(prefix) || prefix.startsWith(folder);
 }
 
-/** Error codes for links that cannot be followed. */
 const BROKEN_LINK = ["ENOENT", "ELOOP", "ENOTDIR", "EACCES", "EPERM", "ENAMETOOLONG"] as const;
 
 /** Returns the metadata of a file; undefined if it no longer exists, or if `viaLink` is true and the link is broken. */
@@ -63,12 +61,10 @@ export async function statOf(path: string, viaLink = false): Promise<Stats | und
   return await unlessFailed(stat(path), viaLink ? BROKEN_LINK : "ENOENT", undefined);
 }
 
-/** Returns whether `path` is a symbolic link; false if nothing exists there. */
 export async function isLink(path: string): Promise<boolean> {
   return (await unlessFailed(lstat(path), "ENOENT", undefined))?.isSymbolicLink() === true;
 }
 
-/** Removes a file, durably if `durable`. Does nothing if it no longer exists. */
 export async function removeFile(path: string, durable: boolean): Promise<void> {
   const removing = unlink(path).then(() => true);
   if ((await unlessFailed(removing, "ENOENT", false)) && durable) await syncFolder(dirname(path));

@@ -80,7 +80,6 @@ export class FolderMemory {
   }
 }
 
-/** Returns the error for a folder that had files of a store. */
 export function noFolder(location: string): CairnError {
   return new CairnError(
     "STORE_UNREACHABLE",

@@ -11,7 +11,6 @@ export interface TemporaryFile {
   readonly handle: FileHandle;
 }
 
-/** Creates a temporary file in `folder`, and the folder if it does not exist. */
 export async function createTemporary(folder: string): Promise<TemporaryFile> {
   const path = join(folder, TEMPORARY_PREFIX + randomBytes(8).toString("hex"));
   let handle = await unlessFailed(open(path, "wx"), "ENOENT", undefined);
@@ -43,7 +42,6 @@ async function modeOfGroup(folder: string): Promise<number | undefined> {
   return (mode & 0o1020) === 0o020 ? mode & 0o7777 : undefined;
 }
 
-/** Closes a temporary file, and removes the file if it still exists. */
 export async function discard(file: TemporaryFile): Promise<void> {
   await file.handle.close();
   await rm(file.path, { force: true });
@@ -60,7 +58,6 @@ export async function removeDeadTemporaries(root: string, before: number): Promi
   }
 }
 
-/** Writes `text` to a temporary file; removes the file if that fails. */
 export async function fill(file: TemporaryFile, text: string): Promise<void> {
   try {
     await file.handle.writeFile(text);

@@ -11,10 +11,8 @@ import { corruptSegment, decodeSegment, type Segment } from "./segment.ts";
 /** How an encrypted segment's first line, its JSON header, begins; plain ones differ (docs/encryption.md). */
 const BEGINNING = Buffer.from('{"format":"cairn-sealed/');
 const NEWLINE = 0x0a;
-/** The maximum length of the header, in bytes. */
 const MAX_HEADER_BYTES = 262_144;
 
-/** Encrypts a segment if there are keys. Returns the content of its file in the store. */
 export async function sealSegment(
   file: string,
   logId: string,

@@ -7,7 +7,6 @@ const SPACE = 0x20;
 const ZERO = 0x30;
 /** The number of digits below a millisecond in a timestamp in nanoseconds. */
 const NANOSECOND_DIGITS = 6;
-/** The maximum length of the line that precedes a message, in bytes. */
 const MAX_MESSAGE_LINE_BYTES = 64;
 /** The number of messages after which parsing may yield to the event loop. */
 const MESSAGES_PER_CHECK = 256;

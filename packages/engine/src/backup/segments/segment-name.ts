@@ -21,7 +21,6 @@ export interface TxRange {
   readonly last: TxId;
 }
 
-/** The prefix of all files of backups. */
 export const BACKUPS = "log-";
 const ID_DIGITS = 16;
 const NAME = /^log-([A-Za-z0-9._-]{1,64})\/(\d{16})-(\d{16})-([0-9a-f]{8})(?:-([1-9]\d{0,11}))?\.segment$/;
@@ -42,7 +41,6 @@ export function backupLease(logId: string): string {
   return backupFolder(logId) + LEASE;
 }
 
-/** Returns the name of the small file that names the last segments of a log's backup. */
 export function pointerFile(logId: string): string {
   return backupFolder(logId) + POINTER;
 }
@@ -53,7 +51,6 @@ export function segmentFile({ logId, first, last, end, plainBytes }: SegmentName
   return `${backupFolder(logId)}${idDigits(first)}-${idDigits(last)}-${end}${size}.segment`;
 }
 
-/** Returns the name of the file that records the first transaction of the backup. */
 export function beginFile(logId: string, txId: TxId): string {
   return `${backupFolder(logId)}${idDigits(txId)}.begin`;
 }
@@ -87,7 +84,6 @@ export interface BackupListing {
   readonly begins: readonly { readonly name: string; readonly txId: TxId }[];
   /** The files that record trims of the log, each with the position. They are there without a backup, too. */
   readonly trims: readonly { readonly name: string; readonly position: number }[];
-  /** Files that are not part of a backup. */
   readonly foreign: readonly string[];
   /** The ids of the logs with a segment among the listed files. */
   readonly logs: readonly string[];
@@ -158,7 +154,6 @@ export function versionOf({ name, bytes, modifiedAt }: StoredFile): string {
   return `${name} ${bytes} ${modifiedAt}`;
 }
 
-/** Returns the ids of the logs of which the store contains backups. */
 export async function listBackups(store: CheckpointStore): Promise<string[]> {
   return backedUpLogs(await store.list(BACKUPS));
 }

@@ -22,7 +22,6 @@ const NEWLINE = 0x0a;
 const MIN_CHUNK_BYTES = 64;
 /** The maximum size of a segment, compressed or not. They are filled up to 8 MiB, but one message may be 64 MiB. */
 export const MAX_SEGMENT_BYTES = 80 * 1024 * 1024;
-/** The maximum length of the first line, in bytes. */
 const MAX_LINE_BYTES = 65_536;
 /** The length of the last line with its line feed, in bytes. */
 const END_BYTES = 65;
@@ -41,7 +40,6 @@ const HeaderSchema = z.object({
   last: z.int().min(1),
   /** The SHA-256 of the anchor of the message before the first one; null if it is unknown or if there is none. */
   before: Sha256.nullable(),
-  /** The SHA-256 of the anchor of the last message. */
   end: Sha256,
   /** The size of the messages, uncompressed. */
   bytes: Count.max(MAX_SEGMENT_BYTES),
@@ -64,7 +62,6 @@ export interface Segment {
 
 export interface SegmentSource {
   readonly log: SegmentHeader["log"];
-  /** The SHA-256 of the anchor of the message before the first one, if it is known. */
   readonly before: string | undefined;
   /** The messages, without a hole. There is at least one. */
   readonly messages: readonly LogMessage[];
@@ -145,7 +142,6 @@ export class UnusableSegment extends CairnError {
   }
 }
 
-/** Returns `SEGMENT_CORRUPT`: the content of a file in a log backup is not what a node wrote. */
 export function corruptSegment(file: string, why: string, cause?: unknown): UnusableSegment {
   return new UnusableSegment(file, "SEGMENT_CORRUPT", `The segment ${file} is damaged: ${why}.`, {
     hint: "Remove the file, and newest.json beside it: if the log still holds its transactions, a node writes them again at its next look. If the log has been trimmed past them, replace the file with a copy, or save a checkpoint beyond it on a ready node: cairn checkpoint create --url URL (the address of that node). cairn log backup verify shows what else is missing.",

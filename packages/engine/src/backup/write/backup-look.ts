@@ -82,7 +82,6 @@ export interface BackupLook {
   readonly skipped: "leased" | "recent" | undefined;
   /** When the newest segment was written, by the store's clock, if there is one; not counting this look's merges. */
   readonly newestAt: number | undefined;
-  /** The time at the end of the look, by the store's clock. */
   readonly storeNow: number;
 }
 

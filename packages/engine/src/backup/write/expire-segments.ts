@@ -151,7 +151,6 @@ async function removable(
   return old.slice(0, stays < 0 ? old.length : stays);
 }
 
-/** Records that nothing is missing before a transaction. */
 export async function recordBeginning(
   { store, of, node }: Pick<RemovalPlace, "store" | "of" | "node">,
   txId: TxId,

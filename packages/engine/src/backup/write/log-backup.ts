@@ -41,7 +41,6 @@ export interface LogBackupParts {
   /** Called for each damaged segment that {@link LogBackup.readAll} finds, and each hole that the log cannot fill. */
   readonly onFinding?: (error: CairnError) => void;
   readonly onLook?: (look: BackupLook) => void;
-  /** Called with the error of each failed look. */
   readonly onError?: (error: CairnError) => void;
   readonly events?: Pick<EventDispatcher, "begin">;
   readonly clock?: Clock;
@@ -106,7 +105,6 @@ export class LogBackup {
     this.#reads = parts.reads ?? new SegmentReads();
   }
 
-  /** Returns the backup's part of GET /status, given the last transaction of the index. */
   status(txId: TxId): LogBackupStatus {
     const { store, options } = this.#parts;
     const { look, lookedAt, nextLookAt, coveredUntil, error, failingSince: since, failures } = this.#state;

@@ -10,7 +10,6 @@ export interface BackupMemory {
   readonly damaged: Map<string, CairnError>;
   /** When this node last searched for segments to remove, by the store's clock; undefined before the first search. */
   removedAt?: number;
-  /** What the node knows of the backup; undefined before its first look. */
   view?: BackupView;
   /** The tag of another node's lease when this node last saw one. */
   lease?: string | undefined;

@@ -34,7 +34,6 @@ export class SegmentReads {
     return this.#whole.has(place) || isCairnError(this.#damaged.get(place), "KEY_MISSING");
   }
 
-  /** Forgets the segments of a store that are no longer listed. */
   listed(store: CheckpointStore, segments: readonly SegmentFile[]): void {
     const places = new Set(segments.map((segment) => placeOf(store, segment)));
     const prefix = placeOf(store, { name: "" });

@@ -39,11 +39,9 @@ export interface VerifiedSegments {
   readonly segments: number;
   readonly bytes: number;
   readonly messages: number;
-  /** The runs of transactions in intact segments. */
   readonly covered: readonly TxRange[];
   /** The names of the checkpoints whose last transaction is identical in the backup. */
   readonly agreeing: readonly string[];
-  /** Whether there are segments that cannot be read with these keys. */
   readonly isLocked: boolean;
 }
 
@@ -115,7 +113,6 @@ export function missingInBackup(hole: TxRange, location: string): CairnError {
   return missingThere(hole, `in the log backup in ${location}`, hint);
 }
 
-/** Returns the contradiction between a segment and the one that it continues or overlaps. */
 function contradiction(
   name: string,
   segment: Segment,

@@ -21,7 +21,6 @@ import { payloadChecksum } from "../../transactions/message-frame.ts";
 
 /** The target size of a segment, in bytes. A single longer message results in a larger segment. */
 export const SEGMENT_BYTES = 8 * 1024 * 1024;
-/** The maximum number of messages in a segment. */
 export const SEGMENT_MESSAGES = 65_536;
 
 export interface BackupTarget {

@@ -22,7 +22,6 @@ import { MESSAGE_ID_WINDOW_MS } from "../tx-log.ts";
 const KEYS_PER_BATCH = 10_000;
 
 export interface LogContents {
-  /** Undefined if there is no log. */
   readonly head: Head | undefined;
   /** The positions of the first and the last message; 1 and 0 if there are none. */
   readonly first: number;

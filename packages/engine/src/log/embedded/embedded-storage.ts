@@ -82,7 +82,6 @@ export class EmbeddedStorage {
   /** The last position that is known to be stored. It is not in `#contents`, because every write changes it. */
   #last = 0;
   readonly #recent = new RecentMessages();
-  /** The ids of messages that were appended since this process opened the log. */
   readonly #messageIds = new MessageIdMemory();
   /** The error of a failed write, kept until reopening shows whether the data was stored. Later writes first reopen. */
   #failure: CairnError | undefined;
