@@ -191,9 +191,7 @@ async function keepLocal(
   };
   const problem = await disagreement(context, identity, { kv: local.kv, state });
   if (problem === undefined) {
-    const beyond = context.beforeGap
-      ? await leapGap(context, identity, local, state)
-      : await replaceUnproven(context, identity, state, leave);
+    const beyond = await replaceUnproven(context, identity, state, leave);
     return beyond ?? (await IndexStore.open(local.kv, emptyState(identity)));
   }
   // The index is of a log that replaced a lost one, or was named by mistake, and nothing was written to that log.
@@ -218,9 +216,9 @@ function holdsNothing({ txId, policies, documents, events }: IndexState, propose
 }
 
 /**
- * The log begins directly after the local index, so nothing is missing, but the log does not show that its history is
- * that of the index. A newer checkpoint, of which the log holds the last message, is therefore preferred. Wherever Cairn
- * itself trims the log, there is one. Undefined if the log shows the history, or there is no such checkpoint.
+ * Returns an index from a newer checkpoint, of which the log holds the last message, if the log lacks messages after the
+ * local index, or begins directly after it: then nothing is missing, but the log does not show that its history is that
+ * of the index. Wherever Cairn itself trims the log, there is such a checkpoint. Undefined if there is none, or no need.
  */
 async function replaceUnproven(
   context: JoinContext,
@@ -228,11 +226,14 @@ async function replaceUnproven(
   state: IndexState,
   leave: (reason: CairnError, newer: OpenedIndex) => Promise<void>,
 ): Promise<IndexStore | undefined> {
-  const { log } = context;
-  if (await isShown(log, identity, state)) return undefined;
+  const { log, beforeGap } = context;
+  if (!beforeGap && (await isShown(log, identity, state))) return undefined;
   const position = statePosition(state);
+  const reason = beforeGap
+    ? new CairnError("LOG_GAP", "The log lacks the messages after the local index.")
+    : trimmed(log.name, position, position);
   return await restoreNewest(context, identity, {
-    leave: async (other) => await leave(trimmed(log.name, position, position), other),
+    leave: async (other) => await leave(reason, other),
     beyond: state,
   });
 }
@@ -242,22 +243,6 @@ async function isShown(log: LogHistory, { id, bounds }: LogIdentity, state: Inde
   const position = statePosition(state);
   if (position === 0 || position >= bounds.last || state.log.id !== id) return true;
   return (await log.fetch(position)) !== undefined;
-}
-
-/** Restores a checkpoint beyond the messages that the log lacks after the local index; undefined if there is none. */
-async function leapGap(
-  context: JoinContext,
-  identity: LogIdentity,
-  local: OpenedIndex,
-  state: IndexState,
-): Promise<IndexStore | undefined> {
-  const leave = async (): Promise<void> => {
-    const reason = new CairnError("LOG_GAP", "The log lacks the messages after the local index.");
-    await closeLocal(context, local);
-    // The index agrees with the log, and so do checkpoints beyond it.
-    await moveAside(context, reason, { holdsLost: false }, identity.id);
-  };
-  return await restoreNewest(context, identity, { leave, beyond: state });
 }
 
 async function disagreement(

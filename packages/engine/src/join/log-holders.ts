@@ -11,7 +11,7 @@ import { openIndex, readPrefix } from "../index/local-index.ts";
 import { FIRST_TX_ID, type IndexState } from "../index/rows/index-state.ts";
 import { openEmbeddedTxLog } from "../log/embedded/embedded-tx-log.ts";
 import type { TxLog } from "../log/tx-log.ts";
-import { findLostLog, holderOf, howToContinue, type LostLog } from "./lost-log.ts";
+import { continuing, findLostLog, holderOf, howToContinue, type LostLog } from "./lost-log.ts";
 
 /** How long other nodes may take to say what they hold (ms). */
 const ASK_MS = 1_000;
@@ -116,24 +116,20 @@ async function heldHere(
     const former = own.log.name;
     const holder = `the local index holds transactions up to ${own.txId} of the log "${former}"`;
     const renamed = `If this node is to follow that log, configure its name, "${former}", again.`;
-    return [{ kind: "own", holder, folder: live, renamed, ...byIndex(own.txId, system.dbDir, system) }];
+    return [{ kind: "own", holder, folder: live, renamed, ...byIndex(own.txId, system, system.dbDir) }];
   }
   const txId = own?.txId ?? (await lastInIndex(live, name, system.kvProvider));
   if (own === undefined && txId <= FIRST_TX_ID) return [];
   const index = own === undefined ? `index in ${live}` : "local index";
   const holder = `the ${index} holds transactions up to ${txId}`;
-  return [{ kind: "own", holder, folder: live, ...byItself(txId, system) }];
+  return [{ kind: "own", holder, folder: live, ...byIndex(txId, system) }];
 }
 
-/** An index is a cure by itself: a log can be continued from it. */
-function byItself(txId: TxId, system: System): Pick<Holder, "txId" | "cure"> {
-  const cure = `${beforeRecovery(system)}run cairn log recover, which begins one that continues after transaction ${txId}, from the index of this node; the nodes follow it (with an embedded log, stop the node first)`;
-  return { txId, cure };
-}
-
-/** An index of a log of another name, or of another node, has to be named. */
-function byIndex(txId: TxId, folder: string, system: System): Pick<Holder, "txId" | "cure"> {
-  const cure = `${beforeRecovery(system)}run cairn log recover --from ${shellWord(folder)}, which begins one that continues after transaction ${txId}, from that index`;
+/** An index is a cure by itself: a log can be continued from it. One of another log's name or another node is named. */
+function byIndex(txId: TxId, system: System, folder?: string): Pick<Holder, "txId" | "cure"> {
+  const [words, from] =
+    folder === undefined ? ["", "the index of this node"] : [` --from ${shellWord(folder)}`, "that index"];
+  const cure = beforeRecovery(system) + continuing(`cairn log recover${words}`, txId, `, from ${from}`);
   return { txId, cure };
 }
 
@@ -199,7 +195,7 @@ async function heldByNodes(
     if ((isAsking && isOwn) || !isOfLog || txId === null || txId <= FIRST_TX_ID) continue;
     const cure = `follow the hint in the status of node ${node} on its machine: the log can be continued from its index, after transaction ${txId}`;
     const holder = `the index of node ${node} (${status.phase}) holds transactions up to ${txId}`;
-    holders.push({ kind: "node", holder, node: one, ...(isOwn ? byItself(txId, system) : { txId, cure }) });
+    holders.push({ kind: "node", holder, node: one, ...(isOwn ? byIndex(txId, system) : { txId, cure }) });
   }
   return holders;
 }
@@ -233,7 +229,7 @@ async function othersBeside(
       const holder = `${folder} of node ${id} holds transactions up to ${txId}`;
       const renamed = mayBeRenamed ? { renamed: renamedFrom(id, nodeId, isAlone) } : {};
       if (isAlone) return [{ kind: "beside", holder, ...renamed }];
-      return [{ kind: "beside", holder, folder, ...renamed, ...byIndex(txId, folder, system) }];
+      return [{ kind: "beside", holder, folder, ...renamed, ...byIndex(txId, system, folder) }];
     };
     return { kind: "beside", what: `${folder} of node ${id} holds`, ask };
   });

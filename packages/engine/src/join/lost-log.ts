@@ -164,7 +164,12 @@ export function howToContinue({ plan, unusable, command }: LostLog): string {
     unusable === undefined
       ? ""
       : `. Checkpoint ${unusable.name} ends with transaction ${unusable.txId}, but cannot be used (${fault})`;
-  return `run ${command}, which begins one that continues after transaction ${plan.txId}; the nodes follow it (with an embedded log, stop the node first)${further}`;
+  return `${continuing(command, plan.txId)}${further}`;
+}
+
+/** Returns what begins a log that continues the lost one, from the index that `from` names or from the stores, as a clause. */
+export function continuing(command: string, txId: TxId, from = ""): string {
+  return `run ${command}, which begins one that continues after transaction ${txId}${from}; the nodes follow it (with an embedded log, stop the node first)`;
 }
 
 async function readBackup(
