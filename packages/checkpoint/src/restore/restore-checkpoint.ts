@@ -29,7 +29,7 @@ import {
   type SkippedCheckpoint,
   type StoredCheckpoint,
 } from "../store/list-checkpoints.ts";
-import { type Reservation, reserve } from "../store/reservations.ts";
+import { reserve } from "../store/reservations.ts";
 
 export interface Candidate extends StoredCheckpoint {
   readonly store: CheckpointStore;
@@ -182,8 +182,7 @@ export interface RestoreResult {
 }
 
 const RETRY_BACKOFF = { firstMs: 200, maxMs: 60_000 };
-const RELEASE_TIMEOUT_MS = 5_000;
-const ABORTED_RELEASE_TIMEOUT_MS = 1_000;
+const RELEASE_TIMEOUT_MS = 1_000;
 /** Not a candidate's fault: the store is not tried again, and the restore does not end as if there were none. */
 const STORE_ERRORS = new Set(["STORE_UNREACHABLE", "STORE_DENIED"]);
 
@@ -256,26 +255,8 @@ async function restoreOne(options: RestoreOptions, candidate: Candidate): Promis
       }
     }
   } finally {
-    if (reservation !== undefined) await releaseInTime(reservation, clock, signal);
-  }
-}
-
-/** Waits only briefly, and less once the restore is aborted: an unreleased reservation expires by itself. */
-async function releaseInTime(
-  reservation: Reservation,
-  clock: Clock,
-  signal: AbortSignal | undefined,
-): Promise<void> {
-  const released = new AbortController();
-  const limit = async (): Promise<void> => {
-    const either = AbortSignal.any([released.signal, ...(signal === undefined ? [] : [signal])]);
-    const elapsed = await clock.wait(RELEASE_TIMEOUT_MS, either);
-    if (!elapsed) await clock.wait(ABORTED_RELEASE_TIMEOUT_MS, released.signal);
-  };
-  try {
-    await Promise.race([reservation.release(), limit()]);
-  } finally {
-    released.abort();
+    // An unreleased reservation expires by itself.
+    if (reservation !== undefined) await withTimeout(reservation.release(), RELEASE_TIMEOUT_MS);
   }
 }
 

@@ -63,8 +63,6 @@ export class Lease {
   #since: string | undefined;
   /** The time until which the lease is held, by this machine's clock. */
   #heldUntil = 0;
-  /** How long the last renewal took, and when the one in progress began, by this machine's clock. */
-  #renewal: { readonly tookMs: number; readonly since?: number } = { tookMs: 0 };
   /** The error of the last renewal, if it failed. It is reported if the lease expires. */
   #renewalError: unknown;
   /** If two renewals ran at once, each would find that the other had changed the tag. */
@@ -158,9 +156,7 @@ export class Lease {
 
   /** The expiry by this machine's clock counts from before the request, so it is never later than the store's. */
   async #renewed(): Promise<{ readonly text: string; readonly until: number }> {
-    const at = this.#options.clock.now();
-    this.#renewal = { ...this.#renewal, since: at };
-    const until = at + this.#ttlMs;
+    const until = this.#options.clock.now() + this.#ttlMs;
     const now = await this.#store.now();
     const renewedAt = new Date(now).toISOString();
     const since = (this.#since ??= renewedAt);
@@ -194,24 +190,14 @@ export class Lease {
 
   /** Consults the clock, because a process that was suspended or waiting must notice before it continues. */
   #requireHeld(): void {
-    if (this.#isOver()) this.#lost.abort(this.#renewalError ?? lost(this.#expiry()));
+    if (this.#isOver())
+      this.#lost.abort(this.#renewalError ?? lost("The lease of this upload expired before it was renewed."));
     this.lost.throwIfAborted();
   }
 
   #hold(tag: string, until: number): void {
     this.#tag = tag;
     this.#heldUntil = until;
-    this.#renewal = { tookMs: this.#options.clock.now() - (until - this.#ttlMs) };
-  }
-
-  /** A renewal that takes longer than until the next one is due leaves too little time. */
-  #expiry(): string {
-    const now = this.#options.clock.now();
-    const { tookMs, since = now } = this.#renewal;
-    const slowest = Math.max(tookMs, now - since);
-    const isSlow = slowest > this.#ttlMs / 3;
-    const because = isSlow ? `, which took the store ${Math.round(slowest / 1000)} s` : "";
-    return `The lease of this upload expired before it was renewed${because}.`;
   }
 
   #isOver(): boolean {

@@ -66,7 +66,7 @@ test("a slowly renewed lease is valid from the request, not from the store's res
   expect(lease?.lost.aborted).toBe(false);
   clock.advance(1_000);
   await vi.waitFor(() => expect(lease?.lost.aborted).toBe(true));
-  const message = "The lease of this upload expired before it was renewed, which took the store 39 s.";
+  const message = "The lease of this upload expired before it was renewed.";
   expect(lease?.lost.reason).toMatchObject({ code: "CONFLICT", message, hint: /the store responds slowly/ });
 });
 
