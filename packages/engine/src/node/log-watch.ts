@@ -1,7 +1,8 @@
 import type { NodeStatus } from "@cairn/client";
-import { type CheckpointStore, listCheckpoints } from "@cairn/checkpoint";
+import type { CheckpointStore } from "@cairn/checkpoint";
 import { CairnError, coalesced, isCairnError, unlessFailed } from "@cairn/kv";
 import { asWarning } from "../observe/failures.ts";
+import { listCandidates } from "../checkpoints/candidates.ts";
 import { allStores, restoreStores } from "../checkpoints/checkpoint-stores.ts";
 import type { System } from "../api/system.ts";
 import { logOffset } from "../index/rows/index-state.ts";
@@ -171,22 +172,15 @@ async function lostEnd(
   logId: string,
   stores: readonly CheckpointStore[],
 ): Promise<CairnError | undefined> {
-  let furthest = 0;
-  let error: CairnError | undefined;
-  for (const store of stores) {
-    const { checkpoints } = await listCheckpoints(store);
-    for (const one of checkpoints) {
-      const { name, txId } = one;
-      if (one.log.id !== logId || txId <= furthest) continue;
-      const problem = await checkCheckpoint(log, one);
-      if (problem?.code !== "LOG_REGRESSED") continue;
-      furthest = txId;
-      const message = `The log "${log.name}" has lost transactions that it had stored: ${name} in ${store.location} contains them, up to transaction ${txId}.`;
-      const hint = `To continue from that checkpoint, stop the writers, remove the log (nats stream rm ${log.name}; embedded: stop the node and move the log's folder away), run cairn log recover --from ${name} --yes, and start the nodes. What was written since is then only in the indexes that the nodes moved aside: print it with cairn log orphans on each of them, and load it again (cairn load FILE). To keep the log as it is, save a checkpoint (cairn checkpoint create), and remove the others with cairn checkpoint prune --lost.`;
-      error = new CairnError("LOG_REGRESSED", message, hint);
-    }
+  // The furthest come first.
+  for (const one of (await listCandidates(stores, {})).usable) {
+    if (one.log.id !== logId || (await checkCheckpoint(log, one))?.code !== "LOG_REGRESSED") continue;
+    const { name, store, txId } = one;
+    const message = `The log "${log.name}" has lost transactions that it had stored: ${name} in ${store} contains them, up to transaction ${txId}.`;
+    const hint = `To continue from that checkpoint, stop the writers, remove the log (nats stream rm ${log.name}; embedded: stop the node and move the log's folder away), run cairn log recover --from ${name} --yes, and start the nodes. What was written since is then only in the indexes that the nodes moved aside: print it with cairn log orphans on each of them, and load it again (cairn load FILE). To keep the log as it is, save a checkpoint (cairn checkpoint create), and remove the others with cairn checkpoint prune --lost.`;
+    return new CairnError("LOG_REGRESSED", message, hint);
   }
-  return error;
+  return undefined;
 }
 
 /**
@@ -197,12 +191,9 @@ async function leadingCheckpoint(
   log: { readonly id: string; readonly first: number },
   stores: readonly CheckpointStore[],
 ): Promise<number | undefined> {
-  for (const store of stores) {
-    const { checkpoints } = await listCheckpoints(store);
-    for (const { log: of, anchor } of checkpoints) {
-      const end = anchor.txId - of.offset;
-      if (of.id === log.id && lacksNothing(end, log)) return end;
-    }
+  for (const { log: of, anchor } of (await listCandidates(stores, {})).usable) {
+    const end = anchor.txId - of.offset;
+    if (of.id === log.id && lacksNothing(end, log)) return end;
   }
   return undefined;
 }
