@@ -6,7 +6,7 @@ import { type LookMemory, lookMemory, takeCheckpoint, type TakeOutcome } from ".
 import type { CheckpointerEvent, CheckpointerStatus, CheckpointerWarning } from "./checkpointer-events.ts";
 import type { CheckpointerOptions } from "./checkpointer-options.ts";
 import { StatusKeeper } from "./checkpointer-status.ts";
-import { type Archiving, archivingOnDisk, type CaptureDirectory } from "./save-checkpoint.ts";
+import { type Archiving, archivingOnDisk } from "./save-checkpoint.ts";
 import { firstLookDelay, nextLookDelay, retryDelay } from "./schedule.ts";
 
 /** The dependencies of a checkpointer. The clock and the random numbers default to the machine's. */
@@ -66,7 +66,7 @@ class ScheduledCheckpointer implements Checkpointer {
   readonly #parts: CheckpointerParts;
   readonly #clock: Clock;
   readonly #random: () => number;
-  readonly #directory: CaptureDirectory;
+  readonly #directory: ReturnType<Archiving["directory"]>;
   readonly #memory: LookMemory;
   readonly #scheduleEnd = new AbortController();
   /** Plans the next look anew. The reason is the time until it is due then (ms). */

@@ -227,20 +227,16 @@ async function unpublish(store: CheckpointStore, name: string, reason: unknown):
   }
 }
 
-interface Capture {
-  readonly dir: string;
-  readonly state: CapturedState;
-  /** Removes the copy. Otherwise, its links would occupy space that the index has freed. */
-  drop(): Promise<void>;
-}
-
-/** Captures the index into a new folder of `owner` below `checkpointDir`; removes the folder after a failure. */
+/**
+ * Captures the index into a new folder of `owner` below `checkpointDir`; removes the folder after a failure. The caller
+ * drops it: otherwise, its links would occupy space that the index has freed.
+ */
 async function captureTo(
   checkpointDir: string,
   source: CheckpointSource,
   owner = source.node,
   others: readonly number[] = [],
-): Promise<Capture> {
+): Promise<{ readonly dir: string; readonly state: CapturedState; drop(): Promise<void> }> {
   const dir = join(checkpointDir, prefixOf(owner) + randomBytes(4).toString("hex"));
   const drop = (): Promise<void> => removeFolder(dir);
   try {
@@ -252,18 +248,12 @@ async function captureTo(
   }
 }
 
-export interface CaptureDirectory {
-  make(): Promise<void>;
-  /** Removes the directory if this object created it and it is empty. */
-  drop(): Promise<void>;
-}
-
 /** The capture directory of `owner`. The first `make` removes captures left by earlier processes of this owner. */
-function captureDirectory(path: string, owner: string): CaptureDirectory {
+function captureDirectory(path: string, owner: string) {
   let made = false;
   let tidied = false;
   return {
-    async make() {
+    async make(): Promise<void> {
       try {
         if ((await makeFolder(path)) !== undefined) made = true;
         // Captures of other owners in the same directory may be in use.
@@ -274,7 +264,8 @@ function captureDirectory(path: string, owner: string): CaptureDirectory {
       }
       tidied = true;
     },
-    async drop() {
+    /** Removes the directory if this object created it and it is empty. */
+    async drop(): Promise<void> {
       if (!made) return;
       const kept = ["ENOTEMPTY", "EEXIST", "ENOENT"] as const;
       made = (await unlessFailed(rmdir(path), kept, true)) === true;

@@ -16,19 +16,16 @@ const OWN_NAME = /^reservations\/[0-9a-f]{16}\.json$/;
 
 const ReservationSchema = z.object({ checkpoint: z.string(), node: z.string(), expiresAt: z.iso.datetime() });
 
-/** A reservation that this process renews until it is released. */
-export interface Reservation {
-  /** Does nothing if none was created, since restoring from a read-only store works without one. */
-  release(): Promise<void>;
-}
-
-/** Makes sweeps keep `checkpoint`, if possible: if the store rejects the reservation, there is nothing to release. */
+/**
+ * Makes sweeps keep `checkpoint`, with a reservation that is renewed until it is released. If the store rejects it, as a
+ * read-only one does, there is nothing to release.
+ */
 export async function reserve(
   store: CheckpointStore,
   checkpoint: string,
   node: string,
   clock: Clock,
-): Promise<Reservation> {
+): Promise<{ release(): Promise<void> }> {
   const name = `${RESERVATIONS}${randomBytes(8).toString("hex")}.json`;
   const text = async (): Promise<string> => {
     const expiresAt = new Date((await store.now()) + RESERVATION_MS).toISOString();

@@ -1,5 +1,4 @@
 import type { CheckpointStore } from "@cairn/checkpoint";
-import type { Failure, LogBackupStatus, TxId } from "@cairn/client";
 import { isCairnError } from "@cairn/kv";
 import { asFailure } from "../observe/failures.ts";
 import { readLogIdentity } from "../log/log-identity.ts";
@@ -14,31 +13,11 @@ import {
   listBackup,
   missingIn,
   newestOf,
-  type TxRange,
 } from "./segments/segment-name.ts";
 import { requireSameHistory } from "./write/write-segments.ts";
 
-interface BackupSurvey extends Pick<BackupListing, "segments" | "foreign"> {
-  readonly covered: readonly TxRange[];
-  readonly holes: readonly TxRange[];
-  readonly newestAt: string | null;
-  /** The result of comparing the backup with its log; undefined without a log whose offset is known. */
-  readonly compared: ComparedLog | undefined;
-}
-
-/** The log holds `first` to `last`; a complete backup begins with `begin`. `failure` is the reason why the backup is not continued. */
-interface ComparedLog extends TxRange {
-  readonly begin: TxId;
-  readonly exposed: LogBackupStatus["exposed"];
-  readonly failure: Failure | null;
-}
-
 /** Lists the backup of a log and, given the log itself, compares them to find transactions that the backup lacks. */
-export async function surveyBackup(
-  store: CheckpointStore,
-  logId: string,
-  log?: TxLog,
-): Promise<BackupSurvey> {
+export async function surveyBackup(store: CheckpointStore, logId: string, log?: TxLog) {
   const reached = await reachedBy(store, logId);
   const listing = await listBackup(store, logId);
   const { segments, foreign } = listing;
@@ -58,12 +37,8 @@ export async function surveyBackup(
   };
 }
 
-async function compareWithLog(
-  log: TxLog,
-  store: CheckpointStore,
-  logId: string,
-  listing: BackupListing,
-): Promise<ComparedLog | undefined> {
+/** A complete backup begins with `begin`. `failure` is the reason why it is not continued. Undefined without an offset. */
+async function compareWithLog(log: TxLog, store: CheckpointStore, logId: string, listing: BackupListing) {
   const { segments } = listing;
   // The bounds are read after the segments have been listed, so that no exposed transaction is missed.
   const identity = await readLogIdentity(log);

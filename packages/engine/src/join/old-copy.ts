@@ -10,12 +10,8 @@ import type { TxLog } from "../log/tx-log.ts";
 import type { FilledIndex } from "./common-history.ts";
 import { historyOfIndex } from "./shown-lost.ts";
 
-/** A log that continues another one, directly or over others, and has transactions of its own. */
-export interface Successor {
-  readonly id: string;
-  /** A clause that says what holds transactions of it. */
-  readonly holder: string;
-}
+/** A log that continues another one, directly or over others, with a clause that says what holds transactions of it. */
+type Successor = Record<"id" | "holder", string>;
 
 /** The log in question. Its birth record is undefined if it was trimmed. */
 type AskedLog = Pick<LogIdentity, "id" | "birth">;

@@ -71,12 +71,6 @@ export class Throttle {
   }
 }
 
-/** Background threads that yield to this one. Call `stop` when they are done. */
-export interface Throttling {
-  readonly shared: Int32Array;
-  stop(): void;
-}
-
 const SAMPLE_MS = 25;
 /** The duration of each of the first {@link SAMPLES}, so that work on an idle node soon runs at full speed. */
 const FIRST_SAMPLE_MS = 5;
@@ -85,8 +79,11 @@ const IDLE_UTILIZATION = 0.02;
 /** The number of samples. Their majority decides, so that a single task does not change the result. */
 const SAMPLES = 5;
 
-/** Limits background threads while this thread is busy and needs the processors, but not once `hurry` is aborted. */
-export function throttleWhileBusy(bytesPerSecond: number, hurry?: AbortSignal): Throttling {
+/**
+ * Limits background threads while this thread is busy and needs the processors, but not once `hurry` is aborted, until
+ * `stop` is called.
+ */
+export function throttleWhileBusy(bytesPerSecond: number, hurry?: AbortSignal) {
   const throttle = new Throttle();
   throttle.setRate(bytesPerSecond);
   // Until the first samples are available, this thread counts as busy.

@@ -15,7 +15,6 @@ import {
   systemErrorCode,
   systemErrorOf,
   systemRefused,
-  type UncheckedTables,
   whileLocked,
 } from "@cairn/kv";
 import { formatBytes } from "@cairn/text";
@@ -57,14 +56,8 @@ export interface OpeningOptions {
   readonly onNotice?: ((sentence: string) => void) | undefined;
 }
 
-/** An open database. `unchecked` lists large tables that have not yet been compared with their checksums. */
-interface OpenedDatabase {
-  readonly database: Database;
-  readonly claim: Pick<ClaimedDirectory, "isThere">;
-  readonly unchecked: UncheckedTables | undefined;
-}
-
-export async function openDatabase(path: string, options: OpeningOptions): Promise<OpenedDatabase> {
+/** `unchecked` lists large tables that have not yet been compared with their checksums. */
+export async function openDatabase(path: string, options: OpeningOptions) {
   let claim: ClaimedDirectory | undefined;
   try {
     if (options.create === true) await makeDurably(path);
