@@ -22,29 +22,13 @@ export async function openContent(
   const answer = await askRange(access, { object, start: 0, end: firstBytes }, signal);
   const { size } = answer;
   const stop = new AbortController();
-  const next = Math.min(firstBytes, size);
+  let next = Math.min(firstBytes, size);
   const beginning: Buffer[] = [];
-  const onChunk = (chunk: Buffer): void => void beginning.push(chunk);
-  await fetchRange(access, { object, start: 0, end: next }, signal ?? stop.signal, onChunk, answer);
-  return rangesInOrder(access, { object, size, beginning, next, stop, signal });
-}
-
-interface Ranges {
-  readonly object: ReadObject;
-  readonly size: number;
-  readonly beginning: readonly Buffer[];
-  /** The offset where the beginning ends. */
-  readonly next: number;
-  readonly stop: AbortController;
-  readonly signal: AbortSignal | undefined;
-}
-
-function rangesInOrder(access: S3Access, ranges: Ranges): Readable {
-  const { object, size, beginning, stop, signal } = ranges;
+  const onBeginning = (chunk: Buffer): void => void beginning.push(chunk);
+  await fetchRange(access, { object, start: 0, end: next }, signal ?? stop.signal, onBeginning, answer);
   // The ranges are in the order of the object. Each is passed on as it arrives, because over a slow network, a whole one
   // takes minutes.
   const inFlight = [new Inbox<Buffer | "end">([...beginning, "end"])];
-  let next = ranges.next;
   const launch = (): void => {
     while (inFlight.length < access.settings.concurrency && next < size) {
       const end = Math.min(next + RANGE_BYTES, size);

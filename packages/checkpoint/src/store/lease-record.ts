@@ -35,16 +35,10 @@ export const LeaseSchema = z.object({
 /** A lease as it is stored. Times are by the store's clock. */
 export type LeaseRecord = z.infer<typeof LeaseSchema>;
 
-export interface StoredLease {
-  readonly file: string;
-  readonly record: LeaseRecord;
-  readonly live: boolean;
-}
-
 /** Reads the leases of all logs in a store, live or ended. */
-export async function readLeases(store: CheckpointStore): Promise<StoredLease[]> {
+export async function readLeases(store: CheckpointStore) {
   const files = (await store.list(LEASE_PREFIX)).filter(({ name }) => LEASE_NAME.test(name));
-  const leases: StoredLease[] = [];
+  const leases: { readonly file: string; readonly record: LeaseRecord; readonly live: boolean }[] = [];
   if (files.length === 0) return leases;
   const now = await store.now();
   for (const { name: file, bytes, modifiedAt } of files) {

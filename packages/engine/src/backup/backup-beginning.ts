@@ -20,27 +20,14 @@ interface BeginningOptions extends Pick<VerifiedSegments, "covered" | "agreeing"
   readonly checkpoints: readonly Pick<CheckpointListing, "name" | "anchor" | "log">[];
 }
 
-interface BackupBeginning {
-  readonly first: TxId;
-  /** Why it begins with `first`: because the log does, or because what precedes was removed, as a file records. */
-  readonly because: "log" | "removed";
-  /** The id of the log that this one continues, if the backup of that earlier log does not go back to its beginning. */
-  readonly lacksEarlier: string | null;
-  /** Null if the index begins empty, or if no checkpoint leads into the backup (see `problems`). */
-  readonly checkpoint: string | null;
-  readonly problems: readonly CairnError[];
-}
-
-/** `beginning` is null if the backup is empty, or if not all of it can be read with these keys. */
-interface VerifiedBackup extends Omit<VerifiedSegments, "isLocked"> {
-  readonly beginning: Omit<BackupBeginning, "problems"> | null;
-}
-
-/** Verifies the segments of a backup, and how it begins. `checkpoints` are all those in the store, newest first. */
+/**
+ * Verifies the segments of a backup, and how it begins; `beginning` is null if the backup is empty, or if not all of it
+ * can be read with these keys. `checkpoints` are all those in the store, newest first.
+ */
 export async function verifyBackup(
   options: Omit<VerifySegmentsOptions, "checkpoints"> & Pick<BeginningOptions, "checkpoints">,
   onProblem: (problem: BackupProblem) => Promise<void>,
-): Promise<VerifiedBackup> {
+) {
   const { store, logId, checkpoints } = options;
   const ofLog = checkpoints.filter((one) => one.log.id === logId);
   const { isLocked, ...found } = await verifySegments({ ...options, checkpoints: ofLog }, onProblem);
@@ -50,8 +37,11 @@ export async function verifyBackup(
   return { ...found, beginning };
 }
 
-/** Determines how a backup begins. If it lacks the log's beginning, a checkpoint must lead into it. */
-async function findBeginning(options: BeginningOptions): Promise<BackupBeginning> {
+/**
+ * Determines with which transaction a backup begins and why (because the log does, or because a file records that what
+ * precedes was removed), and which earlier log's beginning it lacks. If it lacks any, a checkpoint must lead into it.
+ */
+async function findBeginning(options: BeginningOptions) {
   const { store, logId, covered } = options;
   const first = covered[0]?.first ?? 1;
   const backup = new BackupLog({ store, logId });
