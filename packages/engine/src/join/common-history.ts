@@ -134,12 +134,6 @@ export async function commonWithIndex(index: FilledIndex, other: FilledIndex): P
   return { same, differs: differs > end ? index.state.txId + 1 : differs };
 }
 
-/** Returns whether it is certain that a newer index contains all of an index, whichever logs the two were built from. */
-export async function isContainedIn(index: FilledIndex, newer: FilledIndex): Promise<boolean> {
-  const { txId, isProven } = await sharedOf(index, await commonWithIndex(index, newer));
-  return isProven && txId === index.state.txId && txId <= newer.state.txId;
-}
-
 /** Returns what the messages of the log, its backup and earlier logs show about what an index and the log share. */
 export async function commonWithLog(
   kv: KvReader,

@@ -1,10 +1,14 @@
 import { isDeepStrictEqual } from "node:util";
 import { closing, isCairnError, type KvProvider, mayHoldRows, unlessFailed } from "@cairn/kv";
+import type { TxId } from "@cairn/client";
 import type { LogHistory } from "../backup/log-with-backup.ts";
 import type { IndexDirectory, MovedContents } from "../db-dir/index-directory.ts";
 import type { HeldTransactions, QuarantinedIndex } from "../db-dir/quarantine.ts";
+import { chainValueAt } from "../index/chains/chain-values.ts";
+import { ChainWindow, linkBefore } from "../index/chains/chain-window.ts";
 import { fileReader, openIndex, readPrefix } from "../index/local-index.ts";
 import { FIRST_TX_ID, firstKept, type IndexState } from "../index/rows/index-state.ts";
+import { readOutcome, readOutcomes } from "../index/rows/outcome-rows.ts";
 import { anchorOf } from "../log/anchor.ts";
 import type { LogIdentity } from "../log/log-identity.ts";
 import {
@@ -12,7 +16,6 @@ import {
   type CommonHistory,
   commonWithLog,
   type FilledIndex,
-  isContainedIn,
   nothingCompared,
   sharedOf,
   type SharedTransactions,
@@ -137,6 +140,47 @@ export async function withRecorded(
   const kept = firstKept(index.state);
   const wasCompared = txId === shared && (kept === 0 || txId > kept);
   return { txId, isProven: wasCompared && (isProven ?? txId < now.txId) };
+}
+
+/**
+ * Returns whether it is certain that the history in a newer index contains all transactions of `index`, whichever logs the
+ * two were built from.
+ *
+ * The chains show it at the end of `index`, unless the newer index is far ahead: it then knows them only at the last
+ * link before that end, and the outcomes of the transactions after that link, of which there are fewer than 1,024, are
+ * compared instead.
+ */
+export async function isContainedIn(index: FilledIndex, newer: FilledIndex): Promise<boolean> {
+  const { kv, state } = index;
+  if (newer.state.txId < state.txId) return false;
+  const [window, newerWindow] = [
+    await ChainWindow.load(kv, state),
+    await ChainWindow.load(newer.kv, newer.state),
+  ];
+  const historiesAt = async (txId: TxId): Promise<readonly (string | undefined)[]> => {
+    const values = [await chainValueAt(kv, window, txId), await chainValueAt(newer.kv, newerWindow, txId)];
+    return values.map((value) => value?.history);
+  };
+  const [end, newerEnd] = await historiesAt(state.txId);
+  if (newerEnd !== undefined) return end === newerEnd;
+  const link = linkBefore(state.txId);
+  const [atLink, newerAtLink] = await historiesAt(link);
+  if (atLink !== newerAtLink) return false;
+  // The first one of a log is the same in all indexes of it.
+  const isSameLog = state.log.id === newer.state.log.id && state.log.offset === newer.state.log.offset;
+  const first = isSameLog ? state.log.offset : 0;
+  // If there is no link yet, all outcomes are compared.
+  if (atLink === undefined && link > first) return false;
+  // Both must have the outcomes of all these transactions, and the same ones.
+  let last = atLink === undefined ? first : link;
+  for await (const outcomes of readOutcomes(kv, { after: last, upTo: state.txId })) {
+    for (const { txId, outcome } of outcomes) {
+      const isNext = txId === last + 1;
+      if (!isNext || !isDeepStrictEqual(outcome, await readOutcome(newer.kv, txId))) return false;
+      last = txId;
+    }
+  }
+  return last === state.txId;
 }
 
 /** Returns the result of `reading`; undefined after an error that would recur, such as damage. Others are thrown. */

@@ -16,8 +16,8 @@ import { anchorOfPrefix, type LogIdentity, readLogIdentity } from "../log/log-id
 import { beginningOf } from "../replay/fold-log.ts";
 import { foreignIndex, indexBehind, noBeginning } from "./join-errors.ts";
 import { lookBeforeBeginning } from "./may-begin.ts";
-import { commonWithIndex, type FilledIndex, isContainedIn, sharedOf } from "./common-history.ts";
-import { movedContents, reassessQuarantine } from "./held-transactions.ts";
+import { commonWithIndex, type FilledIndex, sharedOf } from "./common-history.ts";
+import { isContainedIn, movedContents, reassessQuarantine } from "./held-transactions.ts";
 import { judgeOldCopy } from "./old-copy.ts";
 import { type RestoreContext, restoreNewest } from "./restore-index.ts";
 import { historyOfIndex, shownLost } from "./shown-lost.ts";

@@ -6,7 +6,8 @@ import { afterEach, beforeEach, describe, expect, it, onTestFinished, vi } from 
 import type { System } from "../../src/api/system.ts";
 import { IndexStore } from "../../src/index/index-store.ts";
 import { emptyState } from "../../src/index/rows/index-state.ts";
-import { type FilledIndex, isContainedIn } from "../../src/join/common-history.ts";
+import { isContainedIn } from "../../src/join/held-transactions.ts";
+import type { FilledIndex } from "../../src/join/common-history.ts";
 import type { LogMessage } from "../../src/log/tx-log.ts";
 import type { CairnNode } from "../../src/node/node.ts";
 import { encodeBirthRecord, encodeTransaction } from "../../src/transactions/transaction-codec.ts";
@@ -156,6 +157,12 @@ describe("the comparison of an index with a newer one", () => {
       expect(await isContainedIn(index, await indexOf(messages(newerEnd, other)))).toBe(false);
     },
   );
+
+  it("finds that it is not, if the other history has another message for one transaction alone", async () => {
+    const other = messages(1_200, 1_200).slice(-1);
+    const newer = messages(5_000).toSpliced(1_199, 1, ...other);
+    expect(await isContainedIn(await indexOf(messages(1_500)), await indexOf(newer))).toBe(false);
+  });
 
   it("assumes that it is not, if the other one ends earlier or no longer has the outcomes to compare", async () => {
     const index = await indexOf(messages(1_500));
