@@ -48,24 +48,19 @@ const tokenParameters = {
 const NODE_RIGHTS: TokenOptions["rights"] = ["observe", "operate"];
 
 function token(name: string): ValueType<TokenOptions> {
-  const plain = mapOf(
-    `The token ${name}`,
-    tokenParameters,
-    ({ file, env, rights, buckets }) => {
-      if ((file === undefined) === (env === undefined))
-        return {
-          message: `The token ${name} must have either file or env.`,
-          hint: "Set file to a file that contains the token, or env to the environment variable that does.",
-        };
-      const whole = rights.find((right) => NODE_RIGHTS.includes(right));
-      if (buckets === undefined || whole === undefined) return undefined;
+  const plain = mapOf(`The token ${name}`, tokenParameters, ({ file, env, rights, buckets }) => {
+    if ((file === undefined) === (env === undefined))
       return {
-        message: `The token ${name} has the right ${whole}, which concerns the whole node, and buckets.`,
-        hint: `Remove buckets, or remove ${whole} from the rights and configure another token with it.`,
+        message: `The token ${name} must have either file or env.`,
+        hint: "Set file to a file that contains the token, or env to the environment variable that does.",
       };
-    },
-    { oneOf: [{ required: ["file"] }, { required: ["env"] }] },
-  );
+    const whole = rights.find((right) => NODE_RIGHTS.includes(right));
+    if (buckets === undefined || whole === undefined) return undefined;
+    return {
+      message: `The token ${name} has the right ${whole}, which concerns the whole node, and buckets.`,
+      hint: `Remove buckets, or remove ${whole} from the rights and configure another token with it.`,
+    };
+  });
   return {
     ...plain,
     read(value) {

@@ -1,8 +1,6 @@
 import type { Policies } from "@cairn/client";
 import { policyProblems } from "@cairn/engine";
 import { type ConfigNode, type Origin, findEntry } from "./source/config-tree.ts";
-import { duration } from "./types/duration-type.ts";
-import type { JsonSchema } from "./types/json-schema.ts";
 import { plainValue, printableValue, refuseCode } from "./types/plain-value.ts";
 import { type Reading, Value } from "./types/reading.ts";
 
@@ -36,38 +34,4 @@ function originAt(node: ConfigNode, path: readonly string[]): Origin {
   const entry = findEntry(node, name);
   if (entry === undefined) return node.origin;
   return rest.length === 0 ? entry.nameOrigin : originAt(entry.value, rest);
-}
-
-export function policiesSchema(): JsonSchema {
-  const { jsonSchema } = duration();
-  const scalar: JsonSchema = { type: ["string", "number", "boolean"] };
-  const bound: JsonSchema = {
-    type: "object",
-    properties: { keep: { type: "integer", minimum: 0 }, for: jsonSchema },
-    minProperties: 1,
-    additionalProperties: false,
-  };
-  const values: JsonSchema = { anyOf: [scalar, { type: "array", items: scalar, minItems: 1 }] };
-  const expire: JsonSchema = {
-    type: "object",
-    properties: { when: byBucket(values), after: jsonSchema },
-    required: ["after"],
-    additionalProperties: false,
-  };
-  return {
-    type: "object",
-    properties: {
-      indexes: byBucket({ type: "array", items: { type: "string" }, minItems: 1 }),
-      expire: byBucket(expire),
-      history: byBucket(bound),
-      events: bound,
-      outcomes: bound,
-      queues: byBucket({ type: "object", required: ["shards", "cap", "terminal", "lease"] }),
-    },
-    additionalProperties: false,
-  };
-}
-
-function byBucket(schema: JsonSchema): JsonSchema {
-  return { type: "object", additionalProperties: schema };
 }

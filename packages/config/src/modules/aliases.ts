@@ -93,11 +93,6 @@ export function olderSetting(name: string): ModuleName | undefined {
   return undefined;
 }
 
-/** Returns the patterns of the older names of a Cairn module. */
-export function olderPatterns(id: string): readonly RegExp[] {
-  return COUNTERPARTS.filter(([, meant]) => meant === id).map(([pattern]) => pattern);
-}
-
 /** The top-level keys of older systems, with their names in Cairn. */
 export const TOP_LEVEL_ALIASES: ReadonlyMap<string, string> = new Map([
   ["crux.http-server/server", "cairn/http-server"],

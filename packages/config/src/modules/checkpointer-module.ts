@@ -3,7 +3,6 @@ import { CairnError } from "@cairn/kv";
 import { dbDirLayout, WAIT_FOR_STORE_MS } from "@cairn/engine";
 import { omitUndefined } from "@cairn/text";
 import { duration, durationOr } from "../types/duration-type.ts";
-import type { JsonSchema } from "../types/json-schema.ts";
 import { mapOf } from "../types/map-type.ts";
 import type { ModuleUse, RestoreOnly } from "../types/module-kinds.ts";
 import { camelCase, optional, required, withDefault } from "../types/parameter.ts";
@@ -29,7 +28,6 @@ const retentionPolicy = mapOf(
           hint: "Set retain-newer-than, retain-at-least, or both.",
         }
       : undefined,
-  { minProperties: 1 },
 );
 
 const logBackup = mapOf(
@@ -64,8 +62,6 @@ const SAVING = [
   "retention-policy",
   "refresh-after",
 ] as const;
-
-const GIVEN: JsonSchema = { not: { type: "null" } };
 
 const SAVES_TO_READ_ONLY = {
   message: "The store in which checkpoints are saved is read-only.",
@@ -140,18 +136,6 @@ export const checkpointer = defineModule({
       "none",
       "The compression of archives and segments; LevelDB's tables are already compressed.",
     ),
-  },
-  constraint: {
-    anyOf: [
-      { required: ["store", "approx-frequency"], properties: { store: GIVEN, "approx-frequency": GIVEN } },
-      {
-        required: ["restore-from"],
-        properties: {
-          "restore-from": GIVEN,
-          ...Object.fromEntries(SAVING.map((name) => [name, { type: "null" }])),
-        },
-      },
-    ],
   },
   check(values) {
     const { store, approxFrequency, restoreFrom } = values;

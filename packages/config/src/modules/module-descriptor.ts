@@ -13,8 +13,10 @@ import { type Inconsistency, readParameters } from "../types/read-parameters.ts"
 import type { ModuleDescriptor, Parameters, ParameterValues, Reading, Value } from "../types/reading.ts";
 import { madeOnce } from "@cairn/text";
 
-interface Definition<K extends ModuleKind, P extends Parameters>
-  extends Pick<ModuleDescriptor<K>, "id" | "kind" | "doc">, Partial<Pick<ModuleDescriptor, "constraint">> {
+interface Definition<K extends ModuleKind, P extends Parameters> extends Pick<
+  ModuleDescriptor<K>,
+  "id" | "kind" | "doc"
+> {
   readonly parameters: P;
   readonly check?: (values: ParameterValues<P>) => Inconsistency | undefined;
   /** Returns sentences about parameters that have little effect in combination, each with the remedy. */
@@ -41,13 +43,12 @@ interface Definition<K extends ModuleKind, P extends Parameters>
 export function defineModule<K extends ModuleKind, P extends Parameters>(
   definition: Definition<K, P> & (ParameterValues<P> extends CommonValues[K] ? unknown : never),
 ): ModuleDescriptor<K> {
-  const { id, kind, doc, parameters, constraint = {}, check, notices, requires, create } = definition;
+  const { id, kind, doc, parameters, check, notices, requires, create } = definition;
   return {
     id,
     kind,
     doc,
     parameters,
-    constraint,
     use(map: Value<MapNode>) {
       const values = readParameters(parameters, map, { what: id, hints: OLDER_PARAMETERS, check });
       if (values === undefined) return undefined;

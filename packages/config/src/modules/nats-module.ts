@@ -1,7 +1,7 @@
 import { isCairnError } from "@cairn/kv";
 import { parseServer } from "@cairn/text";
 import { txLogParameters } from "./common-parameters.ts";
-import { atMostOneOf, eitherOf } from "../types/json-schema.ts";
+import { eitherOf } from "../types/json-schema.ts";
 import { defineModule } from "./module-descriptor.ts";
 import { optionalPackage } from "./optional-package.ts";
 import { mapOf } from "../types/map-type.ts";
@@ -22,8 +22,6 @@ import {
 const address: ValueType<string> = {
   ...privateText(
     "server address",
-    // If there is a scheme, it must be one that NATS uses.
-    { type: "string", minLength: 1, not: { pattern: "^(?!nats:|tls:)[A-Za-z][A-Za-z0-9+.-]*://" } },
     "the address of a NATS server",
     isAddress,
     'Write "nats://host:4222" or "tls://host:4222", and special characters of a password percent-encoded ("/" is %2F).',
@@ -149,7 +147,6 @@ export const natsTxLog = defineModule({
     ),
     ...txLogParameters,
   },
-  constraint: { ...atMostOneOf(LOGINS), dependentRequired: { password: ["user"], user: ["password"] } },
   check(values) {
     const ways = LOGINS.filter((name) => Object.hasOwn(values, camelCase(name)));
     if (ways.length > 1)

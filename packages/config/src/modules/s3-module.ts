@@ -8,7 +8,6 @@ import { boolean, choice, integer, privateText, secret, text, textLike } from ".
 
 const endpoint = privateText(
   "URL",
-  { type: "string", pattern: "^(?:https?://[^@?#]+|.*\\$\\{.*)$" },
   "the address of an S3 service",
   (address) => {
     const url = URL.canParse(address) ? new URL(address) : undefined;
@@ -36,7 +35,6 @@ const credentials = mapOf(
         }
       : { message: "Both a profile and an access key are configured.", hint: "Keep one." };
   },
-  { minProperties: 1 },
 );
 
 /** The storage classes whose files can be read only hours after a restore request. */
@@ -138,7 +136,6 @@ export const s3CheckpointStore = defineModule({
       "Whether the store is never written to; for stores of `restore-from`.",
     ),
   },
-  constraint: { dependentRequired: { "kms-key-id": ["server-side-encryption"] } },
   check({ serverSideEncryption, kmsKeyId, storageClass }) {
     if (kmsKeyId !== undefined && serverSideEncryption?.startsWith("aws:kms") !== true) {
       return {

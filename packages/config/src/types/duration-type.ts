@@ -9,19 +9,15 @@ import {
   type DurationResult,
   nearestName,
 } from "@cairn/text";
-import { eitherOf, orVariable } from "./json-schema.ts";
 import type { ValueType } from "./reading.ts";
-
-const NUMBER = "[0-9]+(?:[.,][0-9]+)?";
-/** The pattern of durations above zero that {@link parseDuration} accepts, in capital letters. */
-const ISO_ABOVE_ZERO = `^P(?=.*[1-9])(?:${NUMBER}W)?(?:${NUMBER}D)?(?:T(?=.)(?:${NUMBER}H)?(?:${NUMBER}M)?(?:${NUMBER}S)?)?$`;
 
 /** Returns the type of a duration above zero, in milliseconds. */
 export function duration(): ValueType<number> {
   return {
     name: "duration",
     jsonSchema: {
-      ...orVariable({ type: "integer", minimum: 1 }, ISO_ABOVE_ZERO),
+      type: ["integer", "string"],
+      minimum: 1,
       description: "ISO 8601, such as PT6H or P7D, or a whole number of milliseconds",
     },
     read(value) {
@@ -38,8 +34,8 @@ export function duration(): ValueType<number> {
 export function durationOr<Word extends string>(word: Word): ValueType<number | Word> {
   const length = duration();
   return {
+    ...length,
     name: `duration or \`${word}\``,
-    jsonSchema: eitherOf({ const: word }, length.jsonSchema),
     read(value) {
       const { node } = value;
       const isWord = (node.type === "string" || node.type === "keyword") && node.text === word;

@@ -1,19 +1,18 @@
-import { type JsonSchema, eitherOf } from "./json-schema.ts";
+import { eitherOf } from "./json-schema.ts";
 import { schemaOfParameters } from "./parameter.ts";
 import { type Inconsistency, readParameters } from "./read-parameters.ts";
 import type { Parameters, ParameterValues, ValueType } from "./reading.ts";
 
-/** Returns the type of a map. `what` is its name in messages; `constraint` describes `check` to editors. */
+/** Returns the type of a map. `what` is its name in messages. */
 export function mapOf<P extends Parameters>(
   what: string,
   parameters: P,
   check?: (values: ParameterValues<P>) => Inconsistency | undefined,
-  constraint: JsonSchema = {},
 ): ValueType<ParameterValues<P>> {
   return {
     name: "map",
     parameters,
-    jsonSchema: { ...schemaOfParameters(parameters), ...constraint },
+    jsonSchema: schemaOfParameters(parameters),
     read: (value) =>
       value.node.type === "map"
         ? readParameters(parameters, value.as(value.node), { what, check })
@@ -32,12 +31,7 @@ export function mapByName<T>(
   return {
     name: "map by name",
     parameters,
-    jsonSchema: {
-      type: "object",
-      minProperties: least,
-      propertyNames: { pattern: pattern.source },
-      additionalProperties: eitherOf(jsonSchema, { type: "null" }),
-    },
+    jsonSchema: { type: "object", additionalProperties: eitherOf(jsonSchema, { type: "null" }) },
     read(map) {
       if (map.node.type !== "map") return map.expectedMap("a map by name");
       const entries = map.node.entries.filter(({ value }) => value.type !== "null");

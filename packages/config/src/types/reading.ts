@@ -27,6 +27,7 @@ export interface Setting {
 export interface ValueType<T> {
   /** The type's name in docs/configuration.md. */
   readonly name: string;
+  /** The form of the values, for editors. The values themselves are checked when they are read. */
   readonly jsonSchema: JsonSchema;
   readonly isPath?: true;
   /** True if the value is never printed. */
@@ -68,8 +69,6 @@ export interface ModuleDescriptor<K extends ModuleKind = ModuleKind> {
   readonly kind: K;
   readonly doc: string;
   readonly parameters: Parameters;
-  /** Constraints between parameters, in a form that editors can check. */
-  readonly constraint: JsonSchema;
   /** Reads the parameters. Returns undefined after adding problems. */
   use(map: Value<MapNode>): ModuleUse<K> | undefined;
 }

@@ -3,7 +3,7 @@ import { resolve } from "node:path";
 import { holdsIdentity, IDENTITY_AS_PATH } from "@cairn/checkpoint";
 import { systemErrorCode } from "@cairn/kv";
 import type { ConfigNode } from "../source/config-tree.ts";
-import { eitherOf, orVariable, type JsonSchema } from "./json-schema.ts";
+import { eitherOf, type JsonSchema } from "./json-schema.ts";
 import { allOrNone } from "./map-type.ts";
 import { BUCKET_PATTERN, fileUrlPath, didYouMean, nearestName } from "@cairn/text";
 import type { Value, ValueType } from "./reading.ts";
@@ -23,8 +23,10 @@ function scalar<T extends string | number | boolean>(
   };
 }
 
+const TEXT = { type: "string" };
+
 export function text(): ValueType<string> {
-  return scalar("string", { type: "string", minLength: 1 }, "a non-empty string in double quotes", (node) =>
+  return scalar("string", TEXT, "a non-empty string in double quotes", (node) =>
     node.type === "string" ? node.text || undefined : undefined,
   );
 }
@@ -34,7 +36,6 @@ export function textLike(pattern: RegExp, what: string): ValueType<string> {
   const plain = text();
   return {
     ...plain,
-    jsonSchema: orVariable({ type: "string", pattern: pattern.source }),
     read(value) {
       const found = plain.read(value);
       return found === undefined || pattern.test(found) ? found : value.expected(what);
@@ -49,7 +50,6 @@ export function bucketName(): ValueType<string> {
 /** Returns the type of a string that no message repeats, because a wrong one may contain a secret. */
 export function privateText(
   name: string,
-  jsonSchema: JsonSchema,
   what: string,
   accepts: (text: string) => boolean,
   hint?: string,
@@ -57,7 +57,6 @@ export function privateText(
   return {
     ...text(),
     name,
-    jsonSchema,
     read(value) {
       const { node } = value;
       if (node.type === "string" && accepts(node.text)) return node.text;
@@ -68,8 +67,7 @@ export function privateText(
 
 /** Returns the type of a string that is never printed. By default, it is any string that is not empty. */
 export function secret(pattern = /^[^]+$/, what = "a non-empty string"): ValueType<string> {
-  const { name, jsonSchema } = text();
-  return { ...privateText(name, jsonSchema, what, (value) => pattern.test(value)), isSecret: true };
+  return { ...privateText("string", what, (value) => pattern.test(value)), isSecret: true };
 }
 
 /** Returns the type of a path or a `file:` URL; the value is absolute, resolved from the working directory. */
@@ -77,14 +75,7 @@ export function path(): ValueType<string> {
   return {
     name: "path",
     isPath: true,
-    jsonSchema: {
-      type: "string",
-      minLength: 1,
-      maxLength: MAX_PATH,
-      not: {
-        pattern: "^(?:~|file:(?!/(?://|(?!/)))|file:.*[?#]|(?!file:)[A-Za-z][A-Za-z0-9+.-]+://)",
-      },
-    },
+    jsonSchema: TEXT,
     read(value) {
       const { node, reading } = value;
       if (node.type === "call")
@@ -153,7 +144,7 @@ const IS_URL = /^(?:file:|[a-z][a-z0-9+.-]+:\/\/)/i;
 /** A string of digits is also accepted, because `${NAME}` is always a string. */
 export function integer(least: number, most: number = Number.MAX_SAFE_INTEGER): ValueType<number> {
   const upTo = most === Number.MAX_SAFE_INTEGER ? `of ${least} or more` : `from ${least} to ${most}`;
-  const jsonSchema = orVariable({ type: "integer", minimum: least, maximum: most }, DIGITS.source);
+  const jsonSchema = { type: ["integer", "string"], minimum: least, maximum: most };
   return scalar("whole number", jsonSchema, `a whole number ${upTo}`, (node) => {
     const isDigits = node.type === "string" && DIGITS.test(node.text);
     const value = node.type === "number" ? node.value : isDigits ? Number(node.text) : Number.NaN;
@@ -166,8 +157,7 @@ const DIGITS = /^-?[0-9]{1,16}$/;
 
 /** Returns the type of true or false. Either is also accepted as a string, because `${NAME}` is always a string. */
 export function boolean(): ValueType<boolean> {
-  const jsonSchema = orVariable({ type: "boolean" }, "^(?:true|false)$");
-  return scalar("boolean", jsonSchema, "true or false", (node) => {
+  return scalar("boolean", { type: ["boolean", "string"] }, "true or false", (node) => {
     if (node.type === "boolean") return node.value;
     const isWord = node.type === "string" && (node.text === "true" || node.text === "false");
     return isWord ? node.text === "true" : undefined;
@@ -179,7 +169,8 @@ export function choice<const T extends string>(words: readonly T[]): ValueType<T
   const what = `one of ${words.map((word) => JSON.stringify(word)).join(", ")}`;
   return {
     name: words.map((word) => `\`${word}\``).join(" or "),
-    jsonSchema: orVariable({ enum: words }),
+    // A string may contain a variable.
+    jsonSchema: eitherOf({ enum: words }, { type: "string", pattern: "\\$\\{" }),
     read(value) {
       const { node } = value;
       const word = node.type === "string" || node.type === "keyword" ? node.text : undefined;
@@ -196,7 +187,7 @@ export function choice<const T extends string>(words: readonly T[]): ValueType<T
 export function listOf<T>(item: ValueType<T>): ValueType<readonly T[]> {
   return {
     name: `list of ${item.name}`,
-    jsonSchema: eitherOf(item.jsonSchema, { type: "array", items: item.jsonSchema, minItems: 1 }),
+    jsonSchema: eitherOf(item.jsonSchema, { type: "array", items: item.jsonSchema }),
     read(list) {
       if (list.node.type !== "list") return allOrNone([item.read(list)]);
       const { items } = list.node;
