@@ -29,7 +29,7 @@ export const CONFIGURATIONS: readonly BrokenCluster[] = [
     failure: "the configuration lacks a brace",
     codes: ["CONFIG_SYNTAX"],
     break: async (scene) => await rejectedConfig(scene, '{"cairn/node": {"id": "x"}'),
-    hint: /^node\.json:1:27.*\n +CONFIG_SYNTAX: Expected a closing brace/m,
+    hint: /^node\.json:1:27.*\n +CONFIG_SYNTAX: This is not valid JSON/m,
     follow: async (scene) => await correct(scene, '{"cairn/node": {"id": "x"}}'),
   },
   {

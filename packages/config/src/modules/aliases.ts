@@ -18,66 +18,39 @@ const COUNTERPARTS: readonly (readonly [RegExp, string])[] = [
 
 const NATS = "Use cairn.nats/->tx-log, or cairn.embedded/->tx-log for a single node.";
 
-/** Patterns match anywhere in the name, because each of these modules existed in several namespaces. */
-const WITHOUT_COUNTERPART: readonly (readonly [RegExp, string, string])[] = [
-  [/(^|[.-])kafka([./-]|$)/, "Cairn does not support Kafka.", NATS],
-  [/(^|[.-])jdbc([./-]|$)/, "Cairn does not support a log in an SQL database.", NATS],
+const NOTHING_INSTEAD = "Remove it: nothing takes its place.";
+
+/** Hints by patterns, which match anywhere in the name, because each of these modules existed in several namespaces. */
+const WITHOUT_COUNTERPART: readonly (readonly [RegExp, hint: string])[] = [
+  [/(^|[.-])(?:kafka|jdbc)([./-]|$)/, NATS],
   [
     /document-store|(^|[./])doc-store/,
-    "Cairn has no document store.",
     "Remove it: documents are stored in the transaction log and in the index.",
   ],
   [
-    /(^|[.-])lucene([./-]|$)/,
-    "Cairn does not support Lucene.",
-    "Use cairn.sqlite/->index in cairn/indexes: its tables find words in the columns that text lists.",
+    /(^|[.-])(?:lucene|calcite)([./-]|$)/,
+    "Use cairn.sqlite/->index in cairn/indexes: it answers SQL, and finds words in the columns that text lists.",
   ],
   [
     /(^|[.-])xodus\/->kv-store$/,
-    "Cairn does not support Xodus.",
     "Use cairn.leveldb/->kv-store with a new db-dir: the index is built from the log.",
   ],
   [
-    /(^|[.-])azure([./-]|$)/,
-    "Cairn does not support Azure Blob Storage.",
-    "Use cairn.checkpoint/->filesystem-checkpoint-store on a mounted share, or a module of your own.",
+    /(^|[.-])(?:azure|google|gcp|gcs)([./-]|$)/,
+    "Use cairn.checkpoint/->filesystem-checkpoint-store on a mount of that storage, or a module of your own.",
   ],
-  [
-    /(^|[.-])(?:google|gcp|gcs)([./-]|$)/,
-    "Cairn does not support Google Cloud Storage.",
-    "Use cairn.checkpoint/->filesystem-checkpoint-store on a mounted bucket, or a module of your own.",
-  ],
-  [/(^|[.-])tx-log(-[a-z]+)?\/->/, "Cairn does not support this log.", NATS],
+  [/(^|[.-])tx-log(-[a-z]+)?\/->/, NATS],
   [
     /(^|[./-])(?:metrics|prometheus|cloudwatch|jmx|dropwizard)([./-]|$)/,
-    "Cairn has no module for metrics.",
     "Remove it: GET /metrics of the HTTP server always serves metrics for Prometheus.",
   ],
-  [
-    /(^|[.-])calcite([./-]|$)/,
-    "Cairn has no SQL server.",
-    "Remove it: documents are read over HTTP, by key, by list or by an indexed field.",
-  ],
-  [
-    /(^|[./])(?:query-engine|tx-ingester|tx-indexer|bus|topology)$/,
-    "Cairn has no such setting.",
-    "Remove it.",
-  ],
-  [
-    /(^|[.-])rocksdb\/(?:->lru-)?block-cache$/,
-    "Cairn does not have a cache to share.",
-    "Remove it: the size of LevelDB's cache is fixed.",
-  ],
+  [/(^|[./])(?:query-engine|tx-ingester|tx-indexer|bus|topology)$/, NOTHING_INSTEAD],
+  [/(^|[.-])rocksdb\/(?:->lru-)?block-cache$/, NOTHING_INSTEAD],
   [
     /(^|[./-])health-check([./-]|$)/,
-    "Cairn has no separate server for health checks.",
     "Remove it: cairn/http-server serves GET /health/live and GET /health/ready.",
   ],
-  [
-    /(^|[.-])http-server\/(?!server$)/,
-    "The parameters of the server are in a separate map.",
-    'Write "cairn/http-server": {"port": 3000}.',
-  ],
+  [/(^|[.-])http-server\/(?!server$)/, 'Write "cairn/http-server": {"port": 3000}.'],
 ];
 
 /** Returns the meaning of a module id of an older system; undefined if `name` is not one. */
@@ -88,8 +61,8 @@ export function olderModule(name: string): ModuleName | undefined {
 
 /** Returns what a module or a top-level key without a counterpart means; undefined if `name` is not like one. */
 export function olderSetting(name: string): ModuleName | undefined {
-  for (const [pattern, message, hint] of WITHOUT_COUNTERPART)
-    if (pattern.test(name)) return { message: `${name} has no counterpart: ${message}`, hint };
+  for (const [pattern, hint] of WITHOUT_COUNTERPART)
+    if (pattern.test(name)) return { message: `${name} has no counterpart in Cairn.`, hint };
   return undefined;
 }
 
@@ -101,22 +74,12 @@ export const TOP_LEVEL_ALIASES: ReadonlyMap<string, string> = new Map([
 
 /** The parameters of older modules without a counterpart, with advice. */
 export const OLDER_PARAMETERS: ReadonlyMap<string, string> = new Map([
-  ["no-colons-in-filenames?", "Remove it: names never contain colons."],
-  ["sync?", "Remove it: the log is the source of truth, and the index is checked against it at every start."],
-  ["transfer-manager?", "Remove it: large files are always sent in parts."],
-  ["disable-wal?", "Remove it: the index needs its write-ahead log."],
-  ["block-cache", "Remove it: the size of LevelDB's cache is fixed."],
-  ["map-size", "Remove it: LevelDB's files grow as needed."],
-  ["env-mapsize", "Remove it: LevelDB's files grow as needed."],
-  ["env-flags", "Remove it: LevelDB's settings are fixed."],
-  ...["kafka-config", "tx-topic-opts", "poll-wait-duration", "connection-pool", "poll-sleep-duration"]
+  ...["no-colons-in-filenames?", "sync?", "transfer-manager?", "disable-wal?", "block-cache", "map-size"]
+    .concat(["env-mapsize", "env-flags", "db-options", "enable-filters?", "kv-store", "document-store"])
+    .concat(["kafka-config", "tx-topic-opts", "poll-wait-duration", "connection-pool", "poll-sleep-duration"])
     .concat(["storage-account", "container", "project-id"])
-    .map((name): [string, string] => [name, "Remove it: it belongs to a module that Cairn does not have."]),
-  ["kv-store", "Remove it: the log has its own files, in the folder `path`."],
-  ["document-store", "Remove it: documents are stored in the transaction log and in the index."],
+    .map((name): [string, string] => [name, NOTHING_INSTEAD]),
   ["metrics", "Remove it: GET /metrics of the HTTP server always serves them."],
-  ["db-options", "Remove it: LevelDB's settings are fixed."],
-  ["enable-filters?", "Remove it: LevelDB's settings are fixed."],
   ["jwks", "Remove it and set auth-token: requests carry it as Authorization: Bearer."],
   ["jetty-opts", "Remove it: host and port are the address of the server."],
   ["server-label", "Remove it: id of cairn/node is the name of the node."],

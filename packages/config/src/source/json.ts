@@ -11,29 +11,8 @@ import type { ProblemList } from "./problems.ts";
 import { MAX_DEPTH, type SourceText } from "./source-text.ts";
 import { Duration } from "luxon";
 
-// The numbers of jsonc-parser's errors: its enums are ambient, so isolated modules cannot read them.
-const INVALID_SYMBOL = 1;
-const AFTER_END = 9;
-
-/** The messages of jsonc-parser's errors, by ParseErrorCode. */
-const ERRORS: Readonly<Record<number, string>> = {
-  1: "Expected a value: a string in double quotes, a number, true, false, null, a list or an object.",
-  2: "This is not a number in JSON.",
-  3: "Expected a key in double quotes.",
-  4: "Expected a value.",
-  5: "Expected a colon between key and value.",
-  6: "Expected a comma before the next entry.",
-  7: "Expected a closing brace.",
-  8: "Expected a closing bracket.",
-  9: "There is content after the end of the configuration.",
-  10: "JSON has no comments.",
-  11: "This comment never ends, and JSON has no comments.",
-  12: "This string has no closing quote.",
-  13: "This number is incomplete.",
-  14: "Expected four hexadecimal digits after \\u.",
-  15: "JSON has no such escape.",
-  16: "A string cannot contain a raw control character.",
-};
+const FORM =
+  "Check this place and what is before it: keys and strings are in double quotes, brackets are in pairs, commas are only between entries, and there are no comments.";
 
 /** Reads standard JSON (no comments, no repeated keys) into a tree with positions; undefined after adding problems. */
 export function readJson(source: SourceText, problems: ProblemList): ConfigNode | undefined {
@@ -46,16 +25,8 @@ export function readJson(source: SourceText, problems: ProblemList): ConfigNode 
   const root = parseTree(source.text, errors, { disallowComments: true, allowTrailingComma: false });
   // Only the first error is reported, because the others usually result from it.
   const [first] = errors;
-  if (first !== undefined && source.text.trim() !== "") {
-    const isAfterEnd =
-      root !== undefined && first.error === INVALID_SYMBOL && first.offset >= root.offset + root.length;
-    const isSingle = source.text[first.offset] === "'";
-    return refuse(
-      first.offset,
-      ERRORS[isAfterEnd ? AFTER_END : first.error] ?? "This is not JSON.",
-      isSingle ? "In JSON, keys and strings must be in double quotes." : undefined,
-    );
-  }
+  if (first !== undefined && source.text.trim() !== "")
+    return refuse(first.offset, "This is not valid JSON.", FORM);
   if (root === undefined || first !== undefined)
     return refuse(0, "The configuration is empty.", "Write {} for the defaults.");
   const node = toTree(root, source, refuse);
