@@ -1,9 +1,8 @@
-import { createRequire } from "node:module";
-import type cliProgress from "cli-progress";
 import { formatBytes, formatDuration } from "@cairn/text";
+import { shorten } from "./columns.ts";
 import type { Output } from "./terminal.ts";
 
-/** A bar if the output is a terminal and the total is known, and otherwise a line every few seconds. */
+/** A line that is written again and again if the output is a terminal and the total is known; else one every few seconds. */
 export interface ProgressDisplay {
   /** Shows the progress; `note` is printed after the amounts. */
   update(done: number, note: string): void;
@@ -11,6 +10,9 @@ export interface ProgressDisplay {
 }
 
 const LINE_EVERY_MS = 5000;
+const REWRITTEN_EVERY_MS = 125;
+/** Erases the line of a terminal. */
+const ERASE = "\r\u001B[K";
 
 export type FormatAmount = (amount: number) => string;
 
@@ -22,66 +24,28 @@ export function showProgress(
   now: () => number = Date.now,
   format: FormatAmount = formatBytes,
 ): ProgressDisplay {
-  return output.isTTY === true && total !== undefined && total > 0
-    ? showBar(output, verb, total, format)
-    : showLines(output, verb, total, now, format);
-}
-
-function showBar(output: Output, verb: string, total: number, format: FormatAmount): ProgressDisplay {
-  // Most commands show no bar, and its twenty files take 15 ms to load.
-  const { SingleBar } = createRequire(import.meta.url)("cli-progress") as typeof cliProgress;
-  const bar = new SingleBar({
-    stream: output,
-    format: `${verb} {bar} {percentage} % | {note} | {rate} | ETA {eta_formatted}`,
-    barCompleteChar: "█",
-    barIncompleteChar: "░",
-    barsize: 24,
-    hideCursor: true,
-    clearOnComplete: true,
-    fps: 8,
-    etaBuffer: 50,
-  });
-  const begun = Date.now();
-  bar.start(total, 0, { note: "", rate: "" });
-  return {
-    update(done, note) {
-      if (done > total) bar.setTotal(done);
-      bar.update(done, { note, rate: rateText(done, Date.now() - begun, format) });
-    },
-    stop() {
-      bar.stop();
-    },
-  };
-}
-
-function showLines(
-  output: Output,
-  verb: string,
-  total: number | undefined,
-  now: () => number,
-  format: FormatAmount,
-): ProgressDisplay {
+  const isRewritten = output.isTTY === true && total !== undefined && total > 0;
   const begun = now();
-  let last = begun;
+  let nextAt = isRewritten ? begun : begun + LINE_EVERY_MS;
+  let isShown = false;
   return {
     update(done, note) {
       const at = now();
-      if (at - last < LINE_EVERY_MS) return;
-      last = at;
-      const rate = rateText(done, at - begun, format);
+      if (at < nextAt) return;
+      nextAt = at + (isRewritten ? REWRITTEN_EVERY_MS : LINE_EVERY_MS);
+      const rate = `${format(at === begun ? 0 : (1000 * done) / (at - begun))}/s`;
       // More than was expected may come while the work is done.
       const isSized = total !== undefined && total > 0 && done <= total;
       const left = isSized && done > 0 ? formatDuration(((at - begun) * (total - done)) / done) : undefined;
       const of = isSized ? ` of ${format(total)} (${Math.floor((100 * done) / total)} %)` : "";
       const end = left === undefined ? "" : `, about ${left} left`;
-      output.write(`${verb} ${format(done)}${of} at ${rate}${end}, ${note}\n`);
+      const line = `${verb} ${format(done)}${of} at ${rate}${end}, ${note}`;
+      output.write(isRewritten ? ERASE + shorten(line, (output.columns || 80) - 1) : `${line}\n`);
+      isShown = isRewritten;
     },
     stop() {
-      // There is no bar to remove, and the lines stay.
+      if (isShown) output.write(ERASE);
+      isShown = false;
     },
   };
-}
-
-function rateText(done: number, elapsedMs: number, format: FormatAmount): string {
-  return `${format(elapsedMs === 0 ? 0 : (1000 * done) / elapsedMs)}/s`;
 }

@@ -454,11 +454,18 @@ describe("progress", () => {
     expect(output.text).toBe("importing 1 MiB at 205 KiB/s, 7 written\n");
   });
 
-  test("is a bar on a terminal, which is removed at the end", () => {
-    const output = new CapturedOutput(true);
-    const display = showProgress(output, "loading", 100);
-    display.update(50, "7 transactions");
+  test("is one line on a terminal, which fits into it, is rewritten at most 8 times a second, and removed at the end", () => {
+    const output = Object.assign(new CapturedOutput(true), { columns: 30 });
+    let now = 0;
+    const display = showProgress(output, "loading", 100, () => now);
+    for (now = 0; now <= 200; now += 50) display.update(now / 4, "7 transactions");
     display.stop();
-    expect(output.text).toContain("loading");
+    display.stop();
+    expect(output.text.split("\r\u001B[K")).toEqual([
+      "",
+      "loading 0 B of 100 B (0 %) a…",
+      "loading 38 B of 100 B (37 %)…",
+      "",
+    ]);
   });
 });
