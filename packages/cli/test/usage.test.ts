@@ -170,7 +170,7 @@ describe("config", () => {
   test("check prints ok after what production lacks, or prints every problem and exits with 2", async () => {
     const fine = await cairn(["config", "check", "-j", '{"cairn/http-server": {"port": 0}}']);
     expect(fine).toMatchObject({ code: 0, stderr: "" });
-    expect(fine.stdout).toMatch(/^(?:notice: .* Write \{.*\}\.\n)+ok\n$/);
+    expect(fine.stdout).toMatch(/^(?:notice: .* Write .*\.\n)+ok\n$/);
     const bad = await cairn([
       "config",
       "check",
