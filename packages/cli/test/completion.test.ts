@@ -77,8 +77,8 @@ describe("the completion of bash", () => {
 describe("the completion of another shell", () => {
   it.each(["zsh", "fish"])("is a script that %s can parse, if it is installed", async (shell) => {
     const text = await script(shell);
-    for (const part of ["checkpoint", "backup", "log-level", "Show the status of a node"])
-      expect(text).toContain(part);
+    for (const part of ["checkpoint", "backup", "log-level"]) expect(text).toContain(part);
+    if (shell === "fish") expect(text).toContain("Show the status of a node");
     const folder = await mkdtemp(path.join(tmpdir(), "cairn-completion-"));
     onTestFinished(() => rm(folder, { recursive: true }));
     const file = path.join(folder, "script");

@@ -27,13 +27,32 @@ export function completionOf(loadAll: () => Promise<readonly AddCommand[]>): Add
   };
 }
 
+/** The command with which a script asks the node for its buckets, whose names have no character to be escaped. */
+const LIST_BUCKETS = String.raw`cairn buckets --json 2> /dev/null | sed -n 's/^{"name":"\([^"]*\)".*/\1/p'`;
+
+function offer(words: Words): string {
+  const listed = words === "buckets" ? `$(${LIST_BUCKETS})` : words.map(({ name }) => name).join(" ");
+  return `words="${listed}" ;;`;
+}
+
 /** Returns a script for bash. Where it offers no words, bash completes the names of files. */
 function bashCompletion(commands: readonly CommandWords[]): string {
-  const [values, words] = cases(commands, {
-    list: (offered) => `words="${offered.map(({ name }) => name).join(" ")}"`,
-    buckets: `words="$(${LIST_BUCKETS})"`,
+  const values = commands.flatMap(({ path, options }) =>
+    options
+      .filter(({ takesValue }) => takesValue)
+      .map(
+        ({ names, values: of }) => `    ${names.map((name) => `${path}:${name}`).join("|")}) ${offer(of)}`,
+      ),
+  );
+  const words = commands.flatMap(({ path, words: after, options }) => {
+    // Only the first argument of a command is a bucket.
+    const isNext = after === "buckets" ? `[[ "$before" == ${path.split("/").at(-1)} ]] && ` : "";
+    return [
+      `        ${path}:-*) words="${options.flatMap(({ names }) => names).join(" ")}" ;;`,
+      ...(after.length === 0 ? [] : [`        ${path}:*) ${isNext}${offer(after)}`]),
+    ];
   });
-  return `# Completion of cairn for bash
+  return `# Completion of cairn
 _cairn() {
   local command="" words="" i
   local word="\${COMP_WORDS[COMP_CWORD]}" before="\${COMP_WORDS[COMP_CWORD - 1]}"
@@ -43,10 +62,10 @@ _cairn() {
     esac
   done
   case "$command:$before" in
-${values}
+${values.join("\n")}
     *)
       case "$command:$word" in
-${words}
+${words.join("\n")}
       esac
       ;;
   esac
@@ -55,74 +74,9 @@ ${words}
 complete -o default -F _cairn cairn`;
 }
 
-/** Returns a script for zsh. Where it offers no words, it completes the names of files. */
+/** Returns a script for zsh, which has what scripts for bash need. */
 function zshCompletion(commands: readonly CommandWords[]): string {
-  const [values, words] = cases(commands, {
-    list(offered) {
-      const items = offered.map(({ name, description }) =>
-        description === "" ? name : `${name}:${description}`,
-      );
-      return `items=(${items.map(quoted).join(" ")})`;
-    },
-    buckets: `items=(\${(f)"$(${LIST_BUCKETS})"})`,
-  });
-  return `#compdef cairn
-# Completion of cairn for zsh
-_cairn() {
-  local command="" before="\${words[CURRENT - 1]}" i
-  local -a items
-  for ((i = 2; i < CURRENT; i++)); do
-    case "$command/\${words[i]}" in
-      (${anyCommand(commands)}) command="$command/\${words[i]}" ;;
-    esac
-  done
-  case "$command:$before" in
-${values}
-    (*)
-      case "$command:\${words[CURRENT]}" in
-${words}
-      esac
-      ;;
-  esac
-  if ((\${#items})); then _describe cairn items; else _files; fi
-}
-if [[ "\${funcstack[1]}" == _cairn ]]; then _cairn "$@"; else compdef _cairn cairn; fi`;
-}
-
-/** The command with which a script asks the node for its buckets, whose names have no character to be escaped. */
-const LIST_BUCKETS = String.raw`cairn buckets --json 2> /dev/null | sed -n 's/^{"name":"\([^"]*\)".*/\1/p'`;
-
-/** The statements with which a shell offers words. */
-interface Offers {
-  list(words: readonly Word[]): string;
-  readonly buckets: string;
-}
-
-/** Returns the branches of the two `case`s of bash and zsh: the values of options, and the words of commands. */
-function cases(commands: readonly CommandWords[], offers: Offers): readonly [values: string, words: string] {
-  const offer = (words: Words): string => (words === "buckets" ? offers.buckets : offers.list(words));
-  const values = commands.flatMap(({ path, options }) =>
-    options
-      .filter(({ takesValue }) => takesValue)
-      .map(
-        ({ names, values: words }) => `${names.map((name) => `${path}:${name}`).join("|")}) ${offer(words)}`,
-      ),
-  );
-  const words = commands.flatMap(({ path, words: after, options }) => {
-    const names = options.flatMap(({ names: all, description }) =>
-      all.map((name) => ({ name, description })),
-    );
-    // Only the first argument of a command is a bucket.
-    const isNext = after === "buckets" ? `[[ "$before" == ${path.split("/").at(-1)} ]] && ` : "";
-    return [
-      `${path}:-*) ${offers.list(names)}`,
-      ...(after.length === 0 ? [] : [`${path}:*) ${isNext}${offer(after)}`]),
-    ];
-  });
-  return [
-    values.map((line) => `    ${line} ;;`).join("\n"),
-    words.map((line) => `        ${line} ;;`).join("\n"),
-  ];
+  return `autoload -U +X bashcompinit && bashcompinit\n${bashCompletion(commands)}`;
 }
 
 /** Returns a script for fish. Where it offers no words, fish completes the names of files. */
