@@ -3,7 +3,7 @@ import { createServer as createHttp, type Server } from "node:http";
 import { createServer as createHttps } from "node:https";
 import type { AddressInfo, Socket } from "node:net";
 import type { Server as TlsServer } from "node:tls";
-import { CairnError, startTimer, systemErrorCode, TimeSlice } from "@cairn/kv";
+import { CairnError, startTimer, systemErrorCode, errorMessage, TimeSlice } from "@cairn/kv";
 import type { HttpOptions, NodeApi, NodeMetrics } from "@cairn/engine";
 import { formatCount } from "@cairn/text";
 import { guard, isLoopback } from "./access.ts";
@@ -246,15 +246,11 @@ function bindError(error: unknown, { host, port }: HttpOptions): unknown {
         cause: error,
       });
     case "EACCES":
-      return new CairnError("CONFIG_INVALID", `This user is not allowed to listen on ${at}.`, {
-        hint: "Choose a port of 1024 or higher, because lower ones usually require privileges.",
-        cause: error,
-      });
     case "EADDRNOTAVAIL":
     case "ENOTFOUND":
     case "EAI_AGAIN":
-      return new CairnError("CONFIG_INVALID", `${host} is not an address of this machine.`, {
-        hint: "Use 127.0.0.1 for this machine only, or 0.0.0.0 for all its addresses (then set tls and tokens).",
+      return new CairnError("CONFIG_INVALID", `The node cannot listen on ${at} (${errorMessage(error)}).`, {
+        hint: "Set host to 127.0.0.1 for this machine only, or to 0.0.0.0 for all its addresses (then set tls and tokens), and port to 1024 or higher: lower ones usually require privileges.",
         cause: error,
       });
     default:

@@ -51,7 +51,7 @@ interface Unreadable {
 const NOT_HTTP = {
   status: "400 Bad Request",
   message: "The request is not valid HTTP.",
-  hint: "Send an HTTP request with a method that GET /openapi.json lists for its address. A node with TLS requires an address that begins with https. A node is not a proxy.",
+  hint: "Send a whole HTTP request with a method that GET /openapi.json lists for its address, in which other characters than those of ASCII are escaped (ü as %C3%BC). A node with TLS requires an address that begins with https. A node is not a proxy.",
 };
 
 /** The parser names what it expected, such as `Duplicate Content-Length`. */
@@ -74,15 +74,5 @@ const UNREADABLE: Record<string, Unreadable | undefined> = {
     status: "408 Request Timeout",
     message: "The request did not arrive in time.",
     hint: "Send the request again. Nothing was done, because it had not arrived completely.",
-  },
-  HPE_INVALID_EOF_STATE: {
-    status: "400 Bad Request",
-    message: "The connection ended before the request was complete.",
-    hint: "Send the whole request, with as many bytes of its body as Content-Length says.",
-  },
-  HPE_INVALID_URL: {
-    status: "400 Bad Request",
-    message: "The address contains characters that must be escaped.",
-    hint: "Write these characters as the percent escapes of their UTF-8 bytes: ü as %C3%BC, and a space as %20.",
   },
 };

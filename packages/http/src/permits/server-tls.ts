@@ -1,4 +1,4 @@
-import { createPrivateKey, type KeyObject, X509Certificate } from "node:crypto";
+import { createPrivateKey, X509Certificate } from "node:crypto";
 import { createSecureContext, type SecureContextOptions, type Server as TlsServer } from "node:tls";
 import { CairnError, errorMessage, type RepeatedWork } from "@cairn/kv";
 import { certificateProblem, type HttpOptions, type NodeMetrics } from "@cairn/engine";
@@ -15,7 +15,7 @@ async function readIdentity(
   const certs = await readFileOf("cert of tls", cert);
   const keys = await readFileOf("key of tls", key);
   const certificate = certificateIn("cert", cert, certs);
-  const privateKey = privateKeyIn(key, keys);
+  const privateKey = usable("key", key, "private key", () => createPrivateKey(keys));
   if (!certificate.checkPrivateKey(privateKey)) {
     throw new CairnError(
       "CONFIG_INVALID",
@@ -24,7 +24,7 @@ async function readIdentity(
     );
   }
   const context = { cert: certs, key: keys };
-  requireUsable(context, [cert, key]);
+  usable("cert", cert, "certificate", () => createSecureContext(context));
   return { context, certificate };
 }
 
@@ -38,46 +38,28 @@ async function readAuthorities(path: string): Promise<Pick<TlsContents, "ca">> {
     .slice(1))
     certificateIn("client-ca", path, Buffer.from(certificate, "latin1"));
   certificateIn("client-ca", path, ca);
-  requireUsable({ ca }, [path]);
+  usable("client-ca", path, "certificate", () => createSecureContext({ ca }));
   return { ca };
 }
 
-function requireUsable(context: TlsContents, paths: readonly string[]): void {
+function certificateIn(parameter: string, path: string, bytes: Buffer): X509Certificate {
+  return usable(parameter, path, "certificate", () => {
+    // X509Certificate also reads other formats, which Node's TLS does not accept.
+    if (!bytes.includes("-----BEGIN CERTIFICATE-----")) throw new Error("it is not in PEM format");
+    return new X509Certificate(bytes);
+  });
+}
+
+function usable<T>(parameter: string, path: string, what: string, use: () => T): T {
   try {
-    createSecureContext(context);
-  } catch (error) {
+    return use();
+  } catch (cause) {
     throw new CairnError(
       "CONFIG_INVALID",
-      `The files of tls cannot be used (${errorMessage(error)}): ${paths.join(", ")}.`,
-      { hint: "Use complete certificates and an unencrypted key in PEM format.", cause: error },
+      `The file of ${parameter} of tls, ${path}, does not contain a ${what} that can be used (${errorMessage(cause)}).`,
+      { hint: `Use a file that contains an unencrypted ${what} in PEM format (-----BEGIN …).`, cause },
     );
   }
-}
-
-function certificateIn(parameter: string, path: string, bytes: Buffer): X509Certificate {
-  try {
-    // X509Certificate also reads other formats, which Node's TLS does not accept.
-    if (bytes.includes("-----BEGIN CERTIFICATE-----")) return new X509Certificate(bytes);
-  } catch (error) {
-    throw unlike(parameter, path, "certificate", error);
-  }
-  throw unlike(parameter, path, "certificate");
-}
-
-function privateKeyIn(path: string, bytes: Buffer): KeyObject {
-  try {
-    return createPrivateKey(bytes);
-  } catch (error) {
-    throw unlike("key", path, "private key", error);
-  }
-}
-
-function unlike(parameter: string, path: string, what: string, cause?: unknown): CairnError {
-  return new CairnError(
-    "CONFIG_INVALID",
-    `The file of ${parameter} of tls, ${path}, does not contain a ${what} that can be used.`,
-    { hint: `Use a file that contains an unencrypted ${what} in PEM format (-----BEGIN …).`, cause },
-  );
 }
 
 const REFUSED = "A file for TLS has changed, but cannot be used. What it contained before remains in use.";
