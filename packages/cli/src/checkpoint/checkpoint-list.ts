@@ -7,7 +7,6 @@ import { command, type CommandRun } from "../options/command.ts";
 import { NODE_OPTIONS, openNode } from "../options/node-address.ts";
 import { KEY_OPTIONS } from "../places/store-keys.ts";
 import { type CheckpointPlace, checkpointSource, openCheckpoints } from "../places/checkpoint-place.ts";
-import { printable } from "../terminal/terminal.ts";
 
 export const addCheckpointList = command({
   syntax: "list [folder]",
@@ -57,8 +56,7 @@ export const addCheckpointList = command({
 async function listPlace(run: CommandRun, { store, name }: CheckpointPlace): Promise<ListedCheckpoint[]> {
   const format = { index: INDEX_VERSION, kv: LEVEL_FORMAT };
   const { checkpoints, skipped } = await listRetained({ store, format });
-  for (const one of skipped)
-    await run.tell(`skipped ${one.name}: ${one.error.code}: ${printable(one.error.message)}`);
+  for (const one of skipped) run.passOver(one.name, one.error);
   // Checkpoints are usually skipped for the same reason, whose hint is printed once.
   for (const hint of new Set(skipped.map(({ error }) => error.hint)))
     if (hint !== undefined) await run.tell(`hint: ${hint}`);

@@ -19,7 +19,7 @@ import { type CairnError, isCairnError, levelProvider } from "@cairn/kv";
 import { isoTime, formatCount } from "@cairn/text";
 import type { CommandRun } from "../options/command.ts";
 import { type CheckpointPlace, noCheckpoint, theLog } from "../places/checkpoint-place.ts";
-import { describeSource, noticePassedOver, notReached } from "../places/past-point.ts";
+import { describeSource, BACKUP_PART, notReached } from "../places/past-point.ts";
 import { showRestore } from "../places/restored-checkpoint.ts";
 import { workFolder } from "../places/staging-folder.ts";
 import { UsageError } from "../terminal/report-error.ts";
@@ -62,9 +62,9 @@ export async function restoreAt(
       },
       onSegment: (error) => void damaged.push(error),
     },
-    (skipped) => run.notice(`skipped ${skipped.name}: ${skipped.error.code}: ${skipped.error.message}`),
+    (skipped) => run.passOver(skipped.name, skipped.error),
   );
-  for (const error of damaged) noticePassedOver(run, error);
+  for (const error of damaged) run.passOver(BACKUP_PART, error);
   await placePast(past, target);
   if (openLog !== undefined) await noticeLostHistory(run, past, openLog);
   const { txId, digest, state } = past;

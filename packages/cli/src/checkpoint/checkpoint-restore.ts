@@ -12,7 +12,6 @@ import { CHECKPOINT_LOG, chooseLog, noCheckpoint, openCheckpoints } from "../pla
 import { restoreShown } from "../places/restored-checkpoint.ts";
 import { workFolder } from "../places/staging-folder.ts";
 import { UsageError } from "../terminal/report-error.ts";
-import { printable } from "../terminal/terminal.ts";
 import { restoreAt } from "./checkpoint-restore-at.ts";
 
 export const addCheckpointRestore = command({
@@ -62,7 +61,7 @@ export const addCheckpointRestore = command({
         // A checkpoint of another log is not faulty and therefore not reported.
         if (one.error.code === "LOG_DIFFERENT") return;
         skipped.push(one);
-        terminal.stderr.write(`skipped ${one.name}: ${one.error.code}: ${printable(one.error.message)}\n`);
+        run.passOver(one.name, one.error);
       },
     });
     if (restored === undefined)

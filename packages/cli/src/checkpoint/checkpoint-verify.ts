@@ -51,8 +51,7 @@ export const addCheckpointVerify = command({
       ...(log === "trimmed" ? ["it was not compared with the log, which begins after it"] : []),
       verifiedAt === null ? "not marked" : "marked as verified",
     ];
-    for (const { name: newer, error } of passedOver)
-      run.notice(`${newer} cannot be used, and is passed over: ${error.code}: ${error.message}`);
+    for (const { name: newer, error } of passedOver) run.passOver(newer, error);
     await run.answer(found, parts.join("; "));
     // A node of a later version saves checkpoints that only its version can read.
     const damaged = passedOver.map(({ error }) => error).find(({ code: one }) => one !== "INDEX_VERSION");

@@ -1,5 +1,4 @@
 import { readdir, stat } from "node:fs/promises";
-import { basename, join } from "node:path";
 import { parseCheckpointName } from "@cairn/checkpoint";
 import { CairnError, indexCorrupt, systemErrorCode } from "@cairn/kv";
 import { dbDirLayout } from "@cairn/engine";
@@ -41,42 +40,20 @@ export async function findDbPlace(place: string, terminal: Terminal): Promise<Db
   if (place.startsWith("s3:")) return { kind: "checkpoint" };
   const path = folderPath(place, terminal);
   if (nameInPath(path) !== undefined) return { kind: "checkpoint" };
-  const names = await namesIn(path);
-  if (names === undefined) throw new CairnError("NOT_FOUND", `There is no folder ${path}.`, PLACES);
+  const names = (await namesIn(path)) ?? [];
   if (names.includes("CURRENT")) return { kind: "LevelDB", dir: path };
-  const { live, lock, holder } = dbDirLayout(path);
+  const { live } = dbDirLayout(path);
   if ((await namesIn(live))?.includes("CURRENT") === true) return { kind: "db-dir", dir: live };
   const isStore = names.some((name) => name.endsWith(".json") && parseCheckpointName(name.slice(0, -5)));
   if (isStore) return { kind: "checkpoint" };
-  // These files are created in a db-dir before it has an index.
-  if ([live, lock, holder].some((one) => names.includes(basename(one)))) {
-    throw new CairnError(
-      "NOT_FOUND",
-      `The index directory ${path} has no index yet.`,
-      "Wait until its node has restored or built one. cairn status shows the progress.",
-    );
-  }
   if (names.some((name) => /^MANIFEST-\d+$|\.ldb$/.test(name))) {
     throw indexCorrupt(`The database in ${path} lacks its file CURRENT.`);
   }
   throw new CairnError(
     "NOT_FOUND",
     `There is neither an index nor a checkpoint in ${path}.`,
-    (await indexBelow(path, names)) ?? PLACES,
+    "Name a db-dir, which is NODE-index in the folder of a node once that has an index (cairn status), the folder of a LevelDB, a checkpoint, a folder with checkpoints, or s3://bucket/prefix.",
   );
-}
-
-const PLACES =
-  "Name a db-dir, the folder of a LevelDB, a checkpoint, a folder with checkpoints, or s3://bucket/prefix.";
-
-/** Returns a hint if `path` is a node's directory. Users often name that directory instead of the index in it. */
-async function indexBelow(path: string, names: readonly string[]): Promise<string | undefined> {
-  for (const name of names) {
-    if ((await namesIn(dbDirLayout(join(path, name)).live))?.includes("CURRENT") === true) {
-      return `Name the index in this folder: ${join(path, name)}.`;
-    }
-  }
-  return undefined;
 }
 
 async function namesIn(path: string): Promise<readonly string[] | undefined> {

@@ -24,7 +24,7 @@ import { command, type CommandRun } from "../options/command.ts";
 import { CONFIGURATION_OPTIONS } from "../options/configuration.ts";
 import { flag, textValue } from "../options/option-specs.ts";
 import { openLog, requireIdentity } from "../places/configured-system.ts";
-import { noticePassedOver } from "../places/past-point.ts";
+import { BACKUP_PART } from "../places/past-point.ts";
 import { type PresentHistory, presentHistory } from "../places/present-history.ts";
 import { rangeText } from "../terminal/backup-text.ts";
 import { workFolder } from "../places/staging-folder.ts";
@@ -136,7 +136,7 @@ async function printFromBackups(
   const { signal } = run;
   const dir = await workFolder(run, system.dir, "orphans");
   const planning = { stores: restoreStores(system), kvFormat: system.kvProvider.format, signal };
-  const onSegment = (error: CairnError): void => noticePassedOver(run, error);
+  const onSegment = (error: CairnError): void => run.passOver(BACKUP_PART, error);
   const building = { system: { ...system, nodeId: run.node }, dir, signal, onSegment };
   const gaps: CairnError[] = [];
   for (const { logId, store, shared, listed, last } of backups) {

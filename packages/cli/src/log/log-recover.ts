@@ -17,7 +17,7 @@ import { isoTime, formatCount, formatNumberOf, omitUndefined } from "@cairn/text
 import { command, type CommandRun } from "../options/command.ts";
 import { CONFIGURATION_OPTIONS } from "../options/configuration.ts";
 import { flag, type OptionValues, textValue } from "../options/option-specs.ts";
-import { describeSource, POINT_OPTIONS, pointOf } from "../places/past-point.ts";
+import { BACKUP_PART, describeSource, POINT_OPTIONS, pointOf } from "../places/past-point.ts";
 import { KEY_OPTIONS } from "../places/store-keys.ts";
 import { openLog, requireLogItself } from "../places/configured-system.ts";
 import { workFolder } from "../places/staging-folder.ts";
@@ -70,7 +70,7 @@ export const addLogRecover = command({
     requireLogItself(log);
     if (run.options.overGap) {
       const stores = restoreStores(system);
-      return await saveOverGap(run, configured, (plan) => readPast(run, { plan, stores }, system, new Set()));
+      return await saveOverGap(run, configured, (plan) => readPast(run, { plan, stores }, system));
     }
     const existing = await readLogIdentity(log);
     const place = { ...configured, existing };
@@ -80,8 +80,7 @@ export const addLogRecover = command({
     const signal = run.interruptible("no log was begun");
     const request = { ...omitUndefined({ at: pointOf(run.options), logId }), signal };
     const source = await recoverySource(run, place, from, request);
-    const passed = new Set<string>();
-    const built = await readPast(run, source, system, passed).catch((error: unknown) => {
+    const built = await readPast(run, source, system).catch((error: unknown) => {
       throw !dryRun && isUsed !== undefined && isCairnError(error) ? isUsed : error;
     });
     const { plan, past } = built;
@@ -90,7 +89,7 @@ export const addLogRecover = command({
     if (existing !== undefined && isDeepStrictEqual(existing.birth?.continues, continues))
       return await writeBegun(run, place, existing.id, built);
     const left = await leavesBehind(run, place, source, built);
-    for (const error of left.damaged) passOver(run, passed, "a part of a log backup", error);
+    for (const error of left.damaged) run.passOver(BACKUP_PART, error);
     const leaves = left.holders.length > 0 && !yes ? wouldLeave(left, plan) : undefined;
     if (dryRun) return await writePlan(run, plan, log.name, left, isUsed ?? leaves);
     if (isUsed !== undefined) throw isUsed;
@@ -115,7 +114,6 @@ async function readPast(
   run: RecoverRun,
   { plan, stores }: Pick<RecoverySource, "plan" | "stores">,
   system: System,
-  passed: Set<string>,
 ): ReturnType<typeof buildPlanned> {
   const { dir, checkpointer } = system;
   const nodeId = run.node;
@@ -132,11 +130,11 @@ async function readPast(
         dir: await workFolder(run, dir, "recover"),
         signal: run.signal,
         onProgress,
-        onSegment: (error) => passOver(run, passed, "a part of a log backup", error),
+        onSegment: (error) => run.passOver(BACKUP_PART, error),
       },
       ({ name, error }, store) => {
         if (isOwn(store)) damaged.push(name);
-        passOver(run, passed, name, error);
+        run.passOver(name, error);
       },
     );
   } finally {
@@ -144,12 +142,6 @@ async function readPast(
     if (checkpointer !== undefined && !run.options.dryRun)
       await tryMarkDamaged(checkpointer.store, damaged, nodeId);
   }
-}
-
-/** Says once that a source cannot be used. `passed` has the messages of those that were passed over before. */
-function passOver(run: RecoverRun, passed: Set<string>, what: string, { code, message }: CairnError): void {
-  if (!passed.has(message)) run.notice(`${what} cannot be used, and is passed over: ${code}: ${message}`);
-  passed.add(message);
 }
 
 /** Writes which log was begun. Without `left`, an earlier run of the command had begun it. */

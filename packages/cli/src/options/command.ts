@@ -1,3 +1,4 @@
+import type { CairnError } from "@cairn/kv";
 import { hostname } from "node:os";
 import { resolve } from "node:path";
 import { completeCommands, namedCommand, shellWord, withCommands } from "@cairn/text";
@@ -93,6 +94,7 @@ export class CommandRun<V = object> {
   /** What stands for this command where a node names itself, such as in a store. */
   readonly node: string;
   readonly #cleanups: (() => unknown)[] = [];
+  readonly #passedOver = new Set<string>();
   #signal = new AbortController().signal;
   /** Returns the error to report for one that ends the command. */
   explained: (error: unknown) => unknown = (error) => error;
@@ -220,6 +222,13 @@ export class CommandRun<V = object> {
   notice(sentence: string): void {
     const completed = completeCommands(sentence, this.commandLine);
     this.terminal.stderr.write(`notice: ${printable(completed)}\n`);
+  }
+
+  /** Says once that something cannot be used, without which the work goes on. */
+  passOver(what: string, { code, message }: CairnError): void {
+    const sentence = `${what} cannot be used, and is passed over: ${code}: ${message}`;
+    if (!this.#passedOver.has(sentence)) this.notice(sentence);
+    this.#passedOver.add(sentence);
   }
 
   /** Completes the commands in the hint of an error. */

@@ -19,10 +19,8 @@ export function pointOf({ atTx, at }: Partial<OptionValues<typeof POINT_OPTIONS>
   return at === undefined ? undefined : { time: at };
 }
 
-/** Tells of a segment without which the past is built. */
-export function noticePassedOver(run: { notice(text: string): void }, error: CairnError): void {
-  run.notice(`a segment of the log backup was passed over: ${error.code}: ${error.message}`);
-}
+/** A segment without which the past is built, in the words of a notice. */
+export const BACKUP_PART = "a segment of the log backup";
 
 /** Describes the sources from which an index as of a point in the past is built. */
 export function describeSource({ checkpoint, history, segments, source, txId, index }: PastPlan): string {

@@ -78,7 +78,7 @@ describe("checkpoints in a folder", () => {
     expect(code).toBe(0);
     expect(stdout).toContain(older);
     expect(stdout).not.toContain(newer);
-    expect(stderr).toContain(`skipped ${newer}: CHECKPOINT_INCOMPLETE`);
+    expect(stderr).toContain(`${newer} cannot be used, and is passed over: CHECKPOINT_INCOMPLETE`);
   });
 
   test("are shown: either the newest in the folder, or the one whose file is named", async () => {
@@ -154,7 +154,7 @@ describe("checkpoint restore", () => {
     await damage(newer);
     const { code, stderr } = await run("restore", "store", "-o", "out");
     expect(code).toBe(0);
-    expect(stderr).toContain(`skipped ${newer}: CHECKPOINT_CORRUPT`);
+    expect(stderr).toContain(`${newer} cannot be used, and is passed over: CHECKPOINT_CORRUPT`);
     expect(await readFile(join(dir, "out", "STATE"), "utf8")).toBe("state 5\n");
   });
 
@@ -163,7 +163,9 @@ describe("checkpoint restore", () => {
     await markDamaged(filesystemStore({ path: join(dir, "store") }), [newer], "n");
     const { code, stderr } = await run("restore", "store", "-o", "out");
     expect(code).toBe(0);
-    expect(stderr).toContain(`skipped ${newer}: CHECKPOINT_CORRUPT: ${newer} is marked as damaged.`);
+    expect(stderr).toContain(
+      `${newer} cannot be used, and is passed over: CHECKPOINT_CORRUPT: ${newer} is marked as damaged.`,
+    );
     expect(await readFile(join(dir, "out", "STATE"), "utf8")).toBe("state 5\n");
     for (const name of await readdir(join(dir, "store")))
       if (name.startsWith(older)) await rm(join(dir, "store", name));

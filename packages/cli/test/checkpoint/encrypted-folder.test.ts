@@ -51,7 +51,7 @@ describe("an encrypted folder", () => {
     for (const options of [[], ["--key-file", strange, "--accept-plain"]]) {
       const listed = await run("list", "store", ...options);
       expect(listed.stdout).toContain(older);
-      expect(listed.stderr).toContain(`skipped ${newer}: KEY_MISSING`);
+      expect(listed.stderr).toContain(`${newer} cannot be used, and is passed over: KEY_MISSING`);
       expect(listed.stderr.match(/^hint: .*--key-file/gm)).toHaveLength(1);
       for (const command of [
         ["restore", "store", "-o", "restored"],

@@ -219,10 +219,10 @@ describe("a place", () => {
   });
 
   it.each([
-    ["nowhere", "NOT_FOUND: There is no folder"],
-    [".", "Name the index in this folder: "],
+    ["nowhere", "NOT_FOUND: There is neither an index nor a checkpoint in"],
+    [".", "NODE-index in the folder of a node"],
     ["empty", "NOT_FOUND: There is neither an index nor a checkpoint in"],
-    ["joining", "has no index yet"],
+    ["joining", "once that has an index (cairn status)"],
     ["beheaded", "INDEX_CORRUPT: The database in"],
     ["checkpoints/checkpoint-7-2026-11-20T06-00-00.000Z-1f3a9c0e", "CHECKPOINT_NOT_FOUND"],
   ])("that is neither an index nor a checkpoint is rejected with the reason: %s", async (place, message) => {

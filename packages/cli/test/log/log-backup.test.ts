@@ -141,7 +141,9 @@ describe("cairn log backup", () => {
     expect(restored).toMatchObject({
       code: 0,
       stderr: expect.stringMatching(
-        new RegExp(`^notice: a segment of the log backup was passed over: SEGMENT_CORRUPT: .*${damaged}`),
+        new RegExp(
+          `^notice: a segment of the log backup cannot be used, and is passed over: SEGMENT_CORRUPT: .*${damaged}`,
+        ),
       ),
     });
     const { digest } = JSON.parse(intact.stdout) as { digest: string };
@@ -169,7 +171,7 @@ describe("cairn log backup", () => {
       ["checkpoint", "restore", store, "--at-tx", "25", "-o", "restored", "--json"],
       new CapturedTerminal({ cwd: scene.folder }),
     );
-    expect(stderr).toMatch(new RegExp(`^notice: skipped ${newer}: CHECKPOINT_`));
+    expect(stderr).toMatch(new RegExp(`^notice: ${newer} cannot be used, and is passed over: CHECKPOINT_`));
     expect(JSON.parse(stdout)).toMatchObject({ name: older, txId: 25 });
   });
 
