@@ -1,5 +1,5 @@
 import { dirname, resolve } from "node:path";
-import type { CheckpointStore, SkippedCheckpoint } from "@cairn/checkpoint";
+import type { CheckpointStore } from "@cairn/checkpoint";
 import type { TxId } from "@cairn/client";
 import { lastBackedUp, takeOwnFiles } from "@cairn/engine";
 import { diskError, namesIn, systemErrorCode } from "@cairn/kv";
@@ -8,7 +8,7 @@ import { command, type CommandRun } from "../options/command.ts";
 import { OUTPUT, textValue } from "../options/option-specs.ts";
 import { POINT_OPTIONS, pointOf } from "../places/past-point.ts";
 import { STORE_OPTIONS } from "../places/store-keys.ts";
-import { CHECKPOINT_LOG, chooseLog, noCheckpoint, openCheckpoints } from "../places/checkpoint-place.ts";
+import { CHECKPOINT_LOG, chooseLog, openCheckpoints } from "../places/checkpoint-place.ts";
 import { restoreShown } from "../places/restored-checkpoint.ts";
 import { workFolder } from "../places/staging-folder.ts";
 import { UsageError } from "../terminal/report-error.ts";
@@ -47,8 +47,7 @@ export const addCheckpointRestore = command({
       throw new UsageError(`The path names ${inPlace}, and --name names a different one.`);
     const name = options.name ?? inPlace;
     const logId = name === undefined ? await chooseLog(found, options.log) : undefined;
-    const skipped: SkippedCheckpoint[] = [];
-    const { restored } = await restoreShown(run, {
+    const restored = await restoreShown(run, {
       verb: "restoring",
       stores: [store],
       stagingDir: await workFolder(run, dirname(target), "restore"),
@@ -57,15 +56,9 @@ export const addCheckpointRestore = command({
       accept: () => Promise.resolve(true),
       // They belong beside the index of a node, which has them built.
       verify: async (folder, { purged }) => await takeOwnFiles(folder, purged),
-      onSkipped: (one) => {
-        // A checkpoint of another log is not faulty and therefore not reported.
-        if (one.error.code === "LOG_DIFFERENT") return;
-        skipped.push(one);
-        run.passOver(one.name, one.error);
-      },
+      // A checkpoint of another log is not faulty and therefore not reported.
+      onSkipped: (one) => void (one.error.code === "LOG_DIFFERENT" || run.passOver(one.name, one.error)),
     });
-    if (restored === undefined)
-      throw skipped.find((one) => one.name === name)?.error ?? noCheckpoint([store], name, skipped);
     const { txId, log } = restored.manifest;
     const names = await namesIn(target);
     const files = restored.manifest.files.filter((file) => names.includes(file.name));

@@ -9,7 +9,7 @@ import { NODES_OPTIONS, openNodes } from "../options/node-address.ts";
 import { countValue, textValue } from "../options/option-specs.ts";
 import { NoAnswerError, type NodeClient } from "../requests/node-client.ts";
 import { shorten } from "../terminal/columns.ts";
-import { CommandFailedError } from "../terminal/report-error.ts";
+import { CommandError } from "../terminal/interrupt.ts";
 import { printable } from "../terminal/terminal.ts";
 
 export const addWatch = command({
@@ -72,7 +72,10 @@ async function handle(script: string, txId: number, json: string, from: string):
       resolve(code ?? 128 + (signal === null ? 0 : constants.signals[signal])),
     );
   });
-  if (exitCode !== 0) throw new CommandFailedError(exitCode, txId, from);
+  if (exitCode === 0) return;
+  const message = `The command failed for transaction ${txId}, with exit code ${exitCode}.`;
+  const hint = `Every transaction before it was handled. Remove the cause, and continue with --from ${from}.`;
+  throw new CommandError("COMMAND_FAILED", message, hint, exitCode);
 }
 
 const PAUSES = { firstMs: 200, maxMs: 15_000 };

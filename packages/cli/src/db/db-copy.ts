@@ -9,7 +9,6 @@ import {
   indexCorrupt,
   isCairnError,
   LEVEL_FORMAT,
-  levelProvider,
   liveTableNames,
   systemErrorCode,
   unlessFailed,
@@ -21,7 +20,7 @@ import { readConfiguration } from "../options/configuration.ts";
 import { negatedFlag, type OptionValues } from "../options/option-specs.ts";
 import { STORE_OPTIONS } from "../places/store-keys.ts";
 import { CHECKPOINT_LOG, chooseCheckpoint, folderPath, openCheckpoints } from "../places/checkpoint-place.ts";
-import { restoreNamed } from "../places/restored-checkpoint.ts";
+import { restoreShown } from "../places/restored-checkpoint.ts";
 import { STAGING, stagingFolder, workFolder } from "../places/staging-folder.ts";
 import { UsageError } from "../terminal/report-error.ts";
 import { type DbPlace, findDbPlace } from "./db-place.ts";
@@ -120,7 +119,7 @@ async function restore(
   if (inPlace !== undefined && log !== undefined)
     throw new UsageError("--log chooses a checkpoint, but one is already named.");
   const { name } = await chooseCheckpoint(found, inPlace, { ask: { asked: log }, signal: run.signal });
-  const { manifest } = await restoreNamed(run, levelProvider(), {
+  const { manifest } = await restoreShown(run, {
     stores: [store],
     name,
     stagingDir: join(staging, "unpacking"),

@@ -109,7 +109,7 @@ function exactly(stores: readonly CheckpointStore[], name: string): RecoverySour
       onSkipped: (one) => void skipped.push(one),
     }))
       return checkpointAlone({ ...manifest, name, store: store.location });
-    throw skipped[0]?.error ?? noCheckpoint(stores, name, skipped);
+    throw noCheckpoint(stores, name, skipped);
   };
 }
 

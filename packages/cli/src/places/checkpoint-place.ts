@@ -156,7 +156,7 @@ export async function chooseCheckpoint(
     const { checkpoints, skipped } = await listCheckpoints(store, options.signal);
     const found = checkpoints.find((one) => one.name === name);
     if (found !== undefined) return found;
-    throw skipped.find((one) => one.name === name)?.error ?? noCheckpoint([store], name, skipped);
+    throw noCheckpoint([store], name, skipped);
   }
   const { usable, skipped } = await listCandidates([store], options);
   const asked = ask?.asked ?? logId;
@@ -230,12 +230,17 @@ export async function theLog(
   return [...logs.keys()][0];
 }
 
-/** Returns `CHECKPOINT_NOT_FOUND`, with a list of the checkpoints that cannot be used, and why the first one cannot. */
+/**
+ * Returns the reason why the named checkpoint cannot be used; otherwise `CHECKPOINT_NOT_FOUND`, with a list of those that
+ * cannot be used, and why the first one cannot.
+ */
 export function noCheckpoint(
   stores: readonly CheckpointStore[],
   name: string | undefined,
   skipped: readonly SkippedCheckpoint[],
 ): CairnError {
+  const named = skipped.find((one) => one.name === name);
+  if (named !== undefined) return named.error;
   const locations = stores.map(({ location }) => location);
   const unusable = skipped.map(({ name: one, error }) => `${one} (${error.code})`).join(", ");
   const [first] = skipped;

@@ -1,6 +1,4 @@
-import { type Manifest, type RestoreOptions, type RestoreResult, restoreCheckpoint } from "@cairn/checkpoint";
-import type { KvProvider } from "@cairn/kv";
-import { judgeFormat, verifyRestored } from "@cairn/engine";
+import { type RestoreOptions, type RestoreResult, restoreCheckpoint } from "@cairn/checkpoint";
 import type { CommandRun, LateProgress } from "../options/command.ts";
 import { noCheckpoint } from "./checkpoint-place.ts";
 
@@ -16,27 +14,17 @@ export function showRestore(
 /** What to restore, and where. */
 type ShownRestore = Omit<RestoreOptions, "node" | "onProgress" | "signal"> & { readonly verb: string };
 
+/** Throws the reason why the named checkpoint cannot be used, or `CHECKPOINT_NOT_FOUND`. */
 export async function restoreShown(
   run: CommandRun,
   { verb, ...options }: ShownRestore,
-): Promise<RestoreResult> {
+): Promise<NonNullable<RestoreResult["restored"]>> {
   const { onProgress, stop } = showRestore(run, verb);
   const { node, signal } = run;
-  return await restoreCheckpoint({ node, signal, ...options, onProgress }).finally(stop);
-}
-
-/** Compares the index with its manifest. Throws the reason why it cannot be used, or `CHECKPOINT_NOT_FOUND`. */
-export async function restoreNamed(
-  run: CommandRun,
-  provider: KvProvider,
-  options: Omit<ShownRestore, "accept"> & Partial<Pick<ShownRestore, "accept">> & { readonly name: string },
-): Promise<{ readonly name: string; readonly store: string; readonly manifest: Manifest }> {
-  const { name, stores } = options;
-  const { restored, skipped } = await restoreShown(run, {
-    accept: (manifest) => Promise.resolve(judgeFormat(manifest, provider.format) ?? true),
-    verify: async (folder, manifest) => await verifyRestored(provider, folder, manifest),
-    ...options,
-  });
+  const restoring = restoreCheckpoint({ node, signal, ...options, onProgress });
+  const { restored, skipped } = await restoring.finally(stop);
   if (restored !== undefined) return restored;
-  throw skipped.find((one) => one.name === name)?.error ?? noCheckpoint(stores, name, skipped);
+  // A checkpoint of another log is not faulty.
+  const faulty = skipped.filter(({ error }) => error.code !== "LOG_DIFFERENT");
+  throw noCheckpoint(options.stores, options.name, faulty);
 }

@@ -3,22 +3,29 @@ import { constants } from "node:os";
 /** The signals at which a command shuts down cleanly, which includes removing its copies of an index. */
 export const ENDING_SIGNALS: readonly NodeJS.Signals[] = ["SIGINT", "SIGTERM", "SIGHUP"];
 
-/** The error of a command that a signal ended before its work was done. */
-export class InterruptedError extends Error {
-  readonly #by: NodeJS.Signals;
+/** An error of a command itself, not of what it works on. */
+export class CommandError extends Error {
+  readonly code: string;
   readonly hint: string | undefined;
+  readonly exitCode: number;
+
+  constructor(code: string, message: string, hint: string | undefined, exitCode: number) {
+    super(message);
+    this.name = new.target.name;
+    this.code = code;
+    this.hint = hint;
+    this.exitCode = exitCode;
+  }
+}
+
+/** The error of a command that a signal ended before its work was done. */
+export class InterruptedError extends CommandError {
+  readonly #by: NodeJS.Signals;
 
   /** `outcome` is a clause such as "nothing was verified". */
   constructor(by: NodeJS.Signals, outcome: string, hint?: string) {
-    super(`Interrupted; ${outcome}.`);
-    this.name = "InterruptedError";
+    super("INTERRUPTED", `Interrupted; ${outcome}.`, hint, 128 + constants.signals[by]);
     this.#by = by;
-    this.hint = hint;
-  }
-
-  /** Returns the exit code of a process that was ended by the signal: 128 plus the signal's number. */
-  get exitCode(): number {
-    return 128 + constants.signals[this.#by];
   }
 
   /** Returns this error with an outcome that becomes known only after the work has ended. */

@@ -10,7 +10,7 @@ import {
 import { CommanderError } from "commander";
 import type { policyProblems } from "@cairn/engine";
 import type { ConfigError } from "@cairn/config";
-import { InterruptedError } from "./interrupt.ts";
+import { CommandError } from "./interrupt.ts";
 import { RUN_AGAIN } from "./run-again.ts";
 import { printable, type Terminal, tell } from "./terminal.ts";
 
@@ -20,29 +20,13 @@ const EXIT = { no: 1, usage: 2, unavailable: 3 } as const;
 export const HELP = "Run with --help to list commands and options.";
 
 /** The error for incorrect usage that the command itself detects. */
-export class UsageError extends Error {
-  readonly hint: string;
+export class UsageError extends CommandError {
   /** The problems of a file, each of which is printed on a separate line. */
   readonly problems: ReturnType<typeof policyProblems>;
 
   constructor(message: string, hint = HELP, problems: ReturnType<typeof policyProblems> = []) {
-    super(withoutUser(message));
-    this.name = "UsageError";
-    this.hint = hint;
+    super("USAGE", withoutUser(message), hint, EXIT.usage);
     this.problems = problems;
-  }
-}
-
-/** The error for a command of the user's that failed, whose exit code becomes that of the process. */
-export class CommandFailedError extends Error {
-  readonly exitCode: number;
-  readonly hint: string;
-
-  constructor(exitCode: number, txId: number, from: string) {
-    super(`The command failed for transaction ${txId}, with exit code ${exitCode}.`);
-    this.name = "CommandFailedError";
-    this.exitCode = exitCode;
-    this.hint = `Every transaction before it was handled. Remove the cause, and continue with --from ${from}.`;
   }
 }
 
@@ -141,14 +125,7 @@ function describe(error: unknown): Described {
     const { code, message, hint } = error;
     return { code, message, hint, exitCode: exitCodeOf(error) };
   }
-  if (error instanceof UsageError) {
-    return { code: "USAGE", message: error.message, hint: error.hint, exitCode: EXIT.usage };
-  }
-  if (error instanceof InterruptedError || error instanceof CommandFailedError) {
-    const { message, hint, exitCode } = error;
-    const code = error instanceof InterruptedError ? "INTERRUPTED" : "COMMAND_FAILED";
-    return { code, message, hint, exitCode };
-  }
+  if (error instanceof CommandError) return error;
   if (error instanceof CommanderError) {
     const isIncomplete = error.code === "commander.help";
     const message = isIncomplete
