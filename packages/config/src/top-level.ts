@@ -2,7 +2,7 @@ import type { Policies } from "@cairn/client";
 import { ALL_RIGHTS } from "@cairn/client/protocol";
 import { hostname } from "node:os";
 import { OLDER_PARAMETERS, TOP_LEVEL_ALIASES, olderModule, olderSetting } from "./modules/aliases.ts";
-import { describeNode, emptyMap, findEntry, placeOf } from "./source/config-tree.ts";
+import { emptyMap, findEntry, placeOf } from "./source/config-tree.ts";
 import type { ConfigEntry, ConfigNode, MapNode } from "./source/config-tree.ts";
 import { moduleOf } from "./modules/module-type.ts";
 import type { ModuleKind } from "./types/module-kinds.ts";
@@ -121,7 +121,7 @@ export function checkTopLevelKeys(reading: Reading): void {
     // If a null removes nothing, its key may be misspelt, and a server that should be disabled would remain enabled.
     if (value.type === "null" && replaced !== undefined) continue;
     // This key is only for editors. Its value is the location of the output of `cairn config schema`.
-    if (name === "$schema" && value.type === "string") continue;
+    if (name === "$schema") continue;
     const { message, hint } = unreadKey(entry, reading) ?? {};
     if (message !== undefined) reading.problems.add(nameOrigin, [name], message, { hint });
   }
@@ -132,10 +132,6 @@ function unreadKey({ name, value }: ConfigEntry, reading: Reading): Inconsistenc
   const alias = TOP_LEVEL_ALIASES.get(name);
   if (alias !== undefined)
     return { message: `${name} means ${alias}, which is also given.`, hint: "Keep one of the two." };
-  if (name === "$schema") {
-    const message = `Expected the location of a schema as a string, found ${describeNode(value)}.`;
-    return { message, hint: 'Write "$schema": "./cairn.schema.json", or remove the key.' };
-  }
   const isModule = findEntry(value, "cairn/module") !== undefined;
   // A module of this configuration may have a name that is a setting of an older system.
   const older = isModule && /^\w+$/.test(name) ? undefined : olderSetting(name);

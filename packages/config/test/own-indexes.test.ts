@@ -376,7 +376,7 @@ test.each<[what: string, indexes: object, path: readonly string[], message: RegE
 
 test("a missing or mistyped module of an index is a problem before anything is started", async () => {
   const problems = await problemsOf({ cwd: folder, object: near({ "cairn/module": "./near.js#creat" }) });
-  expect(problems).toMatchObject([{ code: "CONFIG_MODULE", hint: "Did you mean ./near.js#create?" }]);
+  expect(problems).toMatchObject([{ code: "CONFIG_MODULE", hint: "Name one: ./near.js#create." }]);
   const missing = await problemsOf({ cwd: folder, object: near({ "cairn/module": "./nope.js#create" }) });
   expect(missing).toMatchObject([
     { code: "CONFIG_MODULE", message: expect.stringMatching(/^There is no file /) },

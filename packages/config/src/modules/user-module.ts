@@ -4,7 +4,6 @@ import { dirname, isAbsolute, resolve } from "node:path";
 import { pathToFileURL } from "node:url";
 import vm from "node:vm";
 import { CairnError, errorMessage, isCairnError, systemErrorCode } from "@cairn/kv";
-import { didYouMean, nearestName } from "@cairn/text";
 import type { Origin } from "../source/config-tree.ts";
 import { absolutePath } from "../types/value-types.ts";
 
@@ -47,25 +46,17 @@ export async function loadUserModule(specifier: string, folder: string): Promise
     (entry): entry is [string, UserModule] => typeof entry[1] === "function",
   );
   const names = functions.map(([name]) => name).toSorted();
-  if (wanted === undefined) {
-    const only = functions.length === 1 ? functions[0] : functions.find(([name]) => name === "default");
-    if (only !== undefined) return { create: only[1], export: only[0], url };
-    throw new CairnError(
-      "CONFIG_MODULE",
-      `${target} exports ${names.length === 0 ? "no function" : "several functions"}.`,
-      names.length === 0
-        ? "Export a function that creates the part."
-        : `Name one: ${names.map((name) => `${target}#${name}`).join(", ")}.`,
-    );
-  }
-  const found = functions.find(([name]) => name === wanted);
-  if (found !== undefined) return { create: found[1], export: wanted, url };
-  const near = nearestName(wanted, names);
-  const known = names.length === 0 ? "It exports no function." : `It exports ${names.join(", ")}.`;
+  const isOnly = wanted === undefined && functions.length === 1;
+  const found = isOnly ? functions[0] : functions.find(([name]) => name === (wanted ?? "default"));
+  if (found !== undefined) return { create: found[1], export: found[0], url };
+  const what = wanted === undefined ? "" : ` ${wanted || "without a name"}`;
+  const isOpen = wanted === undefined && names.length > 0;
   throw new CairnError(
     "CONFIG_MODULE",
-    `${target} exports no function ${wanted || "without a name"}.`,
-    near === undefined ? known : didYouMean(`${target}#${near}`),
+    `${target} exports ${isOpen ? "several functions" : `no function${what}`}.`,
+    names.length === 0
+      ? "Export a function that creates the part."
+      : `Name one: ${names.map((name) => `${target}#${name}`).join(", ")}.`,
   );
 }
 

@@ -78,20 +78,14 @@ export function path(): ValueType<string> {
     jsonSchema: TEXT,
     read(value) {
       const { node, reading } = value;
-      if (node.type === "call")
-        return value.expected("a path as a string", 'Write "/path/to/it" in double quotes.');
-      if (node.type !== "string") return value.expected("a path as a string");
+      if (node.type !== "string") return value.expected("a path in double quotes");
       if (holdsIdentity(node.text))
         return value.refuse(IDENTITY_AS_PATH.message, { hint: IDENTITY_AS_PATH.hint });
       const found = absolutePath(node.text, reading.cwd);
       if (found !== undefined) return found;
       if (/^file:/i.test(node.text)) return value.expected("a path on this machine", FILE_URLS);
       if (!node.text.startsWith("~")) return value.expected("a path on this machine");
-      const hint =
-        node.origin.kind === "environment"
-          ? "Write the whole path, because only shells expand ~ and variables in the value of a variable."
-          : `Write \${HOME}${node.text.slice(1)}, because only shells expand ~.`;
-      return value.expected("a path without ~", hint);
+      return value.expected("a path without ~", "Write the whole path: only shells expand ~.");
     },
     show: (value) => value,
   };
