@@ -28,14 +28,9 @@ export type RouteApi = Omit<NodeApi, "close" | "submit" | "await" | "outcome">;
 
 /**
  * The buckets that a request concerns, for tokens limited to some: none (or those of its operations, which are checked
- * when it submits them), the one that `bucket` returns, those of `buckets`, or all. `all` says what concerns all buckets.
+ * when it submits them), all, or those that the function returns, which are all if it returns undefined.
  */
-export type Concern<Q> =
-  | "none"
-  | { readonly all: string }
-  | { readonly bucket: (call: Call<Q>) => string }
-  | { readonly buckets: (call: Call<Q>) => readonly string[] | undefined; readonly all: string }
-  | { readonly named: (call: Call<Q>) => string | undefined; readonly all: string };
+export type Concern<Q> = "none" | "all" | ((call: Call<Q>) => string | readonly string[] | undefined);
 
 /** A request as a route handles it. */
 export class Call<Q = object> {
@@ -77,16 +72,9 @@ export class Call<Q = object> {
   /** Throws `FORBIDDEN` if a request concerns buckets to which the token does not apply. */
   require(concerns: Concern<Q>): void {
     if (this.permit.buckets === undefined || concerns === "none") return;
-    if ("bucket" in concerns) return this.permit.requireBucket(concerns.bucket(this));
-    if ("buckets" in concerns) {
-      const buckets = concerns.buckets(this);
-      if (buckets === undefined) this.permit.requireAllBuckets(concerns.all);
-      return buckets?.forEach((bucket) => this.permit.requireBucket(bucket));
-    }
-    if (!("named" in concerns)) return this.permit.requireAllBuckets(concerns.all);
-    const bucket = concerns.named(this);
-    if (bucket === undefined) this.permit.requireAllBuckets(concerns.all, NAME_A_BUCKET);
-    else this.permit.requireBucket(bucket);
+    const buckets = concerns === "all" ? undefined : concerns(this);
+    if (buckets === undefined) return this.permit.requireAllBuckets();
+    for (const bucket of [buckets].flat()) this.permit.requireBucket(bucket);
   }
 
   /** Submits a transaction. Throws `FORBIDDEN` at once, so that a batch submits nothing behind a line with such an error. */
@@ -111,21 +99,14 @@ export class Call<Q = object> {
   }
 }
 
-const NAME_A_BUCKET =
-  "Name a bucket with the parameter bucket, or use a token that is not limited to buckets.";
-
 function requireOperations(permit: Permit, { ops }: Transaction<AnyOperation>): void {
   for (const operation of ops) {
     if (operation[0] === "configure") {
       permit.require("operate", "setting policies");
-      permit.requireAllBuckets("policies concern");
+      permit.requireAllBuckets();
     } else if (operation[0] === "event") {
       const { bucket } = operation[1];
-      if (bucket === undefined)
-        permit.requireAllBuckets(
-          "an event without a bucket concerns",
-          "Name a bucket in the event, or use a token that is not limited to buckets.",
-        );
+      if (bucket === undefined) permit.requireAllBuckets();
       else permit.requireBucket(bucket);
     } else permit.requireBucket(operation[1]);
   }

@@ -3,8 +3,6 @@ import { CairnError } from "@cairn/kv";
 import type { TokenOptions } from "@cairn/engine";
 import { bucketProblem } from "@cairn/text";
 
-const ANY_BUCKET = "Use a token that is not limited to buckets.";
-
 /** What the sender of a request may do, as its token determines it. */
 export class Permit {
   /** The token's name; undefined for `auth-token` and for nodes without tokens. */
@@ -53,17 +51,17 @@ export class Permit {
       `${this.#subject} does not apply to the bucket ${isName ? bucket : JSON.stringify(bucket)}.`,
       isName
         ? `Use another token, or add "${bucket}" to the buckets of this token in cairn/http-server of the node's configuration and restart the node.`
-        : ANY_BUCKET,
+        : "Use a token that is not limited to buckets.",
     );
   }
 
-  /** Throws `FORBIDDEN` unless the sender may use all buckets, which `what` concerns. */
-  requireAllBuckets(what: string, hint = ANY_BUCKET): void {
+  /** Throws `FORBIDDEN` unless the sender may use all buckets. */
+  requireAllBuckets(): void {
     if (this.buckets === undefined) return;
     throw new CairnError(
       "FORBIDDEN",
-      `${this.#subject} applies only to the buckets ${[...this.buckets].join(", ")}, but ${what} all buckets.`,
-      hint,
+      `${this.#subject} applies only to the buckets ${[...this.buckets].join(", ")}, but this request concerns all buckets.`,
+      "Name a bucket, if the request can name one, or use a token that is not limited to buckets.",
     );
   }
 

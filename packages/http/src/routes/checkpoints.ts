@@ -4,7 +4,7 @@ import { CHECKPOINT_PARAMETERS, READ_PARAMETERS } from "../requests/parameters.t
 import { array, ref } from "../requests/schema-parts.ts";
 import { storeInTime, timeLimit } from "./await-tx.ts";
 
-const CHECKPOINTS = { concerns: { all: "checkpoints concern" }, tag: "checkpoints" } as const;
+const CHECKPOINTS = { concerns: "all", tag: "checkpoints" } as const;
 const STORE_ERRORS = ["NOT_FOUND", "STORE_UNREACHABLE", "STORE_DENIED"] as const;
 const WORK_ERRORS = [...STORE_ERRORS, "NOT_READY", "DISK_FULL", "SYSTEM_REFUSED"] as const;
 

@@ -40,7 +40,7 @@ import { writeConditionally } from "./conditional-write.ts";
 import { BY_KEY } from "./find-route.ts";
 
 const DOCUMENT = {
-  concerns: { bucket: (call: DocumentCall) => keyOf(call).bucket },
+  concerns: (call: DocumentCall) => keyOf(call).bucket,
   tag: "documents",
   inPath: DOCUMENT_PATH,
   requestHeaders: PRECONDITIONS,
@@ -61,7 +61,7 @@ export const documentRoutes: readonly Route[] = [
     method: "GET",
     path: "/api/v1/buckets",
     right: "read",
-    concerns: { all: "the list of buckets concerns" },
+    concerns: "all",
     id: "listBuckets",
     tag: "documents",
     summary: "List the buckets with their counts.",
@@ -79,7 +79,7 @@ export const documentRoutes: readonly Route[] = [
     method: "GET",
     path: "/api/v1/{bucket}",
     right: "read",
-    concerns: { bucket: ({ url }) => parseDocumentPath(url).bucket },
+    concerns: ({ url }) => parseDocumentPath(url).bucket,
     checkUrl: parseDocumentPath,
     id: "listDocuments",
     tag: "documents",

@@ -15,7 +15,7 @@ export const eventRoutes: readonly Route[] = [
     method: "GET",
     path: "/api/v1/events",
     right: "read",
-    concerns: { named: ({ query }) => query.bucket, all: "a list of events without a bucket concerns" },
+    concerns: ({ query }) => query.bucket,
     id: "listEvents",
     tag: "events",
     summary: "List recorded events, newest first.",

@@ -44,7 +44,7 @@ export const nodeRoutes: readonly Route[] = [
   route({
     ...STATUS,
     path: "/status",
-    concerns: { all: "the status concerns" },
+    concerns: "all",
     id: "getStatus",
     summary: "Return the node's status, in every phase.",
     answers: found("The node's status.", ref("Status")),
@@ -53,7 +53,7 @@ export const nodeRoutes: readonly Route[] = [
   route({
     ...STATUS,
     path: "/status/cluster",
-    concerns: { all: "the status of the cluster concerns" },
+    concerns: "all",
     id: "getCluster",
     summary: "Return the status of all nodes of the log, and what needs attention, in every phase.",
     query: CLUSTER_PARAMETERS,
@@ -63,7 +63,7 @@ export const nodeRoutes: readonly Route[] = [
   route({
     ...STATUS,
     path: "/metrics",
-    concerns: { all: "metrics concern" },
+    concerns: "all",
     id: "getMetrics",
     summary: "Return metrics in the Prometheus text format.",
     answers: [{ status: 200, description: "The metrics.", schema: TEXT, mediaType: "text/plain" }],
@@ -75,7 +75,7 @@ export const nodeRoutes: readonly Route[] = [
   route({
     ...STATUS,
     path: "/api/v1/digest",
-    concerns: { all: "the digest concerns" },
+    concerns: "all",
     id: "getDigest",
     summary: "Return a SHA-256 of the logical content.",
     query: READ_PARAMETERS,

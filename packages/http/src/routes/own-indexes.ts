@@ -15,10 +15,7 @@ export const ownIndexRoutes: readonly Route[] = [
     method: "POST",
     path: "/api/v1/sql/{index}",
     right: "read",
-    concerns: {
-      buckets: ({ params: { index = "" }, api }) => api.indexBuckets(index),
-      all: "this index has documents of",
-    },
+    concerns: ({ params: { index = "" }, api }) => api.indexBuckets(index),
     id: "queryIndex",
     tag: "documents",
     summary: "Query an index of the node's own.",

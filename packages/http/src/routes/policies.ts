@@ -21,7 +21,7 @@ import { writeConditionally } from "./conditional-write.ts";
 
 const POLICIES = {
   path: "/api/v1/policies",
-  concerns: { all: "policies concern" },
+  concerns: "all",
   tag: "policies",
 } as const;
 

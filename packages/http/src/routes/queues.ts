@@ -20,7 +20,7 @@ import { array, ref } from "../requests/schema-parts.ts";
 import { submit, type WriteCall } from "./await-tx.ts";
 
 const IN_QUEUE = {
-  concerns: { bucket: queueOf },
+  concerns: queueOf,
   tag: "queues",
   // A queue is a bucket.
   inPath: {
@@ -43,7 +43,7 @@ export const queueRoutes: readonly Route[] = [
     method: "GET",
     path: "/api/v1/queues",
     right: "read",
-    concerns: { all: "the list of queues concerns" },
+    concerns: "all",
     id: "listQueues",
     tag: "queues",
     summary: "List the queues with their shards.",

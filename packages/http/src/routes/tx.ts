@@ -81,7 +81,7 @@ export const txRoutes: readonly Route[] = [
     method: "GET",
     path: "/api/v1/tx/evictions",
     right: "operate",
-    concerns: { all: "evictions concern" },
+    concerns: "all",
     id: "listEvictions",
     tag: "transactions",
     summary: "List evictions, newest first.",
@@ -120,7 +120,7 @@ export const txRoutes: readonly Route[] = [
         );
       }
       if (query.by !== true) return jsonAnswer(outcome);
-      call.permit.requireAllBuckets("writers concern");
+      call.permit.requireAllBuckets();
       const by = await withTimeout(api.writerOf(id), limit.leftMs);
       if (by === TIMED_OUT) {
         throw new CairnError(

@@ -40,7 +40,7 @@ export const watchRoutes: readonly Route[] = [
   route({
     ...EVENTS,
     path: "/api/v1/watch",
-    concerns: { named: ({ query }) => query.bucket, all: "a watch without a bucket concerns" },
+    concerns: ({ query }) => query.bucket,
     id: "watch",
     summary: "Watch changes as server-sent events: every transaction with changes is sent once and in order.",
     errors: ["NOT_READY", "OVERLOADED", "INDEX_CORRUPT", "WATCH_COMPACTED"],
@@ -49,7 +49,7 @@ export const watchRoutes: readonly Route[] = [
   route({
     ...EVENTS,
     path: "/api/v1/follow",
-    concerns: { named: ({ query }) => query.bucket, all: "following without a bucket concerns" },
+    concerns: ({ query }) => query.bucket,
     id: "follow",
     summary:
       "Follow documents as server-sent events: all of them, and then the new states of those that change, whatever policies remove.",
