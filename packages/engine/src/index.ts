@@ -39,7 +39,7 @@ export { countBuckets, findState, listDocuments, measureRows } from "./index/ins
 export { fileReader, openIndex } from "./index/local-index.ts";
 export { digestIndex } from "./index/read/digest.ts";
 export { FIELD_CONDITION, parseFieldQuery } from "./index/read/field-query.ts";
-export { INDEX_VERSION } from "./index/rows/index-state.ts";
+export { holdsTransactions, INDEX_VERSION } from "./index/rows/index-state.ts";
 export { rowName } from "./index/rows/row-names.ts";
 export { askHolders, type Holder } from "./join/log-holders.ts";
 export { type AskedHolder, leftBehind, type LeftBehind } from "./join/left-behind.ts";

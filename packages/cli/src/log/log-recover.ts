@@ -22,7 +22,13 @@ import { KEY_OPTIONS } from "../places/store-keys.ts";
 import { openLog, requireLogItself } from "../places/configured-system.ts";
 import { workFolder } from "../places/staging-folder.ts";
 import { saveOverGap } from "./over-gap.ts";
-import { leavesBehind, type RecoveryPlace, whyNotReplaced, wouldLeave } from "./recovery-plan.ts";
+import {
+  leavesBehind,
+  type RecoveryPlace,
+  requireTransactions,
+  whyNotReplaced,
+  wouldLeave,
+} from "./recovery-plan.ts";
 import { type RecoverySource, recoverySource } from "./recovery-source.ts";
 
 const RECOVER = {
@@ -84,6 +90,7 @@ export const addLogRecover = command({
       throw !dryRun && isUsed !== undefined && isCairnError(error) ? isUsed : error;
     });
     const { plan, past } = built;
+    requireTransactions(past.state);
     const { txId, sha256, log: of } = past.state;
     const continues = { log: of.id, anchor: { txId, sha256 } };
     if (existing !== undefined && isDeepStrictEqual(existing.birth?.continues, continues))

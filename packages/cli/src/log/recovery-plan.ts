@@ -7,6 +7,7 @@ import {
   dbDirLayout,
   EarlierLogs,
   findLostLog,
+  holdsTransactions,
   indexAlone,
   isUnused,
   lastStored,
@@ -87,7 +88,7 @@ export async function furthestPlan(
     : await findLostLog(stores, { name: log.name, kvFormat, exceptId: existing?.id, signal });
   const logId = request.logId ?? (isInUse ? await logAt(existing, stores, at) : lost?.id);
   const wanted = { ...request, stores, kvFormat };
-  const usable = own?.state.log.name === log.name && at === undefined && own.state.txId > 1;
+  const usable = own?.state.log.name === log.name && at === undefined && holdsTransactions(own.state.txId);
   const index = usable && lost?.obsolete.has(own.state.log.id) !== true ? own : undefined;
   if (logId === undefined) {
     if (index !== undefined) return indexAlone(index);
@@ -122,8 +123,18 @@ async function nothingHere(log: TxLog, system: System): Promise<CairnError> {
   const held = holders.length === 0 ? "" : `, but ${holders.join("; ")}`;
   return new CairnError(
     "CHECKPOINT_NOT_FOUND",
-    `The configured stores have neither a checkpoint nor a backup of a log "${log.name}", and this node has no index of it${held}.`,
+    `Neither the configured stores nor the index of this node hold transactions of a log "${log.name}"${held}.`,
     holders.length === 0 ? elsewhere : `${cure} ${override}`,
+  );
+}
+
+/** Throws `CHECKPOINT_NOT_FOUND` for a point at which nothing but the birth record precedes the new log. */
+export function requireTransactions({ txId, log: { id } }: PastIndex["state"]): void {
+  if (holdsTransactions(txId)) return;
+  throw new CairnError(
+    "CHECKPOINT_NOT_FOUND",
+    `Up to transaction ${txId}, the log ${id} holds only its birth record, so there is nothing to continue from.`,
+    "To begin an empty log instead, run cairn log create --empty (with an embedded log, stop the node first).",
   );
 }
 

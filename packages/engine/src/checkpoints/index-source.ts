@@ -12,7 +12,7 @@ import {
 import type { TxId } from "@cairn/client";
 import { chainsOf } from "../index/chains/chain-values.ts";
 import { purgedUpTo } from "../index/rows/purge-row.ts";
-import { FIRST_TX_ID, INDEX_VERSION, type IndexState, isReadable } from "../index/rows/index-state.ts";
+import { holdsTransactions, INDEX_VERSION, type IndexState, isReadable } from "../index/rows/index-state.ts";
 import type { IndexStore } from "../index/index-store.ts";
 import { openIndex, fileReader } from "../index/local-index.ts";
 import { addOwnFiles } from "../own-indexes/checkpointed-files.ts";
@@ -44,8 +44,8 @@ export function indexSource(
     agrees: async (manifest) => await mayContain(log, manifest),
     position: () => {
       const { state } = index;
-      const empty = state.txId <= FIRST_TX_ID;
-      return Promise.resolve(empty ? undefined : { logId: state.log.id, txId: state.txId });
+      const { log: of, txId } = state;
+      return Promise.resolve(holdsTransactions(txId) ? { logId: of.id, txId } : undefined);
     },
     capture: async (dir, others) => {
       const own = `${dir}.own`;

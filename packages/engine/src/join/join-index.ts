@@ -10,7 +10,13 @@ import { restoreStores } from "../checkpoints/checkpoint-stores.ts";
 import type { MovedContents } from "../db-dir/index-directory.ts";
 import { IndexStore } from "../index/index-store.ts";
 import { type OpenedIndex, tryOpenIndex } from "../index/local-index.ts";
-import { emptyState, FIRST_TX_ID, type IndexState, statePosition } from "../index/rows/index-state.ts";
+import {
+  emptyState,
+  FIRST_TX_ID,
+  holdsTransactions,
+  type IndexState,
+  statePosition,
+} from "../index/rows/index-state.ts";
 import { checkAnchor, trimmed } from "../log/anchor.ts";
 import { anchorOfPrefix, type LogIdentity, readLogIdentity } from "../log/log-identity.ts";
 import { beginningOf } from "../replay/fold-log.ts";
@@ -210,7 +216,7 @@ async function keepLocal(
 
 /** Returns whether an index holds nothing but, at most, the policies that a node with this configuration proposes. */
 function holdsNothing({ txId, policies, documents, events }: IndexState, proposed?: Policies): boolean {
-  if (txId <= FIRST_TX_ID) return true;
+  if (!holdsTransactions(txId)) return true;
   if (txId > FIRST_TX_ID + 1 || documents > 0 || events !== undefined) return false;
   return policies !== undefined && isDeepStrictEqual(policies.value, proposed);
 }

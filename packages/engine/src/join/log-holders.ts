@@ -8,7 +8,7 @@ import { askStatus, type Peer } from "../cluster/ask-cluster.ts";
 import { dbDirLayout } from "../db-dir/index-directory.ts";
 import { readQuarantine } from "../db-dir/quarantine.ts";
 import { openIndex, readPrefix } from "../index/local-index.ts";
-import { FIRST_TX_ID, type IndexState } from "../index/rows/index-state.ts";
+import { holdsTransactions, type IndexState } from "../index/rows/index-state.ts";
 import { openEmbeddedTxLog } from "../log/embedded/embedded-tx-log.ts";
 import type { TxLog } from "../log/tx-log.ts";
 import { continuing, findLostLog, holderOf, howToContinue, type LostLog } from "./lost-log.ts";
@@ -112,14 +112,14 @@ async function heldHere(
 ): Promise<readonly Holder[]> {
   if (own !== undefined && "unusable" in own) throw own.unusable;
   const { live } = dbDirLayout(system.dbDir);
+  const txId = own?.txId ?? (await lastInIndex(live, name, system.kvProvider));
+  if (!holdsTransactions(txId)) return [];
   if (own !== undefined && own.log.name !== name) {
     const former = own.log.name;
-    const holder = `the local index holds transactions up to ${own.txId} of the log "${former}"`;
+    const holder = `the local index holds transactions up to ${txId} of the log "${former}"`;
     const renamed = `If this node is to follow that log, configure its name, "${former}", again.`;
-    return [{ kind: "own", holder, folder: live, renamed, ...byIndex(own.txId, system, system.dbDir) }];
+    return [{ kind: "own", holder, folder: live, renamed, ...byIndex(txId, system, system.dbDir) }];
   }
-  const txId = own?.txId ?? (await lastInIndex(live, name, system.kvProvider));
-  if (own === undefined && txId <= FIRST_TX_ID) return [];
   const index = own === undefined ? `index in ${live}` : "local index";
   const holder = `the ${index} holds transactions up to ${txId}`;
   return [{ kind: "own", holder, folder: live, ...byIndex(txId, system) }];
@@ -146,7 +146,7 @@ async function heldAside({ name }: AskedLog, { dbDir, kvProvider }: System): Pro
   for (const { folder, live, holdsLost } of await readQuarantine(dbDirLayout(dbDir).quarantine)) {
     if (!holdsLost) continue;
     const prefix = await readPrefix(kvProvider, live);
-    if (prefix !== undefined && (prefix.log.name !== name || prefix.txId <= FIRST_TX_ID)) continue;
+    if (prefix !== undefined && (prefix.log.name !== name || !holdsTransactions(prefix.txId))) continue;
     const holder =
       prefix === undefined
         ? `it is unknown what the index in ${folder} holds, because it cannot be read`
@@ -192,7 +192,7 @@ async function heldByNodes(
     const isOwn = node === system.nodeId;
     // A node whose index is of a log of another name reports no id.
     const isOfLog = status.log.name === name && status.log.id !== null;
-    if ((isAsking && isOwn) || !isOfLog || txId === null || txId <= FIRST_TX_ID) continue;
+    if ((isAsking && isOwn) || !isOfLog || txId === null || !holdsTransactions(txId)) continue;
     const cure = `follow the hint in the status of node ${node} on its machine: the log can be continued from its index, after transaction ${txId}`;
     const holder = `the index of node ${node} (${status.phase}) holds transactions up to ${txId}`;
     holders.push({ kind: "node", holder, node: one, ...(isOwn ? byIndex(txId, system) : { txId, cure }) });
@@ -225,7 +225,7 @@ async function othersBeside(
       const txId = await (isAlone
         ? lastInLog(folder)
         : lastInIndex(dbDirLayout(folder).live, name, kvProvider));
-      if (txId <= FIRST_TX_ID) return [];
+      if (!holdsTransactions(txId)) return [];
       const holder = `${folder} of node ${id} holds transactions up to ${txId}`;
       const renamed = mayBeRenamed ? { renamed: renamedFrom(id, nodeId, isAlone) } : {};
       if (isAlone) return [{ kind: "beside", holder, ...renamed }];

@@ -9,7 +9,9 @@ import { CairnError, isCairnError, unlessFailed } from "@cairn/kv";
 import { furthestBackup } from "../backup/furthest-backup.ts";
 import { listBackups } from "../backup/segments/segment-name.ts";
 import { type Candidates, listCandidates } from "../checkpoints/candidates.ts";
+import { holdsTransactions } from "../index/rows/index-state.ts";
 import { readLogIdentity } from "../log/log-identity.ts";
+import { lastBackedUp } from "../replay/logs-in-store.ts";
 import { checkpointAlone, type PastPlan, planPast } from "../replay/past-plan.ts";
 import { obsoleteLogs } from "../transactions/birth-record.ts";
 import { UNUSABLE_SEGMENT } from "../backup/segments/read-segment.ts";
@@ -76,6 +78,7 @@ export async function findLostLog(
       undefined,
     );
     if (backup === undefined || (!reaches.has(id) && backup.name !== name)) continue;
+    if (!holdsTransactions(Math.max(backup.txId, await lastBackedUp(stores, id)))) continue;
     if (id !== exceptId) for (const older of backup.obsolete) obsolete.add(older);
     extend(id, backup.txId, backup);
   }

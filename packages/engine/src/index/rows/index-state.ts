@@ -110,8 +110,16 @@ export function logOffset({ birth }: LogIdentity, state: IndexState): number {
   return birth?.offset ?? state.log.offset;
 }
 
-/** The birth record of a log that does not continue another one. An index that ends with it holds no transactions. */
+/** The birth record of a log that does not continue another one. */
 export const FIRST_TX_ID: TxId = 1;
+
+/**
+ * Returns whether an index, a backup or a log that ends with a transaction holds any beside the birth record. If not,
+ * nothing is lost with it: there is nothing to recover, and another log may begin in its place.
+ */
+export function holdsTransactions(txId: TxId): boolean {
+  return txId > FIRST_TX_ID;
+}
 
 /** JSON whose last member is a checksum over the row's key and the JSON without this member. */
 export function encodeState(state: IndexState): Uint8Array {
