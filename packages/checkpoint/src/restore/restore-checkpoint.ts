@@ -40,6 +40,8 @@ export interface FindOptions {
   readonly logId?: string | undefined;
   /** If it is given, only the checkpoint of this name is found, and no other manifest is read. */
   readonly name?: string | undefined;
+  /** Whether those marked as damaged are found, after all others. Defaults to true. */
+  readonly marked?: boolean | undefined;
   /** Called with each checkpoint that cannot be used or is marked as damaged, and its store. */
   readonly onSkipped?: ((skipped: SkippedCheckpoint, store: CheckpointStore) => void) | undefined;
   /** Called with each unreadable store and its error, unless all stores are unreadable. */
@@ -72,8 +74,8 @@ async function answeredListing(
 
 /**
  * The only search for checkpoints to continue from. Yields the best first: the newest and, of equal ones, that of the
- * first store. One marked as damaged is yielded after all others, because the mark may be wrong. Manifests are read on
- * demand. A failing store is reported and skipped, but `SYSTEM_REFUSED` is thrown. If all stores fail, the first
+ * first store. One marked as damaged is yielded after all others, if at all, because the mark may be wrong. Manifests are
+ * read on demand. A failing store is reported and skipped, but `SYSTEM_REFUSED` is thrown. If all stores fail, the first
  * `STORE_*` is thrown, so that unreachable stores never appear empty.
  */
 export async function* findCandidates(
@@ -116,7 +118,7 @@ export async function* findCandidates(
           yield { ...found, store };
           continue;
         }
-        if (!isOther) marked.push({ ...found, store });
+        if (!isOther && options.marked !== false) marked.push({ ...found, store });
         const error = isOther
           ? new CairnError(
               "LOG_DIFFERENT",
@@ -126,7 +128,7 @@ export async function* findCandidates(
           : new CairnError(
               "CHECKPOINT_CORRUPT",
               `${name} is marked as damaged.`,
-              "An older one is used instead. If its files have been restored, run cairn checkpoint verify for it.",
+              "An older one or the log is used instead, if possible. If its files have been restored, run cairn checkpoint verify for it.",
             );
         options.onSkipped?.({ name, store: store.location, error, logId, logName }, store);
       }

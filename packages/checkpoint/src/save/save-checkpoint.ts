@@ -25,7 +25,7 @@ import {
 } from "../store/checkpoint.ts";
 import type { CheckpointSource } from "../store/checkpoint-source.ts";
 import type { CheckpointStore } from "../store/checkpoint-store.ts";
-import { checkpointFiles, type StoredCheckpoint } from "../store/list-checkpoints.ts";
+import { type CheckpointFiles, checkpointFiles, type StoredCheckpoint } from "../store/list-checkpoints.ts";
 import { sealManifest } from "../store/sealed-manifest.ts";
 import { readReservations } from "../store/reservations.ts";
 import type { RoundStep } from "./checkpointer-events.ts";
@@ -92,6 +92,8 @@ async function captureAndUpload(
   let name: string | undefined;
   try {
     signal.throwIfAborted();
+    await source.check?.(capture.dir, damagedOnes(source, listed), signal);
+    signal.throwIfAborted();
     onStep?.("uploading", 0);
     const takenAt = await store.now();
     name = formatCheckpointName({
@@ -147,6 +149,12 @@ async function captureAndUpload(
   } finally {
     await capture.drop();
   }
+}
+
+function damagedOnes({ isDamaged }: CheckpointSource, listed: readonly CheckpointFiles[]): string[] {
+  return listed
+    .filter(({ name, damaged }) => damaged !== undefined || isDamaged?.(name) === true)
+    .map(({ name }) => name);
 }
 
 function manifestOf(

@@ -29,6 +29,11 @@ export interface CheckpointSource {
    * include their known values at `others`, the transactions at which other checkpoints end.
    */
   capture(dir: string, others?: readonly number[]): Promise<CapturedState>;
+  /**
+   * Reads a captured copy completely, unless it was called for the same checkpoints before: these were found damaged, and
+   * the index has perhaps the same fault. Throws `INDEX_CORRUPT`. By default, copies are not read.
+   */
+  check?(dir: string, damaged: readonly string[], signal: AbortSignal): Promise<void>;
   /** Called when a copy, and therefore the index, turns out to be damaged (`INDEX_CORRUPT`). Nothing was published. */
   onDamage?(error: CairnError): void;
   /** The format that `capture` creates. If given, checkpoints in others do not count as retained. */

@@ -20,6 +20,7 @@ import type { OwnIndexes } from "../own-indexes/own-indexes.ts";
 import { mayContain } from "../log/anchor.ts";
 import type { TxLog } from "../log/tx-log.ts";
 import { isoTime, VERSION } from "@cairn/text";
+import { checkFiles } from "./check-content.ts";
 import { ChainWindow } from "../index/chains/chain-window.ts";
 
 interface IndexSourceOptions {
@@ -36,6 +37,7 @@ export function indexSource(
   options: IndexSourceOptions,
 ): CheckpointSource & Required<Pick<CheckpointSource, "agrees">> {
   const { node, provider, index, log, purge, ownIndexes, onError = () => undefined } = options;
+  const checkedFor = new Set<string>();
   return {
     node,
     version: VERSION,
@@ -63,6 +65,11 @@ export function indexSource(
         await removeFolder(own);
       }
       return await readCaptured(provider, dir, others);
+    },
+    check: async (dir, damaged, signal) => {
+      if (damaged.every((name) => checkedFor.has(name))) return;
+      await checkFiles(provider, dir, signal);
+      for (const name of damaged) checkedFor.add(name);
     },
     onDamage: onError,
   };

@@ -10,24 +10,13 @@ import {
   type RestoreProgress,
   type Verification,
 } from "@cairn/checkpoint";
-import {
-  CairnError,
-  checkLiveTables,
-  closing,
-  diskError,
-  type KvProvider,
-  LEVEL_FORMAT,
-  removeFolder,
-  unlessFailed,
-} from "@cairn/kv";
+import { CairnError, diskError, type KvProvider, removeFolder, unlessFailed } from "@cairn/kv";
 import { type LogHistory, logWithBackup } from "../backup/log-with-backup.ts";
-import { digestIndex } from "../index/read/digest.ts";
 import { isDamage } from "../observe/failures.ts";
-import { checkTransactions } from "../index/inspect/check-rows.ts";
-import { fileReader, openIndex } from "../index/local-index.ts";
 import { type LogIdentity, readLogIdentity } from "../log/log-identity.ts";
 import type { OwnIndexes } from "../own-indexes/own-indexes.ts";
 import { acceptManifest, judgeFormat, verifyRestored } from "./accept-checkpoint.ts";
+import { checkFiles, ofSaver } from "./check-content.ts";
 import type { TxLog } from "../log/tx-log.ts";
 
 interface VerifyOptions {
@@ -90,8 +79,12 @@ export async function readBack(options: VerifyOptions): Promise<ReadCheckpoint> 
         return true;
       },
       verify: async (dir, manifest) => {
-        await verifyRestored(provider, dir, manifest, ownIndexes && { own, indexes: ownIndexes.options });
-        digest = await digestFiles(provider, dir, signal);
+        try {
+          await verifyRestored(provider, dir, manifest, ownIndexes && { own, indexes: ownIndexes.options });
+          digest = await checkFiles(provider, dir, signal);
+        } catch (error) {
+          throw ofSaver(error, manifest.node);
+        }
       },
       onProgress,
       signal,
@@ -159,22 +152,6 @@ async function isOfEarlier(
   if (end === undefined || txId >= end.last) return false;
   const held = await earlier.find(of.id, birth);
   return held === undefined || txId < held.first;
-}
-
-async function digestFiles(
-  provider: KvProvider,
-  dir: string,
-  signal: AbortSignal,
-): Promise<string | undefined> {
-  const { kv, state } = await openIndex(fileReader(provider), dir);
-  return await closing(kv, async () => {
-    // Files that were damaged before their capture have correct SHA-256 digests but wrong LevelDB checksums.
-    if (provider.format === LEVEL_FORMAT) await checkLiveTables(dir, signal);
-    signal.throwIfAborted();
-    // The digest covers only documents.
-    if (state !== undefined) await checkTransactions(kv, state);
-    return (await digestIndex(kv))?.digest;
-  });
 }
 
 export function checkpointNotFound(store: CheckpointStore, name: string): CairnError {

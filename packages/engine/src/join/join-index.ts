@@ -3,7 +3,6 @@ import path from "node:path";
 import { isDeepStrictEqual } from "node:util";
 import type { Policies } from "@cairn/client";
 import { CairnError, isCairnError, mayHaveHeldRows, mayHoldRows, unlessFailed, withTimeout } from "@cairn/kv";
-import type { Logger } from "pino";
 import { endsWithin } from "../backup/earlier-logs.ts";
 import type { LogHistory } from "../backup/log-with-backup.ts";
 import { restoreStores } from "../checkpoints/checkpoint-stores.ts";
@@ -31,7 +30,6 @@ import type { StoreWait } from "./store-wait.ts";
 import { beginLog, emptyLog, requireNoLostLog, warnOfWrongLog } from "./wrong-log.ts";
 
 export interface JoinContext extends RestoreContext {
-  readonly logger: Logger;
   /** The error that ended following, if any. The local index must then not be used, even if it can be opened. */
   readonly suspect: CairnError | undefined;
   readonly storeWait: StoreWait;
@@ -56,8 +54,8 @@ export interface JoinedIndex {
 
 /**
  * Finds the index from which a node continues. In order of preference, this is the local index if it agrees with the
- * log, the newest checkpoint that can be trusted, or an empty index if the log still contains everything. Unusable
- * indexes are moved to quarantine, never deleted. Throws `LOG_DIFFERENT`, `LOG_REGRESSED` (if configured to halt) or
+ * log, the newest checkpoint that can be trusted, an empty index if the log still contains everything, or a checkpoint
+ * that is marked as damaged. Unusable indexes are moved to quarantine, never deleted. Throws `LOG_DIFFERENT`, `LOG_REGRESSED` (if configured to halt) or
  * `LOG_TRIMMED` if there is no such index; after `LOG_UNREACHABLE` and `STORE_UNREACHABLE`, another attempt may
  * succeed. An unreachable log or store is never treated as empty.
  */
@@ -338,16 +336,21 @@ async function moveAside(
 
 async function joinWithoutLocal(context: JoinContext, identity: LogIdentity): Promise<JoinedIndex> {
   const { system, directory, log } = context;
-  const restored = await restoreNewest(context, identity).catch(async (error: unknown) => {
-    await context.storeWait.ended(error, log, identity);
-    context.logger.warn("the store cannot be read, so the index is built from the log, which is complete");
-    return undefined;
-  });
+  const restored = await restoreNewest({ ...context, marked: false }, identity).catch(
+    async (error: unknown) => {
+      await context.storeWait.ended(error, log, identity);
+      context.logger.warn("the store cannot be read, so the index is built from the log, which is complete");
+      return undefined;
+    },
+  );
   if (restored !== undefined) return { index: restored, identity };
   const { birth } = identity;
   const empty = birth && (await beginningOf(log, identity));
-  if (birth === undefined || (birth.continues !== undefined && empty === undefined))
+  if (birth === undefined || (birth.continues !== undefined && empty === undefined)) {
+    const marked = await restoreNewest(context, identity);
+    if (marked !== undefined) return { index: marked, identity };
     throw noBeginning(context.log, identity, context.report, restoreStores(system));
+  }
   await requireNoLostLog(context, identity);
   const { live, staging } = directory.layout;
   const kv = await system.kvProvider.open(

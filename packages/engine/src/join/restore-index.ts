@@ -4,6 +4,7 @@ import {
   type Manifest,
   restoreCheckpoint,
   type RestoreOptions,
+  type SkippedCheckpoint,
 } from "@cairn/checkpoint";
 import { CairnError, withTimeout } from "@cairn/kv";
 import { acceptManifest, verifyRestored } from "../checkpoints/accept-checkpoint.ts";
@@ -11,6 +12,7 @@ import { restoreStores, isOwnStore } from "../checkpoints/checkpoint-stores.ts";
 import { tryMarkDamaged } from "../checkpoints/verify-checkpoint.ts";
 import { IndexStore } from "../index/index-store.ts";
 import type { IndexDirectory } from "../db-dir/index-directory.ts";
+import type { Logger } from "pino";
 import type { EventDispatcher, WorkRun } from "../observe/event-dispatcher.ts";
 import type { Attachment } from "./attachment.ts";
 import type { JoinReport } from "./join-report.ts";
@@ -21,6 +23,7 @@ import type { LogIdentity } from "../log/log-identity.ts";
 import { historyOfManifest, shownLost, type Witnesses } from "./shown-lost.ts";
 
 export interface RestoreContext extends Witnesses {
+  readonly logger: Logger;
   readonly directory: IndexDirectory;
   readonly report: JoinReport;
   readonly events: EventDispatcher;
@@ -28,6 +31,8 @@ export interface RestoreContext extends Witnesses {
   readonly distrusted: ReadonlySet<string>;
   /** Serves stale reads from the checkpoint that is restored, unless there is a local index. */
   readonly attachment: Attachment;
+  /** Whether checkpoints marked as damaged are restored if there is no other. Defaults to true. */
+  readonly marked?: boolean;
 }
 
 /** The time after which a store that does not answer at all counts as unreachable, so that the wait for it begins. */
@@ -71,13 +76,14 @@ async function restoreFromStores(
   local: Replaced | undefined,
 ): Promise<IndexStore | undefined> {
   const { system, directory, report, signal, attachment } = context;
-  const { checkpointer, kvProvider: provider } = system;
+  const { kvProvider: provider } = system;
   const { live, staging, own } = directory.layout;
   // An index in memory is loaded from restored files, which are removed afterwards; it must not touch live/.
   const direct = provider.persistent && local === undefined;
   const targetDir = direct ? live : path.join(staging, "loading");
   const isOwn = isOwnStore(system);
   const damaged: string[] = [];
+  let isMarked = false;
   const restoring: RestoreOptions = {
     stores,
     answerMs: Math.min(ANSWER_MS, Math.max(1_000, system.waitForStoreMs ?? ANSWER_MS)),
@@ -95,7 +101,9 @@ async function restoreFromStores(
       report.whileAsking([], () =>
         verifyRestored(provider, dir, manifest, { own, indexes: system.ownIndexes ?? [] }),
       ),
+    marked: context.marked,
     onAccepted: (candidate) => {
+      isMarked = candidate.damaged;
       if (local === undefined && candidate.manifest.log.id === identity.id) attachment.begin(candidate);
     },
     onProgress: ({ done, total, dir }) => {
@@ -110,22 +118,11 @@ async function restoreFromStores(
     signal,
   };
   const { restored, skipped } = await report.whileAsking(stores, () => restoreCheckpoint(restoring));
-  report.skipped = skipped.map(({ name, store, error: { code, message } }) => ({
-    name,
-    store,
-    code,
-    message,
-  }));
-  report.damaged = damaged;
-  if (checkpointer !== undefined) {
-    // A checkpoint whose restored indexes turned out to be damaged later is not marked, because this node's disk may be
-    // at fault.
-    const found = damaged.filter((name) => !context.distrusted.has(name));
-    await withTimeout(tryMarkDamaged(checkpointer.store, found, system.nodeId), MARK_MS);
-  }
+  await reportSkipped(context, skipped, damaged);
   report.finish();
   if (restored === undefined) return undefined;
   const { name, store, manifest } = restored;
+  if (isMarked) context.logger.warn(markedOnly(name, store));
   if (local !== undefined) {
     const newer = await openIndex(fileReader(provider), targetDir);
     try {
@@ -141,6 +138,30 @@ async function restoreFromStores(
   report.restoredFrom = { name, store, txId };
   report.restoredCheckpoint = { name, txId, takenAt, bytes: archive.bytes };
   return await IndexStore.open(kv, emptyState(identity));
+}
+
+function markedOnly(name: string, store: string): string {
+  return `${name} in ${store} is marked as damaged, but there is neither another checkpoint nor a complete log from which the index could be built. It may be wrong: cairn checkpoint verify shows what was found.`;
+}
+
+async function reportSkipped(
+  { system: { checkpointer, nodeId }, report, distrusted }: RestoreContext,
+  skipped: readonly SkippedCheckpoint[],
+  damaged: readonly string[],
+): Promise<void> {
+  report.skipped = skipped.map(({ name, store, error: { code, message } }) => ({
+    name,
+    store,
+    code,
+    message,
+  }));
+  report.damaged = damaged;
+  if (checkpointer !== undefined) {
+    // A checkpoint whose restored indexes turned out to be damaged later is not marked, because this node's disk may be
+    // at fault.
+    const found = damaged.filter((name) => !distrusted.has(name));
+    await withTimeout(tryMarkDamaged(checkpointer.store, found, nodeId), MARK_MS);
+  }
 }
 
 function distrust({ archive }: Manifest, names: ReadonlySet<string>): CairnError | undefined {

@@ -11,6 +11,7 @@ import { EarlierLogs } from "../backup/earlier-logs.ts";
 import type { LogHistory } from "../backup/log-with-backup.ts";
 import type { EarlierEnd } from "../backup/write/expire-segments.ts";
 import { SegmentReads } from "../backup/write/segment-reads.ts";
+import { checkContent } from "../checkpoints/check-content.ts";
 import { checkpointSummary } from "../checkpoints/checkpoint-summary.ts";
 import type { EventDispatcher, WorkRun } from "../observe/event-dispatcher.ts";
 import { type ComparePast, hasSamePast } from "../checkpoints/compare-past.ts";
@@ -78,12 +79,16 @@ export class ReadyServices {
       doubts.judged(name, whole);
       if (!whole) this.checkpointer?.lookNow();
     };
+    const checkOwn = async (): Promise<void> => {
+      const check = index.read(checkContent);
+      await check.catch(async (error: unknown) => await suspectUnlessOnly(parts, error));
+    };
     const { id: logId } = index.state.log;
     const reads = new SegmentReads();
     const backup = startLogBackup(parts, reads);
     this.logBackup = backup;
     const readBackup = backup === undefined ? undefined : (signal: AbortSignal) => backup.readAll(signal);
-    const drill = { stagingDir: directory.layout.staging, onJudged, readBackup, ownIndexes };
+    const drill = { stagingDir: directory.layout.staging, onJudged, checkOwn, readBackup, ownIndexes };
     this.upkeep = new NodeUpkeep({ system, log, logId, logger, events, reads, ...drill });
     this.#scrub = startScrub({ index, every: system.scrubEvery, events, suspect });
   }

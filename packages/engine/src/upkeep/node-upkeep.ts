@@ -23,7 +23,7 @@ import { startRestoreDrill, type VerifierParts, verifyForNode } from "./restore-
 
 export interface UpkeepParts extends Pick<
   VerifierParts,
-  "logId" | "stagingDir" | "events" | "onJudged" | "ownIndexes"
+  "logId" | "stagingDir" | "events" | "onJudged" | "checkOwn" | "ownIndexes"
 > {
   readonly system: System;
   readonly log: TxLog;
@@ -83,9 +83,9 @@ export class NodeUpkeep {
   }
 
   #verifier(store: CheckpointStore): VerifierParts {
-    const { system, log, logId, stagingDir, events, onJudged, ownIndexes } = this.#parts;
+    const { system, log, logId, stagingDir, events, onJudged, checkOwn, ownIndexes } = this.#parts;
     const { kvProvider: provider, nodeId: node } = system;
-    return { store, log, logId, provider, stagingDir, node, events, onJudged, ownIndexes };
+    return { store, log, logId, provider, stagingDir, node, events, onJudged, checkOwn, ownIndexes };
   }
 
   #startTrimming(): void {

@@ -19,20 +19,16 @@ interface OpenIndex extends JoinedIndex {
 }
 
 /**
- * Reports an error in capturing an index, unless its files are gone and the node knows of nothing from which it could build
- * the index anew: what it has open may be the only copy.
+ * Reports an error in capturing or checking an index, unless the index is damaged and the node knows of nothing from which
+ * it could build the index anew: what it has open may be the only copy.
  */
 export async function suspectUnlessOnly(parts: OpenIndex, error: unknown): Promise<void> {
-  const { index, logger, suspect } = parts;
-  // An index that is closed by now is not looked at: the node is leaving it already.
-  const stats = isCairnError(error, "INDEX_CORRUPT")
-    ? await unlessFailed(index.rows.stats(), "any", undefined)
-    : undefined;
-  const isGone = stats?.missing !== undefined;
+  const { logger, suspect } = parts;
   // What cannot be reached now may not be there.
-  if (isGone && !(await unlessFailed(canBeBuilt(parts), "any", false))) {
+  if (isCairnError(error, "INDEX_CORRUPT") && !(await unlessFailed(canBeBuilt(parts), "any", false))) {
     logger.error(
-      "The node keeps its open index, because it knows of nothing from which it could build the index anew.",
+      { code: error.code },
+      `The node keeps its open index, because it knows of nothing from which it could build the index anew: ${error.message}`,
     );
     return;
   }
@@ -45,7 +41,8 @@ async function canBeBuilt({ system, log, history, identity: { id } }: OpenIndex)
   if ((await beginningOf(history, identity)) !== undefined) return true;
   for (const store of restoreStores(system)) {
     for (const one of (await listCheckpoints(store)).checkpoints)
-      if ((await acceptManifest(one, system.kvProvider.format, history, identity)) === true) return true;
+      if (!one.damaged && (await acceptManifest(one, system.kvProvider.format, history, identity)) === true)
+        return true;
   }
   return false;
 }

@@ -1,0 +1,49 @@
+import {
+  CairnError,
+  checkLiveTables,
+  closing,
+  isCairnError,
+  type KvProvider,
+  type KvReader,
+  LEVEL_FORMAT,
+} from "@cairn/kv";
+import { checkTransactions } from "../index/inspect/check-rows.ts";
+import { fileReader, openIndex } from "../index/local-index.ts";
+import { digestIndex } from "../index/read/digest.ts";
+import { readState } from "../index/rows/index-state.ts";
+
+/**
+ * Reads all documents and outcomes of an index, and returns its digest; undefined if it is empty. Throws
+ * `INDEX_CORRUPT`. `rows` must be a snapshot, or a store that is not being written to.
+ */
+export async function checkContent(rows: KvReader): Promise<string | undefined> {
+  const state = await readState(rows);
+  // The digest covers only documents.
+  if (state !== undefined) await checkTransactions(rows, state);
+  return (await digestIndex(rows))?.digest;
+}
+
+/** Like {@link checkContent}, for the files of a checkpoint, whose tables are also compared with their checksums. */
+export async function checkFiles(
+  provider: KvProvider,
+  dir: string,
+  signal: AbortSignal,
+): Promise<string | undefined> {
+  const { kv } = await openIndex(fileReader(provider), dir);
+  return await closing(kv, async () => {
+    // Files that were damaged before their capture have correct SHA-256 digests but wrong LevelDB checksums.
+    if (provider.format === LEVEL_FORMAT) await checkLiveTables(dir, signal);
+    signal.throwIfAborted();
+    return await checkContent(kv);
+  });
+}
+
+/**
+ * Explains an error in reading the files of a checkpoint, which match their digests: the index from which `saver` saved
+ * them had the same fault.
+ */
+export function ofSaver(error: unknown, saver: string): unknown {
+  if (!isCairnError(error, "INDEX_CORRUPT")) return error;
+  const hint = `The index from which ${saver} saved the checkpoint had the same fault, and perhaps still has it. A node checks its own index when it finds such a checkpoint, and each node checks its copy before it saves the next one. A wrong index is moved to quarantine, and built anew from the log or an older checkpoint. Verify this checkpoint at ${saver}, if it runs.`;
+  return new CairnError(error.code, error.message, { hint, cause: error });
+}
