@@ -273,8 +273,8 @@ class Follower {
       ? gap(name, from, Math.max(from, to), last)
       : new CairnError(
           "LOG_UNREACHABLE",
-          `The server of the log "${name}" left out message ${from}, although it has it.`,
-          "The node reads the message again until the server delivers it.",
+          `The log "${name}" left out message ${from} when it was read, although it has it.`,
+          "The node reads the message again until the log delivers it.",
         );
   }
 }
