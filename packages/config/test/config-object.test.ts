@@ -34,9 +34,12 @@ test("a part can be given in place of a module", async () => {
     "cairn/index-store": { "kv-store": { "cairn/module": provider, "db-dir": "/i", checkpointer } },
   };
   const system = await createSystem(await configOf({ object }));
-  expect(system.kvProvider).toBe(provider);
-  expect(system.checkpointer?.store).toBe(store);
-  expect(system.checkpointer?.restoreFrom).toEqual([store]);
+  expect(system.kvProvider.format).toBe(provider.format);
+  expect(system.checkpointer?.store.location).toBe(store.location);
+  // The same object remains the same store.
+  expect(system.checkpointer?.restoreFrom?.map((from) => from === system.checkpointer?.store)).toEqual([
+    true,
+  ]);
   expect(system.dbDir).toBe("/i");
 });
 
@@ -51,8 +54,22 @@ test("a function can be given as a module, with options", async () => {
   const system = await createSystem(
     await configOf({ object: { "cairn/index-store": { "kv-store": { checkpointer } } } }),
   );
-  expect(system.checkpointer?.store).toBe(store);
+  expect(system.checkpointer?.store.location).toBe(store.location);
   expect(asked).toEqual([{ bucket: "b" }]);
+});
+
+function createNothing(): never {
+  throw "no bucket";
+}
+
+test("an error of a function is the cause of an error that names the function", async () => {
+  const checkpointer = { "approx-frequency": 1000, store: { "cairn/module": createNothing } };
+  const object = { "cairn/index-store": { "kv-store": { checkpointer } } };
+  await expect(createSystem(await configOf({ object }))).rejects.toMatchObject({
+    code: "CONFIG_MODULE",
+    message: "createNothing failed: no bucket.",
+    cause: "no bucket",
+  });
 });
 
 test("an object that is not a store is refused with an error that names the missing members", async () => {

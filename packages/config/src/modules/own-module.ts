@@ -2,6 +2,9 @@ import type { CheckpointStore } from "@cairn/checkpoint";
 import { CairnError, isCairnError, type KvProvider } from "@cairn/kv";
 import type { OwnIndexOptions, TxLog } from "@cairn/engine";
 import type { ConfigNode, MapNode } from "../source/config-tree.ts";
+import { checkedKvProvider } from "../boundary/checked-kv.ts";
+import { checkedLog } from "../boundary/checked-log.ts";
+import { checkedStore } from "../boundary/checked-store.ts";
 import { moduleUse } from "./module-descriptor.ts";
 import {
   KIND_NAMES,
@@ -35,10 +38,10 @@ const PARTS: {
   ) => Promise<ModuleParts[K]>;
 } = {
   "tx-log": async (own, options, context) => async (opening) =>
-    asPart("tx-log", await own.make(options, { ...context, ...opening }), own.id),
-  "kv-store": async (own, options, context) => asPart("kv-store", await own.make(options, context), own.id),
+    await madePart("tx-log", own, options, { ...context, ...opening }),
+  "kv-store": async (own, options, context) => await madePart("kv-store", own, options, context),
   "checkpoint-store": async (own, options, context) =>
-    asPart("checkpoint-store", await own.make(options, context), own.id),
+    await madePart("checkpoint-store", own, options, context),
   checkpointer: ({ id }) => Promise.reject(notPluggable(id)),
   index: async ({ id, locate }, options) => {
     if (locate === undefined) throw notInFile(id);
@@ -68,11 +71,7 @@ export function importedUse<K extends ModuleKind>(
   });
   const make: OwnModule["make"] = async (options, context) => {
     const { create } = await load();
-    try {
-      return await answered(specifier, create(options, context));
-    } catch (error) {
-      throw moduleError(`${specifier} failed`, error);
-    }
+    return await answered(specifier, create(options, context));
   };
   return ownUse(kind, { id: specifier, make, locate }, map);
 }
@@ -198,6 +197,28 @@ function isShaped(kind: string): kind is keyof Shaped {
   return kind in SHAPES;
 }
 
+/** What a part does is checked whenever it is used. */
+const CHECKED: { readonly [K in keyof Shaped]: (part: Shaped[K], id: string) => Shaped[K] } = {
+  "tx-log": checkedLog,
+  "kv-store": checkedKvProvider,
+  "checkpoint-store": checkedStore,
+};
+
+async function madePart<K extends keyof Shaped>(
+  kind: K,
+  { id, make }: OwnModule,
+  options: Options,
+  context: object,
+): Promise<Shaped[K]> {
+  let made: unknown;
+  try {
+    made = await make(options, context);
+  } catch (error) {
+    throw moduleError(`${id} failed`, error);
+  }
+  return CHECKED[kind](asPart(kind, made, id), id);
+}
+
 /** Returns the members of a kind that `value` lacks, or has with a different type. */
 function missingMembers(kind: keyof Shaped, value: unknown): readonly string[] {
   const shape: Readonly<Record<string, string>> = SHAPES[kind];
@@ -209,7 +230,6 @@ function missingMembers(kind: keyof Shaped, value: unknown): readonly string[] {
 /** Throws `CONFIG_MODULE` with the members that `value` lacks; `origin` is the module that created it. */
 function asPart<K extends keyof Shaped>(kind: K, value: unknown, origin: string): Shaped[K] {
   const missing = missingMembers(kind, value);
-  // All required members exist. The conformance suites test whether they fulfil their contract.
   if (missing.length === 0) return value as Shaped[K];
   throw new CairnError(
     "CONFIG_MODULE",

@@ -1,0 +1,74 @@
+import { isUint8Array } from "node:util/types";
+import type { TxLog } from "@cairn/engine";
+import { isCairnError } from "@cairn/kv";
+import {
+  type AnyAnswer,
+  boundaryOf,
+  type CheckedMethods,
+  checkedPart,
+  isCount,
+  isText,
+  UNKNOWN_OUTCOME,
+} from "./checked-part.ts";
+
+const isPosition = (value: unknown): value is number => isCount(value) && value > 0;
+const isTextOrNone = (answer: unknown): boolean => answer === undefined || isText(answer);
+
+const LOG: CheckedMethods<TxLog> = {
+  id: { what: "a string or undefined", is: isTextOrNone },
+  create: { outcome: UNKNOWN_OUTCOME },
+  exists: { what: "a boolean", is: (answer: unknown) => typeof answer === "boolean" },
+  append: {
+    what: "a position, which is a positive integer, and whether the message is a duplicate",
+    is: (answer) => isPosition(answer?.["position"]) && typeof answer?.["duplicate"] === "boolean",
+    outcome:
+      "The message may have been stored: a transaction with an id can be sent again; otherwise, check first whether its writes exist.",
+  },
+  bounds: {
+    what: "the first and last position, which are integers",
+    is: (answer) => {
+      const { first, last, lastTime = 0 } = answer ?? {};
+      return isPosition(first) && isCount(last) && last >= first - 1 && isCount(lastTime);
+    },
+  },
+  fetch: {
+    what: "the message at the position, with a Uint8Array and a time in ms, or undefined",
+    is: (answer, position) =>
+      answer === undefined || (isMessage(answer) && answer?.["position"] === position),
+  },
+  read: {
+    what: "a later message, with a Uint8Array and a time in ms",
+    rows: (from) => {
+      let next = from;
+      return (message) => {
+        if (!isMessage(message) || message.position < next) return false;
+        next = message.position + 1;
+        return true;
+      };
+    },
+  },
+  before: { what: "a string or undefined", is: isTextOrNone },
+  onRestored: { isSync: true },
+  onStoring: { isSync: true },
+  trim: { outcome: UNKNOWN_OUTCOME },
+  removeUnused: { outcome: UNKNOWN_OUTCOME },
+  inspect: {
+    what: "an array of CairnErrors",
+    is: (answer: unknown) => Array.isArray(answer) && answer.every((warning) => isCairnError(warning)),
+  },
+  contents: { what: "a string", is: isText },
+  close: {},
+};
+
+/** Returns the log of a module of one's own, with its answers checked. */
+export function checkedLog(log: TxLog, id: string): TxLog {
+  // A joining node tries again, and one that follows its log keeps its index and reads again.
+  const tests = "describeTxLog of @cairn/engine/testing";
+  return checkedPart(log, LOG, boundaryOf("log", id, "LOG_UNREACHABLE", tests));
+}
+
+function isMessage(message: AnyAnswer): message is { readonly position: number } {
+  const { position, time, nanoseconds = 0, payload } = message ?? {};
+  const isTimed = Number.isSafeInteger(time) && isCount(nanoseconds) && nanoseconds < 1_000_000;
+  return isPosition(position) && isTimed && isUint8Array(payload);
+}
