@@ -55,6 +55,7 @@ export { MESSAGE_ID_WINDOW_MS } from "./log/tx-log.ts";
 export { runEngine } from "./node/node.ts";
 export { openCheckpointAccess } from "./node/open-checkpoint.ts";
 export type { NodeMetrics } from "./node/node-observation.ts";
+export { numberSkipped } from "./observe/skipped-checkpoints.ts";
 export { takeOwnFiles } from "./own-indexes/checkpointed-files.ts";
 export { parseRows } from "./own-indexes/queries/index-queries.ts";
 export type { OwnIndexOptions, ServedIndex } from "./own-indexes/own-index.ts";

@@ -22,6 +22,10 @@ export class NatsPeers implements PeerChannel {
     this.#stream = stream;
   }
 
+  get maxAnswerBytes(): number {
+    return this.#link.maxPayload;
+  }
+
   serve(
     answer: (question: Uint8Array, send: SendAnswer) => void,
     onRefused: (error: CairnError) => void,

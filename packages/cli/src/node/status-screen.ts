@@ -33,7 +33,7 @@ export function formatStatus(status: NodeStatus, { now, colors }: { now: number;
     ["Scrubbed", index.lastScrub && scrubText(index.lastScrub, now)],
     ["Joined", joinText(status)],
     // The checkpoints and indexes that the node could not use since its last start.
-    ...join.skipped.map(({ name, code, message }): Field => ["Skipped", `${name}: ${code}, ${message}`]),
+    ...join.skipped.flatMap(skippedFields),
     ...join.movedAside.map(({ path, code, message }): Field => [
       "Moved aside",
       `${path}: ${code}, ${message}`,
@@ -46,6 +46,19 @@ export function formatStatus(status: NodeStatus, { now, colors }: { now: number;
   return colors
     ? text.replace(/^(Phase +)(\w+)/m, (_, name: string, phase: Phase) => name + colored(phase))
     : text;
+}
+
+function skippedFields({
+  name,
+  store,
+  code,
+  message,
+  others,
+}: NodeStatus["join"]["skipped"][number]): Field[] {
+  const field: Field = ["Skipped", `${name}: ${code}, ${message}`];
+  // Earlier versions list all of them.
+  if ((others ?? 0) === 0) return [field];
+  return [field, ["", `and ${formatNumberOf(others, "other")} in ${store}: ${code}`]];
 }
 
 export function formatShown(fields: readonly Field[]): string {

@@ -226,7 +226,15 @@ describe("the status screen", () => {
     const text = await screen({
       join: {
         restoredFrom: { name, store: "file:///store", txId: 1000 },
-        skipped: [{ name: "checkpoint-2", store: "file:///c", code: "CHECKPOINT_CORRUPT", message: "Bad." }],
+        skipped: [
+          {
+            name: "checkpoint-2",
+            store: "file:///c",
+            code: "CHECKPOINT_CORRUPT",
+            message: "Bad.",
+            others: 7,
+          },
+        ],
         movedAside: [
           { path: "/q/1", at: "2026-11-20T06:00:00.000Z", code: "INDEX_CORRUPT", message: "Worse." },
         ],
@@ -286,6 +294,7 @@ describe("the status screen", () => {
       "Notice       INDEX_CORRUPT: The node moved its index aside and built another one. Worse. (since 2026-11-20 06:00:00 UTC, 1 h ago)",
       `Joined       from ${name} in file:///store, 200 transactions replayed`,
       "Skipped      checkpoint-2: CHECKPOINT_CORRUPT, Bad.",
+      "             and 7 others in file:///c: CHECKPOINT_CORRUPT",
       "Moved aside  /q/1: INDEX_CORRUPT, Worse.",
       `Checkpoint   ${name}, 80 KiB, 1 h old`,
       `Saved here   ${name}, in 1.5 s, 59 min 58 s ago`,
@@ -333,7 +342,9 @@ describe("the status screen", () => {
 
   test("cannot be broken by strings from a checkpoint in the store", async () => {
     const status = await new MemoryNode().status();
-    const skipped = [{ name: "c", store: "s", code: "CHECKPOINT_CORRUPT", message: "It says \u001b[2J\n." }];
+    const skipped = [
+      { name: "c", store: "s", code: "CHECKPOINT_CORRUPT", message: "It says \u001b[2J\n.", others: 0 },
+    ];
     const text = await screen({ join: { ...status.join, skipped } }, true);
     expect(text).toContain("Skipped     c: CHECKPOINT_CORRUPT, It says \\u001b[2J\\n.");
     expect(text).toContain("\u001b[32mready");

@@ -180,8 +180,15 @@ export interface NodeStatus {
   };
   readonly join: {
     readonly restoredFrom: { readonly name: string; readonly store: string; readonly txId: TxId } | null;
-    /** Skipped checkpoints, newest first. `store` is the location of their store. */
-    readonly skipped: readonly (Omit<Failure, "hint"> & { readonly name: string; readonly store: string })[];
+    /**
+     * Skipped checkpoints, newest first, but only the first few of each store and error code. `store` is the location of
+     * their store. `others` is the number of those that are not listed, at the last that is; otherwise 0.
+     */
+    readonly skipped: readonly (Omit<Failure, "hint"> & {
+      readonly name: string;
+      readonly store: string;
+      readonly others: number;
+    })[];
     /** Folders of indexes that were moved aside at this start, with the reasons. */
     readonly movedAside: readonly (Omit<Failure, "hint"> & { readonly path: string; readonly at: string })[];
     /**

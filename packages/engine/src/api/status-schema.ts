@@ -74,7 +74,7 @@ const Index = z.object({
 
 const Join = z.object({
   restoredFrom: z.object({ name: Text, store: Text, txId: Count }).nullable(),
-  skipped: list(z.object({ name: Text, store: Text, code: Text, message: Text })),
+  skipped: list(z.object({ name: Text, store: Text, code: Text, message: Text, others: Count.catch(0) })),
   movedAside: list(z.object({ path: Text, at: Time, code: Text, message: Text })),
   orphans: Count,
   uncompared: list(Text),

@@ -1,7 +1,8 @@
-import type { NodeStatus, PeerStatus } from "@cairn/client";
+import type { Finding, NodeStatus, PeerStatus } from "@cairn/client";
 import { z } from "zod";
 import { Count, FailureSchema, PeerStatusSchema, Text } from "../api/status-schema.ts";
-import { parsedJson } from "@cairn/text";
+import { finding } from "../findings/findings.ts";
+import { formatBytes, parsedJson } from "@cairn/text";
 
 /** The time for which a node keeps a request (ms), at most one hour. */
 const WaitMs = Count.max(3_600_000);
@@ -72,6 +73,11 @@ const AnswerSchema = z.object({
 
 export type Answer = Readonly<z.infer<typeof AnswerSchema>>;
 
+/** What an answer says. */
+export type AnswerContent = Partial<Omit<Answer, keyof PeerIdentity | "cairn" | "status">> & {
+  readonly status?: PeerStatus;
+};
+
 export const IndexAnswerSchema = AnswerSchema.pick({
   digest: true,
   check: true,
@@ -85,6 +91,44 @@ export type PeerIdentity = Pick<Answer, "instance" | "node" | "host" | "pid" | "
 
 export function encodeMessage(message: Question | object): Uint8Array {
   return Buffer.from(JSON.stringify(message), "utf8");
+}
+
+/** The maximum numbers of items and characters in an answer, from which the first that make it fit are taken. */
+const SHORTER = [
+  { items: 20, characters: 1_000 },
+  { items: 5, characters: 500 },
+  { items: 0, characters: 200 },
+];
+
+/**
+ * Encodes an answer in at most `maxBytes`, because one that is not delivered makes the node appear dead. If it has more,
+ * its lists and texts are cut, most important items first, and a finding says so.
+ */
+export function encodeAnswer(answer: PeerIdentity & AnswerContent, maxBytes: number): Uint8Array {
+  const message = { cairn: 1, ...answer };
+  let bytes = encodeMessage(message);
+  const whole = bytes.length;
+  for (const { items, characters } of SHORTER) {
+    if (bytes.length <= maxBytes) break;
+    const { status, ...rest } = shortened(message, items, characters);
+    const cut = status && { ...status, findings: [...status.findings, statusShortened(whole, maxBytes)] };
+    bytes = encodeMessage({ ...rest, status: cut });
+  }
+  return bytes;
+}
+
+function shortened<T>(value: T, items: number, characters: number): T {
+  const text = JSON.stringify(value, (_, part: unknown) => {
+    if (Array.isArray(part)) return part.slice(0, items) as unknown;
+    return typeof part === "string" ? part.slice(0, characters) : part;
+  });
+  return JSON.parse(text) as T;
+}
+
+function statusShortened(bytes: number, maxBytes: number): Finding {
+  const message = `The status of this node has ${formatBytes(bytes)}, and a message to other nodes at most ${formatBytes(maxBytes)}, so parts of its lists and texts are missing here.`;
+  const hint = "Read the whole status from that node: cairn status --url URL (the address of that node).";
+  return finding("status-shortened", { message, hint });
 }
 
 export function decodeQuestion(bytes: Uint8Array): Question | undefined {

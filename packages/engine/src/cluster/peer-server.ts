@@ -5,13 +5,14 @@ import type { Logger } from "pino";
 import type { Chains, NodeStatus, TxId } from "@cairn/client";
 import { nodeClosed } from "../api/not-ready.ts";
 import { asCairnError, asFailure } from "../observe/failures.ts";
-import type { PeerChannel, SendAnswer } from "../log/peer-channel.ts";
+import type { PeerChannel } from "../log/peer-channel.ts";
 import type { TxLog } from "../log/tx-log.ts";
 import { type AskOptions, askSilent, askStatus } from "./ask-cluster.ts";
 import {
   type Answer,
+  type AnswerContent,
   decodeQuestion,
-  encodeMessage,
+  encodeAnswer,
   type PeerIdentity,
   type Question,
   type SilentNode,
@@ -31,6 +32,7 @@ export interface PeerActions {
   check(log: string, txId: TxId, signal: AbortSignal, onWork: OnWork): Promise<CheckOutcome>;
 }
 
+type Reply = (content: AnswerContent) => void;
 type IndexQuestion = Extract<Question, { ask: "digest" | "check" }>;
 
 const WORKING_EVERY_MS = 1_000;
@@ -81,7 +83,10 @@ export class PeerServer {
       (bytes, send) => {
         const question = decodeQuestion(bytes);
         // Requests of later versions, and other messages, get no response.
-        if (question !== undefined) void this.#answer(question, send);
+        if (question === undefined) return;
+        const reply: Reply = (content) =>
+          send(encodeAnswer({ ...this.identity, ...content }, peers.maxAnswerBytes));
+        void this.#answer(question, reply);
       },
       (error) => {
         const { code, hint, message } = error;
@@ -133,8 +138,7 @@ export class PeerServer {
     await Promise.allSettled([this.#checking]);
   }
 
-  async #answer(question: Question, send: SendAnswer): Promise<void> {
-    const reply = (part: object): void => send(encodeMessage({ cairn: 1, ...this.identity, ...part }));
+  async #answer(question: Question, reply: Reply): Promise<void> {
     if (question.ask === "check" && question.instance !== this.identity.instance) return;
     try {
       if (question.ask === "status") return reply({ status: await this.#actions.status() });
@@ -158,10 +162,7 @@ export class PeerServer {
     }
   }
 
-  async #compare(
-    question: Extract<Question, { ask: "compare" }>,
-    reply: (part: object) => void,
-  ): Promise<void> {
+  async #compare(question: Extract<Question, { ask: "compare" }>, reply: Reply): Promise<void> {
     // An announcement can be dropped, because it is repeated about every minute.
     if (this.#comparing >= MAX_COMPARING) return;
     this.#comparing += 1;
@@ -173,7 +174,7 @@ export class PeerServer {
     }
   }
 
-  async #inTurn(question: IndexQuestion, reply: (part: object) => void): Promise<void> {
+  async #inTurn(question: IndexQuestion, reply: Reply): Promise<void> {
     if (this.#waiting >= MAX_WAITING) {
       throw new CairnError(
         "CONFLICT",
@@ -198,7 +199,7 @@ export class PeerServer {
     }
   }
 
-  async #perform(question: IndexQuestion, onWork: OnWork): Promise<object> {
+  async #perform(question: IndexQuestion, onWork: OnWork): Promise<AnswerContent> {
     const { signal } = this.#stop;
     signal.throwIfAborted();
     const { log, txId } = question;

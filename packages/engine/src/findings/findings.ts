@@ -44,6 +44,7 @@ export const CLUSTER_FINDINGS = {
   "node-silent": "failing",
   "nodes-not-asked": "failing",
   "no-node-ready": "failing",
+  "status-shortened": "notice",
 } as const satisfies Readonly<Record<string, Severity>>;
 
 const ALL = { ...NODE_FINDINGS, ...CLUSTER_FINDINGS };
@@ -83,6 +84,7 @@ const MEANWHILE: Readonly<Record<keyof typeof ALL, string>> = {
   "node-silent": "requests to this node fail.",
   "nodes-not-asked": "it is unknown how the other nodes are.",
   "no-node-ready": "requests to all nodes fail.",
+  "status-shortened": "less severe findings of this node may be missing here.",
 };
 
 const SEVERITIES: readonly Severity[] = ["failing", "attention", "notice"];

@@ -4,7 +4,8 @@ import { DAMAGE_CODES, type OtherLook } from "@cairn/checkpoint";
 import type { Finding, NodeStatus, Warning } from "@cairn/client";
 import type { OnLogMismatch } from "../api/system.ts";
 import { FIRST_TX_ID } from "../index/rows/index-state.ts";
-import { isoTime, formatBytes, formatDuration, formatNumberOf } from "@cairn/text";
+import { numberSkipped } from "../observe/skipped-checkpoints.ts";
+import { isoTime, madeOnce, formatBytes, formatDuration, formatNumberOf } from "@cairn/text";
 import { finding, SAME_ID_HINT, verdictOf, worstFirst } from "./findings.ts";
 
 export type NodeFacts = Omit<NodeStatus, "findings" | "verdict">;
@@ -213,18 +214,29 @@ function checkpointFindings({ checkpoints, ...facts }: NodeFacts, now: number): 
   findings.push(...overdueFindings({ checkpoints, ...facts }, now));
   const startedAt = isoTime(now - facts.resources.uptimeMs);
   // A newer checkpoint is the one that the next join uses.
-  if (!isAfter(last?.takenAt, startedAt)) {
-    for (const { name, store, code, message } of facts.join.skipped.filter((one) =>
-      DAMAGE_CODES.has(one.code),
-    )) {
-      const what = `The node skipped ${name} in ${store} when it started. ${message}`;
-      const hint = "Save another checkpoint: cairn checkpoint create.";
-      findings.push(finding("checkpoint-skipped", { code, message: what, hint, since: startedAt }));
-    }
-  }
+  if (!isAfter(last?.takenAt, startedAt)) findings.push(...skippedFindings(facts.join, startedAt));
   for (const { at, message, hint } of warnings)
     findings.push(finding("checkpoint-warning", { message, hint, since: at }));
   return findings;
+}
+
+/** Returns one finding for each store and error code, because whatever damaged checkpoints may have damaged thousands. */
+function skippedFindings({ skipped }: NodeFacts["join"], since: string): Finding[] {
+  const damaged = skipped.filter(({ code }) => DAMAGE_CODES.has(code));
+  const alike = new Map<string, NodeFacts["join"]["skipped"][number][]>();
+  for (const one of damaged) madeOnce(alike, `${one.code} ${one.store}`, () => []).push(one);
+  return [...alike.values()].flatMap((these) => {
+    const [newest] = these;
+    if (newest === undefined) return [];
+    const { store, code, message } = newest;
+    const names = these.map(({ name }) => name).join(", ");
+    const others = numberSkipped(these) - these.length;
+    const more = others > 0 ? `, and ${formatNumberOf(others, "other")}` : "";
+    const which = these.length > 1 ? " Of the newest: " : " ";
+    const what = `The node skipped ${names}${more} in ${store} when it started.${which}${message}`;
+    const hint = "Save another checkpoint: cairn checkpoint create.";
+    return [finding("checkpoint-skipped", { code, message: what, hint, since })];
+  });
 }
 
 function storeFindings([own = ""]: readonly string[], others: readonly OtherLook[]): Finding[] {

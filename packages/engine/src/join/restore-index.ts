@@ -20,6 +20,7 @@ import { isDamage } from "../observe/failures.ts";
 import { emptyState, type IndexState } from "../index/rows/index-state.ts";
 import { fileReader, openIndex, type OpenedIndex } from "../index/local-index.ts";
 import type { LogIdentity } from "../log/log-identity.ts";
+import { listedSkipped } from "../observe/skipped-checkpoints.ts";
 import { historyOfManifest, shownLost, type Witnesses } from "./shown-lost.ts";
 
 export interface RestoreContext extends Witnesses {
@@ -149,12 +150,7 @@ async function reportSkipped(
   skipped: readonly SkippedCheckpoint[],
   damaged: readonly string[],
 ): Promise<void> {
-  report.skipped = skipped.map(({ name, store, error: { code, message } }) => ({
-    name,
-    store,
-    code,
-    message,
-  }));
+  report.skipped = listedSkipped(skipped);
   report.damaged = damaged;
   if (checkpointer !== undefined) {
     // A checkpoint whose restored indexes turned out to be damaged later is not marked, because this node's disk may be

@@ -1,3 +1,4 @@
+import { numberSkipped } from "./skipped-checkpoints.ts";
 import { DAMAGE_CODES } from "@cairn/checkpoint";
 import type { ErrorCode } from "@cairn/kv";
 import type { Logger } from "pino";
@@ -57,12 +58,14 @@ function logEnded(logger: Logger, event: WorkEnded): void {
       break;
     }
     case "restore": {
-      for (const { name, store, code, message } of event.skipped) {
+      for (const { name, store, code, message, others } of event.skipped) {
         // Damage needs attention, whereas skipping other checkpoints is normal.
         const level = DAMAGE_CODES.has(code) ? "warn" : "info";
         logger[level]({ name, store, code, run }, `checkpoint skipped: ${message}`);
+        if (others > 0)
+          logger[level]({ store, code, run, others }, "more checkpoints skipped for the same reason");
       }
-      const skipped = event.skipped.length;
+      const skipped = numberSkipped(event.skipped);
       if (event.outcome === "none") logger.debug({ skipped, ...fields }, "no checkpoint to restore");
       else logger.info({ name: event.name, txId: event.txId, skipped, ...fields }, "checkpoint restored");
       break;

@@ -364,7 +364,7 @@ test("a log that refuses transactions or does not respond fails; a damaged check
       since: ago(5),
     },
   ]);
-  const skip = { name: "c", store: "s", message: "It is damaged." };
+  const skip = { name: "c", store: "s", message: "It is damaged.", others: 0 };
   const skipped = (code: string, takenAt: string): readonly string[] =>
     found([
       peer("a", {
@@ -375,4 +375,21 @@ test("a log that refuses transactions or does not respond fails; a damaged check
   expect(skipped("CHECKPOINT_CORRUPT", ago(24 * HOUR))).toEqual(["checkpoint-skipped"]);
   expect(skipped("CHECKPOINT_CORRUPT", ago(HOUR))).toEqual([]);
   expect(skipped("INDEX_VERSION", ago(24 * HOUR))).toEqual([]);
+});
+
+function incomplete(name: string, store: string, others = 0): NodeStatus["join"]["skipped"][number] {
+  return { name, store, code: "CHECKPOINT_INCOMPLETE", message: `${name} is cut.`, others };
+}
+
+test("damaged checkpoints that a node skipped are one finding for each store and error code", () => {
+  const skipped = [
+    incomplete("c5", "s"),
+    incomplete("c5", "mirror"),
+    incomplete("c4", "s"),
+    incomplete("c3", "s", 1_397),
+  ];
+  expect(found([peer("a", { join: { ...STATUS.join, skipped } })]).map(({ message }) => message)).toEqual([
+    "The node skipped c5, c4, c3, and 1,397 others in s when it started. Of the newest: c5 is cut.",
+    "The node skipped c5 in mirror when it started. c5 is cut.",
+  ]);
 });

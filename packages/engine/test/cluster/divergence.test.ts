@@ -60,8 +60,9 @@ function withRestoreFrom(scene: ClusterScene, older: string): SceneOptions {
   return { parts: { ...parts, checkpointer: { ...checkpointer, restoreFrom } } };
 }
 
-function answering(peers: PeerChannel): Pick<PeerChannel, "address" | "serve"> {
-  return { address: peers.address, serve: (...how) => peers.serve(...how) };
+function answering(peers: PeerChannel): Pick<PeerChannel, "address" | "maxAnswerBytes" | "serve"> {
+  const { address, maxAnswerBytes } = peers;
+  return { address, maxAnswerBytes, serve: (...how) => peers.serve(...how) };
 }
 
 async function* nobody(): AsyncGenerator<Uint8Array> {}

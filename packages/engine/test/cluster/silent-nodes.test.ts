@@ -10,6 +10,7 @@ import { pino } from "pino";
 import { afterEach, beforeEach, expect, it, onTestFinished, vi } from "vitest";
 import { askSilent, askStatus } from "../../src/cluster/ask-cluster.ts";
 import { decodeQuestion, encodeMessage } from "../../src/cluster/peer-messages.ts";
+import { finding } from "../../src/findings/findings.ts";
 import { HeardNodes, type PeerActions, PeerServer } from "../../src/cluster/peer-server.ts";
 import type { PeerChannel } from "../../src/log/peer-channel.ts";
 import type { TxLog } from "../../src/log/tx-log.ts";
@@ -202,6 +203,7 @@ it("a node learns of no node that stops while it asks, of no earlier process of 
     serving.forEach((serve) => serve(encodeMessage(question), () => {}));
   const channel: PeerChannel = {
     address: "",
+    maxAnswerBytes: Infinity,
     serve: (serve) => {
       serving.push(serve);
       return () => {};
@@ -225,6 +227,25 @@ it("a node learns of no node that stops while it asks, of no earlier process of 
     [server.identity.instance, "old killed", "there"].toSorted(),
   );
   await server.close();
+});
+
+it("a node whose status is larger than a message of NATS is not silent", async () => {
+  const log = await openNatsTxLog({ servers: scene.nats.url });
+  onTestFinished(() => log.close());
+  const warning = finding("checkpoint-warning", { message: "x".repeat(3_000), hint: "Do it." });
+  const status = {
+    ...(await new MemoryNode().status()),
+    findings: Array.from({ length: 400 }, () => warning),
+  };
+  const actions: Pick<PeerActions, "status"> = { status: () => Promise.resolve(status) };
+  const server = new PeerServer("large", actions as PeerActions, pino({ level: "silent" }));
+  server.listen(log);
+  onTestFinished(() => server.close());
+  const { peers } = log;
+  if (peers === undefined) throw new Error("The log connects no nodes.");
+  const expected = new Set([server.identity.instance]);
+  const [found] = await askStatus(peers, { timeoutMs: 30_000, expected });
+  expect(found?.status.findings.map(({ code }) => code)).toContain("status-shortened");
 });
 
 it(

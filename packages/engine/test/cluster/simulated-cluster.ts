@@ -112,6 +112,7 @@ export class SimulatedCluster {
   channel(of: SimulatedNode): PeerChannel {
     return {
       address: "simulated",
+      maxAnswerBytes: Infinity,
       serve: (answer) => {
         of.serving = answer;
         return () => {

@@ -7,6 +7,7 @@ import path from "node:path";
 import { type CheckpointStore, filesystemStore, listCheckpoints } from "@cairn/checkpoint";
 import { s3Store } from "@cairn/checkpoint-s3";
 import { faultyStore, type StoreCall, unreachable } from "@cairn/checkpoint/testing";
+import { pino } from "pino";
 import { afterEach, beforeEach, expect, it, onTestFinished, vi } from "vitest";
 import type { CairnNode, RunOptions } from "../../src/node/node.ts";
 import { runNode } from "@cairn/node";
@@ -123,6 +124,37 @@ it("a node restores a checkpoint that is damaged in one store from the next stor
   // Other nodes that save to this store do not have to find the damage themselves.
   expect([await marked("primary"), await marked("mirror")]).toEqual([[newer], []]);
 });
+
+it(
+  "a node that skips many checkpoints names a few of them, and counts the others",
+  { tags: "rest/slow" },
+  async () => {
+    const node = await start("first", at("own"), [at("own")]);
+    await node.ready;
+    const names: string[] = [];
+    for (let n = 0; n < 9; n += 1) {
+      await put(node, n, n + 1);
+      names.unshift(await saveCheckpoint(node));
+    }
+    await node.close();
+    for (const name of names.slice(0, 8)) await rm(path.join(folder, "own", `${name}.tar`));
+    const lines: { readonly msg: string }[] = [];
+    const write = (line: string): void => void lines.push(JSON.parse(line) as { readonly msg: string });
+    const logger = pino({ level: "info" }, { write });
+    const second = await start("second", at("own"), [at("own")], { logger });
+    await second.ready;
+    const { join, findings } = await second.status();
+    expect(join.restoredFrom).toMatchObject({ name: names[8] });
+    expect(join.skipped.map(({ name, others }) => [name, others])).toEqual([
+      ...names.slice(0, 4).map((name) => [name, 0]),
+      [names[4], 3],
+    ]);
+    expect(findings.filter(({ code }) => code === "checkpoint-skipped")).toHaveLength(1);
+    expect(lines.filter(({ msg }) => msg.includes("checkpoint skipped"))).toHaveLength(5);
+    expect(lines).toContainEqual(expect.objectContaining({ others: 3 }));
+    expect(lines).toContainEqual(expect.objectContaining({ msg: "checkpoint restored", skipped: 8 }));
+  },
+);
 
 it("a node joins from another store if one is unreachable, and reports it", async () => {
   const [, newer = ""] = await mirrored();

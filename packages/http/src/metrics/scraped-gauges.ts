@@ -1,7 +1,7 @@
 import { VERSION } from "@cairn/text";
 import { systemClock } from "@cairn/kv";
 import type { NodeStatus, Phase, QueueStatus } from "@cairn/client";
-import { INDEX_VERSION, NODE_FINDINGS, StatusSchema, type System } from "@cairn/engine";
+import { INDEX_VERSION, NODE_FINDINGS, numberSkipped, StatusSchema, type System } from "@cairn/engine";
 import type { Instruments } from "./work-metrics.ts";
 
 /** What a scrape found. A source that failed or took too long is undefined. */
@@ -50,7 +50,7 @@ const OF_STATUS: Readonly<Record<string, readonly [help: string, read: (status: 
   ],
   cairn_join_skipped_checkpoints: [
     "Checkpoints that this node's last join skipped.",
-    ({ join }) => join.skipped.length,
+    ({ join }) => numberSkipped(join.skipped),
   ],
   cairn_node_stalled_seconds: [
     "How long the node has made no progress although there is work to do; 0 while it makes progress.",
