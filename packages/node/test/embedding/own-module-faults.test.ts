@@ -119,7 +119,7 @@ it("tells the writer that its transaction may be stored if the log returns no po
   });
   faults = {};
   // It was.
-  expect(await bucket.get("2")).toBeDefined();
+  await vi.waitFor(async () => expect(await bucket.get("2")).toBeDefined(), { timeout: 20_000 });
   expect(node.phase).toBe("ready");
 });
 
