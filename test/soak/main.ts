@@ -1,5 +1,5 @@
 // Runs long campaigns of the fault tests: node test/dist/soak/main.js [NAME...] [--rounds N] [--seed N] [--minutes N]
-// [--period SECONDS] For skew also [--other PATH]: a built checkout of the other version.
+// [--period SECONDS] For skew and lives also [--other PATH]: a built checkout of the other version.
 import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { parseArgs } from "node:util";
@@ -12,12 +12,13 @@ interface Program {
   readonly program: string;
   readonly rounds: number;
   /** The options of this command that are passed on to the program. */
-  readonly options?: readonly "other"[];
+  readonly options?: readonly ("other" | "minutes")[];
 }
 
 const PROGRAMS: Readonly<Record<string, Program>> = {
   resources: { program: "packages/engine/dist/test/faults/system-calls/main.js", rounds: 40 },
   skew: { program: "test/dist/skew/main.js", rounds: 20, options: ["other"] },
+  lives: { program: "test/dist/lives/main.js", rounds: 30, options: ["other", "minutes"] },
 };
 
 /** The campaigns that are tests of the suite, with their default number of rounds or minutes. */
@@ -100,14 +101,9 @@ async function run(
 }
 
 async function runProgram({ program, rounds, options = [] }: Program): Promise<number | null> {
-  const requested = count("--rounds", values.rounds ?? String(rounds));
-  const args = [
-    program,
-    "--rounds",
-    String(requested),
-    "--seed",
-    String(count("--seed", values.seed ?? "1")),
-  ];
+  const args = [program, "--seed", String(count("--seed", values.seed ?? "1"))];
+  const isTimed = values.minutes !== undefined && options.includes("minutes");
+  if (!isTimed) args.push("--rounds", String(count("--rounds", values.rounds ?? String(rounds))));
   for (const option of options) {
     const value = values[option];
     if (value !== undefined) args.push(`--${option}`, value);

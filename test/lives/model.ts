@@ -1,0 +1,84 @@
+import type { Feed } from "./reading.ts";
+
+/** A transaction of a client, recognized by the `uid` in the document that it puts. */
+export interface Write {
+  readonly uid: string;
+  readonly id: string | undefined;
+  readonly ops: readonly (readonly unknown[])[];
+  /** What the client knows. Only what was committed must be found; what was aborted or not even stored must not. */
+  state: "committed" | "aborted" | "refused" | "unknown";
+  /** Its transaction, unless that may have changed since. */
+  at: number | undefined;
+  /** The number of {@link Model.losses} when it was last acknowledged. */
+  losses: number;
+  /** Why it may be missing although it was acknowledged. */
+  excuse?: string;
+}
+
+/** All transactions that clients have submitted, and what must be found of them. */
+export class Model {
+  readonly writes = new Map<string, Write>();
+  /** How often the log has lost something that it had acknowledged. */
+  losses = 0;
+  #uids = 0;
+
+  nextUid(): string {
+    this.#uids += 1;
+    return `u${this.#uids}`;
+  }
+
+  record(write: Omit<Write, "losses">): Write {
+    const recorded = { ...write, losses: this.losses };
+    this.writes.set(write.uid, recorded);
+    return recorded;
+  }
+
+  /** The log has lost what followed a transaction: it must be found all the same, but its ids are free again. */
+  lost(after: number): void {
+    this.losses += 1;
+    for (const write of this.writes.values())
+      if (write.at === undefined || write.at > after) write.at = undefined;
+  }
+
+  /** Takes out what followed a transaction, with the reason. */
+  excuse(after: number, why: string): void {
+    for (const write of this.writes.values()) {
+      if (write.at === undefined || write.at > after) write.excuse ??= why;
+    }
+  }
+
+  get committed(): number {
+    return [...this.writes.values()].filter(({ state }) => state === "committed").length;
+  }
+
+  /** Compares the model with all changes of the tracked buckets, and takes over the positions. Returns what is wrong. */
+  compare(feeds: readonly Feed[]): string[] {
+    const seen = new Map<string, Set<number>>();
+    for (const feed of feeds) {
+      for (const [txId, changes] of feed) {
+        for (const change of changes) {
+          const uid = change.op === "put" ? (change.document as { uid?: string }).uid : undefined;
+          if (uid !== undefined) seen.set(uid, (seen.get(uid) ?? new Set()).add(txId));
+        }
+      }
+    }
+    return [...this.writes.values()].flatMap((write) => {
+      const places = [...(seen.get(write.uid) ?? [])];
+      const problem = problemOf(write, places);
+      if (places.length > 0) write.at = places[0];
+      // Each is reported once.
+      if (problem !== undefined) write.state = places.length > 0 ? "committed" : "unknown";
+      return problem === undefined
+        ? []
+        : [`${problem}: ${JSON.stringify(write)}, found at [${places.join()}]`];
+    });
+  }
+}
+
+function problemOf({ state, at, excuse }: Write, places: readonly number[]): string | undefined {
+  const [place] = places;
+  if (place === undefined) return state === "committed" && excuse === undefined ? "LOST" : undefined;
+  if (places.length > 1) return "APPLIED TWICE";
+  if (state === "refused" || state === "aborted") return `APPLIED ALTHOUGH IT WAS ${state.toUpperCase()}`;
+  return at !== undefined && at !== place ? "MOVED" : undefined;
+}
