@@ -1,7 +1,5 @@
-import type { Picks } from "@cairn/test-support/seeded-random";
 import type { Follower } from "./follower.ts";
 import type { LifeCluster, Member } from "./life-cluster.ts";
-import type { Model } from "./model.ts";
 import {
   BUCKETS,
   difference,
@@ -12,6 +10,7 @@ import {
   readFeed,
   TRACKED,
 } from "./reading.ts";
+import type { Life } from "./state.ts";
 
 const QUIET_WITHIN_SECONDS = 60;
 const FOLLOWED_WITHIN_SECONDS = 30;
@@ -33,12 +32,13 @@ export async function quiet(
 }
 
 /** Compares all nodes that run with one another, with the model, and with the watcher. Returns the last transaction. */
-export async function check(
-  cluster: LifeCluster,
-  model: Model,
-  follower: Follower,
-  picks: Picks,
-): Promise<number | undefined> {
+export async function check({
+  cluster,
+  model,
+  follower,
+  picks,
+  isPending,
+}: Life): Promise<number | undefined> {
   const { running } = cluster;
   if (running.length === 0) return undefined;
   const end = await quiet(cluster);
@@ -66,7 +66,7 @@ export async function check(
   }
   judgeView(cluster, first, past);
   const feeds = [...first.feeds.values()];
-  for (const problem of model.compare(feeds)) cluster.violated(problem);
+  for (const problem of model.compare(feeds, isPending)) cluster.violated(problem);
   await checkFollower(cluster, follower, first.feeds.get(follower.bucket) ?? new Map());
   cluster.note(`checked at ${end}: ${model.committed} committed, digest ${digests[0]}`);
   return end;

@@ -1,8 +1,9 @@
 import { setTimeout as delay } from "node:timers/promises";
+import type { ClientChange } from "@cairn/client";
 import type { Picks } from "@cairn/test-support/seeded-random";
 import type { LifeCluster } from "./life-cluster.ts";
 import type { Model } from "./model.ts";
-import { type Feed, RefusedWatch, watchEvents } from "./reading.ts";
+import { RefusedWatch, watch } from "./reading.ts";
 import { anyRunning } from "./writing.ts";
 
 const RETRY_MS = 200;
@@ -10,7 +11,7 @@ const RETRY_MS = 200;
 /** A watch that begins with the life, resumes at any node, and records what it received. */
 export class Follower {
   readonly bucket: string;
-  changes = new Map<number, Feed extends ReadonlyMap<number, infer C> ? C : never>();
+  readonly changes = new Map<number, readonly ClientChange[]>();
   readonly #cluster: LifeCluster;
   readonly #model: Model;
   readonly #picks: Picks;
@@ -44,9 +45,9 @@ export class Follower {
   }
 
   async #follow(url: string): Promise<void> {
-    const query = `bucket=${this.bucket}&from=${this.#position}`;
-    for await (const { event, data } of watchEvents(url, query, this.#stop.signal)) {
-      if ("ahead" in data) continue;
+    for await (const { event, data } of watch(url, this.bucket, this.#position, this.#stop.signal)) {
+      if (data.reason === "regressed") throw new RefusedWatch(JSON.stringify(data));
+      if (data.ahead === true) continue;
       if (event === "tx") {
         if (data.txId <= this.#last)
           this.#cluster.violated(`the watcher received ${data.txId} after ${this.#last}`);

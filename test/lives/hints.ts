@@ -7,7 +7,9 @@ import type { Model } from "./model.ts";
 const SETTLED_WITHIN_MS = 100_000;
 /** An operator does not act on what is over a moment later. */
 const STABLE_MS = 2_000;
-/** How often one hint is followed, and how many hints lead from one to the next. */
+/** What a command did shows in all nodes only within about 15 seconds. */
+const EFFECT_MS = 20_000;
+/** How many commands may be necessary, and how many hints may lead from one refused command to the next. */
 const MAX_COMMANDS = 8;
 const MAX_DEPTH = 4;
 
@@ -39,8 +41,9 @@ function troubleOf(status: NodeStatus | undefined): { hint: string; text: string
 export class Operator {
   readonly #cluster: LifeCluster;
   readonly #model: Model;
-  /** The number of commands that hints have named. */
+  /** The number of commands that hints have named, and of those that were refused. */
   followed = 0;
+  refused = 0;
 
   constructor(cluster: LifeCluster, model: Model) {
     this.#cluster = cluster;
@@ -52,6 +55,7 @@ export class Operator {
     const deadline = Date.now() + SETTLED_WITHIN_MS;
     const since = new Map<string, number>();
     const done = new Map<string, number>();
+    let quietUntil = 0;
     for (let commands = 0; ; await delay(200)) {
       const troubles = await this.#troubles();
       const [first] = troubles;
@@ -67,12 +71,11 @@ export class Operator {
         if (seen === Date.now()) this.#cluster.note(`${member.id} is ${text}\n  hint: ${hint}`);
         const printed = printedCommands(hint);
         const times = done.get(hint) ?? 0;
-        // What a command did shows in the nodes only within about 15 seconds.
-        const isDue = Date.now() - seen > STABLE_MS + times * 20_000;
-        if (printed.length === 0 || !isDue) continue;
+        if (printed.length === 0 || Date.now() < Math.max(seen + STABLE_MS, quietUntil)) continue;
         done.set(hint, times + 1);
         commands += 1;
         await this.follow(member, hint, printed[times % printed.length] ?? "");
+        quietUntil = Date.now() + EFFECT_MS;
         break;
       }
     }
@@ -99,6 +102,7 @@ export class Operator {
     const result = await cluster.withoutNode(member, async () => {
       if (depth === 1 && REMOVAL.test(hint.slice(0, hint.indexOf(command)))) await cluster.log.remove();
       const ran = await cluster.shell(line);
+      if (ran.code !== 0) this.refused += 1;
       // The hint of the refusal concerns a log that is not open either.
       return ran.code === 0 || depth >= MAX_DEPTH ? ran : await this.#followRefusal(member, line, ran, depth);
     });

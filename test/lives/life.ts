@@ -5,15 +5,17 @@ import { Operator } from "./hints.ts";
 import { LifeCluster } from "./life-cluster.ts";
 import { LOSSES } from "./losses.ts";
 import { Model } from "./model.ts";
-import { reloadOrphans } from "./reload.ts";
+import { postpone, reloadOrphans, repairBackup } from "./reload.ts";
 import { chooseScene, POLICIES, type Scene } from "./scene.ts";
 import type { Life } from "./state.ts";
-import { EVERYDAY, startAll } from "./steps.ts";
+import { EVERYDAY, startAll, stepsOf } from "./steps.ts";
 import { Writer } from "./writing.ts";
 
 const MAX_VIOLATIONS = 5;
 /** The fraction of steps that lose something. */
 const LOSS_RATE = 0.35;
+/** The fraction of steps after which the operator loads nothing again yet. */
+const POSTPONED_RATE = 0.25;
 const WRITES_AT_FIRST = 30;
 
 /** Options for {@link live}. */
@@ -53,12 +55,13 @@ export async function live({ seed, steps, program, scene: given, signal }: LifeO
     logs: [],
     machines: [],
     indexes: new Map(),
+    isPending: false,
     picks: picksOf(2),
   };
   const counts = new Map<string, number>();
   const count = (what: string, times = 1): unknown => counts.set(what, (counts.get(what) ?? 0) + times);
   const checked = async (): Promise<void> => {
-    await check(cluster, model, follower, life.picks);
+    await check(life);
     count("checks");
   };
   cluster.note(`seed ${seed}: ${JSON.stringify(scene)}`);
@@ -71,8 +74,11 @@ export async function live({ seed, steps, program, scene: given, signal }: LifeO
       writer.picks = picksOf(4 + n * 2);
       count(await takeStep(life, n));
       if (await operator.settle(`step ${n}`)) {
-        await reloadOrphans(life);
-        await writer.write(life.picks.below(12));
+        if (life.picks.next() < POSTPONED_RATE) await postpone(life);
+        else await reloadOrphans(life);
+        await repairBackup(life);
+        await operator.settle("before writes");
+        await writer.write(10 + life.picks.below(20));
       }
       await checked();
       if (
@@ -92,6 +98,7 @@ export async function live({ seed, steps, program, scene: given, signal }: LifeO
   }
   count("steps", steps);
   count("hints followed", operator.followed);
+  count("hints refused", operator.refused);
   for (const [state, times] of writer.counts) count(`writes ${state}`, times);
   return { violations: cluster.violations, folder: cluster.folder, scene, counts };
 }
@@ -110,8 +117,8 @@ async function begin(life: Life): Promise<void> {
 async function takeStep(life: Life, n: number): Promise<string> {
   const { cluster, picks, writer } = life;
   const table = picks.next() < LOSS_RATE ? LOSSES : EVERYDAY;
-  const [first = "", ...rest] = Object.keys(table);
-  // Without a copy, the steps that put one back do nothing.
+  const [first = "", ...rest] = stepsOf(table, cluster.scene);
+  // Without a copy, nothing older can be put back.
   const name = n === 1 ? "copy the log" : picks.of([first, ...rest]);
   const [member, ...others] = cluster.members;
   if (member === undefined) return name;
@@ -129,6 +136,7 @@ async function end(life: Life, checked: () => Promise<void>): Promise<void> {
   await startAll(life);
   if (!(await operator.settle("at the end"))) return;
   await reloadOrphans(life);
+  await repairBackup(life);
   await checked();
   await checkExitCodes(cluster);
   const [first] = members;

@@ -1,14 +1,13 @@
-import { cp, rename, rm } from "node:fs/promises";
+import { cp, rename } from "node:fs/promises";
 import type { NodeStatus } from "@cairn/node";
 import { quiet } from "./checks.ts";
 import type { Member } from "./life-cluster.ts";
 import { reloadFromBackup, reloadOrphans } from "./reload.ts";
 import type { Copy, Life } from "./state.ts";
-import { copyLog, indexOf, saveCheckpoint, startAll, type Step } from "./steps.ts";
+import { copyLog, isBackedUp, removeIndex, saveCheckpoint, startAll, type Step } from "./steps.ts";
 import { REUSES } from "./writing.ts";
 
 const NOTICED_WITHIN_SECONDS = 30;
-const EXPOSED_WITHIN_SECONDS = 20;
 
 /** What loses a log, or a part of it, although some index, checkpoint or backup has everything that was acknowledged. */
 export const LOSSES: Readonly<Record<string, Step>> = {
@@ -34,7 +33,7 @@ export const LOSSES: Readonly<Record<string, Step>> = {
     const emptied = !empties ? [] : picks.next() < 0.5 ? cluster.members : [member];
     if (cluster.isEmbedded || empties)
       await Promise.all(cluster.members.map((one) => cluster.end(one, "kill")));
-    for (const one of emptied) await rm(indexOf(one), { recursive: true, force: true });
+    for (const one of emptied) await removeIndex(life, one);
     await cluster.log.replaceWith(copy.folder);
     life.model.lost(copy.at);
     await notice(life);
@@ -42,7 +41,7 @@ export const LOSSES: Readonly<Record<string, Step>> = {
   "put an older machine back": async (life, member) => {
     const copy = newestOf(life.machines, life);
     if (copy === undefined) return await copyLog(life);
-    if (!(await isSafe(life)) || !(await saveCheckpoint(life))) return;
+    if (!(await isSafe(life, true)) || !(await saveCheckpoint(life))) return;
     await life.cluster.end(member, "kill");
     await rename(member.dir, `${member.dir}-before-${life.model.losses}`);
     await cp(copy.folder, member.dir, { recursive: true });
@@ -52,11 +51,8 @@ export const LOSSES: Readonly<Record<string, Step>> = {
   "go back before a transaction": async (life, member) => {
     const { cluster, picks, model } = life;
     const end = await quiet(cluster, 20);
-    const isCovered = await cluster.until(EXPOSED_WITHIN_SECONDS, async () => {
-      const all = await Promise.all(cluster.running.map((one) => cluster.status(one)));
-      return all.some((one) => one?.logBackup?.exposed?.transactions === 0) ? true : undefined;
-    });
-    if (cluster.scene.backup === undefined || end === undefined || end < 10 || isCovered !== true) return;
+    const isCovered = await isBackedUp(life);
+    if (end === undefined || end < 10 || !isCovered) return;
     const target = end - picks.below(8);
     const planned = await cluster.besideLog(`log recover --at-tx ${target} --dry-run`, member);
     if (planned.code !== 0) return;
@@ -76,11 +72,11 @@ export const LOSSES: Readonly<Record<string, Step>> = {
   },
 };
 
-/** Whether all nodes run and have everything, and nothing that was lost before is only in quarantine. */
-async function isSafe(life: Life): Promise<boolean> {
+/** Whether all nodes run and have everything that the log has; if it must be complete, also what it had lost. */
+async function isSafe(life: Life, isComplete = false): Promise<boolean> {
   await startAll(life);
   if (!(await life.operator.settle("before a loss"))) return false;
-  await reloadOrphans(life);
+  if (isComplete || !life.isPending || life.picks.next() < 0.5) await reloadOrphans(life);
   return (await quiet(life.cluster, 20)) !== undefined;
 }
 
@@ -105,8 +101,8 @@ async function notice(life: Life): Promise<void> {
     return all.some((status) => status !== undefined && isNoticed(status)) ? true : undefined;
   });
   if (seen !== true) cluster.note("no node has noticed anything");
-  await writer.write(2, REUSES);
-  if (await life.operator.settle("after a loss")) await writer.write(4, REUSES);
+  await writer.write(4, REUSES);
+  if (await life.operator.settle("after a loss")) await writer.write(8, REUSES);
 }
 
 function isNoticed({ phase, join, log }: NodeStatus): boolean {

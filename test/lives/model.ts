@@ -21,6 +21,8 @@ export class Model {
   /** How often the log has lost something that it had acknowledged. */
   losses = 0;
   #uids = 0;
+  /** The last transaction that is known to be in its place since the last comparison. */
+  #floor = Infinity;
 
   nextUid(): string {
     this.#uids += 1;
@@ -36,23 +38,21 @@ export class Model {
   /** The log has lost what followed a transaction: it must be found all the same, but its ids are free again. */
   lost(after: number): void {
     this.losses += 1;
+    // What was written to a log between two losses may have the ids of what the first one has lost.
+    this.#floor = Math.min(this.#floor, after);
     for (const write of this.writes.values())
-      if (write.at === undefined || write.at > after) write.at = undefined;
-  }
-
-  /** Takes out what followed a transaction, with the reason. */
-  excuse(after: number, why: string): void {
-    for (const write of this.writes.values()) {
-      if (write.at === undefined || write.at > after) write.excuse ??= why;
-    }
+      if (write.at !== undefined && write.at > this.#floor) write.at = undefined;
   }
 
   get committed(): number {
     return [...this.writes.values()].filter(({ state }) => state === "committed").length;
   }
 
-  /** Compares the model with all changes of the tracked buckets, and takes over the positions. Returns what is wrong. */
-  compare(feeds: readonly Feed[]): string[] {
+  /**
+   * Compares the model with all changes of the tracked buckets, and takes over the positions. Returns what is wrong.
+   * `lacks`: whether transactions may be missing.
+   */
+  compare(feeds: readonly Feed[], lacks: boolean): string[] {
     const seen = new Map<string, Set<number>>();
     for (const feed of feeds) {
       for (const [txId, changes] of feed) {
@@ -62,15 +62,15 @@ export class Model {
         }
       }
     }
+    if (!lacks) this.#floor = Infinity;
     return [...this.writes.values()].flatMap((write) => {
       const places = [...(seen.get(write.uid) ?? [])];
-      const problem = problemOf(write, places);
+      const problem = lacks && places.length === 0 ? undefined : problemOf(write, places);
+      const text = `${problem}: ${JSON.stringify(write)}, found at [${places.join()}]`;
       if (places.length > 0) write.at = places[0];
       // Each is reported once.
       if (problem !== undefined) write.state = places.length > 0 ? "committed" : "unknown";
-      return problem === undefined
-        ? []
-        : [`${problem}: ${JSON.stringify(write)}, found at [${places.join()}]`];
+      return problem === undefined ? [] : [text];
     });
   }
 }

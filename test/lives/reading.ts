@@ -1,4 +1,5 @@
 import type { ClientChange } from "@cairn/client";
+import { openWatch, readText, type SentEvent, watchEvents } from "@cairn/test-support/torture-watcher";
 
 const READ_WITHIN_MS = 60_000;
 const PAGE = 1_000;
@@ -11,36 +12,21 @@ export const BUCKETS = [...TRACKED, "bounded", "secrets", "counters"] as const;
 /** The transactions that a watch sent, with their changes of one bucket. */
 export type Feed = ReadonlyMap<number, readonly ClientChange[]>;
 
-/** An event of a watch. */
-export interface WatchEvent {
-  readonly event: string;
-  readonly data: { txId: number; position: string; reason?: string; changes?: readonly ClientChange[] };
-}
-
-/** The refusal of a watch. */
+/** The refusal of a watch that cannot resume where it was. */
 export class RefusedWatch extends Error {}
 
-/** Opens a watch, and returns its events until it ends or `signal` aborts. Throws {@link RefusedWatch} if it is refused. */
-export async function* watchEvents(
+/** Opens a watch of a bucket, and yields its events until it ends or breaks, or `signal` aborts. */
+export async function* watch(
   url: string,
-  query: string,
+  bucket: string,
+  from: string,
   signal: AbortSignal,
-): AsyncGenerator<WatchEvent> {
-  const answer = await fetch(`${url}/api/v1/watch?heartbeat=PT0.3S&${query}`, { signal });
-  if (answer.status === 410) throw new RefusedWatch(await answer.text());
-  if (answer.body === null || !answer.ok) throw new Error(`${answer.status}: ${await answer.text()}`);
-  let text = "";
-  for await (const chunk of answer.body.pipeThrough(new TextDecoderStream())) {
-    text += chunk;
-    const events = text.split("\n\n");
-    text = events.pop() ?? "";
-    for (const one of events) {
-      const event = /^event: (\w+)$/m.exec(one)?.[1];
-      const data = /^data: (.*)$/m.exec(one)?.[1];
-      if (event !== undefined && data !== undefined)
-        yield { event, data: JSON.parse(data) as WatchEvent["data"] };
-    }
-  }
+): AsyncGenerator<SentEvent> {
+  const response = await openWatch(url, new URLSearchParams({ bucket, from, heartbeat: "PT0.3S" }), signal);
+  if (response === undefined) return;
+  if (response.statusCode === 410) throw new RefusedWatch(await readText(response));
+  if (response.statusCode === 200) yield* watchEvents(response);
+  response.destroy();
 }
 
 /** Reads all changes of a bucket up to a transaction. Throws if one is sent twice or out of order. */
@@ -48,7 +34,7 @@ export async function readFeed(url: string, bucket: string, until: number): Prom
   const feed = new Map<number, readonly ClientChange[]>();
   let last = 0;
   const signal = AbortSignal.timeout(READ_WITHIN_MS);
-  for await (const { event, data } of watchEvents(url, `bucket=${bucket}&from=0`, signal)) {
+  for await (const { event, data } of watch(url, bucket, "0", signal)) {
     if (event === "tx") {
       if (data.txId <= last) throw new Error(`a watch sent transaction ${data.txId} after ${last}`);
       last = data.txId;

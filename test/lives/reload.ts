@@ -7,12 +7,31 @@ const ATTEMPTS = 3;
 
 /** Loads again what the log has lost and only indexes in quarantine contain, as the status of each node says. */
 export async function reloadOrphans(life: Life): Promise<void> {
+  life.isPending = false;
   for (const member of life.cluster.running) {
     const status = await life.cluster.status(member);
     const isLost = status?.findings.some(
       ({ code }) => code === "transactions-lost" || code === "index-uncompared",
     );
     if (isLost === true) await reload(life, member, "log orphans");
+  }
+}
+
+/** Leaves what the log has lost where it is for now. */
+export async function postpone(life: Life): Promise<void> {
+  const all = await Promise.all(life.cluster.running.map((member) => life.cluster.status(member)));
+  if (all.some((status) => (status?.join.orphans ?? 0) > 0)) life.isPending = true;
+}
+
+/** Removes the end that the log has lost from its backup, which does not continue before, as the nodes say. */
+export async function repairBackup(life: Life): Promise<void> {
+  for (const member of life.cluster.running) {
+    const findings = (await life.cluster.status(member))?.findings ?? [];
+    if (!findings.some(({ hint }) => hint?.includes("log backup prune --lost") === true)) continue;
+    await reload(life, member, "log orphans --from-backup");
+    const { code, stderr } = await life.cluster.besideLog("log backup prune --lost", member);
+    if (code !== 0) life.cluster.violated(`cairn log backup prune --lost ended with ${code}: ${stderr}`);
+    return;
   }
 }
 

@@ -24,6 +24,8 @@ export interface Life {
   readonly machines: Copy[];
   /** Copies of nodes' folders. */
   readonly indexes: Map<string, string>;
+  /** Whether something that the log has lost is still only in quarantine, because the operator has postponed it. */
+  isPending: boolean;
   /** Choices of the current step. */
   picks: Picks;
 }

@@ -3,11 +3,13 @@ import path from "node:path";
 import { quiet } from "./checks.ts";
 import type { Member } from "./life-cluster.ts";
 import { difference, readDocuments, TRACKED } from "./reading.ts";
-import { configOf, readerOf } from "./scene.ts";
+import { configOf, readerOf, type Scene } from "./scene.ts";
 import type { Life } from "./state.ts";
 
 /** A step of a life. `member` is a node chosen at random, which may not run. */
 export type Step = (life: Life, member: Member) => Promise<unknown>;
+
+const BACKED_UP_WITHIN_SECONDS = 20;
 
 /** What operators and clients do on any day. */
 export const EVERYDAY: Readonly<Record<string, Step>> = {
@@ -36,22 +38,21 @@ export const EVERYDAY: Readonly<Record<string, Step>> = {
     const { code, stderr } = await cluster.besideLog("log status", member);
     if (code !== 0) cluster.violated(`cairn log status ended with ${code}: ${stderr}`);
   },
-  "empty a node": async ({ cluster }, member) => {
-    await cluster.end(member, "kill");
-    await rm(indexOf(member), { recursive: true, force: true });
-    await cluster.start(member);
+  "empty a node": async (life, member) => {
+    await life.cluster.end(member, "kill");
+    await removeIndex(life, member);
+    await life.cluster.start(member);
   },
   "copy a node": async ({ cluster, indexes }, member) => {
-    if (cluster.isEmbedded) return;
     await cluster.end(member, "kill");
     const copy = path.join(cluster.folder, `copy-of-${member.id}-${indexes.size}`);
     await cp(member.dir, copy, { recursive: true });
     indexes.set(member.dir, copy);
     await cluster.start(member);
   },
-  "put an older node back": async ({ cluster, indexes }, member) => {
+  "put an older node back": async ({ cluster, indexes, isPending }, member) => {
     const copy = indexes.get(member.dir);
-    if (copy === undefined) return;
+    if (copy === undefined || isPending) return;
     await cluster.end(member, "kill");
     await rm(member.dir, { recursive: true });
     await cp(copy, member.dir, { recursive: true });
@@ -86,7 +87,15 @@ export const EVERYDAY: Readonly<Record<string, Step>> = {
     await cluster.ask("checkpoint create", other);
     await cluster.end(other);
   },
-  "rename a node": async ({ cluster, picks }, member) => {
+  "clear the quarantine": async ({ cluster }, member) => {
+    const status = await cluster.status(member);
+    if (status?.phase !== "ready" || status.join.orphans > 0 || status.join.uncompared.length > 0) return;
+    await rm(path.join(indexOf(member), "quarantine"), { recursive: true, force: true });
+  },
+  "move to another cluster": moveAway,
+  "rename a node": async ({ cluster, picks, isPending }, member) => {
+    // The new id has another db-dir, and what is in quarantine in the old one would be counted no more.
+    if (isPending) return;
     await cluster.end(member);
     const renamed = await cluster.member(`${member.id.slice(0, 1)}${picks.below(1_000)}`, member.dir);
     member.id = renamed.id;
@@ -98,14 +107,36 @@ export const EVERYDAY: Readonly<Record<string, Step>> = {
     const { servers } = cluster.log;
     const down = picks.next() < 0.5 ? servers : servers.slice(0, 1);
     await Promise.all(down.map((server) => (picks.next() < 0.5 ? server.kill() : server.stop())));
-    if (servers.length > 0) await writer.write(2);
+    await writer.write(2);
     await Promise.all(down.map((server) => server.start()));
   },
 };
 
+/** The steps that not every scene has. */
+const NEEDS: Readonly<Record<string, (scene: Scene) => boolean>> = {
+  "copy a node": ({ log }) => log !== "embedded",
+  "put an older node back": ({ log }) => log !== "embedded",
+  "put an older machine back": ({ log }) => log === "embedded",
+  "remove the stream": ({ log }) => log !== "embedded",
+  "servers stop": ({ log }) => log !== "embedded",
+  "read the backup": ({ backup }) => backup !== undefined,
+  "go back before a transaction": ({ backup }) => backup !== undefined,
+};
+
+/** Returns the names of the steps in a table that a scene can take. */
+export function stepsOf(table: Readonly<Record<string, Step>>, scene: Scene): string[] {
+  return Object.keys(table).filter((name) => NEEDS[name]?.(scene) ?? true);
+}
+
 /** Returns the db-dir of a node. */
 export function indexOf({ dir, id }: Member): string {
   return path.join(dir, `${id}-index`);
+}
+
+/** Removes a node's index and, unless something is only there, what it has in quarantine. */
+export async function removeIndex({ isPending }: Life, member: Member): Promise<void> {
+  const gone = isPending ? path.join(indexOf(member), "live") : indexOf(member);
+  await rm(gone, { recursive: true, force: true });
 }
 
 export async function startAll({ cluster }: Pick<Life, "cluster">): Promise<void> {
@@ -139,12 +170,49 @@ export async function copyLog({ cluster, logs, machines, writer, picks }: Life):
     machines.push({ folder: machine, at: end });
   });
   await writer.write(3 + picks.below(8));
+  await writer.write(2, ["order"]);
+}
+
+/** Exports two buckets to a new cluster, which must then have the same content. */
+async function moveAway({ cluster, picks }: Life): Promise<void> {
+  const [member] = cluster.running;
+  if (member === undefined || (await quiet(cluster, 20)) === undefined) return;
+  const dir = path.join(cluster.folder, `moved-${picks.below(1e9)}`);
+  const log = { "cairn/module": "cairn.embedded/->tx-log", path: `${dir}/the-log` };
+  const moved = await cluster.member("moved", dir, {
+    "cairn/node": { id: "moved", dir },
+    "cairn/tx-log": log,
+  });
+  await cluster.start(moved);
+  const [from, to] = [await member.process?.url(), await moved.process?.url()];
+  await moved.process?.ready();
+  for (const bucket of ["things", "orders"]) {
+    await cluster.shell(`cairn export --bucket ${bucket} --url ${from} | cairn load - --await --url ${to}`);
+    const [one, other] = [
+      await cluster.ask(`export --bucket ${bucket} --digest`, member),
+      await cluster.ask(`export --bucket ${bucket} --digest`, moved),
+    ];
+    if (one.code !== 0 || one.stdout !== other.stdout)
+      cluster.violated(`an export of ${bucket} differs: ${one.stdout}${one.stderr} and ${other.stdout}`);
+  }
+  await cluster.end(moved);
+}
+
+/** Waits until the backup has everything. Returns whether it has. */
+export async function isBackedUp({ cluster }: Life): Promise<boolean> {
+  const found = await cluster.until(BACKED_UP_WITHIN_SECONDS, async () => {
+    const all = await Promise.all(cluster.running.map((member) => cluster.status(member)));
+    return all.some((status) => status?.logBackup?.exposed?.transactions === 0) ? true : undefined;
+  });
+  return found === true;
 }
 
 /** Starts a node that reads the backup, and compares it with a node of the log. */
-async function readBackup({ cluster }: Life): Promise<void> {
+async function readBackup(life: Life): Promise<void> {
+  const { cluster } = life;
   const [member] = cluster.running;
-  if (cluster.scene.backup === undefined || member === undefined) return;
+  // A backup does not continue before an end that the log has lost.
+  if (member === undefined || !(await isBackedUp(life))) return;
   const dir = path.join(cluster.folder, "reader");
   const config = configOf(cluster.scene, "reader", dir, cluster.places);
   const reader = await cluster.member("reader", dir, readerOf(config));
