@@ -29,7 +29,10 @@ export async function findSuccessor(
 ): Promise<Successor | undefined> {
   // A damaged backup shows nothing, but checkpoints may.
   const replacing = await unlessFailed(successorWithBackup(stores, id), UNUSABLE_SEGMENT, undefined);
-  if (replacing !== undefined) return replacing;
+  /** Whether the index is of a log that was in use later. No store may show that one yet. */
+  const isLater = (time: number): boolean =>
+    index !== undefined && index.state.log.id !== id && index.state.time > time;
+  if (replacing !== undefined && !isLater(replacing.time)) return replacing;
   const { usable } = await listCandidates(stores, { signal });
   const known = index && (await historyOfIndex(index));
   const own = usable.filter(({ log }) => log.id === id);
@@ -42,28 +45,33 @@ export async function findSuccessor(
   const contains = async (value: ChainValue): Promise<boolean> =>
     value.txId > offset &&
     (histories.has(textOf(value)) || (isOwn && (await known.at(value.txId))?.history === value.history));
+  let byIndex: Successor | undefined;
+  for (const { txId, history } of known === undefined || isOwn ? [] : values)
+    if ((await known?.at(txId))?.history === history)
+      byIndex = known && { id: known.log.id, holder: held("the local index", known.txId) };
+  if (replacing !== undefined) return byIndex ?? replacing;
   // Of several, the last one in use.
   for (const one of usable.toSorted((a, b) => Date.parse(b.txTime) - Date.parse(a.txTime))) {
-    const { name, store, log, txId, chains } = one;
+    const { name, store, log, txId, txTime, chains } = one;
+    if (byIndex !== undefined && isLater(Date.parse(txTime))) break;
     if (log.id === id || txId <= log.offset + 1) continue;
     for (const value of chains)
       if (await contains(value)) return { id: log.id, holder: held(`checkpoint ${name} in ${store}`, txId) };
   }
-  if (known === undefined || isOwn) return undefined;
-  for (const { txId, history } of values)
-    if ((await known.at(txId))?.history === history)
-      return { id: known.log.id, holder: held("the local index", known.txId) };
-  return undefined;
+  return byIndex;
 }
 
+/** `time` is that of the last transaction in the backup, if it can be read. */
 async function successorWithBackup(
   stores: readonly CheckpointStore[],
   logId: string,
-): Promise<Successor | undefined> {
+): Promise<(Successor & { readonly time: number }) | undefined> {
   const id = successorOf(await readLineages(stores), logId);
   const backup = id === undefined ? undefined : await furthestBackup(stores, id);
   if (id === undefined || backup === undefined || backup.last <= backup.offset + 1) return undefined;
-  return { id, holder: held(`the log backup in ${backup.store.location}`, backup.last) };
+  const { log, store, last, offset } = backup;
+  const end = await unlessFailed(log.fetch(last - offset), UNUSABLE_SEGMENT, undefined);
+  return { id, holder: held(`the log backup in ${store.location}`, last), time: end?.time ?? Infinity };
 }
 
 function textOf({ txId, history }: Pick<ChainValue, "txId" | "history">): string {

@@ -32,8 +32,7 @@ interface Machine {
   run(...args: string[]): Promise<CommandResult>;
 }
 
-/** A machine whose log was lost after three documents, and continued; the copy of before is back on it. */
-async function rolledBack(): Promise<Machine & { readonly checkpoint: string; readonly successor: string }> {
+async function machine(): Promise<Machine> {
   const folder = await mkdtemp(path.join(tmpdir(), "cairn-old-copy-"));
   onTestFinished(() => rm(folder, { recursive: true, force: true }));
   const env = { CAIRN_NODE_ID: "a", CAIRN_CHECKPOINT_PATH: path.join(folder, "checkpoints") };
@@ -47,6 +46,12 @@ async function rolledBack(): Promise<Machine & { readonly checkpoint: string; re
   };
   const run = async (...args: string[]): Promise<CommandResult> =>
     await cairn(args, new CapturedTerminal({ cwd: folder, env }));
+  return { folder, start, run };
+}
+
+/** A machine whose log was lost after three documents, and continued; the copy of before is back on it. */
+async function rolledBack(): Promise<Machine & { readonly checkpoint: string; readonly successor: string }> {
+  const { folder, start, run } = await machine();
   const data = path.join(folder, "cairn-data");
   const first = await start();
   await first.ready;
@@ -156,6 +161,40 @@ describe("a copy of an embedded node from before its log was lost and continued"
       expect((await node.status()).join.orphans).toBe(1);
       await node.close();
       expect((await run("log", "orphans")).stdout).toMatch(/in the copy/);
+    },
+  );
+});
+
+describe("a copy of a log that was lost and continued twice", () => {
+  it(
+    "is refused with the name of the log of the index, which no store shows yet, and loses nothing",
+    { tags: "rest/slow" },
+    async () => {
+      const { folder, start, run } = await machine();
+      const [log, copy] = [path.join(folder, "cairn-data", "a-log"), path.join(folder, "copy")];
+      let last = "";
+      for (const n of [0, 3, 6]) {
+        const node = await start();
+        await node.ready;
+        await put(node, n, n + 3, "acknowledged");
+        if (n < 6) await saveCheckpoint(node);
+        last = (await node.status()).log.id ?? "";
+        await node.close();
+        if (n === 6) break;
+        await rename(log, n === 0 ? copy : path.join(folder, "second"));
+        expect(await run("log", "recover")).toMatchObject({ code: 0 });
+      }
+      await rm(log, { recursive: true });
+      await rename(copy, log);
+      const failed = await start();
+      const { message, hint } = await failureOf(failed);
+      await failed.close();
+      expect(message).toContain(`the log ${last} continues it, and the local index holds`);
+      await rm(log, { recursive: true });
+      expect(await run(...commandIn(hint))).toMatchObject({ code: 0 });
+      const node = await start();
+      await node.ready;
+      expect(await node.get(things("k8"))).toMatchObject({ json: '"acknowledged"' });
     },
   );
 });
