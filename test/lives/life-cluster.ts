@@ -36,6 +36,8 @@ export class LifeCluster {
   readonly violations: string[] = [];
   readonly program: string;
   readonly #closing: (() => Promise<unknown>)[];
+  /** All nodes that were started, including those of one step. */
+  readonly #started = new Set<Member>();
   readonly #begun = performance.now();
 
   private constructor(
@@ -93,6 +95,7 @@ export class LifeCluster {
   async start(member: Member): Promise<void> {
     if (member.process?.exited === false) return;
     member.isWanted = true;
+    this.#started.add(member);
     const { id, dir, config } = member;
     const env = { ...this.#environment(), CAIRN_HTTP_PORT: "0" };
     member.process = NodeProcess.start({ id, dir, args: ["-f", config], env, program: this.program });
@@ -186,7 +189,7 @@ export class LifeCluster {
 
   /** Ends everything. The folder is kept if a rule was violated. */
   async close(): Promise<void> {
-    await Promise.all(this.members.map((member) => this.end(member, "kill")));
+    await Promise.all([...this.#started].map((member) => this.end(member, "kill")));
     for (const close of this.#closing) await close();
     if (this.violations.length === 0) await rm(this.folder, { recursive: true, force: true, maxRetries: 10 });
   }
