@@ -155,6 +155,25 @@ it.each(["a", "empty"])(
 );
 
 it(
+  "a log backup of a history that the log had lost before is not named either",
+  { tags: "rest/slow" },
+  async () => {
+    const scene = await opened();
+    const a = await scene.ready("a", { parts: BACKED_UP });
+    await backedUp(a, await put(a, 0, 5, "kept"));
+    await scene.copyLog();
+    await backedUp(a, await put(a, 5, 9, "lost"));
+    await scene.stop(a);
+    await scene.rollBackLog();
+    const again = await scene.ready("a", { parts: BACKED_UP });
+    const last = await put(again, 5, 14, "acknowledged");
+    await scene.stop(again);
+    await scene.loseLog();
+    await expectBegun(scene, "a", last);
+  },
+);
+
+it(
   "an index in the folder of another node is named, and continued from as the hint says",
   { tags: "rest/slow" },
   async () => {

@@ -11,6 +11,8 @@ export interface FurthestBackup {
   readonly offset: number;
   readonly covered: readonly TxRange[];
   readonly last: TxId;
+  /** When its newest segment was written, by the store's clock (ms since 1970). */
+  readonly writtenAt: number;
   /** Returns the number and total size of the segments that hold transactions after `from`, through `upTo`. */
   readonly segments: (from: TxId, upTo: TxId) => { readonly count: number; readonly bytes: number };
 }
@@ -30,6 +32,7 @@ export async function furthestBackup(
       store,
       covered,
       last,
+      writtenAt: segments.reduce((newest, { modifiedAt }) => Math.max(newest, modifiedAt), 0),
       segments: (from, upTo) => {
         const read = segments.filter((one) => one.last > from && one.first <= upTo);
         return { count: read.length, bytes: read.reduce((sum, { bytes }) => sum + bytes, 0) };

@@ -202,14 +202,15 @@ async function addStores(comparison: Comparison, continuation: Continuation): Pr
   // What another log continued or replaced was left behind when that one began.
   const isAsked = (id: string, name: string): boolean =>
     id === plan.logId || (name === log.name && !earlier.has(id) && !obsolete.has(id));
+  // If the log continued after that, then only in this history, so it had lost any other one. Both clocks must say so,
+  // because one may have been set back.
+  const isEarlier = (writtenAt: number, endedAt: number): boolean => Math.max(writtenAt, endedAt) < time;
   const lost = new Set(plan.others.filter(({ isLater }) => !isLater).map(({ checkpoint }) => checkpoint));
   const named = new Set<string>();
   for (const one of (await listCandidates(stores, { kvFormat: system.kvProvider.format, signal })).usable) {
     const { name, store, log: of, txId: last, takenAt, txTime } = one;
     if (lost.has(name) || named.has(of.id) || !isAsked(of.id, of.name)) continue;
-    // The log continued after that, and only in this history, so it had lost any other one. Both clocks must say so,
-    // because one may have been set back.
-    if (of.id === plan.logId && Math.max(Date.parse(takenAt), Date.parse(txTime)) < time) continue;
+    if (of.id === plan.logId && isEarlier(Date.parse(takenAt), Date.parse(txTime))) continue;
     const shared = await comparison.sharedWithEnd({ ...one, time: Date.parse(one.txTime) });
     // If not even times can be compared, it is far before the end, and counts as the same.
     if (shared.txId === last || !isOther(of.id, last, { ...shared, isProven: true })) continue;
@@ -229,6 +230,9 @@ async function addStores(comparison: Comparison, continuation: Continuation): Pr
       const backup = await comparison.unlessDamaged(furthestBackup([store], id));
       const isPlanned = id === plan.logId && store.location === plan.backupIn;
       if (backup === undefined || isPlanned || !isAsked(id, backup.log.name)) continue;
+      const reading = id === plan.logId ? backup.log.fetch(backup.last - backup.offset) : undefined;
+      const end = reading && (await comparison.unlessDamaged(reading));
+      if (end !== undefined && isEarlier(backup.writtenAt, end.time)) continue;
       const history = logWithBackup(backup.log, stores);
       await addLog(`the log backup in ${store.location}`, history, backup.offset, backup.last);
     }
