@@ -41,9 +41,10 @@ function troubleOf(status: NodeStatus | undefined): { hint: string; text: string
 export class Operator {
   readonly #cluster: LifeCluster;
   readonly #model: Model;
-  /** The number of commands that hints have named, and of those that were refused. */
+  /** The number of commands that hints have named. */
   followed = 0;
-  refused = 0;
+  /** Those that were refused, with the reasons. A hint should name what succeeds. */
+  readonly refused: string[] = [];
 
   constructor(cluster: LifeCluster, model: Model) {
     this.#cluster = cluster;
@@ -102,7 +103,7 @@ export class Operator {
     const result = await cluster.withoutNode(member, async () => {
       if (depth === 1 && REMOVAL.test(hint.slice(0, hint.indexOf(command)))) await cluster.log.remove();
       const ran = await cluster.shell(line);
-      if (ran.code !== 0) this.refused += 1;
+      if (ran.code !== 0) this.refused.push(`${command}: ${ran.stderr.split("\n")[0]}`);
       // The hint of the refusal concerns a log that is not open either.
       return ran.code === 0 || depth >= MAX_DEPTH ? ran : await this.#followRefusal(member, line, ran, depth);
     });

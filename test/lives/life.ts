@@ -32,6 +32,8 @@ export interface LifeOptions {
 /** What happened in a life. */
 export interface LifeReport {
   readonly violations: readonly string[];
+  /** Commands of hints that were refused, with the reasons. */
+  readonly refused: readonly string[];
   readonly folder: string;
   readonly scene: Scene;
   readonly counts: ReadonlyMap<string, number>;
@@ -98,9 +100,9 @@ export async function live({ seed, steps, program, scene: given, signal }: LifeO
   }
   count("steps", steps);
   count("hints followed", operator.followed);
-  count("hints refused", operator.refused);
+  count("hints refused", operator.refused.length);
   for (const [state, times] of writer.counts) count(`writes ${state}`, times);
-  return { violations: cluster.violations, folder: cluster.folder, scene, counts };
+  return { violations: cluster.violations, refused: operator.refused, folder: cluster.folder, scene, counts };
 }
 
 async function begin(life: Life): Promise<void> {

@@ -35,6 +35,8 @@ for (let seed = from; seed < from + rounds && Date.now() < endsAt && !ending.sig
     `seed ${seed}: ${seconds} s, ${place}${isBroken ? `, BROKEN: ${report.folder}/journal` : ""}\n`,
   );
   for (const violation of report.violations) process.stdout.write(`  ${violation.slice(0, 600)}\n`);
+  for (const command of report.refused)
+    process.stdout.write(`  a hint was refused: ${command.slice(0, 600)}\n`);
   violations += report.violations.length;
   for (const [what, times] of report.counts) totals.set(what, (totals.get(what) ?? 0) + times);
   totals.set("seeds", (totals.get("seeds") ?? 0) + 1);
