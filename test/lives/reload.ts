@@ -4,6 +4,7 @@ import type { Member } from "./life-cluster.ts";
 import type { Life } from "./state.ts";
 
 const ATTEMPTS = 3;
+const RESPONDS_WITHIN_SECONDS = 30;
 
 /** Loads again what the log has lost and only indexes in quarantine contain, as the status of each node says. */
 export async function reloadOrphans(life: Life): Promise<void> {
@@ -45,8 +46,13 @@ export async function reloadFromBackup(life: Life): Promise<void> {
 async function reload(life: Life, member: Member, command: string): Promise<void> {
   const { cluster, model, operator } = life;
   for (let attempt = 1; attempt <= ATTEMPTS; attempt += 1) {
-    const { code, stdout } = await cluster.besideLog(command, member);
-    if (code !== 0) return cluster.violated(`cairn ${command} ended with ${code}`);
+    const ran = await cluster.until(RESPONDS_WITHIN_SECONDS, async () => {
+      const result = await cluster.besideLog(command, member);
+      // A cluster of servers that were started again has no leader for a while.
+      return result.stderr.startsWith("LOG_UNREACHABLE") ? undefined : result;
+    });
+    if (ran?.code !== 0) return cluster.violated(`cairn ${command} ended with ${ran?.code}: ${ran?.stderr}`);
+    const { stdout } = ran;
     const lines = stdout.split("\n").filter((line) => line !== "");
     if (lines.length === 0 || !(await operator.settle(command))) return;
     const file = path.join(cluster.folder, "orphans.ndjson");
