@@ -163,6 +163,7 @@ export class IndexStore {
     };
     let writing = Promise.resolve();
     await this.#preparing;
+    await TRANSACTION_SLICE.turn();
     const prepared = this.#prepared;
     this.#prepared = undefined;
     let begin = 0;
@@ -174,7 +175,6 @@ export class IndexStore {
         writing = this.#write(prepared.applied).finally(done);
       } else done();
     }
-    await TRANSACTION_SLICE.yieldIfOver();
     for (const batch of decodeBatches(begin === 0 ? messages : messages.slice(begin))) {
       let rest: readonly IndexedMessage[] = batch;
       while (rest.length > 0) {
@@ -183,7 +183,7 @@ export class IndexStore {
         try {
           const length = await batchLength(rest, this.#state, this.rows);
           const applied = await this.#compute(length === rest.length ? rest : rest.slice(0, length));
-          await TRANSACTION_SLICE.yieldIfOver();
+          await TRANSACTION_SLICE.turn();
           count(applied);
           rest = rest.slice(applied.messages);
           writing = this.#write(applied).finally(done);
@@ -222,7 +222,7 @@ export class IndexStore {
   async #prepare(messages: readonly LogMessage[]): Promise<void> {
     const done = await this.#turns.acquire();
     try {
-      await TRANSACTION_SLICE.yieldIfOver();
+      await TRANSACTION_SLICE.turn();
       const { value: batch = [] } = decodeBatches(messages).next();
       const isWhole =
         batch.length === messages.length &&
@@ -247,7 +247,7 @@ export class IndexStore {
   async #compute(batch: readonly IndexedMessage[]): Promise<Applied> {
     // The last attempt may have failed.
     if (this.#mayHoldEvicted) await this.#removeEvicted();
-    await TRANSACTION_SLICE.yieldIfOver();
+    await TRANSACTION_SLICE.turn();
     return await applyMessages(batch, this.#state, this.#applying, {
       chains: this.#chains ?? (await this.#window()),
       shards: this.#shards,

@@ -102,7 +102,7 @@ export async function applyMessages(
   if (typeof loaded === "number") {
     return await applyMessages(messages.slice(0, loaded), before, reader, memory);
   }
-  await TRANSACTION_SLICE.yieldIfOver();
+  await TRANSACTION_SLICE.turn();
   const { keys, touched, policies, queues } = loaded;
   const chains = (memory.chains ?? (await ChainWindow.load(reader, before))).begin();
   const submissions = await Submissions.load(messages, before.txId, reader, remembered);
@@ -153,7 +153,7 @@ export async function applyMessages(
   const last = messages.at(-1);
   const { sha256 } = last === undefined ? before : anchorOf(last.message);
   const state = stateAfter(before, { log, txId, time, sha256, mark }, loaded);
-  await TRANSACTION_SLICE.yieldIfOver();
+  await TRANSACTION_SLICE.turn();
   const rows = keys.rows();
   await policies?.addRows(rows, builds);
   for (const source of [queues?.rows() ?? [], outcomes.rows(), submissions.rows(txId), chains.rows()])
