@@ -55,9 +55,9 @@ export interface JoinedIndex {
 /**
  * Finds the index from which a node continues. In order of preference, this is the local index if it agrees with the
  * log, the newest checkpoint that can be trusted, an empty index if the log still contains everything, or a checkpoint
- * that is marked as damaged. Unusable indexes are moved to quarantine, never deleted. Throws `LOG_DIFFERENT`, `LOG_REGRESSED` (if configured to halt) or
- * `LOG_TRIMMED` if there is no such index; after `LOG_UNREACHABLE` and `STORE_UNREACHABLE`, another attempt may
- * succeed. An unreachable log or store is never treated as empty.
+ * that is marked as damaged. Unusable indexes are moved to quarantine, never deleted. Throws `LOG_DIFFERENT`,
+ * `LOG_REGRESSED` (if configured to halt) or `LOG_TRIMMED` if there is no such index; after `LOG_UNREACHABLE` and
+ * `STORE_UNREACHABLE`, another attempt may succeed. An unreachable log or store is never treated as empty.
  */
 export async function joinIndex(context: JoinContext): Promise<JoinedIndex> {
   await context.directory.sweep("staging");

@@ -177,7 +177,7 @@ async function lostEnd(
     if (one.log.id !== logId || (await checkCheckpoint(log, one))?.code !== "LOG_REGRESSED") continue;
     const { name, store, txId } = one;
     const message = `The log "${log.name}" has lost transactions that it had stored: ${name} in ${store} contains them, up to transaction ${txId}.`;
-    const hint = `To continue from that checkpoint, stop the writers, remove the log (nats stream rm ${log.name}; embedded: stop the node and move the log's folder away), run cairn log recover --from ${name} --yes, and start the nodes. What was written since is then only in the indexes that the nodes moved aside: print it with cairn log orphans on each of them, and load it again (cairn load FILE). To keep the log as it is, save a checkpoint (cairn checkpoint create), and remove the others with cairn checkpoint prune --lost.`;
+    const hint = `To continue from that checkpoint, once for all nodes: stop the writers, remove the log (nats stream rm ${log.name}; embedded: stop the node and move the log's folder away), run cairn log recover --from ${name} --yes, and start the nodes. What was written since is then only in the indexes that the nodes moved aside: print it with cairn log orphans on each of them, and load it again (cairn load FILE). To keep the log as it is, save a checkpoint (cairn checkpoint create), and remove the others with cairn checkpoint prune --lost.`;
     return new CairnError("LOG_REGRESSED", message, hint);
   }
   return undefined;
