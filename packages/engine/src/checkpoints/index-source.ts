@@ -5,9 +5,13 @@ import {
   isCairnError,
   type KvProvider,
   type KvReader,
+  type KvStore,
   liveTableNames,
   namesIn,
   removeFolder,
+  TIMED_OUT,
+  unlessFailed,
+  withTimeout,
 } from "@cairn/kv";
 import type { TxId } from "@cairn/client";
 import { chainsOf } from "../index/chains/chain-values.ts";
@@ -56,7 +60,7 @@ export function indexSource(
         await removeFolder(own);
         // These come first, so that none is newer than the index.
         await ownIndexes?.capture(own);
-        await index.rows.capture(dir, { unchecked: true });
+        await captureInTime(index.rows, dir, provider.format);
         await addOwnFiles(own, dir);
       } catch (error) {
         onError(error);
@@ -73,6 +77,27 @@ export function indexSource(
     },
     onDamage: onError,
   };
+}
+
+/** How long a checkpoint waits for the copy of an index (ms). A kv-store that is not LevelDB may have to copy all of it. */
+const CAPTURE_MS = 1_800_000;
+
+/** Captures an index. Once the time is up, removes what the kv-store has copied whenever it ends after all. */
+export async function captureInTime(
+  rows: Pick<KvStore, "capture">,
+  dir: string,
+  format: string,
+  limitMs: number = CAPTURE_MS,
+): Promise<void> {
+  const capturing = rows.capture(dir, { unchecked: true });
+  if ((await withTimeout(capturing, limitMs)) !== TIMED_OUT) return;
+  const remove = async (): Promise<void> => void (await unlessFailed(removeFolder(dir), "any", undefined));
+  void capturing.then(remove, remove);
+  throw new CairnError(
+    "SYSTEM_REFUSED",
+    `The kv-store (${format}) has not copied the index to ${dir} within ${limitMs / 60_000} minutes.`,
+    "Check the disk of the node and, if the kv-store is a module of your own, its capture. Nothing was published, and the next round tries again. If it fails again, restart the node.",
+  );
 }
 
 /** Reads the state from the copy itself, because the live index may have advanced since the capture. */
