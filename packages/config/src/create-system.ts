@@ -59,12 +59,15 @@ async function ownIndex({ name, use }: NamedIndex, context: ModuleContext): Prom
   return { name, version, ready, checkpoint, ...omitUndefined({ buckets }), ...part };
 }
 
+/** With a configuration, these commands read its store, and ask no node. */
+const READING_THE_STORE: ReadonlySet<string> = new Set(["checkpoint list", "checkpoint show"]);
+
 /** Relative paths in a configuration are resolved from the working directory. Commands need no default `dir`. */
 function commandLine(command: string, { origin, settings, http }: ResolvedConfig): string {
   const { file, cwd, isInline, expanded, libraryVariables } = origin;
   const { words = command, rest = "", asksNode = false } = namedCommand(command) ?? {};
   // Without a server, no command can ask the node, and the configuration does not show which port is free.
-  if (asksNode && (http === undefined || http.port === 0))
+  if (asksNode && !READING_THE_STORE.has(words) && (http === undefined || http.port === 0))
     return `cairn ${words}${http === undefined ? "" : " --url URL"}${rest}`;
   const isRelative = settings.some(
     ({ path: [top], value, origin: { kind }, isPath, isRelative: isWritten }) =>

@@ -1,5 +1,9 @@
 import { execFileSync } from "node:child_process";
-import { expect, test } from "vitest";
+import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import path from "node:path";
+import { fileURLToPath } from "node:url";
+import { expect, onTestFinished, test } from "vitest";
 import type { ConfigInput } from "../src/config-sources.ts";
 import { createSystem } from "../src/create-system.ts";
 import { configOf } from "./support/read.ts";
@@ -99,3 +103,32 @@ test("the address of an S3 service with a password is taken from the shell", asy
   expect(command).not.toContain("hunter2");
   expect(() => run(command)).toThrow(/AWS_ENDPOINT_URL/);
 });
+
+test.each(["null", '{"port": 0}'])(
+  "a command that reads the store works as printed without its node, whose server is %s",
+  async (server) => {
+    const folder = await mkdtemp(path.join(tmpdir(), "cairn-printed-"));
+    onTestFinished(() => rm(folder, { recursive: true, force: true }));
+    const file = path.join(folder, "node.json");
+    const store = {
+      "cairn/module": "cairn.checkpoint/->filesystem-checkpoint-store",
+      path: `${folder}/store`,
+    };
+    const checkpointer = JSON.stringify({
+      "cairn/module": "cairn.checkpoint/->checkpointer",
+      "approx-frequency": "PT1H",
+      store,
+    });
+    const json = `{"cairn/http-server": ${server}, "cairn/index-store": {"kv-store": {"checkpointer": ${checkpointer}}}}`;
+    await writeFile(file, json);
+    await mkdir(`${folder}/store`);
+    const command = (await createSystem(await configOf({ file, cwd: folder }))).commandLine(
+      "checkpoint list",
+    );
+    const bundle = fileURLToPath(new URL("../../cli/dist/bundle/main.js", import.meta.url));
+    const cairn = `cairn() { "${process.execPath}" "${bundle}" "$@"; }; `;
+    const { PATH } = process.env;
+    const options = { cwd: "/", env: { PATH }, encoding: "utf8", stdio: "pipe" } as const;
+    expect(execFileSync("/bin/sh", ["-c", cairn + command], options)).toBe("");
+  },
+);
