@@ -112,8 +112,8 @@ export class NodeReads {
     if (held === checksum) return;
     throw new CairnError(
       "LOG_REGRESSED",
-      `The log acknowledged the transaction as ${txId} and then lost it. Transaction ${txId} is now a different one.`,
-      "Run cairn log orphans, which prints the transactions that the log has lost. If the transaction is not among them, send it again. It was not applied.",
+      `The log acknowledged the transaction as ${txId}, but transaction ${txId} is a different one: the log lost the transaction, or stored it elsewhere.`,
+      "It is unknown whether the transaction was applied. Read what it writes. If that is not there, run cairn log orphans, which prints the transactions that the log has lost. If the transaction is not among them either, send it again.",
     );
   }
 
