@@ -2,7 +2,7 @@ import { open } from "node:fs/promises";
 import { join } from "node:path";
 import type { CheckpointStore, StoredManifest } from "@cairn/checkpoint";
 import type { NodeStatus, TxId } from "@cairn/client";
-import { closing, isCairnError, RunningWork, Semaphore, systemErrorCode } from "@cairn/kv";
+import { closing, isCairnError, LEVEL_FORMAT, RunningWork, Semaphore, systemErrorCode } from "@cairn/kv";
 import type { Logger } from "pino";
 import {
   type ArchivedIndex,
@@ -76,7 +76,13 @@ export class Attachment {
   /** Attaches to a checkpoint that the log was found to continue. If it is removed, the restore skips it, which ends this. */
   begin(candidate: RestoredCandidate): void {
     this.end();
-    if (!this.#options.isOn || candidate.manifest.txId < this.floor) return;
+    const { isOn, logger } = this.#options;
+    const { format, txId } = candidate.manifest;
+    if (!isOn || txId < this.floor) return;
+    if (format.kv !== LEVEL_FORMAT) {
+      const why = `no reads are served until the checkpoint is restored, because it is in ${format.kv}, and not in ${LEVEL_FORMAT}`;
+      return logger.info({ checkpoint: candidate.name }, why);
+    }
     this.#candidate = candidate;
     void this.#attach(candidate);
   }

@@ -29,5 +29,7 @@ it("of a transaction that the log acknowledged with a wrong position, it is not 
     message: expect.stringContaining("or stored it elsewhere"),
     hint: expect.stringMatching(/^It is unknown whether the transaction was applied\. Read what it writes\./),
   });
-  expect(await node.get({ bucket: "things", namespace: "default", name: "one" })).toMatchObject({ json: "1" });
+  expect(await node.get({ bucket: "things", namespace: "default", name: "one" })).toMatchObject({
+    json: "1",
+  });
 });
