@@ -1,4 +1,4 @@
-import { statSync } from "node:fs";
+import { statSync, writeSync } from "node:fs";
 import { createRequire } from "node:module";
 import { dirname, isAbsolute, resolve } from "node:path";
 import { pathToFileURL } from "node:url";
@@ -88,16 +88,25 @@ export function moduleUrl(target: string, folder: string): string | undefined {
   );
 }
 
-/** Rejects if the process runs out of work before the result: otherwise, Node would exit silently with code 13. */
+/**
+ * Rejects if the process runs out of work before the result: otherwise, Node would exit silently with code 13. If the
+ * module ends the process with code 0, says so and changes the code, because a supervisor would take it for success.
+ */
 export async function answered<T>(specifier: string, answer: T | PromiseLike<T>): Promise<T> {
+  const whenEnded = (code: number): void => {
+    if (code !== 0) return;
+    process.exitCode = 2;
+    const hint = "Remove the call of process.exit from the module: it may only return or throw.";
+    writeSync(2, `CONFIG_MODULE: ${specifier} ended the process.\n  hint: ${hint}\n`);
+  };
   return await new Promise<T>((settle, reject) => {
     const whenDrained = (): void => {
       const hint = "Resolve or reject the promise in the module, because no running code could still do so.";
       reject(new CairnError("CONFIG_MODULE", `${specifier} returned a promise that never settles.`, hint));
     };
-    process.once("beforeExit", whenDrained);
+    process.once("beforeExit", whenDrained).once("exit", whenEnded);
     void Promise.resolve(answer)
-      .finally(() => process.off("beforeExit", whenDrained))
+      .finally(() => process.off("beforeExit", whenDrained).off("exit", whenEnded))
       .then(settle, reject);
   });
 }
