@@ -370,7 +370,7 @@ describe("a log that was lost with the key of its checkpoints", () => {
       const again = start("a", ["-f", "cluster.json"], { NATS_URL: nats.url });
       const { hint } = await failureOf(again);
       expect(hint).toContain(
-        "If the key was lost as well, move the encrypted files out of the store, and then run ",
+        "If the key was lost as well, move the files that need it out of the store, and then run ",
       );
       const moved = await shell(`mkdir ${folder}/elsewhere && mv ${work}/checkpoints/* ${folder}/elsewhere/`);
       expect(moved.code).toBe(0);

@@ -12,7 +12,7 @@ import {
   type SegmentPlace,
 } from "./segments/continuation.ts";
 import { SegmentBuffers } from "./segments/segment-buffers.ts";
-import { isUnusableSegment, readSegment, UNUSABLE_SEGMENT } from "./segments/read-segment.ts";
+import { isUnusableSegment, readSegment, requireKey, UNUSABLE_SEGMENT } from "./segments/read-segment.ts";
 import { inLogTerms, readOnly } from "./backup-errors.ts";
 import { corruptSegment, type Segment, type SegmentHeader } from "./segments/segment.ts";
 import { BackupView } from "./segments/backup-view.ts";
@@ -56,6 +56,8 @@ export class BackupLog implements TxLog {
   readonly #closed = new AbortController();
   /** The errors of unusable segments, by {@link versionOf}. */
   readonly #damaged = new Map<string, CairnError>();
+  /** The segments whose key was dropped in a rotation, by {@link versionOf}: they count as removed. */
+  readonly #locked = new Set<string>();
   readonly view: BackupView;
   readonly #clock: Clock;
   #seen: { readonly segments: readonly SegmentFile[]; readonly at: number } | undefined;
@@ -93,7 +95,7 @@ export class BackupLog implements TxLog {
   }
 
   async exists(): Promise<boolean> {
-    return (await this.#segments()).length > 0;
+    return (await this.segments()).length > 0;
   }
 
   async create(): Promise<void> {
@@ -105,6 +107,7 @@ export class BackupLog implements TxLog {
   }
 
   async bounds(): Promise<LogBounds> {
+    const offset = (await this.offset()) ?? 0;
     let segments = await this.#segments();
     // A pointer may not name a segment that fills a hole, and a listing may miss one that was merged meanwhile.
     if (segments !== this.#holed && coveredRanges(segments).length > 1)
@@ -112,7 +115,6 @@ export class BackupLog implements TxLog {
     const { endsWith = Infinity } = this.#options;
     const run = coveredRanges(segments).findLast(({ first }) => first <= endsWith);
     if (run === undefined) throw this.#unreachable("It has no segments yet.");
-    const { offset } = await this.#identity(segments);
     const last = Math.min(run.last, endsWith, (this.#awaited ?? Infinity) - 1);
     return { first: run.first - offset, last: last - offset };
   }
@@ -131,17 +133,18 @@ export class BackupLog implements TxLog {
   }
 
   async contents(): Promise<string> {
-    const segments = await this.#segments();
-    return segments.map(versionOf).join("\n");
+    return (await this.segments()).map(versionOf).join("\n");
   }
+
+  /** Returns what it holds, without the segments whose key was dropped, as far as they were found. */
+  segments = async (): Promise<readonly SegmentFile[]> => await this.#segments();
 
   /** Returns the first position of the unbroken run with `position`, if any. Damaged segments count as holes. */
   async beginningOf(position: number): Promise<number | undefined> {
-    const segments = await this.#segments();
-    if (segments.length === 0) return undefined;
-    const { offset } = await this.#identity(segments);
+    const offset = await this.offset();
+    if (offset === undefined) return undefined;
     const txId = position + offset;
-    const usable = segments.filter((segment) => !this.#damaged.has(versionOf(segment)));
+    const usable = (await this.#segments()).filter((segment) => !this.#damaged.has(versionOf(segment)));
     const range = coveredRanges(usable).find((one) => one.first <= txId && txId <= one.last);
     return range === undefined ? undefined : range.first - offset;
   }
@@ -275,6 +278,7 @@ export class BackupLog implements TxLog {
         try {
           const segment = await this.#readUsable(file, signal, buffers);
           if (segment === undefined) {
+            if (this.#locked.has(versionOf(file))) continue;
             isGone = true;
             if (by === "list") damage = corruptSegment(file.name, "the store lists it, but does not have it");
             continue;
@@ -290,7 +294,7 @@ export class BackupLog implements TxLog {
     return undefined;
   }
 
-  /** Returns a segment; undefined if it was removed. An unusable one is not read again. */
+  /** Returns a segment; undefined if it was removed, or its key was. An unusable one is not read again. */
   async #readUsable(
     file: SegmentFile,
     signal: AbortSignal | undefined,
@@ -306,9 +310,24 @@ export class BackupLog implements TxLog {
         throw corruptSegment(file.name, "its offset differs from the offset of the other segments");
       return segment;
     } catch (error) {
+      if (isCairnError(error, "KEY_MISSING")) return await this.#lock(file, signal);
       if (isUnusableSegment(error)) this.#damaged.set(versionOf(file), error);
       throw error;
     }
+  }
+
+  /** Passes over a segment from now on. Throws `KEY_MISSING` if the keys are not those of the backup. */
+  async #lock(file: SegmentFile, signal: AbortSignal | undefined): Promise<undefined> {
+    const seen = this.#seen;
+    const segments = seen?.segments ?? [file];
+    if (this.#locked.size === 0) await inLogTerms(requireKey(this.#options.store, segments, signal));
+    this.#locked.add(versionOf(file));
+    if (seen !== undefined) this.#seen = { ...seen, segments: this.#unlocked(seen.segments) };
+    return undefined;
+  }
+
+  #unlocked(segments: readonly SegmentFile[]): readonly SegmentFile[] {
+    return this.#locked.size === 0 ? segments : segments.filter((one) => !this.#locked.has(versionOf(one)));
   }
 
   async #identity(segments: readonly SegmentFile[]): Promise<SegmentHeader["log"]> {
@@ -340,7 +359,7 @@ export class BackupLog implements TxLog {
     // A damaged segment is replaced once somebody has removed it, which no pointer shows.
     const mustList = this.#damaged.size > 0;
     const asked = isListed ? this.view.list() : this.view.look(mustList).then(({ listing }) => listing);
-    const { segments } = await inLogTerms(asked);
+    const segments = this.#unlocked((await inLogTerms(asked)).segments);
     this.#seen = { segments, at };
     const names = new Set(segments.map(({ name }) => name));
     // A removed segment must not be compared with the remaining ones.

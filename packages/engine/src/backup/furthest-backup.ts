@@ -2,7 +2,7 @@ import type { CheckpointStore } from "@cairn/checkpoint";
 import type { TxId } from "@cairn/client";
 import { wrapped } from "@cairn/text";
 import { BackupLog } from "./backup-log.ts";
-import { coveredRanges, listBackup, type TxRange } from "./segments/segment-name.ts";
+import { coveredRanges, lastSegment, listBackup, type TxRange } from "./segments/segment-name.ts";
 
 /** Of a log's backups in several stores, the one that reaches furthest. */
 export interface FurthestBackup {
@@ -22,27 +22,23 @@ export async function furthestBackup(
   stores: readonly CheckpointStore[],
   logId: string,
 ): Promise<FurthestBackup | undefined> {
-  let found: Omit<FurthestBackup, "log" | "offset"> | undefined;
+  let furthest: { readonly store: CheckpointStore; readonly last: TxId } | undefined;
   for (const store of stores) {
-    const { segments } = await listBackup(store, logId);
-    const covered = coveredRanges(segments);
-    const last = covered.at(-1)?.last;
-    if (last === undefined || (found !== undefined && last <= found.last)) continue;
-    found = {
-      store,
-      covered,
-      last,
-      writtenAt: segments.reduce((newest, { modifiedAt }) => Math.max(newest, modifiedAt), 0),
-      segments: (from, upTo) => {
-        const read = segments.filter((one) => one.last > from && one.first <= upTo);
-        return { count: read.length, bytes: read.reduce((sum, { bytes }) => sum + bytes, 0) };
-      },
-    };
+    const last = lastSegment((await listBackup(store, logId)).segments)?.last;
+    if (last !== undefined && last > (furthest?.last ?? 0)) furthest = { store, last };
   }
-  if (found === undefined) return undefined;
-  const log = new BackupLog({ store: found.store, logId });
+  if (furthest === undefined) return undefined;
+  const { store, last } = furthest;
+  const log = new BackupLog({ store, logId });
   const offset = await log.offset();
-  return offset === undefined ? undefined : { ...found, log, offset };
+  if (offset === undefined) return undefined;
+  const held = await log.segments();
+  const segments: FurthestBackup["segments"] = (from, upTo) => {
+    const read = held.filter((one) => one.last > from && one.first <= upTo);
+    return { count: read.length, bytes: read.reduce((sum, { bytes }) => sum + bytes, 0) };
+  };
+  const writtenAt = held.reduce((newest, { modifiedAt }) => Math.max(newest, modifiedAt), 0);
+  return { log, store, offset, covered: coveredRanges(held), last, writtenAt, segments };
 }
 
 /** Returns a store that does not list these segments, so that its backups are read as if they had holes there. */

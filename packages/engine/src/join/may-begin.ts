@@ -63,14 +63,14 @@ const LEAVE_UNREAD =
 /** Only the node's own index is known to hold transactions. `store` is the error of stores that could not be read. */
 function withoutRemains(store?: CairnError): string {
   return store !== undefined
-    ? `it can be continued from a checkpoint or a log backup, but no store could be read (${store.code}: ${store.message}); once one can, cairn log status names the command`
+    ? `it can be continued from a checkpoint or a log backup, but what the stores hold could not be read (${store.code}: ${store.message}); once it can, cairn log status names the command`
     : `the stores of this node have no checkpoint of it: cairn log recover --from PATH continues from a checkpoint or an index elsewhere, and "on-log-mismatch": {"different": "rebuild"} lets this node begin with an empty index, after which cairn log orphans prints what can be read of the present one`;
 }
 
 /** The files of a store that nothing can decrypt are in the way of everything that can still be read. */
 function withoutKey([cure]: readonly string[]): string {
   const next = cure === undefined ? "" : `, and then ${cure}`;
-  return `If the key was lost as well, move the encrypted files out of the store${next}.`;
+  return `If the key was lost as well, move the files that need it out of the store${next}.`;
 }
 
 /**

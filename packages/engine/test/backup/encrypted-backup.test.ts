@@ -5,6 +5,7 @@ import { encryptionWith, newIdentity } from "@cairn/checkpoint/testing";
 import type { CairnError } from "@cairn/kv";
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
 import { verifyBackup } from "../../src/backup/backup-beginning.ts";
+import { furthestBackup } from "../../src/backup/furthest-backup.ts";
 import { readSegment } from "../../src/backup/segments/read-segment.ts";
 import { LogBackup } from "../../src/backup/write/log-backup.ts";
 import { verifySegments } from "../../src/backup/write/verify-backup.ts";
@@ -218,6 +219,22 @@ test("segments of a dropped key are one finding, and damage in those after them 
   for (const { name } of [first, second, damaged]) await scene.store.remove(name);
   await backup.readAll(signal);
   expect(codes()).toEqual([]);
+});
+
+test("a backup is read as if segments of a dropped key had been removed, unless no key fits its end", async () => {
+  const { both, next } = await rotation();
+  await write(store, 1, 2, 3, 5);
+  await write(both, 5, 7, 9);
+  const { covered, last } = (await furthestBackup([next], scene.logId)) ?? {};
+  expect({ covered, last }).toEqual({ covered: [{ first: 5, last: 8 }], last: 8 });
+  const log = scene.backup(next);
+  expect(await log.bounds()).toEqual({ first: 5, last: 8 });
+  expect(await Promise.all([log.fetch(1), log.fetch(4)])).toEqual([undefined, undefined]);
+  expect((await log.fetch(5))?.payload.toString()).toBe("more");
+  await write(next, 9, 10);
+  expect(await codeOf(scene.backup(store).fetch(9))).toBe("KEY_MISSING");
+  const strange = encryptedStore(scene.store, await encryptionWith(scene.folder, [newIdentity()]));
+  expect(await codeOf(furthestBackup([strange], scene.logId))).toBe("KEY_MISSING");
 });
 
 test("merges pass over segments of a dropped key, which are not missing", { tags: "rest/slow" }, async () => {

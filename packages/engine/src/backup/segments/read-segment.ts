@@ -1,9 +1,9 @@
 import { type CheckpointStore } from "@cairn/checkpoint";
-import { type CairnError, isCairnError } from "@cairn/kv";
+import { type CairnError, isCairnError, unlessFailed } from "@cairn/kv";
 import { corruptSegment, MAX_SEGMENT_BYTES, type Segment, UnusableSegment } from "./segment.ts";
 import { openSegment } from "./sealed-segment.ts";
 import type { SegmentBuffers } from "./segment-buffers.ts";
-import type { SegmentFile } from "./segment-name.ts";
+import { lastSegment, type SegmentFile } from "./segment-name.ts";
 
 /** The codes of errors with which a single segment is passed over: something else may hold its transactions. */
 export const UNUSABLE_SEGMENT = ["SEGMENT_CORRUPT", "PLAIN_REFUSED"] as const;
@@ -43,4 +43,18 @@ export async function readSegment(
     const { code, message, hint } = error;
     throw new UnusableSegment(name, code, message, { hint, cause: error });
   }
+}
+
+/**
+ * Throws `KEY_MISSING` if no identity fits the newest segment: the keys are then not those of the backup, and what it
+ * holds is unknown. Older segments may have lost their key in a rotation. Damage and plain segments say nothing about keys.
+ */
+export async function requireKey(
+  store: CheckpointStore,
+  segments: readonly SegmentFile[],
+  signal?: AbortSignal,
+): Promise<void> {
+  const newest = lastSegment(segments);
+  if (newest === undefined) return;
+  await unlessFailed(readSegment(store, newest, signal), UNUSABLE_SEGMENT, undefined);
 }

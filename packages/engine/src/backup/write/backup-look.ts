@@ -29,7 +29,7 @@ import {
   type TxRange,
 } from "../segments/segment-name.ts";
 import { hasToMerge, tidyBackup } from "./merge-segments.ts";
-import { readSegment, UNUSABLE_SEGMENT } from "../segments/read-segment.ts";
+import { requireKey } from "../segments/read-segment.ts";
 import {
   type BackupTarget,
   requireSameHistory,
@@ -111,7 +111,7 @@ async function lookOnce(options: BackupLookOptions, storeNow: () => number): Pro
   const view = (memory.view ??= new BackupView({ store, logId: of.id, every, clock }));
   // A damaged segment is written again once somebody has removed it, which no pointer shows.
   const { listing: seen, isHint } = await view.look(options.isDamaged === true || memory.damaged.size > 0);
-  await requireKey(options, seen.segments);
+  await requireOwnKey(options, seen.segments);
   let state = isHint ? await unlessFailed(assess(options, target, seen), ERROR_CODES, undefined) : undefined;
   const isAnotherWriting = state?.next === "work" && (await isNewlyLeased(options));
   // Whatever a hint requires to do, or to refuse, the backup itself must show.
@@ -191,18 +191,13 @@ async function assess(
   };
 }
 
-/**
- * Throws `KEY_MISSING` if no identity fits the newest segment: the node would write plain segments next to encrypted
- * ones, and could not read the backup when it is needed. Neither damage nor a plain segment says anything about keys.
- */
-async function requireKey(
+/** Without the key, the node would write plain segments next to encrypted ones, and could not read the backup when needed. */
+async function requireOwnKey(
   { store, memory, signal }: BackupLookOptions,
   segments: readonly SegmentFile[],
 ): Promise<void> {
-  const newest = lastSegment(segments);
-  if (memory.keyFits === true || newest === undefined) return;
-  const reading = readSegment(store, newest, signal);
-  await unlessFailed(reading, UNUSABLE_SEGMENT, undefined);
+  if (memory.keyFits === true || segments.length === 0) return;
+  await requireKey(store, segments, signal);
   memory.keyFits = true;
 }
 

@@ -225,5 +225,5 @@ it("a store that cannot be read hides no other holder", async () => {
     expect.stringMatching(/^the index in \S+a-index\S+ holds transactions up to 6$/),
     "it is unknown what the stores hold (STORE_UNREACHABLE: The store does not respond.)",
   ]);
-  expect(cure).toContain("no store could be read");
+  expect(cure).toContain("what the stores hold could not be read");
 });
