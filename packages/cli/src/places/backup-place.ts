@@ -8,7 +8,13 @@ import type { StoreKeyOptions } from "./store-keys.ts";
 import { rangeText } from "../terminal/backup-text.ts";
 import { UsageError } from "../terminal/report-error.ts";
 import { openStore } from "./checkpoint-place.ts";
-import { type ConfiguredLog, openLog, openSystem, savingStore } from "./configured-system.ts";
+import {
+  type ConfiguredLog,
+  openLog,
+  openSystem,
+  requireIdentity,
+  savingStore,
+} from "./configured-system.ts";
 
 /** The backup of a log in a store and, if there is a configuration, that log and the other parts of its node. */
 export interface BackupPlace {
@@ -24,12 +30,12 @@ export const BACKUP_LOG = textValue(
 
 /**
  * Opens the backup at `place` or in the configured store, and for comparison the configured log, if it exists and is
- * the log that the options name. With `withoutLog`, that may also be unreadable.
+ * the log that the options name. With `withoutLog`, that may also be unreadable; with `needsLog`, it must exist.
  */
 export async function openBackup(
   run: CommandRun<ConfigurationOptions & StoreKeyOptions & { readonly log?: string | undefined }>,
   place: string | undefined,
-  { withoutLog = false } = {},
+  { withoutLog = false, needsLog = false } = {},
 ): Promise<BackupPlace> {
   const { options } = run;
   const alone = async (store: CheckpointStore): Promise<BackupPlace> => {
@@ -45,7 +51,7 @@ export async function openBackup(
     const { log } = configured;
     // A node that reads its log from the backup has no other log with which the backup could be compared.
     if (log.backup !== undefined && place === undefined) return await alone(log.backup.store);
-    const identity = await readLogIdentity(log);
+    const identity = needsLog ? await requireIdentity(log, system) : await readLogIdentity(log);
     if (identity === undefined || (options.log ?? identity.id) !== identity.id)
       return await alone(await inStore());
     return { store: await inStore(), logId: identity.id, configured: { ...configured, identity } };

@@ -44,6 +44,10 @@ it(
     const log = async (...args: string[]): Promise<CommandResult> =>
       await cairn(["log", ...args, "-j", JSON.stringify(configuration)], new CapturedTerminal({ cwd }));
     expect((await log("status")).stderr).toMatch(/the log backup in \S+ holds transactions up to 13/);
+    expect(await log("backup", "prune", "--through", "9")).toMatchObject({
+      code: 1,
+      stderr: expect.stringMatching(/^NOT_FOUND: There is no log "a-log" there, but .*cairn log recover/s),
+    });
     for (const place of ["a-index", checkpoint])
       expect(await log("recover", "--from", place, "--dry-run")).toMatchObject({ code: 0 });
     await rm(path.join(cwd, "a-index"), { recursive: true });

@@ -76,6 +76,7 @@ it(
         code: 1,
         stderr: expect.stringMatching(/^(CHECKPOINT_)?NOT_FOUND: .*cairn log create/s),
       });
+    expect((await log("backup", "prune", "--through", "1")).stderr).toMatch(/^NOT_FOUND: There is no log/);
     expect((await log("create")).code).toBe(0);
     const node = await start();
     expect((await node.status()).join).toMatchObject({ movedAside: [], orphans: 0 });

@@ -33,7 +33,7 @@ export const addLogBackupPrune = command({
         "The command does not name what to remove.",
         "Add either --through TRANSACTION or --lost.",
       );
-    const { store, configured } = await openBackup(run, given);
+    const { store, configured } = await openBackup(run, given, { needsLog: true });
     if (configured === undefined)
       throw new UsageError(
         "This command compares the log backup with its log, so it needs a configuration.",
