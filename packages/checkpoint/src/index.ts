@@ -61,6 +61,7 @@ export { archivableBytes } from "./archive/pack/pack.ts";
 
 export {
   findCandidates,
+  type FindOptions,
   restoreCheckpoint,
   type RestoreOptions,
   type RestoreProgress,

@@ -44,6 +44,8 @@ export interface FindOptions {
   readonly marked?: boolean | undefined;
   /** Called with each checkpoint that cannot be used or is marked as damaged, and its store. */
   readonly onSkipped?: ((skipped: SkippedCheckpoint, store: CheckpointStore) => void) | undefined;
+  /** Called whenever a manifest was read, of which there may be thousands before one can be used. */
+  readonly onRead?: (() => void) | undefined;
   /** Called with each unreadable store and its error, unless all stores are unreadable. */
   readonly onUnreachable?: (store: CheckpointStore, error: CairnError) => void;
   /** Once this is aborted, its reason is thrown immediately, without waiting for a store. */
@@ -107,6 +109,7 @@ export async function* findCandidates(
     if (lost.has(store)) continue;
     try {
       for await (const found of readCheckpoints(store, [files], options.signal)) {
+        options.onRead?.();
         if ("error" in found) {
           options.onSkipped?.(found, store);
           continue;

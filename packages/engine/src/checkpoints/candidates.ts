@@ -2,6 +2,7 @@ import {
   type CheckpointListing,
   type CheckpointStore,
   findCandidates,
+  type FindOptions,
   listingOf,
   type SkippedCheckpoint,
 } from "@cairn/checkpoint";
@@ -18,7 +19,7 @@ export interface Candidates {
   readonly skipped: readonly SkippedCheckpoint[];
 }
 
-export interface CandidateOptions {
+export interface CandidateOptions extends Pick<FindOptions, "onRead"> {
   /** The format of the indexes that can be used. Defaults to all. */
   readonly kvFormat?: string;
   /** Checkpoints that turned out to be unusable, with the reasons. */
@@ -32,12 +33,13 @@ export interface CandidateOptions {
  */
 export async function listCandidates(
   stores: readonly CheckpointStore[],
-  { kvFormat, found, signal }: CandidateOptions,
+  { kvFormat, found, signal, onRead }: CandidateOptions,
 ): Promise<Candidates> {
   const usable: CandidateCheckpoint[] = [];
   const skipped: SkippedCheckpoint[] = [];
   for await (const { store, ...checkpoint } of findCandidates(stores, {
     signal,
+    onRead,
     onSkipped: (one) => void skipped.push(one),
     onUnreachable: (_, error) => {
       throw error;

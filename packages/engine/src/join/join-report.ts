@@ -12,6 +12,8 @@ export class JoinReport {
   restoredCheckpoint: CheckpointerStatus["last"] = null;
   skipped: Join["skipped"] = [];
   asking: readonly CheckpointStore[] = [];
+  /** The number of manifests read so far. */
+  manifests = 0;
   /** The names of skipped checkpoints that are damaged in the store to which this node saves. */
   damaged: readonly string[] = [];
   movedAside: MovedAside[] = [];
@@ -47,6 +49,8 @@ export class JoinReport {
       readyAfterMs,
     };
   }
+
+  readonly onRead = (): void => void (this.manifests += 1);
 
   /** Sets the progress to `done` of `total` units. The rate is measured from the first call with this unit. */
   advance(unit: Progress["unit"], done: number, total: number): void {

@@ -103,6 +103,7 @@ async function restoreFromStores(
         verifyRestored(provider, dir, manifest, { own, indexes: system.ownIndexes ?? [] }),
       ),
     marked: context.marked,
+    onRead: report.onRead,
     onAccepted: (candidate) => {
       isMarked = candidate.damaged;
       if (local === undefined && candidate.manifest.log.id === identity.id) attachment.begin(candidate);

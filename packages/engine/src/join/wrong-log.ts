@@ -23,7 +23,8 @@ export async function warnOfWrongLog(context: WrongLogContext, identity: LogIden
   const { system, report, signal, logger } = context;
   const stores = restoreStores(system);
   try {
-    const { usable, skipped } = await report.whileAsking(stores, () => listCandidates(stores, { signal }));
+    const options = { signal, onRead: report.onRead };
+    const { usable, skipped } = await report.whileAsking(stores, () => listCandidates(stores, options));
     // Usable ones come first. Without the id of its log, a checkpoint may be of this log.
     const found = [
       ...usable.map(({ name, txId, log }) => ({ name, txId, logId: log.id, logName: log.name })),

@@ -200,7 +200,7 @@ export class NodeReporting {
     const { txId } = position;
     // A ready node has applied everything that it knows of, so the log must be queried for more.
     const isCaughtUp = phase === "ready";
-    const mark = `${phase} ${txId} ${progress?.unit ?? ""} ${progress?.done ?? ""}`;
+    const mark = `${phase} ${txId} ${progress?.unit ?? ""} ${progress?.done ?? ""} ${report.manifests}`;
     return { phase, txId, isCaughtUp, mark };
   }
 

@@ -6,7 +6,7 @@ import { tmpdir } from "node:os";
 import path from "node:path";
 import { type CheckpointStore, filesystemStore, listCheckpoints } from "@cairn/checkpoint";
 import { s3Store } from "@cairn/checkpoint-s3";
-import { faultyStore, type StoreCall, unreachable } from "@cairn/checkpoint/testing";
+import { faultyStore, manualClock, type StoreCall, unreachable } from "@cairn/checkpoint/testing";
 import { pino } from "pino";
 import { afterEach, beforeEach, expect, it, onTestFinished, vi } from "vitest";
 import type { CairnNode, RunOptions } from "../../src/node/node.ts";
@@ -223,3 +223,28 @@ it.each(["a log that is not there yet", "a log that others wrote"])(
     await vi.waitFor(() => expect([...taken].every(({ readyState }) => readyState === "closed")).toBe(true));
   },
 );
+
+it("a node that reads one unusable manifest after the other is not stalled, however long that takes", async () => {
+  const names = await mirrored();
+  const clock = manualClock();
+  let reads = 0;
+  const before = async ({ method, name }: StoreCall): Promise<void> => {
+    if (method !== "read" || !/^checkpoint-.*[0-9a-f]{8}\.json$/.test(name)) return;
+    reads += 1;
+    // The first two reads are to find out whether the log is an old copy, which never takes long.
+    if (reads <= 2) return;
+    await vi.waitFor(async () => {
+      const { phase, stalled } = await node.status();
+      expect(phase).toBe("restoring");
+      // The response to the first one takes too long, and the second one follows it.
+      if (reads > 3) return expect(stalled).toBeNull();
+      clock.advance(1_000);
+      expect(stalled).toMatchObject({ waitingFor: "store" });
+    }, 30_000);
+  };
+  const store = faultyStore(at("mirror"), { before });
+  for (const name of names) await rm(path.join(folder, "mirror", `${name}.tar`));
+  const node = await start("second", at("own"), [store], { stall: { afterMs: 1_000, clock } });
+  await node.ready;
+  expect(reads).toBe(4);
+});
