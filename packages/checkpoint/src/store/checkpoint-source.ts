@@ -30,8 +30,8 @@ export interface CheckpointSource {
    */
   capture(dir: string, others?: readonly number[]): Promise<CapturedState>;
   /**
-   * Reads a captured copy completely, unless it was called for the same checkpoints before: these were found damaged, and
-   * the index has perhaps the same fault. Throws `INDEX_CORRUPT`. By default, copies are not read.
+   * Reads a captured copy completely, unless it has been called for the same damaged checkpoints before: the index may
+   * have their fault. Throws `INDEX_CORRUPT`. By default, copies are not read.
    */
   check?(dir: string, damaged: readonly string[], signal: AbortSignal): Promise<void>;
   /** Called when a copy, and therefore the index, turns out to be damaged (`INDEX_CORRUPT`). Nothing was published. */

@@ -278,8 +278,8 @@ export class BackupLog implements TxLog {
         try {
           const segment = await this.#readUsable(file, signal, buffers);
           if (segment === undefined) {
-            if (this.#locked.has(versionOf(file))) continue;
-            isGone = true;
+            isGone = !this.#locked.has(versionOf(file));
+            if (!isGone) continue;
             if (by === "list") damage = corruptSegment(file.name, "the store lists it, but does not have it");
             continue;
           }
@@ -310,17 +310,18 @@ export class BackupLog implements TxLog {
         throw corruptSegment(file.name, "its offset differs from the offset of the other segments");
       return segment;
     } catch (error) {
-      if (isCairnError(error, "KEY_MISSING")) return await this.#lock(file, signal);
+      if (isCairnError(error, "KEY_MISSING")) return await this.#lock(file, error, signal);
       if (isUnusableSegment(error)) this.#damaged.set(versionOf(file), error);
       throw error;
     }
   }
 
-  /** Passes over a segment from now on. Throws `KEY_MISSING` if the keys are not those of the backup. */
-  async #lock(file: SegmentFile, signal: AbortSignal | undefined): Promise<undefined> {
+  /** Passes over a segment from now on. Throws `missing` unless the keys are shown to be those of the backup. */
+  async #lock(file: SegmentFile, missing: CairnError, signal: AbortSignal | undefined): Promise<undefined> {
     const seen = this.#seen;
     const segments = seen?.segments ?? [file];
-    if (this.#locked.size === 0) await inLogTerms(requireKey(this.#options.store, segments, signal));
+    const fits = (): Promise<boolean> => inLogTerms(requireKey(this.#options.store, segments, signal));
+    if (this.#locked.size === 0 && !(await fits())) throw missing;
     this.#locked.add(versionOf(file));
     if (seen !== undefined) this.#seen = { ...seen, segments: this.#unlocked(seen.segments) };
     return undefined;

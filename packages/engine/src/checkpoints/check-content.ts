@@ -7,6 +7,7 @@ import {
   type KvReader,
   LEVEL_FORMAT,
 } from "@cairn/kv";
+import { wrapped } from "@cairn/text";
 import { checkTransactions } from "../index/inspect/check-rows.ts";
 import { fileReader, openIndex } from "../index/local-index.ts";
 import { digestIndex } from "../index/read/digest.ts";
@@ -14,13 +15,21 @@ import { readState } from "../index/rows/index-state.ts";
 
 /**
  * Reads all documents and outcomes of an index, and returns its digest; undefined if it is empty. Throws
- * `INDEX_CORRUPT`. `rows` must be a snapshot, or a store that is not being written to.
+ * `INDEX_CORRUPT`, or the signal's reason. `rows` must be a snapshot, or a store that is not being written to.
  */
-export async function checkContent(rows: KvReader): Promise<string | undefined> {
-  const state = await readState(rows);
+export async function checkContent(rows: KvReader, signal: AbortSignal): Promise<string | undefined> {
+  const reader = wrapped<KvReader>(rows, { range: (range) => untilAborted(rows.range(range), signal) });
+  const state = await readState(reader);
   // The digest covers only documents.
-  if (state !== undefined) await checkTransactions(rows, state);
-  return (await digestIndex(rows))?.digest;
+  if (state !== undefined) await checkTransactions(reader, state);
+  return (await digestIndex(reader))?.digest;
+}
+
+async function* untilAborted<T>(pages: AsyncIterable<T>, signal: AbortSignal): AsyncGenerator<T, void, void> {
+  for await (const page of pages) {
+    signal.throwIfAborted();
+    yield page;
+  }
 }
 
 /** Like {@link checkContent}, for the files of a checkpoint, whose tables are also compared with their checksums. */
@@ -33,8 +42,7 @@ export async function checkFiles(
   return await closing(kv, async () => {
     // Files that were damaged before their capture have correct SHA-256 digests but wrong LevelDB checksums.
     if (provider.format === LEVEL_FORMAT) await checkLiveTables(dir, signal);
-    signal.throwIfAborted();
-    return await checkContent(kv);
+    return await checkContent(kv, signal);
   });
 }
 

@@ -42,6 +42,7 @@ export function indexSource(
 ): CheckpointSource & Required<Pick<CheckpointSource, "agrees">> {
   const { node, provider, index, log, purge, ownIndexes, onError = () => undefined } = options;
   const checkedFor = new Set<string>();
+  let isWrong = false;
   return {
     node,
     version: VERSION,
@@ -71,8 +72,11 @@ export function indexSource(
       return await readCaptured(provider, dir, others);
     },
     check: async (dir, damaged, signal) => {
-      if (damaged.every((name) => checkedFor.has(name))) return;
+      if (!isWrong && damaged.every((name) => checkedFor.has(name))) return;
+      // An index that is known to be wrong stays so when the marked checkpoints have left the store.
+      isWrong = true;
       await checkFiles(provider, dir, signal);
+      isWrong = false;
       for (const name of damaged) checkedFor.add(name);
     },
     onDamage: onError,
@@ -82,6 +86,9 @@ export function indexSource(
 /** How long a checkpoint waits for the copy of an index (ms). A kv-store that is not LevelDB may have to copy all of it. */
 const CAPTURE_MS = 1_800_000;
 
+/** Captures that were given up. Each may hold a thread or the disk for ever, so there is one for an index. */
+const unended = new WeakSet<object>();
+
 /** Captures an index. Once the time is up, removes what the kv-store has copied whenever it ends after all. */
 export async function captureInTime(
   rows: Pick<KvStore, "capture">,
@@ -89,14 +96,20 @@ export async function captureInTime(
   format: string,
   limitMs: number = CAPTURE_MS,
 ): Promise<void> {
-  const capturing = rows.capture(dir, { unchecked: true });
-  if ((await withTimeout(capturing, limitMs)) !== TIMED_OUT) return;
-  const remove = async (): Promise<void> => void (await unlessFailed(removeFolder(dir), "any", undefined));
-  void capturing.then(remove, remove);
+  if (!unended.has(rows)) {
+    const capturing = rows.capture(dir, { unchecked: true });
+    if ((await withTimeout(capturing, limitMs)) !== TIMED_OUT) return;
+    unended.add(rows);
+    const remove = async (): Promise<void> => {
+      unended.delete(rows);
+      await unlessFailed(removeFolder(dir), "any", undefined);
+    };
+    void capturing.then(remove, remove);
+  }
   throw new CairnError(
     "SYSTEM_REFUSED",
     `The kv-store (${format}) has not copied the index to ${dir} within ${limitMs / 60_000} minutes.`,
-    "Check the disk of the node and, if the kv-store is a module of your own, its capture. Nothing was published, and the next round tries again. If it fails again, restart the node.",
+    "Check the disk of the node and, if the kv-store is a module of your own, its capture. Nothing was published, and the rounds go on once the copy has ended. If it does not end, restart the node.",
   );
 }
 

@@ -85,7 +85,7 @@ export class PeerServer {
         // Requests of later versions, and other messages, get no response.
         if (question === undefined) return;
         const reply: Reply = (content) =>
-          send(encodeAnswer({ ...this.identity, ...content }, peers.maxAnswerBytes));
+          send(encodeAnswer({ ...this.identity, ...content }, peers.maxAnswerBytes ?? Infinity));
         void this.#answer(question, reply);
       },
       (error) => {

@@ -84,7 +84,7 @@ const MEANWHILE: Readonly<Record<keyof typeof ALL, string>> = {
   "node-silent": "requests to this node fail.",
   "nodes-not-asked": "it is unknown how the other nodes are.",
   "no-node-ready": "requests to all nodes fail.",
-  "status-shortened": "less severe findings of this node may be missing here.",
+  "status-shortened": "findings of this node may be missing or cut here.",
 };
 
 const SEVERITIES: readonly Severity[] = ["failing", "attention", "notice"];

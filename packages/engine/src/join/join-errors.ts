@@ -79,22 +79,29 @@ export function noBeginning(
     newest === undefined
       ? ""
       : ` Transactions up to ${parseCheckpointName(newest.name)?.txId} were last in ${newest.name} of ${newest.store} (${newest.code}: ${newest.message})`;
-  const other = movedAside.find(isOfOtherVersion)?.path ?? skipped.find(isOfOtherVersion)?.name;
+  const kept = movedAside.find(isOfOtherVersion)?.path;
+  const index =
+    kept === undefined ? "" : `This node's index, which another version of Cairn built, is kept in ${kept}. `;
   const run =
-    other === undefined ? "" : `Another version of Cairn wrote ${other}, and can use it: run that version. `;
+    newest !== undefined && isOfOtherVersion(newest)
+      ? "Another version of Cairn wrote that checkpoint, and can use it: run that version. "
+      : "";
   // An unmounted folder cannot be distinguished from an empty one, except by an operator who knows the name.
   const places = stores.map((store) => store.identity ?? store.location).join(" and in ");
   const found =
-    skipped.length > 0
+    newest !== undefined
       ? "cairn status shows why the checkpoints that were found cannot be used (in /status: join.skipped). "
       : stores.length === 0
         ? ""
         : `No checkpoint of this log was found in ${places}: check that the place is correct and mounted. `;
+  // A log that continues another one may hold all that was written to it, so it must not be given up.
   const end =
-    backup === undefined
-      ? `If nothing holds these transactions any more, accept their loss: stop all writers, remove the log (nats stream rm ${name}; embedded: stop the node and move the log's folder away), and continue with the newest checkpoint: cairn log recover.`
-      : "cairn log backup verify shows what the backup lacks, and whether a node writes it again.";
-  const hint = `${run}${found}Restore the log or a checkpoint of it, or configure the store that holds its checkpoints (restore-from). Or save a checkpoint on a ready node of this log: cairn checkpoint create --url URL (the address of that node). This node keeps searching, and continues by itself. ${end}`;
+    continues !== undefined
+      ? "Most likely, restore-from lacks the store of the checkpoint or the log backup from which `cairn log recover` began it."
+      : backup === undefined
+        ? `If nothing holds these transactions any more, accept their loss: stop all writers, remove the log (nats stream rm ${name}; embedded: stop the node and move the log's folder away), and continue with the newest checkpoint: cairn log recover.`
+        : "cairn log backup verify shows what the backup lacks, and whether a node writes it again.";
+  const hint = `${index}${run}${found}Restore the log or a checkpoint of it, or configure the store that holds its checkpoints (restore-from). Or save a checkpoint on a ready node of this log: cairn checkpoint create --url URL (the address of that node). This node keeps searching, and continues by itself. ${end}`;
   return new CairnError("LOG_TRIMMED", lacks + last, hint);
 }
 

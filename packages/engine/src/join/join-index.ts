@@ -236,7 +236,8 @@ async function replaceUnproven(
   const reason = beforeGap
     ? new CairnError("LOG_GAP", "The log lacks the messages after the local index.")
     : trimmed(log.name, position, position);
-  return await restoreNewest(context, identity, {
+  // Unless messages are missing, the local index goes on, so no marked checkpoint is needed.
+  return await restoreNewest({ ...context, marked: beforeGap }, identity, {
     leave: async (other) => await leave(reason, other),
     beyond: state,
   });
@@ -347,7 +348,8 @@ async function joinWithoutLocal(context: JoinContext, identity: LogIdentity): Pr
   const { birth } = identity;
   const empty = birth && (await beginningOf(log, identity));
   if (birth === undefined || (birth.continues !== undefined && empty === undefined)) {
-    const marked = await restoreNewest(context, identity);
+    const isMarked = context.report.skipped.some(({ code }) => code === "CHECKPOINT_CORRUPT");
+    const marked = isMarked ? await restoreNewest(context, identity) : undefined;
     if (marked !== undefined) return { index: marked, identity };
     throw noBeginning(context.log, identity, context.report, restoreStores(system));
   }

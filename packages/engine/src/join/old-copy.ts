@@ -46,9 +46,11 @@ export async function findSuccessor(
     value.txId > offset &&
     (histories.has(textOf(value)) || (isOwn && (await known.at(value.txId))?.history === value.history));
   let byIndex: Successor | undefined;
-  for (const { txId, history } of known === undefined || isOwn ? [] : values)
-    if ((await known?.at(txId))?.history === history)
-      byIndex = known && { id: known.log.id, holder: held("the local index", known.txId) };
+  for (const { txId, history } of known === undefined || isOwn ? [] : values) {
+    if ((await known?.at(txId))?.history !== history) continue;
+    byIndex = known && { id: known.log.id, holder: held("the local index", known.txId) };
+    break;
+  }
   if (replacing !== undefined) return byIndex ?? replacing;
   // Of several, the last one in use.
   for (const one of usable.toSorted((a, b) => Date.parse(b.txTime) - Date.parse(a.txTime))) {

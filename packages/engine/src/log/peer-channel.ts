@@ -10,8 +10,8 @@ export type SendAnswer = (answer: Uint8Array) => void;
 export interface PeerChannel {
   /** The address to which requests are sent (on NATS, the subject). An operator must permit its use. */
   readonly address: string;
-  /** The size of the largest response that is delivered. */
-  readonly maxAnswerBytes: number;
+  /** The size of the largest response that is delivered. By default, any is. */
+  readonly maxAnswerBytes?: number | undefined;
   /**
    * Passes every request to `answer` until the returned function is called. Calls `onRefused` once with `UNAUTHORIZED`
    * if the server does not permit this client to listen or to respond; nothing else is affected.

@@ -129,7 +129,7 @@ export class LogWatch {
     const end = readable <= 1 ? readable : await leadingCheckpoint({ ...identity, first: readable }, stores);
     if (end === undefined) {
       // Cairn trims only what a checkpoint or a backup contains, so something else removed one of the three.
-      const message = `The log "${log.name}" begins at transaction ${readable + logOffset(identity, index.state)}, and no checkpoint or log backup known to this node contains the earlier ones, so a node without an index cannot join.`;
+      const message = `The log "${log.name}" begins at transaction ${readable + logOffset(identity, index.state)}, and no intact checkpoint or log backup known to this node contains the earlier ones, so a node without an index cannot join.`;
       const hint =
         "Save a checkpoint on a ready node (cairn checkpoint create). Then find out what is purging the stream (its settings, other programs) and what removes checkpoints and segments, because Cairn itself trims only messages that a verified checkpoint or a log backup contains.";
       return [new CairnError("LOG_TRIMMED", message, hint)];

@@ -79,8 +79,8 @@ export class ReadyServices {
       doubts.judged(name, whole);
       if (!whole) this.checkpointer?.lookNow();
     };
-    const checkOwn = async (): Promise<void> => {
-      const check = index.read(checkContent);
+    const checkOwn = async (signal: AbortSignal): Promise<void> => {
+      const check = index.read((rows) => checkContent(rows, signal));
       await check.catch(async (error: unknown) => await suspectUnlessOnly(parts, error));
     };
     const { id: logId } = index.state.log;

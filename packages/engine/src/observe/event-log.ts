@@ -63,7 +63,7 @@ function logEnded(logger: Logger, event: WorkEnded): void {
         const level = DAMAGE_CODES.has(code) ? "warn" : "info";
         logger[level]({ name, store, code, run }, `checkpoint skipped: ${message}`);
         if (others > 0)
-          logger[level]({ store, code, run, others }, "more checkpoints skipped for the same reason");
+          logger[level]({ store, code, run, others }, "more checkpoints skipped with this code");
       }
       const skipped = numberSkipped(event.skipped);
       if (event.outcome === "none") logger.debug({ skipped, ...fields }, "no checkpoint to restore");

@@ -38,7 +38,7 @@ export interface VerifierParts {
   /** Called with whether the checkpoint can be restored, unless something else prevented the verification. */
   readonly onJudged?: ((name: string, whole: boolean) => void) | undefined;
   /** Checks the node's own index, which has perhaps the fault with which a checkpoint was saved. */
-  readonly checkOwn?: (() => Promise<void>) | undefined;
+  readonly checkOwn?: ((signal: AbortSignal) => Promise<void>) | undefined;
 }
 
 export interface DrillOptions extends VerifierParts {
@@ -129,7 +129,7 @@ export async function verifyForNode(
       run.ended({ outcome: "verified", verified });
       return verified;
     } catch (error) {
-      if (isCairnError(error, "INDEX_CORRUPT")) await parts.checkOwn?.();
+      if (isCairnError(error, "INDEX_CORRUPT")) await parts.checkOwn?.(signal);
       if (isDamage(error)) parts.onJudged?.(chosen, false);
       // Readers of /status did not choose the checkpoint.
       if (!isCairnError(error) || error.message.includes(chosen)) throw error;

@@ -235,6 +235,10 @@ test("a backup is read as if segments of a dropped key had been removed, unless 
   expect(await codeOf(scene.backup(store).fetch(9))).toBe("KEY_MISSING");
   const strange = encryptedStore(scene.store, await encryptionWith(scene.folder, [newIdentity()]));
   expect(await codeOf(furthestBackup([strange], scene.logId))).toBe("KEY_MISSING");
+  // A damaged end says nothing about keys.
+  const end = (await scene.segments()).at(-1);
+  await writeFile(scene.pathOf(end?.name ?? ""), "torn");
+  expect(await codeOf(furthestBackup([strange], scene.logId))).toBe("KEY_MISSING");
 });
 
 test("merges pass over segments of a dropped key, which are not missing", { tags: "rest/slow" }, async () => {

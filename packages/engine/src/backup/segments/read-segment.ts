@@ -47,14 +47,15 @@ export async function readSegment(
 
 /**
  * Throws `KEY_MISSING` if no identity fits the newest segment: the keys are then not those of the backup, and what it
- * holds is unknown. Older segments may have lost their key in a rotation. Damage and plain segments say nothing about keys.
+ * holds is unknown. Older segments may have lost their key in a rotation. Returns false if the newest segment says nothing
+ * about keys, because it is damaged, plain or gone.
  */
 export async function requireKey(
   store: CheckpointStore,
   segments: readonly SegmentFile[],
   signal?: AbortSignal,
-): Promise<void> {
+): Promise<boolean> {
   const newest = lastSegment(segments);
-  if (newest === undefined) return;
-  await unlessFailed(readSegment(store, newest, signal), UNUSABLE_SEGMENT, undefined);
+  if (newest === undefined) return false;
+  return (await unlessFailed(readSegment(store, newest, signal), UNUSABLE_SEGMENT, undefined)) !== undefined;
 }
