@@ -381,7 +381,7 @@ function nothingLeadsTo(
     "CHECKPOINT_NOT_FOUND",
     `There is no usable checkpoint or log backup in ${where}${point}.`,
     oldest === undefined
-      ? "Run cairn log backup status, which shows where the complete part of the log backup begins and ends, and cairn checkpoint list. cairn checkpoint verify says why a checkpoint cannot be used."
+      ? "Run cairn log backup status, which shows where the complete part of the log backup begins and ends (cairn log backup verify reads it), and cairn checkpoint list. cairn checkpoint verify says why a checkpoint cannot be used."
       : `Choose a later point: the oldest checkpoint is ${oldest.name}, which ends with transaction ${oldest.txId} at ${oldest.txTime}.`,
   );
 }

@@ -1,7 +1,7 @@
 // @module-tag nats
 import { mkdir, rm } from "node:fs/promises";
 import path from "node:path";
-import { filesystemStore } from "@cairn/checkpoint";
+import { filesystemStore, markDamaged } from "@cairn/checkpoint";
 import { NatsOperator } from "@cairn/log-nats/testing";
 import { ClusterScene, put } from "@cairn/test-support/nodes/cluster-scene";
 import { hurryClock } from "@cairn/test-support/nodes/hurried-clock";
@@ -242,3 +242,18 @@ describe.each(Object.entries(CASES))(
     });
   },
 );
+
+it("a node with an index with which its log goes on needs no newer checkpoint that is marked as damaged", async () => {
+  const node = await scene.ready("a");
+  await put(node, 0, 3, "v");
+  const { txId = 0 } = (await node.status()).index;
+  await scene.stop(node);
+  const store = filesystemStore({ path: path.join(scene.folder, "checkpoints") });
+  const other = await scene.ready("b", { store });
+  await put(other, 3, 5, "v");
+  const name = await saveCheckpoint(other);
+  await markDamaged(store, [name], "b");
+  await scene.stop(other);
+  await operator(async (nats) => await nats.purgeBefore((txId ?? 0) + 1));
+  expect(await outcomeOf(await scene.start("a"))).toBe("continued");
+});
