@@ -35,9 +35,16 @@ export async function runProcess(argv: readonly string[]): Promise<void> {
   };
   process.on("uncaughtException", (error) => void endWith(error));
 
+  process.once("exit", whenEndedEarly);
   const code = await runCli(argv, terminal);
+  process.off("exit", whenEndedEarly);
   process.exitCode = code;
   endProcessIfStuck(code);
+}
+
+/** A supervisor would take it for success if a module of a configuration ended the process with code 0. */
+function whenEndedEarly(code: number): void {
+  if (code === 0) process.exitCode = 2;
 }
 
 function workingDirectory(): string {

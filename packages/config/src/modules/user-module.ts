@@ -90,14 +90,14 @@ export function moduleUrl(target: string, folder: string): string | undefined {
 
 /**
  * Rejects if the process runs out of work before the result: otherwise, Node would exit silently with code 13. If the
- * module ends the process with code 0, says so and changes the code, because a supervisor would take it for success.
+ * process ends with code 0 before it, says so, because that may be the module's doing.
  */
 export async function answered<T>(specifier: string, answer: T | PromiseLike<T>): Promise<T> {
   const whenEnded = (code: number): void => {
     if (code !== 0) return;
-    process.exitCode = 2;
-    const hint = "Remove the call of process.exit from the module: it may only return or throw.";
-    writeSync(2, `CONFIG_MODULE: ${specifier} ended the process.\n  hint: ${hint}\n`);
+    const message = `The process ended while ${specifier} was loaded or created its part.`;
+    const hint = "If the module calls process.exit, remove that: it may only return or throw.";
+    writeSync(2, `CONFIG_MODULE: ${message}\n  hint: ${hint}\n`);
   };
   return await new Promise<T>((settle, reject) => {
     const whenDrained = (): void => {
