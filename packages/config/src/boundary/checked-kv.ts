@@ -2,6 +2,8 @@ import { isUint8Array } from "node:util/types";
 import {
   isCairnError,
   type KvProvider,
+  type KvPurge,
+  type KvPurged,
   type KvRange,
   type KvReader,
   type KvSnapshot,
@@ -33,6 +35,12 @@ const READER: CheckedMethods<KvReader> = {
 
 const SNAPSHOT: CheckedMethods<KvSnapshot> = { ...READER, close: {} };
 
+const PURGED: ReadonlySet<unknown> = new Set<KvPurged>(["gone", "unfinished", "read", "named"]);
+
+const PURGE: CheckedMethods<KvPurge> = {
+  run: { what: "the state of the purge", is: (answer: unknown) => PURGED.has(answer) },
+};
+
 const STORE: CheckedMethods<KvStore> = {
   ...READER,
   batch: { outcome: UNKNOWN_OUTCOME },
@@ -47,7 +55,12 @@ const STORE: CheckedMethods<KvStore> = {
     is: (answer) => ["linked", "copied", "bytes"].every((name) => isCount(answer?.[name])),
   },
   compact: {},
-  purge: { isSync: true },
+  purge: {
+    what: "a purge",
+    is: (answer) => hasMethods(answer, ["run"]),
+    within: (purge: KvPurge, boundary) => checkedPart(purge, PURGE, boundary),
+    isSync: true,
+  },
   stats: {
     what: "the numbers of bytes and files",
     is: (answer) => {

@@ -14,6 +14,13 @@ import {
 const isPosition = (value: unknown): value is number => isCount(value) && value > 0;
 const isTextOrNone = (answer: unknown): boolean => answer === undefined || isText(answer);
 
+/** A method that calls a listener until the function that it returns is called. */
+const LISTENING = {
+  isSync: true,
+  what: "a function that ends it",
+  is: (answer: unknown) => typeof answer === "function",
+};
+
 const LOG: CheckedMethods<TxLog> = {
   id: { what: "a string or undefined", is: isTextOrNone },
   create: { outcome: UNKNOWN_OUTCOME },
@@ -48,8 +55,8 @@ const LOG: CheckedMethods<TxLog> = {
     },
   },
   before: { what: "a string or undefined", is: isTextOrNone },
-  onRestored: { isSync: true },
-  onStoring: { isSync: true },
+  onRestored: LISTENING,
+  onStoring: LISTENING,
   trim: { outcome: UNKNOWN_OUTCOME },
   removeUnused: { outcome: UNKNOWN_OUTCOME },
   inspect: {

@@ -1,4 +1,3 @@
-import { Readable } from "node:stream";
 import { inspect } from "node:util";
 import { CairnError, type ErrorCode, errorMessage, isCairnError } from "@cairn/kv";
 import { madeOnce, wrapped } from "@cairn/text";
@@ -118,9 +117,8 @@ export function moduleFault({ part, code, hint }: Boundary, happened: string, ca
   return new CairnError(code, `${part}: ${happened}`, { hint, cause });
 }
 
-/** Returns whether an argument is an aborted signal or a stream that failed: the error is then the caller's own. */
+/** Returns whether an argument is or has an aborted signal: the error is then the caller's own. */
 function isEnded(arg: unknown): boolean {
-  if (arg instanceof Readable) return arg.errored !== null;
   const signal = arg instanceof AbortSignal ? arg : (arg as AnyAnswer)?.["signal"];
   return signal instanceof AbortSignal && signal.aborted;
 }

@@ -43,7 +43,9 @@ const STORE: CheckedMethods<CheckpointStore> = {
     within: (content: StoredContent, boundary, name, { signal } = {}) => {
       const destroy = content.destroy.bind(content);
       // A stream is destroyed with the error that its reader receives.
-      content.destroy = (error) => {
+      content.destroy = (given) => {
+        // Some callers of destroy() say with null that there is no error.
+        const error = given ?? undefined;
         const isRight = error === undefined || isCairnError(error) || signal?.aborted === true;
         const happened = `the stream of open() ended with ${thrown(error)} while ${name} was read.`;
         return destroy(isRight ? error : moduleFault(boundary, happened, error));

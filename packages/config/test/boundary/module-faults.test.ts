@@ -1,9 +1,10 @@
-import { Readable } from "node:stream";
+import { Readable, Writable } from "node:stream";
 import { text } from "node:stream/consumers";
+import { pipeline } from "node:stream/promises";
 import type { CheckpointStore } from "@cairn/checkpoint";
 import { memoryStore } from "@cairn/checkpoint/testing";
 import type { LogMessage, TxLog } from "@cairn/engine";
-import { type KvReader, type KvRow, type KvStore, memoryProvider } from "@cairn/kv";
+import { CairnError, type KvReader, type KvRow, type KvStore, memoryProvider } from "@cairn/kv";
 import { wrapped } from "@cairn/text";
 import { expect, test } from "vitest";
 import { createSystem } from "../../src/create-system.ts";
@@ -84,6 +85,18 @@ test.each<[string, Faults, (log: TxLog) => Promise<unknown>, RegExp]>([
   ["a payload as text", { read: () => yielding([message(5, { payload: "m" })]) }, read, LATER],
   ["a message alone", { read: () => yielding(message(5)) }, read, /read\(\) yielded .*, not an array\.$/],
   ["null", { read: () => yielding(null) }, read, /read\(\) yielded null, not an array\.$/],
+  [
+    "no function that ends a listener",
+    { onStoring: none },
+    async (log) => log.onStoring?.(() => {}),
+    /onStoring\(\) returned Promise .*, not a function that ends it\.$/,
+  ],
+  [
+    "undefined in its place",
+    { onRestored: () => undefined },
+    async (log) => log.onRestored?.(() => {}),
+    /onRestored\(\) returned undefined, not a function/,
+  ],
   ["a promise that is rejected", { read: throwing("gone") }, read, /read\(\) threw 'gone'\.$/],
 ])("a log that answers with %s is reported as the fault of its module", async (_, faults, call, told) => {
   const error: unknown = await call(await opened(faults)).catch((thrown: unknown) => thrown);
@@ -178,6 +191,18 @@ test.each<[string, Faults, (store: KvStore) => Promise<unknown>, RegExp]>([
     { stats: async () => ({ bytes: Number.NaN, files: -1 }) },
     (store) => store.stats(),
     /stats\(\) returned/,
+  ],
+  [
+    "no purge",
+    { purge: async () => ({}) },
+    async (store) => store.purge?.([]),
+    /purge\(\) returned .*, not a purge\.$/,
+  ],
+  [
+    "no state of a purge",
+    { purge: () => ({ run: none }) },
+    async (store) => await store.purge?.([]).run({ withinMs: 1, alone: (work) => work() }),
+    /run\(\) returned undefined, not the state of the purge\.$/,
   ],
   ["a thrown string", { compact: throwing("no") }, (store) => store.compact(), /compact\(\) threw 'no'\.$/],
 ])(
@@ -286,11 +311,33 @@ test.each<[string, Faults, (store: CheckpointStore) => Promise<unknown>, RegExp]
   },
 );
 
-test("the reason of a signal, and the error of the content of an upload, are not the module's", async () => {
+test("the reason of a signal, and an error of Cairn in the content of an upload, are not the module's", async () => {
   const reason = new Error("enough");
-  const store = await checkpointsOf({ upload: throwing(reason), open: throwing(reason) });
-  const failing = new Readable({ read() {} });
-  failing.on("error", () => {}).destroy(reason);
-  await expect(store.upload("a", failing)).rejects.toBe(reason);
+  const store = await checkpointsOf({ open: throwing(reason) });
   await expect(store.open("a", { signal: AbortSignal.abort(reason) })).rejects.toBe(reason);
+  const damage = new CairnError("INDEX_CORRUPT", "A table is damaged.");
+  const failing = new Readable({ read: () => void failing.destroy(damage) });
+  const other = await checkpointsOf({
+    upload: async (_name: string, content: Readable) => await text(content),
+  });
+  await expect(other.upload("a", failing)).rejects.toBe(damage);
+});
+
+test("an error of a store's own file is its module's, although it ends the content of the upload", async () => {
+  const full = new Writable({ write: (_chunk, _encoding, done) => done(new Error("no space")) });
+  const store = await checkpointsOf({
+    upload: async (_name: string, content: Readable) => await pipeline(content, full),
+  });
+  await expect(store.upload("a", Readable.from([Buffer.from("1")]))).rejects.toMatchObject({
+    code: "STORE_UNREACHABLE",
+    message: expect.stringMatching(/upload\(\) threw an error \(no space\)\. Whether it changed/),
+  });
+});
+
+test.each([undefined, null])("a stream that is destroyed with %s has no error", async (nothing) => {
+  const content = new Readable({ read() {} });
+  const store = await checkpointsOf({ open: async () => content });
+  const stream = await store.open("a");
+  stream.destroy(nothing as unknown as undefined);
+  expect(stream.errored).toBeNull();
 });
