@@ -15,6 +15,7 @@ export {
   notThere,
   requireStoreName,
   STORE_FULL_HINT,
+  storedChunks,
   tooLarge,
 } from "./store/stored-files.ts";
 export { parseStoredRecord } from "./store/stored-record.ts";

@@ -1,5 +1,6 @@
 import { createHash } from "node:crypto";
-import { CairnError } from "@cairn/kv";
+import { CairnError, systemErrorCode } from "@cairn/kv";
+import type { StoredContent } from "./checkpoint-store.ts";
 
 /** The prefix of unfinished files, which are never listed. */
 export const TEMPORARY_PREFIX = ".tmp-";
@@ -74,6 +75,24 @@ export function endsEarly(name: string, location: string, end: number): CairnErr
     `${name} in ${location} has fewer than ${end} bytes, so a part of it is missing.`,
     "Copy the file again from an intact store, or remove the checkpoint to which it belongs.",
   );
+}
+
+/** Yields what a store returned for a file. Throws `STORE_UNREACHABLE` if its stream was destroyed without an error. */
+export async function* storedChunks(
+  name: string,
+  content: StoredContent,
+  signal?: AbortSignal,
+): AsyncGenerator<Buffer, void, undefined> {
+  try {
+    yield* content as AsyncIterable<Buffer>;
+  } catch (error) {
+    signal?.throwIfAborted();
+    if (systemErrorCode(error) !== "ERR_STREAM_PREMATURE_CLOSE") throw error;
+    throw new CairnError("STORE_UNREACHABLE", `The stream of ${name} ended early.`, {
+      hint: "Find out why the store ends what is read from it early. A node tries again by itself.",
+      cause: error,
+    });
+  }
 }
 
 export function contentTag(content: Uint8Array): string {

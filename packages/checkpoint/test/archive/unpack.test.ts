@@ -354,3 +354,24 @@ function spoil(bytes: Buffer, { kind, at, bit = 0, with: other = 0 }: Damage): B
   }
   return spoiled;
 }
+
+test.each([false, true])(
+  "a stream that ends early without an error is the store's (threads: %s)",
+  async (threads) => {
+    const archive = forgeArchive(ENTRIES);
+    const manifest = manifestOf(archive, FILES);
+    const dir = join(await temporaryDirectory(), "out");
+    let isBegun = false;
+    const content = new Readable({
+      read() {
+        if (isBegun) this.destroy();
+        else this.push(archive.subarray(0, 1_000));
+        isBegun = true;
+      },
+    });
+    await expect(unpackArchive(content, dir, manifest, { threads })).rejects.toMatchObject({
+      code: "STORE_UNREACHABLE",
+      message: `The stream of ${manifest.archive.name} ended early.`,
+    });
+  },
+);

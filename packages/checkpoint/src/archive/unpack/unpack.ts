@@ -2,6 +2,7 @@ import { diskError, makeFolder, syncFolder, unlessAborted } from "@cairn/kv";
 import { Inbox, receiveError, startThreadPair, ThreadModule, MIN_BYTES_FOR_THREAD } from "@cairn/kv/threads";
 import type { Manifest } from "../../store/checkpoint.ts";
 import type { StoredContent } from "../../store/checkpoint-store.ts";
+import { storedChunks } from "../../store/stored-files.ts";
 import { chunkSource } from "../../encryption/age-payload.ts";
 import { fileWriter, receiveArchive, sinkHere } from "./receive-archive.ts";
 import type { UnpackMessage, UnpackOrder, UnpackRequest, WriteOrder } from "./unpack-worker.ts";
@@ -55,24 +56,25 @@ export async function unpackArchive(
 async function unpackHere(
   archive: StoredContent,
   { dir, manifest, identities }: Target,
-  { onProgress, signal }: UnpackOptions,
+  options: UnpackOptions,
 ): Promise<void> {
   await receiveArchive({
     manifest,
     identities,
-    source: chunkSource(counted(archive, onProgress)),
+    source: chunkSource(counted(archive, manifest, options)),
     sink: sinkHere(fileWriter(dir)),
-    onProgress: () => signal?.throwIfAborted(),
+    onProgress: () => options.signal?.throwIfAborted(),
   });
 }
 
 /** Counts what arrives, because over a slow network, it takes minutes until a table is complete and unpacked. */
 async function* counted(
   archive: StoredContent,
-  onProgress: UnpackOptions["onProgress"],
+  { archive: { name } }: Manifest,
+  { onProgress, signal }: UnpackOptions,
 ): AsyncGenerator<Uint8Array, void, undefined> {
   let bytes = 0;
-  for await (const chunk of archive as AsyncIterable<Uint8Array>) {
+  for await (const chunk of storedChunks(name, archive, signal)) {
     bytes += chunk.length;
     onProgress?.(bytes);
     yield chunk;
@@ -82,8 +84,9 @@ async function* counted(
 async function unpackOnThreads(
   archive: StoredContent,
   { dir, manifest, identities, background }: Target,
-  { onProgress, signal }: UnpackOptions,
+  options: UnpackOptions,
 ): Promise<void> {
+  const { onProgress, signal } = options;
   signal?.throwIfAborted();
   const { file, explain = (error: unknown) => error } = archive;
   const memory = new SharedArrayBuffer(file === undefined ? CHUNKS * CHUNK_BYTES : 0);
@@ -118,7 +121,7 @@ async function unpackOnThreads(
 
   /** Sends the archive to the worker. Never resolves; rejects if the archive cannot be read. */
   async function feed(): Promise<never> {
-    const source = chunkSource(counted(archive, onProgress));
+    const source = chunkSource(counted(archive, manifest, options));
     for (let bytes = CHUNK_BYTES; bytes === CHUNK_BYTES;) {
       const chunk = await free.take();
       bytes = await source.fill(Buffer.from(memory, chunk * CHUNK_BYTES, CHUNK_BYTES));

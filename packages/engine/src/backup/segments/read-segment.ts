@@ -1,4 +1,4 @@
-import { type CheckpointStore } from "@cairn/checkpoint";
+import { type CheckpointStore, storedChunks } from "@cairn/checkpoint";
 import { type CairnError, isCairnError, unlessFailed } from "@cairn/kv";
 import { corruptSegment, MAX_SEGMENT_BYTES, type Segment, UnusableSegment } from "./segment.ts";
 import { openSegment } from "./sealed-segment.ts";
@@ -28,7 +28,7 @@ export async function readSegment(
     const content = await store.open(name, { signal, expectedBytes: bytes });
     const memory = buffers?.take(bytes) ?? Buffer.allocUnsafeSlow(bytes);
     let length = 0;
-    for await (const chunk of content as AsyncIterable<Buffer>) {
+    for await (const chunk of storedChunks(name, content, signal)) {
       if (length + chunk.length > bytes)
         throw corruptSegment(name, `it is longer than the ${bytes} bytes that the store reports`);
       memory.set(chunk, length);
