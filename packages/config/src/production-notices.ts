@@ -15,11 +15,11 @@ const RULES: readonly (readonly [isLacking: (config: ResolvedConfig) => boolean,
   ],
   [
     ({ kvStore }) => kvStore.common.checkpointer?.common.logBackup === undefined,
-    'There is no second copy of the log, so with its disks every transaction after the newest checkpoint is lost. (A folder counts as one only if it is on other disks.) Write "log-backup": {"every": "PT1M"} in the checkpointer.',
+    'There is no second copy of the log, so with its disks every transaction after the newest checkpoint is lost. (A folder counts as one only if it is on other disks.) Write "log-backup": {"every": "PT1M"} in the checkpointer, beside its store and approx-frequency.',
   ],
   [
     (config) => isSaving(config) && !has(config, "verify-every"),
-    'No checkpoint is read back, so damage in the store shows only when a node needs it, and the log is not trimmed. Write "verify-every": "P1D" in the checkpointer.',
+    'No checkpoint is read back, so damage in the store shows only when a node needs it, and the log is not trimmed. Write "verify-every": "P1D" in the checkpointer, beside its store and approx-frequency.',
   ],
   [
     ({ policies }) => !isBounded(policies),
