@@ -66,8 +66,9 @@ const READING_THE_STORE: ReadonlySet<string> = new Set(["checkpoint list", "chec
 function commandLine(command: string, { origin, settings, http }: ResolvedConfig): string {
   const { file, cwd, isInline, expanded, libraryVariables } = origin;
   const { words = command, rest = "", asksNode = false } = namedCommand(command) ?? {};
+  const asks = asksNode && !READING_THE_STORE.has(words);
   // Without a server, no command can ask the node, and the configuration does not show which port is free.
-  if (asksNode && !READING_THE_STORE.has(words) && (http === undefined || http.port === 0))
+  if (asks && (http === undefined || http.port === 0))
     return `cairn ${words}${http === undefined ? "" : " --url URL"}${rest}`;
   const isRelative = settings.some(
     ({ path: [top], value, origin: { kind }, isPath, isRelative: isWritten }) =>
@@ -79,7 +80,7 @@ function commandLine(command: string, { origin, settings, http }: ResolvedConfig
     settings.map(({ origin: { kind, label } }) => (kind === "environment" ? label : "")),
   );
   const variables = [
-    ...settings.map((setting) => assignmentOf(setting, asksNode)),
+    ...settings.map((setting) => assignmentOf(setting, asks)),
     ...[...expanded].map(([name, value]) => (assigned.has(name) ? "" : expandedAs(name, value, settings))),
     ...[...libraryVariables].map(([name, value]) =>
       expanded.has(name) || value === "" ? "" : libraryAs(name, value, cwd),
@@ -112,9 +113,9 @@ function libraryAs(name: string, value: string, cwd: string): string {
  */
 function assignmentOf(
   { path: [top], value, origin: { kind, label }, isPath }: Setting,
-  asksNode: boolean,
+  asks: boolean,
 ): string {
-  if (kind !== "environment" || (top === "cairn/http-server" && !asksNode)) return "";
+  if (kind !== "environment" || (top === "cairn/http-server" && !asks)) return "";
   const text = [value].flat().join(",");
   const isSecret = isPath !== true && (text.includes("@") || text === SECRET);
   return `${label}=${isSecret ? `"\${${label}:?}"` : shellWord(text)} `;

@@ -104,6 +104,16 @@ test("the address of an S3 service with a password is taken from the shell", asy
   expect(() => run(command)).toThrow(/AWS_ENDPOINT_URL/);
 });
 
+test.each([
+  ["checkpoint list", ""],
+  ["checkpoint create", 'CAIRN_HTTP_AUTH_TOKEN="${CAIRN_HTTP_AUTH_TOKEN:?}" '],
+])("%s is printed with the token of the server only if it asks the node", async (words, token) => {
+  const env = { CAIRN_HTTP_AUTH_TOKEN: "a-token-of-24-characters" };
+  const json = `{${DIR}, "cairn/http-server": {"port": 3000}}`;
+  const system = await createSystem(await configOf({ json, env }));
+  expect(system.commandLine(words).startsWith(`${token}cairn ${words} `)).toBe(true);
+});
+
 test.each(["null", '{"port": 0}'])(
   "a command that reads the store works as printed without its node, whose server is %s",
   async (server) => {
