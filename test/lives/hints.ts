@@ -67,9 +67,9 @@ export class Operator {
         return false;
       }
       for (const { member, hint, text } of troubles) {
+        if (!since.has(hint)) this.#cluster.note(`${member.id} is ${text}\n  hint: ${hint}`);
         const seen = since.get(hint) ?? Date.now();
         since.set(hint, seen);
-        if (seen === Date.now()) this.#cluster.note(`${member.id} is ${text}\n  hint: ${hint}`);
         const printed = printedCommands(hint);
         const times = done.get(hint) ?? 0;
         if (printed.length === 0 || Date.now() < Math.max(seen + STABLE_MS, quietUntil)) continue;

@@ -151,6 +151,9 @@ async function end(life: Life, checked: () => Promise<void>): Promise<void> {
   } else members.push(await cluster.member("anew"));
   await startAll(life);
   if (await operator.settle("a new node")) await checked();
-  if (cluster.scene.backup !== undefined) await cluster.besideLog("log backup verify --rebuild", first);
+  if (cluster.scene.backup !== undefined) {
+    const { code, stderr } = await cluster.besideLog("log backup verify --rebuild", first);
+    if (code !== 0) cluster.violated(`cairn log backup verify --rebuild ended with ${code}: ${stderr}`);
+  }
   cluster.note(`${model.writes.size} transactions, ${model.losses} losses`);
 }

@@ -1,3 +1,4 @@
+import { isDeepStrictEqual } from "node:util";
 import type { Feed } from "./reading.ts";
 
 /** A transaction of a client, recognized by the `uid` in the document that it puts. */
@@ -20,6 +21,8 @@ export class Model {
   readonly writes = new Map<string, Write>();
   /** How often the log has lost something that it had acknowledged. */
   losses = 0;
+  /** The writes that were reported as having other content. */
+  readonly #others = new Set<string>();
   #uids = 0;
   /** The last transaction that is known to be in its place since the last comparison. */
   #floor = Infinity;
@@ -54,25 +57,45 @@ export class Model {
    */
   compare(feeds: readonly Feed[], lacks: boolean): string[] {
     const seen = new Map<string, Set<number>>();
+    const others = new Map<string, unknown>();
     for (const feed of feeds) {
       for (const [txId, changes] of feed) {
         for (const change of changes) {
-          const uid = change.op === "put" ? (change.document as { uid?: string }).uid : undefined;
-          if (uid !== undefined) seen.set(uid, (seen.get(uid) ?? new Set()).add(txId));
+          const uid = change.op === "put" ? uidOf(change.document) : undefined;
+          if (change.op !== "put" || uid === undefined) continue;
+          seen.set(uid, (seen.get(uid) ?? new Set()).add(txId));
+          const write = this.writes.get(uid);
+          if (write !== undefined && !isDeepStrictEqual(change.document, documentOf(write)))
+            others.set(uid, change.document);
         }
       }
     }
     if (!lacks) this.#floor = Infinity;
     return [...this.writes.values()].flatMap((write) => {
       const places = [...(seen.get(write.uid) ?? [])];
-      const problem = lacks && places.length === 0 ? undefined : problemOf(write, places);
-      const text = `${problem}: ${JSON.stringify(write)}, found at [${places.join()}]`;
+      const isOther = others.has(write.uid) && !this.#others.has(write.uid);
+      const problem =
+        lacks && places.length === 0
+          ? undefined
+          : (problemOf(write, places) ?? (isOther ? "OTHER CONTENT" : undefined));
+      const content = isOther ? ` as ${JSON.stringify(others.get(write.uid))}` : "";
+      const text = `${problem}: ${JSON.stringify(write)}, found at [${places.join()}]${content}`;
+      if (isOther) this.#others.add(write.uid);
       if (places.length > 0) write.at = places[0];
       // Each is reported once.
       if (problem !== undefined) write.state = places.length > 0 ? "committed" : "unknown";
       return problem === undefined ? [] : [text];
     });
   }
+}
+
+function uidOf(document: unknown): string | undefined {
+  return (document as { readonly uid?: string } | null)?.uid;
+}
+
+/** Returns the document with the `uid` of a write. */
+function documentOf({ uid, ops }: Write): unknown {
+  return ops.flat().find((part) => uidOf(part) === uid);
 }
 
 function problemOf({ state, at, excuse }: Write, places: readonly number[]): string | undefined {
