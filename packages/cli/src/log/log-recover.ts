@@ -3,6 +3,7 @@ import { type CairnError, isCairnError } from "@cairn/kv";
 import {
   buildPlanned,
   continueLog,
+  holdsTransactions,
   isOwnStore,
   type LeftBehind,
   type PastIndex,
@@ -90,7 +91,8 @@ export const addLogRecover = command({
       throw !dryRun && isUsed !== undefined && isCairnError(error) ? isUsed : error;
     });
     const { plan, past } = built;
-    requireTransactions(past.state);
+    if (isUsed === undefined || dryRun) requireTransactions(past.state);
+    else if (!holdsTransactions(past.state.txId)) throw isUsed;
     const { txId, sha256, log: of } = past.state;
     const continues = { log: of.id, anchor: { txId, sha256 } };
     if (existing !== undefined && isDeepStrictEqual(existing.birth?.continues, continues))

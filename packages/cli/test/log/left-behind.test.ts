@@ -89,6 +89,28 @@ it(
   },
 );
 
+it(
+  "a log in use that continues another one is in use, whatever the point",
+  { tags: "rest/slow" },
+  async () => {
+    const scene = await opened();
+    const a = await scene.ready("a", { parts: BACKED_UP });
+    const last = await put(a, 0, 5, "x");
+    await backedUp(a, last);
+    await scene.stop(a);
+    await scene.loseLog();
+    await expectBegun(scene, "a", last);
+    await put(await scene.ready("a", { parts: BACKED_UP }), 5, 7, "x");
+    const refused = await recover(scene, "empty", "--at-tx", "1");
+    expect(refused).toMatchObject({
+      code: 1,
+      stderr: expect.stringMatching(/^CONFLICT: .*To replace a working log/s),
+    });
+    const planned = await recover(scene, "empty", "--at-tx", "1", "--dry-run");
+    expect(planned.stderr).toContain("holds only its birth record");
+  },
+);
+
 /** The index of the node a ends with transaction 10 of a history that the log lost after 6, and the store with `last`. */
 async function twoHistories(scene: ClusterScene, last: number): Promise<string> {
   const a = await scene.ready("a");
