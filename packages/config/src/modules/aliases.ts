@@ -18,15 +18,14 @@ const COUNTERPARTS: readonly (readonly [RegExp, string])[] = [
 
 const NATS = "Use cairn.nats/->tx-log, or cairn.embedded/->tx-log for a single node.";
 
+const DOCUMENTS = "Remove it: documents are stored in the transaction log and in the index.";
+
 const NOTHING_INSTEAD = "Remove it: nothing takes its place.";
 
 /** Hints by patterns, which match anywhere in the name, because each of these modules existed in several namespaces. */
-const WITHOUT_COUNTERPART: readonly (readonly [RegExp, hint: string])[] = [
+const WITHOUT_COUNTERPART: readonly (readonly [RegExp, hint: string, what?: string])[] = [
   [/(^|[.-])(?:kafka|jdbc)([./-]|$)/, NATS],
-  [
-    /document-store|(^|[./])doc-store/,
-    "Remove it: documents are stored in the transaction log and in the index.",
-  ],
+  [/document-store|(^|[./])doc-store/, DOCUMENTS],
   [
     /(^|[.-])(?:lucene|calcite)([./-]|$)/,
     "Use cairn.sqlite/->index in cairn/indexes: it answers SQL, and finds words in the columns that text lists.",
@@ -50,7 +49,7 @@ const WITHOUT_COUNTERPART: readonly (readonly [RegExp, hint: string])[] = [
     /(^|[./-])health-check([./-]|$)/,
     "Remove it: cairn/http-server serves GET /health/live and GET /health/ready.",
   ],
-  [/(^|[.-])http-server\/(?!server$)/, 'Write "cairn/http-server": {"port": 3000}.'],
+  [/(^|[.-])http-server\/(?!server$)/, 'Write "cairn/http-server": {"port": 3000}.', "is not read by Cairn"],
 ];
 
 /** Returns the meaning of a module id of an older system; undefined if `name` is not one. */
@@ -61,8 +60,8 @@ export function olderModule(name: string): ModuleName | undefined {
 
 /** Returns what a module or a top-level key without a counterpart means; undefined if `name` is not like one. */
 export function olderSetting(name: string): ModuleName | undefined {
-  for (const [pattern, hint] of WITHOUT_COUNTERPART)
-    if (pattern.test(name)) return { message: `${name} has no counterpart in Cairn.`, hint };
+  for (const [pattern, hint, what = "has no counterpart in Cairn"] of WITHOUT_COUNTERPART)
+    if (pattern.test(name)) return { message: `${name} ${what}.`, hint };
   return undefined;
 }
 
@@ -75,10 +74,12 @@ export const TOP_LEVEL_ALIASES: ReadonlyMap<string, string> = new Map([
 /** The parameters of older modules without a counterpart, with advice. */
 export const OLDER_PARAMETERS: ReadonlyMap<string, string> = new Map([
   ...["no-colons-in-filenames?", "sync?", "transfer-manager?", "disable-wal?", "block-cache", "map-size"]
-    .concat(["env-mapsize", "env-flags", "db-options", "enable-filters?", "kv-store", "document-store"])
+    .concat(["env-mapsize", "env-flags", "db-options", "enable-filters?"])
     .concat(["kafka-config", "tx-topic-opts", "poll-wait-duration", "connection-pool", "poll-sleep-duration"])
     .concat(["storage-account", "container", "project-id"])
     .map((name): [string, string] => [name, NOTHING_INSTEAD]),
+  ["kv-store", "Remove it: the log has its own files, in the folder `path`."],
+  ["document-store", DOCUMENTS],
   ["metrics", "Remove it: GET /metrics of the HTTP server always serves them."],
   ["jwks", "Remove it and set auth-token: requests carry it as Authorization: Bearer."],
   ["jetty-opts", "Remove it: host and port are the address of the server."],
