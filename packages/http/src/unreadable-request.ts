@@ -51,7 +51,7 @@ interface Unreadable {
 const NOT_HTTP = {
   status: "400 Bad Request",
   message: "The request is not valid HTTP.",
-  hint: "Send a whole HTTP request with a method that GET /openapi.json lists for its address, in which other characters than those of ASCII are escaped (ü as %C3%BC). A node with TLS requires an address that begins with https. A node is not a proxy.",
+  hint: "Send a whole HTTP request with a method that GET /openapi.json lists for its address, with all characters outside ASCII escaped (ü as %C3%BC, a space as %20). A node with TLS requires an address that begins with https. A node is not a proxy.",
 };
 
 /** The parser names what it expected, such as `Duplicate Content-Length`. */

@@ -52,7 +52,7 @@ export async function findDbPlace(place: string, terminal: Terminal): Promise<Db
   throw new CairnError(
     "NOT_FOUND",
     `There is neither an index nor a checkpoint in ${path}.`,
-    "Name a db-dir, which is NODE-index in the folder of a node once that has an index (cairn status), the folder of a LevelDB, a checkpoint, a folder with checkpoints, or s3://bucket/prefix.",
+    "Check the path. Name a db-dir (NODE-index in a node's folder; cairn status shows whether it has an index yet), the folder of a LevelDB, a checkpoint, a folder with checkpoints, or s3://bucket/prefix.",
   );
 }
 

@@ -123,7 +123,7 @@ async function nothingHere(log: TxLog, system: System): Promise<CairnError> {
   const held = holders.length === 0 ? "" : `, but ${holders.join("; ")}`;
   return new CairnError(
     "CHECKPOINT_NOT_FOUND",
-    `Neither the configured stores nor the index of this node hold transactions of a log "${log.name}"${held}.`,
+    `Neither the configured stores nor the index of this node holds transactions of a log "${log.name}"${held}.`,
     holders.length === 0 ? elsewhere : `${cure} ${override}`,
   );
 }

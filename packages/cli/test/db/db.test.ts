@@ -220,9 +220,9 @@ describe("a place", () => {
 
   it.each([
     ["nowhere", "NOT_FOUND: There is neither an index nor a checkpoint in"],
-    [".", "NODE-index in the folder of a node"],
+    [".", "NODE-index in a node's folder"],
     ["empty", "NOT_FOUND: There is neither an index nor a checkpoint in"],
-    ["joining", "once that has an index (cairn status)"],
+    ["joining", "cairn status shows whether it has an index yet"],
     ["beheaded", "INDEX_CORRUPT: The database in"],
     ["checkpoints/checkpoint-7-2026-11-20T06-00-00.000Z-1f3a9c0e", "CHECKPOINT_NOT_FOUND"],
   ])("that is neither an index nor a checkpoint is rejected with the reason: %s", async (place, message) => {

@@ -57,7 +57,10 @@ function usable<T>(parameter: string, path: string, what: string, use: () => T):
     throw new CairnError(
       "CONFIG_INVALID",
       `The file of ${parameter} of tls, ${path}, does not contain a ${what} that can be used (${errorMessage(cause)}).`,
-      { hint: `Use a file that contains an unencrypted ${what} in PEM format (-----BEGIN …).`, cause },
+      {
+        hint: `Use a file that contains a complete ${what} in PEM format (-----BEGIN …); a private key must not be encrypted.`,
+        cause,
+      },
     );
   }
 }
