@@ -2,7 +2,7 @@ import { formatBytes, formatDuration } from "@cairn/text";
 import { shorten } from "./columns.ts";
 import type { Output } from "./terminal.ts";
 
-/** A line that is written again and again if the output is a terminal and the total is known; else one every few seconds. */
+/** One line, rewritten in place, if the output is a terminal and the total is known; otherwise a new line every few seconds. */
 export interface ProgressDisplay {
   /** Shows the progress; `note` is printed after the amounts. */
   update(done: number, note: string): void;

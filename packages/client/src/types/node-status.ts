@@ -182,7 +182,8 @@ export interface NodeStatus {
     readonly restoredFrom: { readonly name: string; readonly store: string; readonly txId: TxId } | null;
     /**
      * Skipped checkpoints, newest first, but only the first few of each store and error code. `store` is the location of
-     * their store. `others` is the number of those that are not listed, at the last that is; otherwise 0.
+     * their store. `others` is the number of those that are not listed, at the last that is; otherwise 0. Nodes of earlier
+     * versions list all of them, without it.
      */
     readonly skipped: readonly (Omit<Failure, "hint"> & {
       readonly name: string;
