@@ -11,7 +11,6 @@ export class CommandError extends Error {
 
   constructor(code: string, message: string, hint: string | undefined, exitCode: number) {
     super(message);
-    this.name = new.target.name;
     this.code = code;
     this.hint = hint;
     this.exitCode = exitCode;
