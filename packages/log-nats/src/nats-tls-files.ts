@@ -57,7 +57,7 @@ function readTlsFiles(files: TlsFiles): Record<"ca" | "cert" | "key", Uint8Array
 }
 
 const pemOf = (what: string) =>
-  `Use a file that contains an unencrypted ${what} in PEM format (-----BEGIN …).`;
+  `Use a file that contains a complete ${what} in PEM format (-----BEGIN …); a private key must not be encrypted.`;
 
 const CERTIFICATE = {
   hold: "a certificate",
