@@ -89,6 +89,6 @@ describe("a node whose log, index and checkpoint store are a user's own modules"
     const { code, stderr } = await runCairn(["start", "-e", wrong], { cwd: folder });
     expect(code).toBe(2);
     expect(stderr).toContain("exports no function openLogs");
-    expect(stderr).toContain("#openLog?");
+    expect(stderr).toContain("openLog");
   });
 });

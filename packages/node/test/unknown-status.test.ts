@@ -97,12 +97,13 @@ it(
       "cairn/tx-log": { "cairn/module": "cairn.nats/->tx-log", servers: [nats.url] },
     });
     await node.ready;
+    await node.await((await node.submit({ ops: [["put", "pods", "default/a", 1]] })).txId);
     await NatsOperator.at(nats.url, async (operator) => await operator.deleteStream());
     await failsWith(node, "LOG_DIFFERENT");
     const { lines, gauge } = await told(node);
     expect([lines, gauge]).toEqual([
       expect.stringMatching(
-        /^Log cairn \(id [0-9a-f-]{36}\), no longer exists \(127\.0\.0\.1:\d+\)\nIndex transaction 1 /,
+        /^Log cairn \(id [0-9a-f-]{36}\), no longer exists \(127\.0\.0\.1:\d+\)\nIndex transaction 2 /,
       ),
       "cairn_log_reachable 1",
     ]);

@@ -17,7 +17,7 @@ export const NATS: readonly BrokenCluster[] = [
       scene.start("a", { settings: { "cairn/tx-log": { user: "admin", password: "wrong" } } });
       return { status: "a" };
     },
-    hint: /Check "user" and "password" of the log/,
+    hint: /Check "user" and "password", or "token", of the log/,
     follow: async (scene) => await scene.restart("a", { settings: ADMIN }),
   },
   {

@@ -264,7 +264,7 @@ it.each([true, false])(
     await damageNewest(scene);
     await scene.loseLog();
     const lacking = new RegExp(
-      `^notice: a part of a log backup cannot be used, .*SEGMENT_CORRUPT[^]*after transaction \\d+ would lack \\d+ .*: the store shows transactions up to ${last}\\.`,
+      `^notice: a segment of the log backup cannot be used, and is passed over: SEGMENT_CORRUPT[^]*after transaction \\d+ would lack \\d+ .*: the store shows transactions up to ${last}\\.`,
     );
     await expectAsked(scene, "cli", lacking);
     const planned = await recover(scene, "cli", "--dry-run", "--yes", "--json");

@@ -128,7 +128,7 @@ export async function planPast(asked: PastOptions): Promise<PastPlan> {
   const continued = pastOfContinued(asked, candidates, readable);
   const earlier = continued && (await unlessFailed(planPast(continued), "CHECKPOINT_NOT_FOUND", undefined));
   if (earlier !== undefined) return earlier;
-  throw nothingLeadsTo(options, candidates, continued?.logId);
+  throw nothingLeadsTo(options, candidates, readable?.last, continued?.logId);
 }
 
 /**
@@ -367,9 +367,13 @@ async function judged(
   return await unlessFailed(acceptManifest(one, kvFormat, history, identity), failures, false);
 }
 
+/** Of the checkpoints that cannot be used, the number that an error names. */
+const MAX_NAMED = 5;
+
 function nothingLeadsTo(
   { stores, at, logId }: PastOptions,
-  { usable }: Candidates,
+  { usable, skipped }: Candidates,
+  last: TxId | undefined,
   continued: string | undefined,
 ): CairnError {
   const where = stores.map(({ location }) => location).join(" or ");
@@ -377,11 +381,18 @@ function nothingLeadsTo(
     at === undefined ? "" : ` that leads to ${"txId" in at ? `transaction ${at.txId}` : isoTime(at.time)}`;
   const oldestOf = (id: string | undefined) => usable.findLast(({ log }) => log.id === id);
   const oldest = oldestOf(continued) ?? oldestOf(logId);
+  const unusable = skipped.slice(0, MAX_NAMED).map(({ name, error }) => `${name} (${error.code})`);
+  const hint =
+    oldest !== undefined
+      ? `Choose a later point: the oldest checkpoint is ${oldest.name}, which ends with transaction ${oldest.txId} at ${oldest.txTime}.`
+      : last !== undefined
+        ? `Run cairn log backup status, which shows where the complete part of the log backup begins. It ends at transaction ${last}.`
+        : unusable.length > 0
+          ? `Find out with cairn checkpoint verify why these checkpoints cannot be used: ${unusable.join(", ")}.`
+          : "Check the store: cairn checkpoint list and cairn log backup status show its content.";
   return new CairnError(
     "CHECKPOINT_NOT_FOUND",
     `There is no usable checkpoint or log backup in ${where}${point}.`,
-    oldest === undefined
-      ? "Run cairn log backup status, which shows where the complete part of the log backup begins and ends (cairn log backup verify reads it), and cairn checkpoint list. cairn checkpoint verify says why a checkpoint cannot be used."
-      : `Choose a later point: the oldest checkpoint is ${oldest.name}, which ends with transaction ${oldest.txId} at ${oldest.txTime}.`,
+    hint,
   );
 }
