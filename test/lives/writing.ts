@@ -20,7 +20,7 @@ interface Answer {
   readonly etag: string | null;
 }
 
-/** A client that writes in all ways, through any node that runs, and records what it was told in the model. */
+/** A client that writes in all ways, through any node that runs, and records the responses in the model. */
 export class Writer {
   readonly cluster: LifeCluster;
   readonly model: Model;

@@ -70,7 +70,7 @@ export class Load {
       return;
     }
     const id = randomUUID();
-    // Nobody else writes this document, so the precondition holds.
+    // No other client writes this document, so the precondition holds.
     if (n % 20 === 9) return void (await this.#counted("CREATE", `/api/v1/created/${id}`, String(n)));
     const body = JSON.stringify({ id, ops: [["put", "posted", `default/${key}`, n]] });
     await this.#counted("POST", "/api/v1/tx?await=true", body);

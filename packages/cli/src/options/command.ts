@@ -224,7 +224,7 @@ export class CommandRun<V = object> {
     this.terminal.stderr.write(`notice: ${printable(completed)}\n`);
   }
 
-  /** Says once that something cannot be used, without which the work goes on. */
+  /** Reports, once for each reason, that something cannot be used and is passed over. */
   passOver(what: string, { code, message }: CairnError): void {
     const sentence = `${what} cannot be used, and is passed over: ${code}: ${message}`;
     if (!this.#passedOver.has(sentence)) this.notice(sentence);

@@ -30,7 +30,7 @@ interface CheckedMethod<A extends readonly unknown[]> {
   /** Returns a correct answer with its own methods checked. */
   readonly within?: (answer: never, boundary: Boundary, ...args: A) => unknown;
   readonly isSync?: boolean;
-  /** A sentence for a method that changes something: after a fault, nobody knows whether it did. */
+  /** A sentence for a method that changes something: after a fault, its outcome is unknown. */
   readonly outcome?: string;
 }
 
@@ -89,7 +89,7 @@ function checkedMethod(part: object, name: string, method: AnyMethod, boundary: 
   async function* checkedRows(pages: unknown, args: Args): AsyncGenerator<unknown, void, void> {
     const isRight = rows?.(...args) ?? (() => true);
     try {
-      // A rejected promise in place of an iterable would end the process if nobody awaited it.
+      // A rejected promise in place of an iterable would end the process if it were not awaited.
       for await (const page of (await pages) as AsyncIterable<unknown>) {
         if (!Array.isArray(page)) throw fault(`yielded ${shown(page)}, not an array`);
         const wrong = page.findIndex((row: AnyAnswer) => !isRight(row));

@@ -269,18 +269,21 @@ export class BackupLog implements TxLog {
   ): Promise<Segment | undefined> {
     let damage: CairnError | undefined;
     // A segment that is gone may have been merged into another one, which the pointer need not name. A node that follows
-    // the backup has just looked for a segment that is not there yet.
-    let isGone = this.#options.every === undefined;
+    // the backup has just looked for a segment that is not there yet, and one whose key was dropped was found.
+    let isGone = false;
+    let isLocked = false;
     for (const by of ["known", "list"] as const) {
-      if (by === "list" && !isGone) break;
+      if (by === "list" && !isGone && (isLocked || this.#options.every !== undefined)) break;
       damage = undefined;
       for (const file of segmentsWith(await this.#segments(by), txId)) {
         try {
           const segment = await this.#readUsable(file, signal, buffers);
           if (segment === undefined) {
-            isGone = !this.#locked.has(versionOf(file));
-            if (!isGone) continue;
-            if (by === "list") damage = corruptSegment(file.name, "the store lists it, but does not have it");
+            const wasDropped = this.#locked.has(versionOf(file));
+            isLocked ||= wasDropped;
+            isGone ||= !wasDropped;
+            if (by === "list" && !wasDropped)
+              damage = corruptSegment(file.name, "the store lists it, but does not have it");
             continue;
           }
           return segment;

@@ -52,6 +52,6 @@ export async function checkFiles(
  */
 export function ofSaver(error: unknown, saver: string): unknown {
   if (!isCairnError(error, "INDEX_CORRUPT")) return error;
-  const hint = `The index from which ${saver} saved the checkpoint had the same fault, and perhaps still has it. A node checks its own index when it finds such a checkpoint, and each node checks its copy before it saves the next one. A wrong index is moved to quarantine, and built anew from the log or an older checkpoint. Verify this checkpoint at ${saver}, if it runs.`;
+  const hint = `The index from which ${saver} saved the checkpoint had the same fault, and perhaps still has it. A node checks its own index when it finds such a checkpoint, and each node checks its copy before it saves the next checkpoint. A wrong index is moved to quarantine and rebuilt from the log or an older checkpoint. Verify this checkpoint at ${saver}, if it runs.`;
   return new CairnError(error.code, error.message, { hint, cause: error });
 }

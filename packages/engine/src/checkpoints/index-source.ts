@@ -42,7 +42,7 @@ export function indexSource(
 ): CheckpointSource & Required<Pick<CheckpointSource, "agrees">> {
   const { node, provider, index, log, purge, ownIndexes, onError = () => undefined } = options;
   const checkedFor = new Set<string>();
-  let isWrong = false;
+  let mustCheck = false;
   return {
     node,
     version: VERSION,
@@ -72,11 +72,11 @@ export function indexSource(
       return await readCaptured(provider, dir, others);
     },
     check: async (dir, damaged, signal) => {
-      if (!isWrong && damaged.every((name) => checkedFor.has(name))) return;
-      // An index that is known to be wrong stays so when the marked checkpoints have left the store.
-      isWrong = true;
+      if (!mustCheck && damaged.every((name) => checkedFor.has(name))) return;
+      // Until a check has passed, the index may be wrong, even if the marked checkpoints have left the store.
+      mustCheck = true;
       await checkFiles(provider, dir, signal);
-      isWrong = false;
+      mustCheck = false;
       for (const name of damaged) checkedFor.add(name);
     },
     onDamage: onError,
@@ -108,7 +108,7 @@ export async function captureInTime(
   }
   throw new CairnError(
     "SYSTEM_REFUSED",
-    `The kv-store (${format}) has not copied the index to ${dir} within ${limitMs / 60_000} minutes.`,
+    `The kv-store (${format}) has not copied the index within ${limitMs / 60_000} minutes.`,
     "Check the disk of the node and, if the kv-store is a module of your own, its capture. Nothing was published, and the rounds go on once the copy has ended. If it does not end, restart the node.",
   );
 }

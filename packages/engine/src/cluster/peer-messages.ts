@@ -73,7 +73,7 @@ const AnswerSchema = z.object({
 
 export type Answer = Readonly<z.infer<typeof AnswerSchema>>;
 
-/** What an answer says. */
+/** The content of an answer. */
 export type AnswerContent = Partial<Omit<Answer, keyof PeerIdentity | "cairn" | "status">> & {
   readonly status?: PeerStatus;
 };

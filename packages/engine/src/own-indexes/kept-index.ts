@@ -147,7 +147,7 @@ export class KeptIndex {
     return this.#open(served);
   }
 
-  /** Builds it anew if the files that a query has found to be damaged still answer queries. Returns what the query is told. */
+  /** Builds it anew if the files that a query has found to be damaged are still served. Returns the error for the query. */
   damaged({ context }: ServedIndex, error: CairnError): CairnError {
     if (this.#build.served?.dir === context.dir) {
       logFailure(this.#parts.logger, "warn", error, `The index ${this.name} is built anew.`);
