@@ -1,6 +1,6 @@
-// Vitest's reporter, with four differences: tests of the other tier do not count as skipped; tests skipped for want of
-// something are counted with what they want; the slowest files are listed; and so are tests that passed at their second
-// try, with the error of the first.
+// Vitest's reporter, with five differences: tests of the other tier do not count as skipped; tests skipped for want of
+// something are counted with what they want; the slowest files are listed; so are tests that passed at their second
+// try, with the error of the first; and so is a test whose process ended in the middle of it.
 import { createTagsFilter } from "@vitest/runner/utils";
 import { DefaultReporter } from "vitest/node";
 
@@ -12,6 +12,7 @@ export class TierReporter extends DefaultReporter {
   #isSelected = () => true;
   #wanting;
   #flaky = [];
+  #running = new Set();
 
   /** `missing` are those of scripts/test-needs.mjs that this machine lacks. */
   constructor(missing) {
@@ -25,8 +26,14 @@ export class TierReporter extends DefaultReporter {
     if (tagsFilter !== undefined) this.#isSelected = createTagsFilter(tagsFilter, tags);
   }
 
+  onTestCaseReady(test) {
+    super.onTestCaseReady(test);
+    this.#running.add(test);
+  }
+
   onTestCaseResult(test) {
     super.onTestCaseResult(test);
+    this.#running.delete(test);
     if (test.diagnostic()?.flaky === true) this.#flaky.push(test);
   }
 
@@ -43,6 +50,8 @@ export class TierReporter extends DefaultReporter {
       this.log(`Passed only at the second try: ${module.relativeModuleId} > ${fullName}`);
       for (const { stack, message } of task.result?.errors ?? []) this.log(stack ?? message);
     }
+    for (const { module, fullName } of this.#running)
+      this.log(`Error: its process ended during ${module.relativeModuleId} > ${fullName}`);
     for (const [{ needed, remedy }, count] of this.#wanting)
       if (count > 0) this.log(`${count} tests were skipped for want of ${needed} (${remedy}).`);
   }
