@@ -38,14 +38,18 @@ export async function lookBeforeBeginning(
     .toSorted((a, b) => (b.txId ?? 0) - (a.txId ?? 0) || rank(a) - rank(b));
   const sure = curing.findIndex(({ isDoubtful }) => isDoubtful !== true);
   const cures = curing.slice(0, sure < 0 ? curing.length : sure + 1).flatMap(({ cure = [] }) => cure);
-  if (options.own !== undefined && cures.length === 0) cures.push(withoutRemains());
+  const isRecoverable = cures.length > 0;
+  if (options.own !== undefined && !isRecoverable) cures.push(withoutRemains());
   // What stores that cannot be read hold may be better than what anything else does.
   const chosen = store === undefined ? cures : [withoutRemains(store)];
   const sentences = found.flatMap(({ renamed = [] }) => renamed).slice(0, 1);
   if (chosen.length > 0)
     sentences.push(`If the log is permanently lost, ${chosen.join(". If that is impossible, ")}.`);
   if (store?.code === "KEY_MISSING") sentences.push(withoutKey(cures));
-  if (store === undefined && unread.length > 0) sentences.push(LEAVE_UNREAD);
+  if (store === undefined && unread.length > 0) {
+    sentences.push("Repair what cannot be read, or move it away if it holds nothing of this log.");
+    if (isRecoverable) sentences.push("cairn log recover --yes leaves it behind.");
+  }
   return { holders: found.map(({ holder }) => holder), cure: sentences.join(" "), override: TO_BEGIN_EMPTY };
 }
 
@@ -56,9 +60,6 @@ function rank({ kind }: Holder): number {
 
 const TO_BEGIN_EMPTY =
   "To begin an empty log instead, run cairn log create --empty (with an embedded log, stop the node first).";
-
-const LEAVE_UNREAD =
-  "Repair what cannot be read, or move it away if it holds nothing of this log. cairn log recover --yes leaves it behind.";
 
 /** Only the node's own index is known to hold transactions. `store` is the error of stores that could not be read. */
 function withoutRemains(store?: CairnError): string {

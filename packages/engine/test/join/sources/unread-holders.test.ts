@@ -111,7 +111,7 @@ describe("a damaged index", () => {
       expect(await failureOf(a)).toMatchObject({
         code: "LOG_DIFFERENT",
         message: expect.stringContaining("it is unknown what the local index holds (INDEX_CORRUPT: "),
-        hint: expect.stringMatching(/log recover --yes leaves it behind\. .*log create --empty/),
+        hint: expect.stringMatching(/move it away if it holds nothing of this log\. To .*log create --empty/),
       });
       expect((await a.status()).log.exists).toBe(false);
       expect(await readdir(scene.dbDir("a"))).not.toContain("quarantine");
@@ -121,6 +121,12 @@ describe("a damaged index", () => {
         expect(code).toBe(1);
         expect(stderr).toMatch(/it is unknown what the index in \S+a-index\/live holds \(INDEX_CORRUPT: /);
       }
+      const { code, stderr } = await command("log", "recover", "--yes");
+      expect({ code, stderr }).toMatchObject({
+        code: 1,
+        stderr: expect.stringContaining("CHECKPOINT_NOT_FOUND"),
+      });
+      expect(stderr).not.toContain("--yes");
       expect((await command("log", "create", "--empty")).code).toBe(0);
     },
   );
