@@ -43,19 +43,21 @@ export interface NamedCommand {
 const WORDS = [...CONFIGURED_COMMANDS.alone, ...CONFIGURED_COMMANDS.asking]
   .toSorted((a, b) => b.length - a.length)
   .join("|");
+/** A completed command says where it works, and is left as it is. */
+const INCOMPLETE = "(?![^.;:,()]*? (?:-f|-j|-e|--url) )";
 const NAMED = new RegExp(`^(${WORDS})(?![\\w-])(.*)$`, "s");
 /**
- * Not after a variable or a folder, which have completed it, nor before an option that says where it works. The full stop
- * of a text that ends with a command is left out: whoever copies the command would get it as a part of a file's name.
+ * Not after a variable or a folder, which have completed it. The full stop of a text that ends with a command is left
+ * out: whoever copies the command would get it as a part of a file's name.
  */
 const PRINTED = new RegExp(
-  `(?<![\\w=/-]|&& |=\\S{1,999} |['"] )cairn ((?:${WORDS})(?![\\w-]))(?![^.;:,()]*? (?:-f|-j|-e|--url) )` +
+  `(?<![\\w=/-]|&& |=\\S{1,999} |['"] )cairn ((?:${WORDS})(?![\\w-]))${INCOMPLETE}` +
     "(?:((?: (?:>|--?[a-z][\\w=-]*|[A-Z][A-Z0-9]*))*)\\.(?=\\n|$))?",
   "g",
 );
 
 /** A command that reads what is piped into it, with its operand `-`. */
-const PIPED = new RegExp(`\\| cairn (${WORDS})((?: -)?)(?![\\w-])`, "g");
+const PIPED = new RegExp(`\\| cairn (${WORDS})${INCOMPLETE}((?: -)?)(?![\\w-])`, "g");
 
 /** Returns the parts of a command that begins with its words; undefined if it is no such command. */
 export function namedCommand(command: string): NamedCommand | undefined {

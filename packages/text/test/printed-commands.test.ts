@@ -4,6 +4,8 @@ import { completeCommands, withCommands } from "../src/printed-commands.ts";
 const complete = (text: string): string =>
   completeCommands(text, (words) => `cd /d && A=1 cairn ${words} -f c.json`);
 
+const atNode = (text: string): string => completeCommands(text, (words) => `cairn ${words} --url URL`);
+
 it.each([
   ["Run cairn log orphans > FILE.", "Run cd /d && A=1 cairn log orphans -f c.json > FILE"],
   ["Run cairn status --wait PT30S.\nEnd.", "Run cd /d && A=1 cairn status -f c.json --wait PT30S\nEnd."],
@@ -33,6 +35,7 @@ it.each(["Run cairn log recover --yes, then cairn status.", "echo 1 | cairn tx s
   "a text that was completed stays as it is",
   (text) => {
     expect(complete(complete(text))).toBe(complete(text));
+    expect(atNode(atNode(text))).toBe(atNode(text));
   },
 );
 
