@@ -1,7 +1,7 @@
-import { readdir, rm, writeFile } from "node:fs/promises";
+import { readdir, rename, rm, writeFile } from "node:fs/promises";
 import { newIdentity } from "@cairn/checkpoint/testing";
 import type { BrokenCluster } from "../scene/broken-cluster.ts";
-import { changeBytes, filesBelow } from "../scene/damage.ts";
+import { changeBytes, copyFolder, filesBelow } from "../scene/damage.ts";
 import type { HintScene, NodeStart } from "../scene/hint-scene.ts";
 
 const FOLDER_STORE = "cairn.checkpoint/->filesystem-checkpoint-store";
@@ -156,6 +156,46 @@ export const LOG_BACKUPS: readonly BrokenCluster[] = [
       await scene.runStep(create, { on: "a" });
       await scene.waitForStatus("a", ({ logBackup }) => logBackup?.covered?.at(-1)?.last === 7);
       await scene.step("run the command again", () => ran(scene, "log backup verify --rebuild"));
+    },
+  },
+  {
+    name: "log-shorter-than-backup",
+    failure: "a machine with an embedded log was rolled back, but its store, with a log backup, was not",
+    codes: ["LOG_REGRESSED"],
+    async break(scene) {
+      scene.shared["NATS_URL"] = "";
+      await backedUp(scene);
+      await scene.stop("a");
+      await copyFolder(scene, "a", "copy");
+      await scene.ready("a", BACKS_UP);
+      await scene.fill("a", 6, 7);
+      await ran(scene, "checkpoint create");
+      await scene.fill("a", 8, 9);
+      await scene.waitForStatus("a", ({ logBackup }) => logBackup?.covered?.at(-1)?.last === 10);
+      await scene.stop("a");
+      await rm(scene.path("a"), { recursive: true });
+      await rename(scene.path("copy"), scene.path("a"));
+      await scene.ready("a", BACKS_UP);
+      await scene.fill("a", 10, 10);
+      await scene.waitForStatus("a", ({ log }) => log.warnings.length > 0);
+      return { status: "a" };
+    },
+    hint: /move the log's folder away\), run (?:[A-Z_]+=\S+ )*cairn log recover -j CONFIGURATION (--at-tx 10 --yes), and start the nodes.* cairn (log orphans) -j CONFIGURATION on each of them, and load it again \(cairn (load) --url URL FILE\)/,
+    async follow(scene, [, point = "", print = "", load = ""]) {
+      await scene.step(`stop the node, mv a-log away, cairn log recover ${point}`, async () => {
+        await scene.stop("a");
+        await rename(scene.path("a", "a-log"), scene.path("away"));
+        const { code, stderr } = await scene.runPrinted(`log recover ${point}`);
+        if (code !== 0) throw new Error(stderr);
+      });
+      await scene.ready("a", BACKS_UP);
+      await scene.step(`stop the node, cairn ${print} > FILE, start it, cairn ${load} FILE`, async () => {
+        await scene.stop("a");
+        await writeFile(scene.path("FILE"), (await scene.runPrinted(print)).stdout);
+        await scene.ready("a", BACKS_UP);
+        await ran(scene, `${load} FILE`);
+      });
+      for (let n = 1; n <= 10; n += 1) await ran(scene, `get things default/k${n}`);
     },
   },
 ];

@@ -223,7 +223,7 @@ function leftOut({ count, isAtMost, holders }: LeftBehind, others: PastPlan["oth
   const number = `${isAtMost ? "up to " : ""}${formatNumberOf(count, "transaction")}`;
   const known =
     `${number} after it ${count === 1 ? "is" : "are"} known but not in the new log (${holders.join("; ")}); ` +
-    "nodes move indexes beyond it aside, and cairn log orphans prints the transactions that only those indexes contain";
+    "nodes move indexes beyond it aside, and cairn log orphans prints the transactions that only those indexes contain, and with --from-backup those of a log backup";
   const histories = others.map(({ checkpoint, store, txId, time, isLater }) => {
     const why = isLater ? "" : ", which ended earlier";
     return `${checkpoint} in ${store} is left out: it ends with transaction ${formatCount(txId)} of ${isoTime(time)}, in another history of the lost log${why}; --from ${checkpoint} would continue that history instead`;

@@ -2,7 +2,9 @@ import type { NodeStatus } from "@cairn/client";
 import type { CheckpointStore } from "@cairn/checkpoint";
 import { CairnError, coalesced, isCairnError, unlessFailed } from "@cairn/kv";
 import { asWarning } from "../observe/failures.ts";
-import { listCandidates } from "../checkpoints/candidates.ts";
+import { furthestBackup } from "../backup/furthest-backup.ts";
+import { UNUSABLE_SEGMENT } from "../backup/segments/read-segment.ts";
+import { type CandidateCheckpoint, listCandidates } from "../checkpoints/candidates.ts";
 import { allStores, restoreStores } from "../checkpoints/checkpoint-stores.ts";
 import type { System } from "../api/system.ts";
 import { logOffset } from "../index/rows/index-state.ts";
@@ -176,11 +178,21 @@ async function lostEnd(
   for (const one of (await listCandidates(stores, {})).usable) {
     if (one.log.id !== logId || (await checkCheckpoint(log, one))?.code !== "LOG_REGRESSED") continue;
     const { name, store, txId } = one;
-    const message = `The log "${log.name}" has lost transactions that it had stored: ${name} in ${store} contains them, up to transaction ${txId}.`;
-    const hint = `To continue from that checkpoint, once for all nodes: stop the writers, remove the log (nats stream rm ${log.name}; embedded: stop the node and move the log's folder away), run cairn log recover --from ${name} --yes, and start the nodes. What was written since is then only in the indexes that the nodes moved aside: print it with cairn log orphans on each of them, and load it again (cairn load FILE). To keep the log as it is, save a checkpoint (cairn checkpoint create), and remove the others with cairn checkpoint prune --lost.`;
+    const backup = await unlessFailed(furthestBackup(stores, logId), UNUSABLE_SEGMENT, undefined);
+    const isFurther = backup !== undefined && backup.last > txId && (await isIn(backup.log, one));
+    const [also, from, point] = isFurther
+      ? [`, and the log backup up to ${backup.last}`, "the end of that backup", `--at-tx ${backup.last}`]
+      : ["", "that checkpoint", `--from ${name}`];
+    const message = `The log "${log.name}" has lost transactions that it had stored: ${name} in ${store} contains them, up to transaction ${txId}${also}.`;
+    const hint = `To continue from ${from}, once for all nodes: stop the writers, remove the log (nats stream rm ${log.name}; embedded: stop the node and move the log's folder away), run cairn log recover ${point} --yes, and start the nodes. What was written since is then only in the indexes that the nodes moved aside: print it with cairn log orphans on each of them, and load it again (cairn load FILE). To keep the log as it is, save a checkpoint (cairn checkpoint create), and remove the others with cairn checkpoint prune --lost.`;
     return new CairnError("LOG_REGRESSED", message, hint);
   }
   return undefined;
+}
+
+async function isIn(backup: TxLog, checkpoint: CandidateCheckpoint): Promise<boolean> {
+  const checking = checkCheckpoint(backup, checkpoint);
+  return (await unlessFailed(checking, UNUSABLE_SEGMENT, null)) === undefined;
 }
 
 /**
