@@ -26,7 +26,7 @@ import {
   timedAccess,
   updateHold,
 } from "./queue-access.ts";
-import { shareOf } from "./shares.ts";
+import { ContentDirectors, isHeldNow, shareOf } from "./shares.ts";
 
 /** A program's part in finishing the entries of a queue. */
 export interface Director extends AsyncDisposable {
@@ -73,6 +73,7 @@ class QueueDirector implements Director {
   readonly #queue: DirectedQueue;
   readonly #options: DirectorOptions;
   readonly #held = new Map<number, HeldShard>();
+  readonly #content = new ContentDirectors();
   /** Each is aborted when its mode begins. */
   readonly #stopping = new AbortController();
   readonly #leaving = new AbortController();
@@ -198,15 +199,17 @@ class QueueDirector implements Director {
 
   /** Claims shards of this director's share, and gives back what is more. Returns whether it has claimed any. */
   async #balance(status: QueueStatus): Promise<boolean> {
-    const { shards: limit = Infinity } = this.#options;
-    const { size, claims } = shareOf(status, {
+    const share = shareOf(status, {
       now: this.#queue.now(),
       as: this.as,
       held: new Set(this.#held.keys()),
-      limit,
+      limit: this.#options.shards ?? Infinity,
+      content: this.#content.names,
       mayOpen: this.#drain === undefined,
       random: Math.random(),
     });
+    this.#content.note(share, performance.now(), this.#queue.leaseMs);
+    const { size, claims } = share;
     const idlest = [...this.#held.values()]
       .filter(({ isPaused }) => !isPaused)
       .toSorted((a, b) => a.entries.inHand.size - b.entries.inHand.size);
@@ -245,20 +248,19 @@ class QueueDirector implements Director {
   #drainOne(status: QueueStatus): void {
     const { drainAt = DEFAULT_DRAIN_AT } = this.#options;
     if (drainAt === false || this.#drain !== undefined) return;
-    const chosen = shardToDrain(status, drainAt);
-    const held = chosen === undefined ? undefined : this.#held.get(chosen);
-    const { access } = this.#queue;
-    const drain = async (): Promise<void> => {
-      if (held === undefined) return;
-      await drainShard(access, {
-        ...held.hold,
-        signal: this.#stopping.signal,
-        leaseMs: this.#queue.leaseMs,
-        onDrained: () => held.lose("it is being drained"),
-      });
-    };
-    this.#drain = held
-      ?.whileIdle(drain)
+    const { access, leaseMs, name: queue } = this.#queue;
+    const now = this.#queue.now();
+    const chosen = shardToDrain(status, { drainAt, now, content: this.#content.names });
+    if (chosen === undefined) return;
+    const { shard } = chosen;
+    const held = this.#held.get(shard);
+    // Its director drains it. Without one, because all hold as many as they may, any does.
+    if (held === undefined && isHeldNow(chosen, now)) return;
+    const { signal } = this.#stopping;
+    const onDrained = (): void => held?.lose("it is being drained");
+    const drained = { queue, shard, as: this.as, signal, leaseMs, onDrained };
+    const drain = async (): Promise<void> => void (await drainShard(access, drained));
+    this.#drain = (held?.whileIdle(drain) ?? drain())
       .catch((error: unknown) => this.#report(error))
       .finally(() => {
         this.#drain = undefined;

@@ -1,6 +1,7 @@
 import { timeoutSignal } from "../types/timing.ts";
 import type { QueueShard, QueueStatus } from "../types/queues.ts";
 import type { AnyOperation } from "../types/transaction.ts";
+import { isHeldNow } from "./shares.ts";
 import {
   type Hold,
   isHeld,
@@ -28,9 +29,19 @@ export interface DrainedShard extends Omit<Hold, "epoch"> {
   readonly onProgress?: (moved: number, open: number) => void;
 }
 
+/** How a director decides which shard to drain. */
+export interface DrainRule {
+  /** The finished part of a shard from which on it is drained. */
+  readonly drainAt: number;
+  /** The time by the clock of the log (ms since 1970). */
+  readonly now: number;
+  /** See `ShareHolder`. */
+  readonly content: ReadonlySet<string>;
+}
+
 /**
- * Returns the shard of a queue that should be drained next; undefined if none should. It is the fullest one of which at
- * least the part `drainAt` is finished: a full one or, while the queue is at least half full, one that is half full.
+ * Returns the shard of a queue that should be drained next; undefined if none should. One whose drainer's lease has ended
+ * counts as active, because it is once another drain begins. It is the fullest one of which at least the part `drainAt` is finished: a full one or, while the queue is at least half full, one that is half full.
  * Otherwise, shards that fill evenly would all be full at once, and none would have room for the open entries of the
  * others. While there is no such room, only a shard without open entries is drained.
  *
@@ -38,10 +49,13 @@ export interface DrainedShard extends Omit<Hold, "epoch"> {
  * have their shares, the emptiest shard is drained whose director has another one, if there is room for many more entries
  * than it contains. It often is the one by whose claim a director has shown itself, and still empty.
  */
-export function shardToDrain({ shards, spare, policy }: QueueStatus, drainAt: number): number | undefined {
+export function shardToDrain(
+  { shards, spare, policy }: QueueStatus,
+  { drainAt, now, content }: DrainRule,
+): QueueShard | undefined {
   const { cap } = policy;
-  if (shards.some(({ state }) => state === "draining")) return undefined;
-  const active = shards.filter(({ state }) => state === "active").toSorted((a, b) => b.entries - a.entries);
+  if (shards.some((one) => one.state === "draining" && isHeldNow(one, now))) return undefined;
+  const active = shards.filter(({ state }) => state !== "retiring").toSorted((a, b) => b.entries - a.entries);
   const isHalfFull = 2 * active.reduce((sum, { entries }) => sum + entries, 0) >= policy.shards * cap;
   const othersOf = ({ shard }: QueueShard): readonly QueueShard[] =>
     active.filter((one) => one.shard !== shard);
@@ -53,14 +67,15 @@ export function shardToDrain({ shards, spare, policy }: QueueStatus, drainAt: nu
     const isLarge = entries >= cap || (isHalfFull && 2 * entries >= cap && room > open);
     return isLarge && entries - open >= drainAt * entries && room >= open;
   });
-  if (fullest !== undefined || spare > 0 || active.length < shards.length) return fullest?.shard;
+  if (fullest !== undefined || spare > 0 || active.length < shards.length) return fullest;
+  const sharing = active.filter(({ holder }) => holder === null || !content.has(holder.as));
   const counts = new Map<string, number>();
-  for (const { holder } of active)
+  for (const { holder } of sharing)
     if (holder !== null) counts.set(holder.as, (counts.get(holder.as) ?? 0) + 1);
   const countOf = ({ holder }: QueueShard): number => counts.get(holder?.as ?? "") ?? 0;
-  const isShared = Math.max(...counts.values()) - Math.min(...active.map(countOf)) <= 1;
+  const isShared = Math.max(...counts.values()) - Math.min(...sharing.map(countOf)) <= 1;
   const hasRoom = (shard: QueueShard): boolean => roomBeside(shard) >= shard.open + cap;
-  return isShared ? active.findLast((one) => countOf(one) > 1 && hasRoom(one))?.shard : undefined;
+  return isShared ? sharing.findLast((one) => countOf(one) > 1 && hasRoom(one)) : undefined;
 }
 
 export type DrainResult =

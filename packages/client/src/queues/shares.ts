@@ -10,6 +10,8 @@ export interface ShareHolder {
   readonly held: ReadonlySet<number>;
   /** The maximum number of shards to hold. */
   readonly limit: number;
+  /** The other directors that want no more shards than they have. */
+  readonly content: ReadonlySet<string>;
   /** Whether it may claim a spare shard. */
   readonly mayOpen: boolean;
   /** The time by the clock of the log (ms since 1970). */
@@ -24,25 +26,38 @@ export interface Share {
   readonly size: number;
   /** A shard is taken over if its last director has not given it back. */
   readonly claims: readonly { readonly shard: number; readonly isTakenOver: boolean }[];
+  /** The number of shards of each other director. */
+  readonly others: ReadonlyMap<string, number>;
+  /** Whether there are shards beyond this share that nobody holds. */
+  readonly isLess: boolean;
+}
+
+/** Returns whether a program holds a shard, and its lease has not ended. */
+export function isHeldNow({ holder }: QueueShard, now: number): boolean {
+  return holder !== null && Date.parse(holder.until) > now;
 }
 
 /**
  * Returns a director's share, and the shards to claim now. The shards are divided evenly among the directors that hold
- * one; those that hold the most get one more if the division leaves a remainder. The claims are at most as many as the
- * director holds, so that directors which start together claim in turns. A director that finds none claims a spare shard,
- * so that the others see it.
+ * one, except those that want no more; those that hold the most get one more if the division leaves a remainder. The
+ * claims are at most as many as the director holds, so that directors which start together claim in turns. A director
+ * that finds none claims a spare shard, so that the others see it.
  */
-export function shareOf(status: QueueStatus, { as, held, limit, mayOpen, now, random }: ShareHolder): Share {
+export function shareOf(
+  status: QueueStatus,
+  { as, held, limit, content, mayOpen, now, random }: ShareHolder,
+): Share {
   const active = status.shards.filter(({ state }) => state !== "retiring");
-  const isOthers = ({ shard, holder }: QueueShard): boolean =>
-    holder !== null && !held.has(shard) && Date.parse(holder.until) > now;
-  const counts = new Map([[as, held.size]]);
+  const isOthers = (one: QueueShard): boolean => !held.has(one.shard) && isHeldNow(one, now);
+  const others = new Map<string, number>();
   for (const { holder } of active.filter(isOthers))
-    if (holder !== null && holder.as !== as) counts.set(holder.as, (counts.get(holder.as) ?? 0) + 1);
-  const before = [...counts].filter(
+    if (holder !== null && holder.as !== as) others.set(holder.as, (others.get(holder.as) ?? 0) + 1);
+  const sharing = [...others].filter(([name]) => !content.has(name));
+  const shared = active.length - sum([...others].filter(([name]) => content.has(name)));
+  const before = sharing.filter(
     ([name, count]) => count > held.size || (count === held.size && name < as),
   ).length;
-  const even = Math.ceil((active.length - before) / counts.size);
+  const even = Math.ceil((shared - before) / (sharing.length + 1));
   const size = Math.max(1, Math.min(limit, even));
   const free = active.filter((one) => !held.has(one.shard) && !isOthers(one));
   const first = Math.floor(random * free.length);
@@ -50,5 +65,38 @@ export function shareOf(status: QueueStatus, { as, held, limit, mayOpen, now, ra
     .slice(0, Math.max(0, Math.min(size - held.size, held.size || 1, MAX_CLAIMS)))
     .map(({ shard, holder }) => ({ shard, isTakenOver: holder !== null }));
   const spare = held.size === 0 && claims.length === 0 && mayOpen ? lowestSpare(status) : undefined;
-  return { size, claims: spare === undefined ? claims : [{ shard: spare, isTakenOver: false }] };
+  return {
+    size,
+    claims: spare === undefined ? claims : [{ shard: spare, isTakenOver: false }],
+    others,
+    isLess: free.length > 0 && held.size >= size,
+  };
+}
+
+function sum(counts: readonly (readonly [name: string, count: number])[]): number {
+  return counts.reduce((total, [, count]) => total + count, 0);
+}
+
+/**
+ * Finds out which other directors want no more shards than they have, as with a limit of their own: those that claim none
+ * for a whole lease, within which they have looked at the queue, although there are shards that nobody holds.
+ */
+export class ContentDirectors {
+  readonly names = new Set<string>();
+  readonly #seen = new Map<string, { readonly count: number; readonly since: number }>();
+
+  note({ others, isLess }: Pick<Share, "others" | "isLess">, now: number, leaseMs: number): void {
+    for (const [name, { count }] of this.#seen) {
+      const held = others.get(name) ?? 0;
+      if (held === 0 || held > count) this.names.delete(name);
+      else if (isLess || this.names.has(name)) continue;
+      this.#seen.delete(name);
+    }
+    if (!isLess) return;
+    for (const [name, count] of others) {
+      const seen = this.#seen.get(name);
+      if (seen === undefined) this.#seen.set(name, { count, since: now });
+      else if (now - seen.since > leaseMs) this.names.add(name);
+    }
+  }
 }

@@ -1,5 +1,5 @@
 import type { QueueStatus } from "../../src/index.ts";
-import { shareOf } from "../../src/queues/shares.ts";
+import { ContentDirectors, shareOf } from "../../src/queues/shares.ts";
 import { expect, it } from "vitest";
 
 const FUTURE = new Date(Date.now() + 3_600_000).toISOString();
@@ -24,12 +24,19 @@ function queue(directors: readonly (string | undefined)[], spare: number): Queue
   };
 }
 
-function shareIn(status: QueueStatus, as: string, options: { limit?: number; random?: number } = {}) {
+const NONE: ReadonlySet<string> = new Set();
+
+function shareIn(
+  status: QueueStatus,
+  as: string,
+  options: { limit?: number; random?: number; content?: ReadonlySet<string> } = {},
+) {
   const mine = status.shards.filter(({ holder }) => holder?.as === as).map(({ shard }) => shard);
   const holder = {
     as,
     held: new Set(mine),
     limit: Infinity,
+    content: NONE,
     mayOpen: true,
     now: Date.now(),
     random: 0,
@@ -59,8 +66,16 @@ it("directors begin with different shards, and take over those whose lease has e
   expect(
     shareIn(queue([undefined, undefined, undefined, undefined], 1), "a", { random: 0.6 }).claims,
   ).toEqual([2]);
-  const holder = { as: "a", held: new Set<number>(), limit: 1, mayOpen: true, now: Date.now(), random: 0 };
-  expect(shareOf(queue(["b-"], 1), holder)).toEqual({
+  const holder = {
+    as: "a",
+    held: new Set<number>(),
+    limit: 1,
+    content: NONE,
+    mayOpen: true,
+    now: Date.now(),
+    random: 0,
+  };
+  expect(shareOf(queue(["b-"], 1), holder)).toMatchObject({
     size: 1,
     claims: [{ shard: 0, isTakenOver: true }],
   });
@@ -71,4 +86,30 @@ it("a director without a shard claims a spare one if it finds no other", () => {
   expect(shareIn(queue(["b", "b"], 1), "a")).toEqual({ size: 1, claims: [2] });
   expect(shareIn(queue(["b", "a"], 1), "a").claims).toEqual([]);
   expect(shareIn(queue(["b", "b"], 0), "a").claims).toEqual([]);
+});
+
+it("shards that a director leaves, because it wants no more, are divided among the others", () => {
+  const status = queue(["l", "a", "a", "b", "b", undefined, undefined], 0);
+  expect(["a", "b"].map((as) => shareIn(status, as).size)).toEqual([3, 2]);
+  const content = new Set(["l", "gone"]);
+  expect(["a", "b"].map((as) => shareIn(status, as, { content }).size)).toEqual([3, 3]);
+});
+
+it("a director that claims none of the shards that nobody holds, for a whole lease, wants no more", () => {
+  const content = new ContentDirectors();
+  const look = (atS: number, counts: Record<string, number>, isLess = true): readonly string[] => {
+    content.note({ others: new Map(Object.entries(counts)), isLess }, 1_000 * atS, 30_000);
+    return [...content.names];
+  };
+  expect(look(0, { l: 1, b: 1 })).toEqual([]);
+  expect(look(29, { l: 1, b: 2 })).toEqual([]);
+  expect(look(31, { l: 1, b: 2 })).toEqual(["l"]);
+  // Others have claimed them meanwhile.
+  expect(look(40, { l: 1, b: 3 }, false)).toEqual(["l"]);
+  expect(look(90, { l: 1, b: 3 })).toEqual(["l"]);
+  expect(look(91, { l: 1, b: 3 }, false)).toEqual(["l"]);
+  expect(look(150, { l: 1, b: 3 })).toEqual(["l"]);
+  expect(look(160, { l: 2, b: 3 })).toEqual([]);
+  expect(look(185, { b: 3 })).toEqual(["b"]);
+  expect(look(186, {}, false)).toEqual([]);
 });

@@ -9,6 +9,9 @@ type Shown = readonly [
   director?: string,
 ];
 
+/** When the leases end. */
+const UNTIL = "2026-11-27T22:00:00.000Z";
+
 /** Returns a queue with these shards and a cap of 100. */
 function queue(shards: readonly Shown[], spare: number): QueueStatus {
   return {
@@ -23,9 +26,13 @@ function queue(shards: readonly Shown[], spare: number): QueueStatus {
       entries,
       open,
       epoch: null,
-      holder: as === undefined ? null : { as, until: "2026-11-27T22:00:00.000Z" },
+      holder: as === undefined ? null : { as, until: UNTIL },
     })),
   };
+}
+
+function drainedIn(status: QueueStatus, now: number, content: ReadonlySet<string> = new Set()) {
+  return shardToDrain(status, { drainAt: 0.5, now, content })?.shard;
 }
 
 it.each<[what: string, shards: readonly Shown[], spare: number, drained: number | undefined]>([
@@ -146,10 +153,19 @@ it.each<[what: string, shards: readonly Shown[], spare: number, drained: number 
     "none while another is draining",
     [
       [100, 0],
-      [100, 0, "draining"],
+      [100, 0, "draining", "b"],
     ],
     1,
     undefined,
+  ],
+  [
+    "one beside another whose drainer has left it",
+    [
+      [100, 0],
+      [60, 40, "draining"],
+    ],
+    1,
+    0,
   ],
   [
     "one while another is retiring",
@@ -161,5 +177,26 @@ it.each<[what: string, shards: readonly Shown[], spare: number, drained: number 
     0,
   ],
 ])("a director drains %s", (_what, shards, spare, drained) => {
-  expect(shardToDrain(queue(shards, spare), 0.5)).toBe(drained);
+  expect(drainedIn(queue(shards, spare), 0)).toBe(drained);
+});
+
+it("a director drains a shard beside another whose drainer has died once that one's lease has ended", () => {
+  const status = queue(
+    [
+      [100, 0],
+      [60, 40, "draining", "dead"],
+    ],
+    1,
+  );
+  const until = Date.parse(UNTIL);
+  expect([until - 1, until].map((now) => drainedIn(status, now))).toEqual([undefined, 0]);
+});
+
+it("a director makes room for another one although one wants no more than its only shard", () => {
+  const status = queue(
+    ["l", "a", "a", "a"].map((as) => [10, 0, "active", as]),
+    0,
+  );
+  expect(drainedIn(status, 0)).toBe(undefined);
+  expect(drainedIn(status, 0, new Set(["l"]))).toBe(3);
 });
