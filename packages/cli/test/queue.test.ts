@@ -132,7 +132,7 @@ it("a shard that cannot be drained for lack of room is drained after what the hi
   const again = await run(["queue", "drain", "jobs", "0"]);
   expect([again.code, again.stderr]).toEqual([
     1,
-    expect.stringMatching(/jobs shard 0 is (?:retiring|spare)/),
+    expect.stringMatching(/jobs shard 0 is (?:retiring|spare)\.\n {2}hint: There is nothing left to drain/),
   ]);
 });
 
