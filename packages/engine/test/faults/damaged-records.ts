@@ -42,7 +42,8 @@ function resealed(text: string): string {
     const value = JSON.parse(text) as unknown;
     return typeof value === "object" && value !== null ? sealedManifest(value) : text;
   } catch (error) {
-    if (error instanceof SyntaxError) return text;
+    // What is nested too deeply is read, but not written.
+    if (error instanceof SyntaxError || error instanceof RangeError) return text;
     throw error;
   }
 }
