@@ -31,7 +31,9 @@ export function printedCommands(hint: string): string[] {
 function troubleOf(status: NodeStatus | undefined): { hint: string; text: string } | undefined {
   if (status === undefined) return { hint: "", text: "it does not respond" };
   const { phase, failure, verdict, log } = status;
-  const risk = log.warnings.find(({ code, hint }) => code === "LOG_REGRESSED" && hint.includes("--from"));
+  const risk = log.warnings.find(
+    ({ code, hint }) => code === "LOG_REGRESSED" && hint.includes("log recover"),
+  );
   const hint = failure?.hint ?? (verdict.state === "failing" ? verdict.hint : null) ?? risk?.hint ?? "";
   if (phase === "ready" && verdict.state !== "failing" && risk === undefined) return undefined;
   return { hint, text: `${phase}: ${failure?.message ?? risk?.message ?? verdict.message}` };

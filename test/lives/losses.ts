@@ -42,6 +42,11 @@ export const LOSSES: Readonly<Record<string, Step>> = {
     const copy = newestOf(life.machines, life);
     if (copy === undefined) return await copyLog(life);
     if (!(await isSafe(life, true)) || !(await saveCheckpoint(life))) return;
+    if (life.cluster.scene.backup !== undefined && life.picks.next() < 0.5) {
+      // Only the backup has these.
+      await life.writer.write(5);
+      if ((await quiet(life.cluster, 20)) === undefined || !(await isBackedUp(life))) return;
+    }
     await life.cluster.end(member, "kill");
     await rename(member.dir, `${member.dir}-before-${life.model.losses}`);
     await cp(copy.folder, member.dir, { recursive: true });
