@@ -112,6 +112,18 @@ describe.each([
   });
 });
 
+it("a small document is read at once while a large one waits for memory", async () => {
+  const { url, ...victim } = await start();
+  const things = `${url}/api/v1/things/default`;
+  expect((await fetch(`${things}/small`, { method: "PUT", body: "1" })).status).toBe(201);
+  for (let n = 0; n < 12; n += 1) sendUnread({ url, ...victim }, get(LIST));
+  const statusOf = async (name: string): Promise<number> =>
+    (await fetch(`${things}/${name}timeout=PT0.5S`)).status;
+  await vi.waitFor(async () => expect(await statusOf("d0?")).toBe(503));
+  const read = await Promise.all(["small?", "small?min-tx=1&", "small?stale=true&", "absent?"].map(statusOf));
+  expect([...read, await statusOf("d0?")]).toEqual([200, 200, 200, 404, 503]);
+});
+
 it("a list gets the memory of a client that has not read its response for 10 s", async () => {
   const victim = await start();
   for (let n = 0; n < 12; n += 1) sendUnread(victim, get(LIST));

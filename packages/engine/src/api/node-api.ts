@@ -45,10 +45,15 @@ export interface ReadOptions {
    */
   readonly linearizable?: boolean;
   /**
-   * Called once the read waits for nothing else, with the maximum size of its result in bytes and the read's time limit.
-   * The read begins when the returned promise resolves, and fails if it rejects.
+   * Called once the read waits for nothing else, with the maximum size of its result in bytes and the read's time limit;
+   * for one document also with a function that looks up its size. The read begins when the returned promise resolves,
+   * and fails if it rejects.
    */
-  readonly admit?: (bytes: number, timeoutMs?: number) => Promise<void> | undefined;
+  readonly admit?: (
+    bytes: number,
+    timeoutMs?: number,
+    exact?: (() => Promise<number>) | undefined,
+  ) => Promise<void> | undefined;
 }
 
 /** The options of reads whose results do not contain their transaction. */

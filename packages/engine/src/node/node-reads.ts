@@ -1,6 +1,6 @@
 import { isDeepStrictEqual } from "node:util";
 import { CairnError, Deadline, TIMED_OUT, TimeSlice, withTimeout } from "@cairn/kv";
-import type { QueuePolicy, TxId } from "@cairn/client";
+import type { DocumentKey, QueuePolicy, TxId } from "@cairn/client";
 import { LIMITS, MAKE_QUEUE } from "@cairn/client/protocol";
 import type { NodeApi, ReadOptions, SubmittedTransaction } from "../api/node-api.ts";
 import { notReady } from "../api/not-ready.ts";
@@ -9,7 +9,7 @@ import type { RestoringSystem } from "../checkpoints/checkpoint-stores.ts";
 import type { IndexStore } from "../index/index-store.ts";
 import { readBuckets } from "../index/read/bucket-reads.ts";
 import { listCursor } from "../index/read/cursor.ts";
-import { MAX_PAGE_BYTES } from "../index/read/document-reads.ts";
+import { MAX_PAGE_BYTES, readDocumentBytes } from "../index/read/document-reads.ts";
 import type { AsOf } from "../index/read/documents.ts";
 import { parseEventPlace, readEvents } from "../index/read/event-reads.ts";
 import { readEntry, readOpenEntries, readQueue, readQueues } from "../index/read/queue-reads.ts";
@@ -152,9 +152,12 @@ export class NodeReads {
       options.asOf !== undefined ||
       options.linearizable === true;
     let { index } = this.#life;
+    const exact = options.asOf === undefined ? () => this.#documentBytes(key, options) : undefined;
     const admitted =
-      waits || index === undefined ? undefined : options.admit?.(index.state.largest, options.timeoutMs);
-    if (waits) index = await this.#readable(options);
+      waits || index === undefined
+        ? undefined
+        : options.admit?.(index.state.largest, options.timeoutMs, exact);
+    if (waits) index = await this.#readable({ ...options, exact });
     else if (admitted !== undefined) index = await this.#admitted(admitted, options);
     if (index === undefined) throw notReady(this.#life, READ);
     try {
@@ -168,6 +171,14 @@ export class NodeReads {
       throw this.#suspected(index, error);
     }
   };
+
+  /** A document's size, so that the read of a small one need not wait for as much memory as the largest one needs. */
+  async #documentBytes(key: DocumentKey, options: ReadOptions): Promise<number> {
+    const { index } = this.#life;
+    if (index === undefined) return 0;
+    const reading = index.read(async (reader) => await readDocumentBytes(reader, key));
+    return await this.#guarded(index, reading, options);
+  }
 
   readonly list: NodeApi["list"] = async (query) => {
     // A list continues as of the transaction at which it began. It may have begun on a node that was ahead of this one.
@@ -303,12 +314,15 @@ export class NodeReads {
   }
 
   /** Returns the index for a read of at most `items`, once it contains the requested transactions. */
-  async #readable(options: ReadOptions & { asOf?: AsOf; items?: number }): Promise<IndexStore> {
-    const { stale = false, linearizable = false, items = 1 } = options;
+  async #readable(
+    options: ReadOptions & { asOf?: AsOf; items?: number; exact?: (() => Promise<number>) | undefined },
+  ): Promise<IndexStore> {
+    const { stale = false, linearizable = false, items = 1, exact } = options;
     if (!stale && this.#life.phase !== "ready") throw notReady(this.#life, linearizable ? {} : READ);
     await this.#place.reached(options);
     const largest = this.#life.index?.state.largest ?? 0;
-    return await this.#admitted(options.admit?.(resultBytes(items, largest), options.timeoutMs), options);
+    const bytes = resultBytes(items, largest);
+    return await this.#admitted(options.admit?.(bytes, options.timeoutMs, exact), options);
   }
 
   /** Returns the index for a read that may begin once `admitted` resolves. */

@@ -59,12 +59,14 @@ export class RequestMemory {
 
   /**
    * Reserves memory for a request, instead of what it had. Returns undefined if the memory is free, else a promise that
-   * resolves once it is, and rejects with `OVERLOADED` after `timeoutMs` (by default 30,000).
+   * resolves once it is, and rejects with `OVERLOADED` after `timeoutMs` (by default 30,000). `bytes` is the most that
+   * the request may need; `exact` determines what it does need, which is done only if it would wait otherwise.
    */
   admit(
     request: IncomingMessage,
     bytes: number,
     timeoutMs: number = LIMITS.waitMs,
+    exact?: () => Promise<number>,
   ): Promise<void> | undefined {
     this.#free(request);
     // No event would free its memory.
@@ -77,6 +79,7 @@ export class RequestMemory {
       this.#reserve(request, { sender, bytes: wanted });
       return undefined;
     }
+    if (exact !== undefined) return exact().then((needed) => this.admit(request, needed, timeoutMs));
     return new Promise((begin, refuse) => {
       const until = performance.now() + timeoutMs;
       this.#waiting.set(request, { sender, bytes: wanted, until, begin, refuse });

@@ -1,6 +1,6 @@
 import type { IncomingMessage, ServerResponse } from "node:http";
 import type { AnyOperation, Transaction, TxId, TxOutcome } from "@cairn/client";
-import { type NodeApi, TOO_LARGE } from "@cairn/engine";
+import { type NodeApi, type ReadOptions, TOO_LARGE } from "@cairn/engine";
 import type { TimeSlice } from "@cairn/kv";
 import type { openStreams } from "../answers/open-streams.ts";
 import type { RequestMemory } from "../answers/request-memory.ts";
@@ -65,8 +65,8 @@ export class Call<Q = object> {
   }
 
   /** Reserves memory for the response, see {@link RequestMemory.admit}. */
-  get admit(): (bytes: number, timeoutMs?: number) => Promise<void> | undefined {
-    return (bytes, timeoutMs) => this.served.unsent.admit(this.request, bytes, timeoutMs);
+  get admit(): NonNullable<ReadOptions["admit"]> {
+    return (...given) => this.served.unsent.admit(this.request, ...given);
   }
 
   /** Throws `FORBIDDEN` if a request concerns buckets to which the token does not apply. */

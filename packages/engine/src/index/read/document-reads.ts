@@ -1,6 +1,7 @@
 import { CairnError, type KvReader } from "@cairn/kv";
 import type { DocumentKey, Revision, TxId } from "@cairn/client";
 import type { AsOf, DocumentVersion, StoredDocument } from "./documents.ts";
+import { headsOf } from "../rows/index-rows.ts";
 import { firstKept, readState } from "../rows/index-state.ts";
 import { timeRemoved } from "./outcome-reads.ts";
 import { transactionAtTime } from "./transaction-at-time.ts";
@@ -19,6 +20,7 @@ import {
   checkedVersion,
   decodeVersion,
   decodeVersionText,
+  headLength,
   readNewest,
   type VersionValue,
   versionValueRevision,
@@ -43,6 +45,12 @@ export function readDocument(reader: KvReader, key: DocumentKey): MaybeDocument 
 async function readBytes(reader: KvReader, rowKey: Uint8Array): Promise<string | undefined> {
   const value = await reader.get(rowKey);
   return value === undefined ? undefined : Buffer.from(value).toString("utf8");
+}
+
+/** Returns the size of a document without reading it (bytes). */
+export async function readDocumentBytes(reader: KvReader, key: DocumentKey): Promise<number> {
+  const head = await headsOf(reader).get(documentKeyRow(key));
+  return head === undefined ? 0 : headLength(head);
 }
 
 /** Throws as {@link resolveAsOf} and {@link checkFloor} do. Calls `onAsOf` with the transaction that `asOf` means. */
