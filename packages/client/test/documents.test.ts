@@ -23,6 +23,7 @@ describe("a document", () => {
     ["an interface", { enabled: true, rollout: 3 } satisfies Flag],
     ["an instance of a class", new Point(1, 2)],
     ["an object without a prototype", Object.assign(Object.create(null) as object, { a: 1 })],
+    ["an object with a member toJSON that is no method", { toJSON: 1, a: { toJSON: null } }],
   ] as const)("may be %s", ([, document]) => {
     expect(jsonProblem("the document", document)).toBeUndefined();
     expect(JSON.parse(JSON.stringify(document))).toEqual({ ...document });
@@ -34,6 +35,7 @@ describe("a document", () => {
       "the document at deep.list[1].u[0] must be a JSON value, not undefined",
     ],
     [{ a: new Map([[1, 2]]) }, "the document at a must be a JSON value, not an instance of Map"],
+    [{ a: { toJSON: () => 1 } }, "the document at a must be a JSON value, not an instance of Object"],
     [new Date(0), "the document must be a JSON value, not an instance of Date"],
     [[1n], "the document at [0] must be a JSON value, not bigint"],
     [{ a: [Number.NaN] }, "the document at a[0] contains a number that JSON cannot represent"],

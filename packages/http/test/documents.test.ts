@@ -48,9 +48,10 @@ describe("a document", () => {
     },
   );
 
-  test("may have the keys __proto__, constructor and prototype", async () => {
+  test("may have the keys __proto__, constructor, prototype and toJSON", async () => {
     await using served = await serve();
-    const json = '{"__proto__":{"admin":true},"constructor":{"prototype":1},"prototype":null}';
+    const json =
+      '{"__proto__":{"admin":true},"constructor":{"prototype":1},"prototype":null,"toJSON":[{"toJSON":1}]}';
     await served.raw("PUT", WEB, { body: json, headers: { "content-type": "application/json" } });
     expect((await served.raw("GET", WEB)).text).toBe(`${json}\n`);
   });

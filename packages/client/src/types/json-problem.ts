@@ -65,7 +65,10 @@ function ownProblem(value: unknown): string | undefined {
     case "object":
       if (value === null || Array.isArray(value)) return undefined;
       // The members of other objects, of this realm or another one, are not their content.
-      if (Object.prototype.toString.call(value) !== "[object Object]" || "toJSON" in value)
+      if (
+        Object.prototype.toString.call(value) !== "[object Object]" ||
+        ("toJSON" in value && typeof value.toJSON === "function")
+      )
         return `must be a JSON value, not ${nameOf(value)}`;
       if (!Object.getOwnPropertySymbols(value).some((name) => isEnumerable.call(value, name)))
         return undefined;
