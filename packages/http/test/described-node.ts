@@ -63,7 +63,8 @@ function strict(schema: unknown): unknown {
     inner["properties"] === undefined || inner["additionalProperties"] !== undefined
       ? inner
       : { ...inner, additionalProperties: false };
-  return nullable === true ? { anyOf: [closed, { type: "null" }] } : closed;
+  // Nullable extends the type, and nothing else: an enum has null only if it lists it.
+  return nullable === true && "type" in closed ? { ...closed, type: [closed.type, "null"] } : closed;
 }
 
 /** The schemas are under `properties` of one schema, where its references point. */
@@ -110,7 +111,7 @@ export class DescribedNode {
     check(answer.status === status, `${id} answers ${answer.status}, not ${status}: ${answer.text}`);
     const described = responses[String(status)];
     if (described === undefined) throw new Error(`${id} does not document the response ${status}`);
-    for (const name of ["cairn-tx", "etag", "link", "location"]) {
+    for (const name of ["cairn-tx", "cairn-position", "etag", "link", "location"]) {
       if (answer.headers[name] === undefined) continue;
       const named = Object.keys(described.headers ?? {}).map((one) => one.toLowerCase());
       check(named.includes(name), `${id} ${status} does not document ${name}`);

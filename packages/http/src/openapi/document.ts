@@ -141,7 +141,10 @@ function failures({ errorHeaders = {} }: Route, errors: Errors): OpenApiObject {
   );
 }
 
-/** Makes nullable properties optional: generated Java clients (okhttp-gson) reject null for a required one. */
+/**
+ * Makes nullable properties optional: generated Java clients (okhttp-gson) reject null for a required one. Lists null
+ * among the values of a nullable enum, because `nullable` extends only the type.
+ */
 function forClients(part: unknown): unknown {
   if (Array.isArray(part)) return part.map(forClients);
   if (part === null || typeof part !== "object") return part;
@@ -150,6 +153,8 @@ function forClients(part: unknown): unknown {
     properties?: Readonly<Record<string, OpenApiObject>>;
     required?: unknown;
   };
+  const { nullable, enum: values } = inner;
+  if (nullable === true && Array.isArray(values)) return { ...inner, enum: [...(values as string[]), null] };
   if (properties === undefined || !Array.isArray(required)) return inner;
   const needed = (required as string[]).filter((name) => properties[name]?.["nullable"] !== true);
   return { ...rest, properties, ...(needed.length === 0 ? {} : { required: needed }) };

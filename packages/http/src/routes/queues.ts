@@ -75,7 +75,7 @@ export const queueRoutes: readonly Route[] = [
     id: "listOpenEntries",
     summary: "List the open entries of a shard in the order in which they were created.",
     query: PAGE_PARAMETERS,
-    answers: found("The open entries.", array(ref("OpenEntry")), ["Cairn-Tx", "Link"]),
+    answers: found("The open entries.", array(ref("OpenEntry")), ["Cairn-Tx", "Cairn-Position", "Link"]),
     async handle(call) {
       const { query, admit, url } = call;
       const place = { queue: queueOf(call), shard: shardOf(call) };
