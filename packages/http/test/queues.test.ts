@@ -284,7 +284,7 @@ describe("the queues over HTTP", () => {
     while (late.status === 201) late = await enqueue();
     const { name } = late.body;
     expect(late.body).toMatchObject({
-      error: { code: "TX_TIMEOUT" },
+      error: { code: "TX_TIMEOUT", hint: expect.stringMatching(/sent again safely with this name\.$/) },
       name: expect.stringMatching(/^[0-9a-f-]{36}$/),
     });
     const [, told = ""] = /GET \/api\/v1\/queues(\S+) shows it/.exec(late.body.error?.hint ?? "") ?? [];

@@ -168,7 +168,8 @@ function withName(error: unknown, queue: string, name: string): unknown {
   const { status, details } = error instanceof RequestError ? error : { status: undefined, details: {} };
   return new RequestError(error.code, error.message, {
     ...(status === undefined ? {} : { status }),
-    hint: `The entry may exist or come to exist: GET /api/v1/queues/${queue}/entry?name=${encodeURIComponent(name)} shows it. To try again safely, send it with this name. ${error.hint ?? ""}`.trim(),
+    // The hint of any transaction comes first, because it ends with the doubt that this one removes.
+    hint: `${error.hint ?? ""} The entry may exist or come to exist: GET /api/v1/queues/${queue}/entry?name=${encodeURIComponent(name)} shows it, and it can be sent again safely with this name.`.trim(),
     cause: error,
     details: { ...details, name },
   });
