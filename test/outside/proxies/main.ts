@@ -13,6 +13,8 @@ import { PROXIES, startProxy } from "./proxies.ts";
 
 /** The value that docs/proxies.md recommends. */
 const DRAIN = "PT5S";
+/** So many lines of about 1,000 bytes are more than any request but a batch may have by default. */
+const LINES = 6_000;
 
 const { values } = parseArgs({
   options: { rounds: { type: "string" }, seed: { type: "string" }, from: { type: "string" } },
@@ -35,6 +37,15 @@ for (const name of PROXIES) {
   const nodes = [0, 1, 2].map((at) => start(at, earlier));
   await Promise.all(nodes.map((node) => node.ready()));
   const proxy = await startProxy(name, join(folder, name), ports);
+  const line = `${JSON.stringify({ ops: [["put", "batch", "default/a", "x".repeat(1_000)]] })}\n`;
+  const headers = { "content-type": "application/x-ndjson" };
+  const batch = await fetch(`${proxy.url}/api/v1/tx/batch`, {
+    method: "POST",
+    headers,
+    body: line.repeat(LINES),
+  });
+  process.stdout.write(`proxies: ${name}, a batch of ${LINES * line.length} bytes: ${batch.status}\n`);
+  if (!batch.ok) process.exitCode = 1;
   for (const [what, end, permitted] of [
     ["restarts", (node: NodeProcess) => node.stop(), /^[A-Z]+ 2\d\d$/],
     // docs/proxies.md: nginx sends a PUT again, whatever its preconditions are.
