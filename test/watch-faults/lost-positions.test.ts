@@ -176,22 +176,26 @@ describe("a position that the log has lost", () => {
     },
   );
 
-  it("is refused in cursors of histories, open entries and evictions", async () => {
+  it("is refused in cursors of histories, open entries, evictions and events", async () => {
     const limit = 1;
     const write = async (): Promise<void> => {
       await put("b");
       await submit(node, ["put", "pods", "b", 2], ["evict", "pods", "x"], ["evict", "pods", "y"]);
       await submit(node, ["enqueue", "jobs", "one", {}], ["enqueue", "jobs", "two", {}]);
+      await submit(node, ["event", { object: "pod/b", reason: "Lost" }]);
     };
     const jobs = { shards: 1, cap: 9, terminal: { state: ["done"] }, lease: "PT30S" };
     const [x, y] = [["put", "pods", "x", 1] as const, ["put", "pods", "y", 1] as const];
-    await submit(node, ["configure", { queues: { jobs } }], x, y);
-    const [history = "", entries = "", evictions = ""] = await lose(async () => {
+    // This event is not lost, but what follows it on the next page is.
+    const kept = ["event", { object: "pod/b", reason: "Kept", time: "9223372036854775807" }] as const;
+    await submit(node, ["configure", { queues: { jobs } }], x, y, kept);
+    const [history = "", entries = "", evictions = "", events = ""] = await lose(async () => {
       await write();
       return [
         (await node.history(B, { limit })).cursor,
         (await node.openEntries({ ...SHARD, limit })).cursor,
         (await node.evictions({ limit })).cursor,
+        (await node.events({ limit })).cursor,
       ];
     });
     await write();
@@ -199,6 +203,7 @@ describe("a position that the log has lost", () => {
     await expect(node.history(B, { limit, cursor: history })).rejects.toMatchObject(lost);
     await expect(node.openEntries({ ...SHARD, limit, cursor: entries })).rejects.toMatchObject(lost);
     await expect(node.evictions({ limit, cursor: evictions })).rejects.toMatchObject(lost);
+    await expect(node.events({ limit, cursor: events })).rejects.toMatchObject(lost);
     const { cursor = "" } = await node.history(B, { limit });
     expect((await node.history(B, { limit, cursor })).versions).toMatchObject([{ revision: 3, json: "1" }]);
   });

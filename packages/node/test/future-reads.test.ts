@@ -3,6 +3,7 @@ import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import type { CairnNode } from "@cairn/engine";
 import { ClusterScene, put } from "@cairn/test-support/nodes/cluster-scene";
 
+const JOBS = { shards: 1, cap: 9, terminal: { state: ["done"] }, lease: "PT30S" };
 const KEY = { bucket: "things", namespace: "default", name: "k0" };
 
 let scene: ClusterScene;
@@ -110,3 +111,55 @@ it("continues a list only once the node has the transaction at which the list be
   const page = await waiting;
   expect([page.txId, page.documents.map(({ json }) => json)]).toEqual([txId, ['"new"', '"old"']]);
 });
+
+it(
+  "continues every other list once it has the transactions of the page before",
+  { tags: "rest/slow" },
+  async () => {
+    const ahead = await scene.ready("a", {
+      parts: { http: { host: "127.0.0.1", port: 0, maxBody: 1_000_000 } },
+    });
+    const { node: behind, faults } = await scene.withheld("b");
+    const evicted = ["0", "1"].map((name) => ["put", "gone", name, {}] as const);
+    const { txId: begin } = await ahead.submit({
+      ops: [["configure", { queues: { jobs: JOBS } }], ...evicted],
+    });
+    await behind.await(begin);
+    faults.stalled = true;
+    for (const name of ["0", "1"]) {
+      const entry = ["enqueue", "jobs", name, {}] as const;
+      const event = ["event", { object: "o", reason: name }] as const;
+      await ahead.submit({ ops: [entry, event, ["put", "things", "k0", name], ["evict", "gone", name]] });
+    }
+    await ahead.await(await write(ahead, "2"));
+    const lists = [
+      "/api/v1/queues/jobs/shards/0/open",
+      "/api/v1/events",
+      "/api/v1/things/k0?history=true",
+      "/api/v1/tx/evictions",
+    ];
+    // The first page of each list is of a node that is ahead, and its link is followed to the one that lags.
+    const links = await Promise.all(
+      lists.map(async (list) => {
+        const { headers } = await fetch(`${ahead.url}${list}${list.includes("?") ? "&" : "?"}limit=1`);
+        return /<(.*)>/.exec(headers.get("link") ?? "")?.[1] ?? "";
+      }),
+    );
+    const next = async (link: string, timeout: string): Promise<[number, string]> => {
+      const answer = await fetch(`${behind.url}${link}&timeout=${timeout}`);
+      return [answer.status, await answer.text()];
+    };
+    for (const link of links)
+      expect(await next(link, "PT0.01S")).toEqual([504, expect.stringContaining("TX_TIMEOUT")]);
+    const waiting = Promise.all(links.map((link) => next(link, "PT30S")));
+    faults.stalled = false;
+    const pages = await waiting;
+    expect(pages.map(([status]) => status)).toEqual([200, 200, 200, 200]);
+    expect(pages.map(([, text]) => JSON.parse(text) as unknown)).toMatchObject([
+      [{ name: "1" }],
+      [{ reason: "0" }],
+      [{ document: "1" }],
+      [{ name: "0" }],
+    ]);
+  },
+);

@@ -76,7 +76,8 @@ export interface OpenEntriesList extends ReadOptions, Omit<OpenEntriesQuery, "li
   readonly limit?: number;
 }
 
-export type EventListQuery = ReadOptions & Omit<ClientEventQuery, keyof ClientReadOptions>;
+export type EventListQuery = ReadOptions &
+  Omit<ClientEventQuery, keyof ClientReadOptions> & { readonly cursor?: string };
 
 /** An eviction, and the copies of the evicted content that may still exist and that this node cannot remove. */
 export interface EvictionPlaces extends Eviction {

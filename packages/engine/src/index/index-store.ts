@@ -314,7 +314,7 @@ export class IndexStore {
   readonly list = async (query: IndexListQuery): Promise<DocumentPage> => await this.ask(readList, query);
 
   async history(key: DocumentKey, limit: number, cursor?: string): Promise<HistoryPage> {
-    return await this.read(async (reader) => await readHistoryPage(reader, key, limit, cursor));
+    return await this.ask(readHistoryPage, key, limit, cursor);
   }
 
   /** Returns the result of a commit, from memory for the newest transactions. */
@@ -374,7 +374,7 @@ export class IndexStore {
 
   async evictions(limit: number, cursor?: string): Promise<EvictionPage> {
     const { held } = this.#purge;
-    return await this.read(async (reader) => await readEvictions(reader, { limit, cursor, held }));
+    return await this.ask(readEvictions, { limit, cursor, held });
   }
 
   async purgeEvictions(options: Pick<KvPurging, "withinMs" | "signal">): Promise<PurgeReport> {

@@ -8,10 +8,10 @@ import type { System } from "../api/system.ts";
 import type { RestoringSystem } from "../checkpoints/checkpoint-stores.ts";
 import type { IndexStore } from "../index/index-store.ts";
 import { readBuckets } from "../index/read/bucket-reads.ts";
-import { listCursor } from "../index/read/cursor.ts";
+import { cursorTx } from "../index/read/cursor.ts";
 import { MAX_PAGE_BYTES, readDocumentBytes } from "../index/read/document-reads.ts";
 import type { AsOf } from "../index/read/documents.ts";
-import { parseEventPlace, readEvents } from "../index/read/event-reads.ts";
+import { readEvents } from "../index/read/event-reads.ts";
 import { readEntry, readOpenEntries, readQueue, readQueues } from "../index/read/queue-reads.ts";
 import { documentKey, ownMember, withCommands } from "@cairn/text";
 import { messageChecksum, readFrame } from "../transactions/message-frame.ts";
@@ -58,6 +58,14 @@ function noQueue(name: string): CairnError {
 }
 
 type ReadSystem = RestoringSystem & Pick<System, "commandLine" | "policies" | "logBackup">;
+
+type IndexReadOptions = ReadOptions & {
+  readonly asOf?: AsOf;
+  readonly items?: number;
+  /** The size of the result, see {@link ReadOptions.admit}. */
+  readonly exact?: (() => Promise<number>) | undefined;
+};
+type PageOptions = IndexReadOptions & { readonly limit?: number; readonly cursor?: string | undefined };
 
 /** A read that the node may refuse because of its phase can be repeated with stale=true. */
 const READ = { hasStale: true };
@@ -181,27 +189,20 @@ export class NodeReads {
   }
 
   readonly list: NodeApi["list"] = async (query) => {
-    // A list continues as of the transaction at which it began. It may have begun on a node that was ahead of this one.
-    const began = query.cursor === undefined ? 0 : listCursor.decode(query, query.cursor).txId;
-    const { minTx = 0, linearizable = false, cursor } = query;
-    const index = await this.#readable({
-      ...query,
-      minTx: Math.max(minTx, began),
-      linearizable: linearizable && cursor === undefined,
-      items: query.limit ?? LIMITS.defaultPageItems,
-    });
     // This checks the name of the bucket and, if one is given, the name of the namespace.
     documentKey(query.bucket, query.namespace ?? "default", "any");
-    const limit = checkedLimit(query.limit);
     const where = query.where === undefined ? [] : [query.where].flat();
-    return await this.#guarded(index, index.list({ ...query, limit, where }), query);
+    // A list continues as of the transaction at which it began.
+    const linearizable = query.linearizable === true && query.cursor === undefined;
+    return await this.#page({ ...query, linearizable }, (index, limit) =>
+      index.list({ ...query, limit, where }),
+    );
   };
 
   readonly history: NodeApi["history"] = async (key, options = {}) => {
-    const items = checkedLimit(options.limit);
-    return await this.#read({ ...options, items }, (index) => {
+    return await this.#page(options, (index, limit) => {
       options.onAsOf?.(index.state.txId);
-      return index.history(key, items, options.cursor);
+      return index.history(key, limit, options.cursor);
     });
   };
 
@@ -236,8 +237,8 @@ export class NodeReads {
     return { txId, queue };
   };
 
-  readonly openEntries: NodeApi["openEntries"] = async ({ queue, shard, limit, cursor, ...options }) => {
-    return await this.#read({ ...options, items: limit ?? LIMITS.defaultPageItems }, async (index) => {
+  readonly openEntries: NodeApi["openEntries"] = async ({ queue, shard, ...options }) => {
+    return await this.#page(options, async (index, limit) => {
       const { shards } = requireQueue(index, queue);
       if (!Number.isInteger(shard) || shard < 0 || shard >= shards) {
         throw new CairnError(
@@ -246,7 +247,7 @@ export class NodeReads {
           `cairn queue show ${queue} and GET /api/v1/queues/${queue} show the number of shards in its policy, which are numbered from 0, and those that are not spare.`,
         );
       }
-      return await index.ask(readOpenEntries, { queue, shard, limit: checkedLimit(limit), cursor });
+      return await index.ask(readOpenEntries, { queue, shard, limit, cursor: options.cursor });
     });
   };
 
@@ -257,26 +258,21 @@ export class NodeReads {
     });
   };
 
-  readonly events: NodeApi["events"] = async ({ before, bucket, object, limit, ...options } = {}) => {
-    const place = before === undefined ? undefined : parseEventPlace(before);
-    if (before !== undefined && place === undefined) {
-      throw new CairnError(
-        "REQUEST_INVALID",
-        `${JSON.stringify(before)} is neither the id of an event nor a time in nanoseconds.`,
-        "Use the id of the last returned event (cairn events --json prints it), or the unchanged URL in the Link header.",
-      );
-    }
-    const query = { limit: checkedLimit(limit), bucket, object, before: place };
-    return await this.#read({ ...options, items: LIMITS.pageItems }, (index) => index.ask(readEvents, query));
-  };
+  readonly events: NodeApi["events"] = async (query = {}) =>
+    await this.#page({ ...query, items: LIMITS.pageItems }, (index, limit) =>
+      index.ask(readEvents, { ...query, limit }),
+    );
 
   readonly evictions: NodeApi["evictions"] = async (options = {}) => {
     const time = new Deadline(options.timeoutMs ?? LIMITS.waitMs);
-    const limit = checkedLimit(options.limit);
-    const index = await this.#readable({ ...options, items: LIMITS.pageItems });
-    const found = await this.#guarded(index, index.evictions(limit, options.cursor));
+    const { found, state } = await this.#page(
+      { ...options, items: LIMITS.pageItems },
+      async (index, limit) => {
+        return { found: await index.evictions(limit, options.cursor), state: index.state };
+      },
+    );
     const page = withOwnFiles(found, this.#life.ownIndexes?.purged);
-    const places = await evictionPlaces(page, index.state, this.#life.log, this.#system, time);
+    const places = await evictionPlaces(page, state, this.#life.log, this.#system, time);
     return withCommands(places, this.#system.commandLine);
   };
 
@@ -301,10 +297,19 @@ export class NodeReads {
     }
   }
 
-  async #read<T>(
-    options: ReadOptions & { items?: number },
-    read: (index: IndexStore) => Promise<T>,
+  /** Reads a page of a list. The node first reaches the place of the cursor, which may be of a node that was ahead. */
+  async #page<T>(
+    { limit, cursor, minTx = 0, ...options }: PageOptions,
+    read: (index: IndexStore, limit: number) => Promise<T>,
   ): Promise<T> {
+    const items = checkedLimit(limit);
+    const after = cursor === undefined ? 0 : cursorTx(cursor);
+    return await this.#read({ items, ...options, minTx: Math.max(minTx, after) }, (index) =>
+      read(index, items),
+    );
+  }
+
+  async #read<T>(options: IndexReadOptions, read: (index: IndexStore) => Promise<T>): Promise<T> {
     const index = await this.#readable(options);
     return await this.#guarded(index, read(index), options);
   }
@@ -314,9 +319,7 @@ export class NodeReads {
   }
 
   /** Returns the index for a read of at most `items`, once it contains the requested transactions. */
-  async #readable(
-    options: ReadOptions & { asOf?: AsOf; items?: number; exact?: (() => Promise<number>) | undefined },
-  ): Promise<IndexStore> {
+  async #readable(options: IndexReadOptions): Promise<IndexStore> {
     const { stale = false, linearizable = false, items = 1, exact } = options;
     if (!stale && this.#life.phase !== "ready") throw notReady(this.#life, linearizable ? {} : READ);
     await this.#place.reached(options);

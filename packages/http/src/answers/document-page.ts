@@ -21,20 +21,17 @@ export function versionsJson(versions: readonly DocumentVersion[]): string[] {
 /** Longer arrays are written item by item to avoid a copy of the page. */
 const MAX_JOINED_CHARACTERS = 1_048_576;
 
-/** Returns `items` as a JSON array, with a Link to the next page; `parameter` is the query parameter for the cursor. */
+/** Returns `items` as a JSON array, with a Link to the next page. */
 export function page(
   url: string,
   items: readonly string[],
   cursor: string | undefined,
-  { headers = {}, parameter = "cursor" }: { readonly headers?: Headers; readonly parameter?: string } = {},
+  headers: Headers = {},
 ): HttpAnswer {
   let length = 0;
   for (const item of items) length += item.length;
   return {
-    headers:
-      cursor === undefined
-        ? headers
-        : { ...headers, link: `<${nextUrl(url, parameter, cursor)}>; rel="next"` },
+    headers: cursor === undefined ? headers : { ...headers, link: `<${nextUrl(url, cursor)}>; rel="next"` },
     body:
       length <= MAX_JOINED_CHARACTERS
         ? jsonLine(`[${items.join(",\n")}]`)
@@ -51,12 +48,12 @@ function* pieces(items: readonly string[]): Iterable<string> {
   yield jsonLine("]");
 }
 
-function nextUrl(url: string, parameter: string, cursor: string): string {
+function nextUrl(url: string, cursor: string): string {
   const start = url.indexOf("?");
   const path = start < 0 ? url : url.slice(0, start);
   const kept = start < 0 ? [] : url.slice(start + 1).split("&");
-  const pairs = kept.filter((pair) => pair !== "" && pair !== parameter && !pair.startsWith(`${parameter}=`));
+  const pairs = kept.filter((pair) => pair !== "" && pair !== "cursor" && !pair.startsWith("cursor="));
   // Unescaped, these characters would end the URL in the header.
-  const query = [...pairs, `${parameter}=${encodeURIComponent(cursor)}`].join("&");
+  const query = [...pairs, `cursor=${encodeURIComponent(cursor)}`].join("&");
   return `${path}?${query}`.replaceAll("<", "%3C").replaceAll(">", "%3E");
 }

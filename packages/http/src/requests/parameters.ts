@@ -255,8 +255,7 @@ export const KEY_PARAMETERS = {
 } as const;
 
 export const EVENT_PARAMETERS = {
-  ...READ_PARAMETERS,
-  limit,
+  ...PAGE_PARAMETERS,
   bucket: parameter("bucket", asText(TEXT), "Return only events about objects in this bucket."),
   object: parameter("object", asText(TEXT), "Return only events about this object."),
   before: parameter(

@@ -92,7 +92,7 @@ export const documentRoutes: readonly Route[] = [
       const { bucket } = parseDocumentPath(url);
       const { txId, position, documents, cursor } = await api.list({ bucket, ...query, admit });
       const headers = { "cairn-tx": txId, "cairn-position": position };
-      return page(url, documentsJson(documents), cursor, { headers });
+      return page(url, documentsJson(documents), cursor, headers);
     },
   }),
   ...addressed("getDocument", "Read", {

@@ -23,9 +23,9 @@ export const eventRoutes: readonly Route[] = [
     answers: found("The events.", array(ref("RecordedEvent")), ["Cairn-Tx", "Link"]),
     errors: READ_ERRORS,
     async handle({ api, query, admit, url }) {
-      const { txId, events, before } = await api.events({ ...query, admit });
+      const { txId, events, cursor } = await api.events({ ...query, admit });
       const items = events.map((event) => JSON.stringify(event));
-      return page(url, items, before, { headers: { "cairn-tx": txId }, parameter: "before" });
+      return page(url, items, cursor, { "cairn-tx": txId });
     },
   }),
   route({

@@ -81,7 +81,7 @@ export const queueRoutes: readonly Route[] = [
       const place = { queue: queueOf(call), shard: shardOf(call) };
       const { txId, position, entries, cursor } = await call.api.openEntries({ ...place, ...query, admit });
       const items = entries.map(({ document, origin }) => `${entryJson(document, origin.txId)}}`);
-      return page(url, items, cursor, { headers: { "cairn-tx": txId, "cairn-position": position } });
+      return page(url, items, cursor, { "cairn-tx": txId, "cairn-position": position });
     },
   }),
   route({

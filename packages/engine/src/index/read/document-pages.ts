@@ -2,7 +2,7 @@ import type { KvReader } from "@cairn/kv";
 import type { DocumentKey } from "@cairn/client";
 import { formatPosition } from "@cairn/text";
 import type { IndexState } from "../rows/index-state.ts";
-import { historyCursor, listCursor, markedPlace, requirePlace } from "./cursor.ts";
+import { historyCursor, listCursor, markedPlace } from "./cursor.ts";
 import { readHistory, resolveAsOf } from "./document-reads.ts";
 import type { DocumentPage, HistoryPage } from "./documents.ts";
 import type { FieldQuery, ListSelection } from "./field-query.ts";
@@ -22,8 +22,7 @@ export async function readList(
   query: IndexListQuery,
 ): Promise<DocumentPage> {
   const now = state.txId;
-  const cursor = query.cursor === undefined ? undefined : listCursor.decode(query, query.cursor);
-  if (cursor !== undefined) await requirePlace(reader, cursor);
+  const cursor = await listCursor.resume(reader, query, query.cursor);
   const txId = cursor?.txId ?? (await resolveAsOf(reader, query.asOf)) ?? now;
   const range = cursor === undefined ? query : { ...query, after: Buffer.from(cursor.after, "base64url") };
   const { where = [], order } = query;
@@ -37,22 +36,21 @@ export async function readList(
   const place = { txId: Math.min(txId, now), mark };
   const page = { txId: place.txId, position: formatPosition(place), documents };
   if (after === undefined) return page;
-  const point = { ...place, after: Buffer.from(after).toString("base64url") };
-  return { ...page, cursor: listCursor.encode(query, point) };
+  const last = Buffer.from(after).toString("base64url");
+  return { ...page, cursor: listCursor.encode(query, place, last) };
 }
 
 export async function readHistoryPage(
   reader: KvReader,
+  state: IndexState,
   key: DocumentKey,
   limit: number,
   cursor: string | undefined,
 ): Promise<HistoryPage> {
-  const last = cursor === undefined ? undefined : historyCursor.decode(key, cursor);
-  if (last !== undefined) await requirePlace(reader, last);
-  const before = last === undefined ? {} : { before: last.txId };
-  const { versions, more } = await readHistory(reader, key, { limit, ...before });
+  const before = (await historyCursor.resume(reader, key, cursor))?.after;
+  const { versions, more } = await readHistory(reader, key, { limit, before });
   const oldest = versions.at(-1);
   return more && oldest !== undefined
-    ? { versions, cursor: historyCursor.encode(key, await markedPlace(reader, oldest.revision)) }
+    ? { versions, cursor: historyCursor.encode(key, state, oldest.revision) }
     : { versions };
 }

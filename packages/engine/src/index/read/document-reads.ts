@@ -195,7 +195,7 @@ export class FilledPage {
 export async function readHistory(
   reader: KvReader,
   key: DocumentKey,
-  { limit, before }: { limit: number; before?: TxId },
+  { limit, before }: { limit: number; before: TxId | undefined },
 ): Promise<{ versions: DocumentVersion[]; more: boolean }> {
   const rowKey = documentKeyRow(key);
   const begin = asKind(rowKey, ROW.version);

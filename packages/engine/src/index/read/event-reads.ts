@@ -1,7 +1,8 @@
-import type { KvReader } from "@cairn/kv";
+import { CairnError, type KvReader } from "@cairn/kv";
 import type { EventRecord, TxId } from "@cairn/client";
 import { activePolicies, oldestEventTime } from "../policies/active-policies.ts";
 import type { IndexState } from "../rows/index-state.ts";
+import { type EventSelection, eventsCursor } from "./cursor.ts";
 import { MAX_PAGE_BYTES } from "./document-reads.ts";
 import { ROW, rowsOfKind, eventRowKey, eventRowOrigin, eventRowTime } from "../rows/row-keys.ts";
 import { unsealedJson } from "../rows/row-checksum.ts";
@@ -14,11 +15,9 @@ export interface RecordedEvent extends EventRecord {
   readonly time: string;
 }
 
-export interface EventQuery {
+export interface EventQuery extends EventSelection {
   readonly limit: number;
-  readonly bucket?: string | undefined;
-  readonly object?: string | undefined;
-  readonly before?: EventPlace | undefined;
+  readonly cursor?: string | undefined;
 }
 
 /** Events are ordered by time, then by the transaction that recorded them and their position in it. */
@@ -32,24 +31,28 @@ interface EventPlace {
 export interface EventPage {
   readonly txId: TxId;
   readonly events: readonly RecordedEvent[];
-  /** The value of `before` for the next page, if there may be more events. */
-  readonly before?: string;
+  /** The cursor of the next page, if there may be more events. */
+  readonly cursor?: string;
 }
 
-/** Parses an event's id, or a time in nanoseconds; returns undefined if `text` is neither. */
-export function parseEventPlace(text: string): EventPlace | undefined {
+function parseEventPlace(text: string): EventPlace {
   const match = /^(\d{1,19})(?:-(\d{1,16})-(\d{1,9}))?$/.exec(text);
-  if (match === null) return undefined;
+  if (match === null) {
+    throw new CairnError(
+      "REQUEST_INVALID",
+      `${JSON.stringify(text)} is neither the id of an event nor a time in nanoseconds.`,
+      "Use the id of the last returned event (cairn events --json prints it), or the unchanged URL in the Link header.",
+    );
+  }
   const [, time = "", txId = "0", place = "0"] = match;
   return { time: BigInt(time), txId: Number(txId), place: Number(place) };
 }
 
 /** Reads recorded events. Events beyond the bounds that are still in the index are omitted. */
-export async function readEvents(
-  reader: KvReader,
-  state: IndexState,
-  { limit, bucket, object, before }: EventQuery,
-): Promise<EventPage> {
+export async function readEvents(reader: KvReader, state: IndexState, query: EventQuery): Promise<EventPage> {
+  const { limit, bucket, object, cursor } = query;
+  const { after = query.before } = (await eventsCursor.resume(reader, query, cursor)) ?? {};
+  const before = after === undefined ? undefined : parseEventPlace(after);
   const bound = activePolicies(state).events;
   const { lt } = rowsOfKind(ROW.event);
   const range = {
@@ -68,7 +71,7 @@ export async function readEvents(
       if (object !== undefined && event.object !== object) continue;
       const last = events.at(-1);
       if (last !== undefined && (events.length === limit || bytes >= MAX_PAGE_BYTES))
-        return { txId: state.txId, events, before: last.id };
+        return { txId: state.txId, events, cursor: eventsCursor.encode(query, state, last.id) };
       const { txId, place } = eventRowOrigin(key);
       const time = String(eventRowTime(key));
       bytes += value.length;

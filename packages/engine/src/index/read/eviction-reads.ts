@@ -1,7 +1,8 @@
 import type { KvReader } from "@cairn/kv";
 import type { DocumentKey, TxId } from "@cairn/client";
-import { evictionsCursor, markedPlace, requirePlace, notOfThisList } from "./cursor.ts";
+import { evictionsCursor, notOfThisList } from "./cursor.ts";
 import type { PurgeHeld } from "../purge/eviction-purge.ts";
+import type { IndexState } from "../rows/index-state.ts";
 import { type PurgeMark, readPurgeMarks } from "../rows/purge-row.ts";
 import { allRows } from "../rows/row-cursor.ts";
 import { parseNumberedStem, parseStem, ROW, rowsOfKind } from "../rows/row-keys.ts";
@@ -45,14 +46,14 @@ interface EvictionQuery {
 /** Reads evictions, newest first. Throws `REQUEST_INVALID` if `cursor` is not from a list of evictions. */
 export async function readEvictions(
   reader: KvReader,
+  state: IndexState,
   { limit, cursor, held }: EvictionQuery,
 ): Promise<EvictionPage> {
   const marks = await readPurgeMarks(reader);
   const { gte, lt } = rowsOfKind(ROW.eviction);
-  const point = cursor === undefined ? undefined : evictionsCursor.decode({}, cursor);
-  const end = point === undefined ? lt : Buffer.from(point.before, "hex");
+  const point = await evictionsCursor.resume(reader, {}, cursor);
+  const end = point === undefined ? lt : Buffer.from(point.after, "hex");
   if (Buffer.compare(end, gte) < 0 || Buffer.compare(end, lt) > 0) throw notOfThisList();
-  if (point !== undefined) await requirePlace(reader, point);
   const rows = await allRows(reader, { gte, lt: end, reverse: true, limit: limit + 1 });
   const evictions = rows.slice(0, limit).map(([key, value]): Eviction => {
     const { number: txId, stem } = parseNumberedStem(key);
@@ -61,9 +62,7 @@ export async function readEvictions(
   });
   const [last] = rows[limit - 1] ?? [];
   if (rows.length <= limit || last === undefined) return { evictions };
-  const place = await markedPlace(reader, parseNumberedStem(last).number);
-  const next = { ...place, before: Buffer.from(last).toString("hex") };
-  return { evictions, cursor: evictionsCursor.encode({}, next) };
+  return { evictions, cursor: evictionsCursor.encode({}, state, Buffer.from(last).toString("hex")) };
 }
 
 function evictedFiles(txId: TxId, marks: readonly PurgeMark[], held: PurgeHeld = "unfinished"): EvictedFiles {

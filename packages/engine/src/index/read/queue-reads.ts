@@ -3,7 +3,7 @@ import type { DocumentKey, Position, QueuePolicy, QueueShard, QueueStatus, TxId 
 import { isoTime, ownMember, formatPosition } from "@cairn/text";
 import type { StoredDocument } from "./documents.ts";
 import { MAX_PAGE_BYTES } from "./document-reads.ts";
-import { openEntriesCursor, markedPlace, requirePlace } from "./cursor.ts";
+import { openEntriesCursor } from "./cursor.ts";
 import type { IndexState } from "../rows/index-state.ts";
 import { keysPerRead, documentKeyRow } from "../rows/row-keys.ts";
 import {
@@ -123,9 +123,8 @@ export async function readOpenEntries(
 ): Promise<OpenEntriesFound> {
   const { queue, shard, limit, cursor } = query;
   const { gte, lt } = openRows(queue, shard);
-  const last = cursor === undefined ? undefined : openEntriesCursor.decode(query, cursor);
-  if (last !== undefined) await requirePlace(reader, last);
-  const begin = last === undefined ? { gte } : { gt: openRowKey(queue, { shard, ...last }) };
+  const last = await openEntriesCursor.resume(reader, query, cursor);
+  const begin = last === undefined ? { gte } : { gt: openRowKey(queue, { shard, ...last.after }) };
   const perRead = Math.min(MAX_ENTRIES_PER_READ, keysPerRead(largest));
   const position = formatPosition({ txId, mark });
   const entries: OpenEntry[] = [];
@@ -144,10 +143,8 @@ export async function readOpenEntries(
       const origin = openRowOrigin(rowKey);
       entries.push({ document, origin });
       bytes += document.json.length;
-      if (bytes >= MAX_PAGE_BYTES || entries.length === limit) {
-        const point = { ...origin, ...(await markedPlace(reader, origin.txId)) };
-        return { txId, position, entries, cursor: openEntriesCursor.encode(query, point) };
-      }
+      if (bytes >= MAX_PAGE_BYTES || entries.length === limit)
+        return { txId, position, entries, cursor: openEntriesCursor.encode(query, { txId, mark }, origin) };
     }
   }
   return { txId, position, entries, cursor: undefined };

@@ -112,7 +112,9 @@ it("a list as of a transaction is refused only by the page that comes to a key w
 it("a history reads the newest version together with the others", async () => {
   for (let version = 0; version < 6; version += 1) await apply(...puts(version).slice(0, 1));
   const key = { bucket: "b", namespace: "n", name: "1000" };
-  const { found, rounds } = await counted((reader) => readHistoryPage(reader, key, 6, undefined));
+  const { found, rounds } = await counted((reader) =>
+    readHistoryPage(reader, index.state, key, 6, undefined),
+  );
   expect(found.versions.map(({ revision }) => revision)).toEqual([7, 6, 5, 4, 3, 2]);
   // The versions, their documents, and the end of the rows.
   expect(rounds).toBe(3);
