@@ -1,12 +1,13 @@
 import { mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import path from "node:path";
-import { CairnError, type KvProvider, levelProvider } from "@cairn/kv";
+import { CairnError, type KvProvider, levelProvider, resolvable } from "@cairn/kv";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
-import { type CairnNode, openEmbeddedTxLog } from "@cairn/engine";
+import { type CairnNode, openEmbeddedTxLog, type TxLog } from "@cairn/engine";
 import { STATE_ROW_KEY } from "@cairn/engine/src/index/rows/row-keys";
 import { ROW } from "@cairn/engine/src/index/rows/row-keys";
 import { txRowKey } from "@cairn/engine/src/index/rows/row-keys";
+import { FaultyTxLog, type TxLogFaults } from "@cairn/engine/testing";
 import { runNode } from "../src/start-node.ts";
 import { quietSystem } from "@cairn/test-support/nodes/quiet-system";
 
@@ -21,8 +22,13 @@ afterEach(async () => {
   await rm(folder, { recursive: true, force: true });
 });
 
-async function start(kvProvider: KvProvider = levelProvider({ compression: false })): Promise<CairnNode> {
-  const openTxLog = async () => await openEmbeddedTxLog({ path: path.join(folder, "node-1-log") });
+const openLog = async (): Promise<TxLog> =>
+  await openEmbeddedTxLog({ path: path.join(folder, "node-1-log") });
+
+async function start(
+  kvProvider: KvProvider = levelProvider({ compression: false }),
+  openTxLog = openLog,
+): Promise<CairnNode> {
   const node = await runNode({ ...quietSystem({ folder, nodeId: "node-1", openTxLog }), kvProvider });
   nodes.push(node);
   return node;
@@ -79,6 +85,28 @@ describe("a node whose index is damaged on disk", () => {
     });
     expect(await node.digest()).toMatchObject({ digest });
     expect((await node.status()).join.movedAside).toMatchObject([{ code: "INDEX_CORRUPT" }]);
+  });
+
+  it("refuses a read that waited for memory if the new index lacks what it must include", async () => {
+    await written();
+    const faults: TxLogFaults[] = [];
+    const node = await start(undefined, async () => {
+      const log = new FaultyTxLog(await openLog());
+      faults.push(log.faults);
+      return log;
+    });
+    await node.ready;
+    const { txId: minTx } = await node.buckets();
+    const memory = resolvable();
+    const asked = vi.fn<() => Promise<void>>(() => memory.promise);
+    const waiting = node.list({ bucket: "pods", stale: true, minTx, admit: asked });
+    await vi.waitFor(() => expect(asked).toHaveBeenCalled());
+    for (const one of faults) one.stalled = true;
+    await damage();
+    await expect(node.get(key("k7"))).rejects.toMatchObject({ code: "INDEX_CORRUPT" });
+    await vi.waitFor(async () => expect((await node.buckets({ stale: true })).txId).toBeLessThan(minTx));
+    memory.resolve();
+    await expect(waiting).rejects.toMatchObject({ code: "NOT_READY" });
   });
 
   it("does not save the index as a checkpoint", async () => {

@@ -329,12 +329,15 @@ export class NodeReads {
   }
 
   /** Returns the index for a read that may begin once `admitted` resolves. */
-  async #admitted(admitted: Promise<void> | undefined, { stale = false }: ReadOptions): Promise<IndexStore> {
+  async #admitted(
+    admitted: Promise<void> | undefined,
+    { stale = false, minTx = 0 }: ReadOptions,
+  ): Promise<IndexStore> {
     await admitted;
     await this.#slice.yieldIfOver();
     // The index is looked up again, because the node may have left the previous one during the wait.
     const { index, phase, attachment } = this.#life;
-    const isEarlier = index !== undefined && index.state.txId < (attachment?.floor ?? 0);
+    const isEarlier = index !== undefined && index.state.txId < Math.max(minTx, attachment?.floor ?? 0);
     if (index === undefined || (phase !== "ready" && (!stale || isEarlier)))
       throw notReady(this.#life, stale ? {} : READ);
     return index;
