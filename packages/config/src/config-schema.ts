@@ -4,7 +4,7 @@ import { eitherOf, type JsonSchema } from "./types/json-schema.ts";
 import { schemaOfParameters } from "./types/parameter.ts";
 import type { ModuleDescriptor } from "./types/reading.ts";
 import { KIND_NAMES, type ModuleKind } from "./types/module-kinds.ts";
-import { DEFAULT_MODULES } from "./modules/module-type.ts";
+import { DEFAULT_MODULES, NATS_LOG } from "./modules/module-type.ts";
 import { MODULES } from "./modules/modules.ts";
 import { indexesType } from "./indexes-key.ts";
 import { httpParameters } from "./http-parameters.ts";
@@ -43,20 +43,23 @@ function schemaOfKind(kind: ModuleKind): JsonSchema {
   const description = `The name of ${KIND_NAMES[kind]}`;
   const name = { type: "string", anyOf: [{ enum: modules.map(({ id }) => id) }, {}], description };
   const map = { type: "object", properties: { "cairn/module": name }, allOf: modules.map(schemaOfModule) };
-  const named = DEFAULT_MODULES[kind] === undefined ? { anyOf: MODULE_KEYS.map(requires) } : {};
+  // Which log a map is that names no module depends on NATS_URL.
+  const defaults = modules.filter(({ id }) => id === DEFAULT_MODULES[kind] || id === NATS_LOG);
+  const named = eitherOf(...MODULE_KEYS.map(requires), ...defaults.map(parametersOf));
   return { ...eitherOf(name, { ...map, ...named }), description: KIND_NAMES[kind] };
 }
 
 function schemaOfModule(module: ModuleDescriptor): JsonSchema {
-  const schema = schemaOfParameters(module.parameters);
-  const named = { properties: { "cairn/module": { const: module.id } }, required: ["cairn/module"] };
-  const unnamed = { not: { anyOf: MODULE_KEYS.map(requires) } };
-  const properties = { ...schema.properties, "cairn/module": { description: module.doc } };
   return {
-    if: DEFAULT_MODULES[module.kind] === module.id ? eitherOf(named, unnamed) : named,
+    if: { properties: { "cairn/module": { const: module.id } }, required: ["cairn/module"] },
     // oxlint-disable-next-line unicorn/no-thenable -- JSON Schema's own word.
-    then: { ...schema, properties },
+    then: parametersOf(module),
   };
+}
+
+function parametersOf(module: ModuleDescriptor): JsonSchema {
+  const schema = schemaOfParameters(module.parameters);
+  return { ...schema, properties: { ...schema.properties, "cairn/module": { description: module.doc } } };
 }
 
 function requires(name: string): JsonSchema {

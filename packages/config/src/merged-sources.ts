@@ -2,6 +2,7 @@ import { join, resolve } from "node:path";
 import type { ConfigInput, ConfigSources } from "./config-sources.ts";
 import { olderModule } from "./modules/aliases.ts";
 import { commonParameters } from "./modules/common-parameters.ts";
+import { NATS_LOG } from "./modules/module-type.ts";
 import {
   DEFAULT_ORIGIN,
   emptyMap,
@@ -29,7 +30,7 @@ export function mergeSources(sources: ConfigSources, input: ConfigInput, notices
   const dir = findNode(mergeTrees([...base, variableTree(input.env, OF_NODE), ...over]), "cairn/node", "dir");
   const written = dir?.type === "string" ? dir.text : "";
   const folder = absolutePath(written, input.cwd) ?? resolve(input.cwd, "cairn-data");
-  const below = [defaultTree(given, folder, variable(input.env, "NATS_URL") !== undefined), ...base];
+  const below = [selectedLog(input.env, mergeTrees([...base, ...over])), defaultTree(given, folder), ...base];
   // The path that a variable sets depends on the modules that the other sources choose, including stronger sources.
   const environment = environmentTree(input.env, mergeTrees([...below, ...over]), notices);
   return mergeTrees([...below, environment, ...over]);
@@ -62,13 +63,19 @@ export function newReading(
   };
 }
 
-/** Returns the defaults of the top-level keys that are not given. `nats` is true if NATS_URL is set. */
-function defaultTree(given: ReadonlySet<string>, dir: string, nats: boolean): MapNode {
+/**
+ * Returns what NATS_URL selects where the log is written, under everything else: a log with other parameters, but no
+ * module, is that of the cluster, too, and not one of the node's own.
+ */
+function selectedLog(env: Environment, given: MapNode): MapNode {
+  if (variable(env, "NATS_URL") === undefined) return emptyMap(DEFAULT_ORIGIN);
+  return nest([...locate(given, ["cairn/tx-log"]), "cairn/module"], text(NATS_LOG));
+}
+
+/** Returns the defaults of the top-level keys that are not given. */
+function defaultTree(given: ReadonlySet<string>, dir: string): MapNode {
   const whole = map({
     "cairn/node": map({}),
-    "cairn/tx-log": map({
-      "cairn/module": text(nats ? "cairn.nats/->tx-log" : "cairn.embedded/->tx-log"),
-    }),
     "cairn/index-store": map({
       "kv-store": map({
         "cairn/module": text("cairn.leveldb/->kv-store"),
@@ -105,7 +112,7 @@ function environmentTree(env: Environment, merged: MapNode, notices: Set<string>
   const hasFolder = moduleAt(merged, store) === "cairn.checkpoint/->filesystem-checkpoint-store";
   const hasS3 = moduleAt(merged, store) === "cairn.s3/->checkpoint-store";
   const log = locate(merged, ["cairn/tx-log"]);
-  const isNats = moduleAt(merged, log) === "cairn.nats/->tx-log";
+  const isNats = moduleAt(merged, log) === NATS_LOG;
   const http = findNode(merged, "cairn/http-server");
   // A token or a port that is set for every process must not enable a server that the file disables.
   const hasServer = http?.type !== "null" && http?.type !== "boolean";

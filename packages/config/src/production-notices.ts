@@ -11,7 +11,7 @@ const RULES: readonly (readonly [isLacking: (config: ResolvedConfig) => boolean,
     ({ txLog, settings }) =>
       txLog.id === "cairn.nats/->tx-log" &&
       settings.some(({ path, value }) => path.at(-1) === "replicas" && value === 1),
-    'The stream has one replica, so the log ends with the disk of one server; three survive the loss of one (for a stream that exists: nats stream edit). Write "replicas": 3 in the log, beside its cairn/module.',
+    'The stream has one replica, so the log ends with the disk of one server; three survive the loss of one (for a stream that exists: nats stream edit). Write "replicas": 3 in the log, at cairn/tx-log.',
   ],
   [
     ({ kvStore }) => kvStore.common.checkpointer?.common.logBackup === undefined,
@@ -27,7 +27,7 @@ const RULES: readonly (readonly [isLacking: (config: ResolvedConfig) => boolean,
   ],
   [
     (config) => isSaving(config) && config.txLog.common.trim === undefined,
-    'The log is never trimmed, so it grows by all that is written until its disk is full and every write is refused. Write "trim": {"keep": "P3D"} in the log, beside its cairn/module.',
+    'The log is never trimmed, so it grows by all that is written until its disk is full and every write is refused. Write "trim": {"keep": "P3D"} in the log, at cairn/tx-log.',
   ],
   [
     (config) => config.txLog.common.trim !== undefined && isPrivate(config),

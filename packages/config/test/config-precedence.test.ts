@@ -151,11 +151,21 @@ describe("the environment:", () => {
     expect(behindProxy.nodeId).toBe("a");
   });
 
-  test("NATS_URL chooses the NATS log when no source names a log", async () => {
-    const config = await configOf({ env: { NATS_URL: "nats://a:1, nats://b" } });
+  const log = { trim: { keep: "P3D" } };
+  test.each<[string, object]>([
+    ["no source gives a log", {}],
+    ["the log has no module", { object: { "cairn/tx-log": log } }],
+    ["-j adds a parameter", { json: JSON.stringify({ "cairn/tx-log": log }) }],
+    ["a shared log has no module", { object: { "cairn/tx-log": "our/log", "our/log": log } }],
+  ])("NATS_URL selects the NATS log if %s", async (_what, sources) => {
+    const config = await configOf({ ...sources, env: { NATS_URL: "nats://a:1, nats://b" } });
     expect(config.txLog.id).toBe("cairn.nats/->tx-log");
-    expect(settingsOf(config)["cairn/tx-log > servers"]).toEqual([["nats://a:1", "nats://b"], "NATS_URL"]);
-    expect((await configOf({ env: {} })).txLog.id).toBe("cairn.embedded/->tx-log");
+    expect(config.notices).toEqual([]);
+    const { path = [], value } = config.settings.find((setting) => setting.path.at(-1) === "servers") ?? {};
+    expect(value).toEqual(["nats://a:1", "nats://b"]);
+    const module = [...path.slice(0, -1), "cairn/module"].join(" > ");
+    expect(settingsOf(config)[module]).toEqual(["cairn.nats/->tx-log", "default"]);
+    expect((await configOf({ ...sources, env: {} })).txLog.id).toBe("cairn.embedded/->tx-log");
   });
 
   test("NATS_URL replaces the servers of a NATS log and nothing else", async () => {
@@ -264,6 +274,22 @@ test("a variable that seems to be mistyped is reported, and those of Kubernetes 
     "CAIRN_HTP_PORT has no effect. Did you mean CAIRN_HTTP_PORT?",
     "cairn_dir has no effect. Did you mean CAIRN_DIR?",
   ]);
+});
+
+test("config print shows the modules of maps that name none", async () => {
+  const object = {
+    "cairn/tx-log": { trim: { keep: "P3D" } },
+    "cairn/index-store": {
+      "kv-store": { checkpointer: { "restore-from": [{ "cairn/module": FS, path: "/c" }] } },
+    },
+  };
+  const text = printConfig(await configOf({ object }));
+  for (const module of [
+    "cairn.embedded/->tx-log",
+    "cairn.leveldb/->kv-store",
+    "cairn.checkpoint/->checkpointer",
+  ])
+    expect(text).toMatch(new RegExp(`cairn/module = "${module}" +# default$`, "m"));
 });
 
 test("config print shows no part of a password with an @", async () => {

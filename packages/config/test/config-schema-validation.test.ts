@@ -75,6 +75,7 @@ describe("an editor with the schema accepts", () => {
       },
     ],
     ["a string of digits in place of a number", { "cairn/http-server": { port: "8080" } }],
+    ["a log that NATS_URL selects", { "cairn/tx-log": { replicas: 3 } }],
     [
       "addresses without a scheme",
       { "cairn/tx-log": { "cairn/module": "cairn.nats/->tx-log", servers: "a:1,b" } },

@@ -35,12 +35,11 @@ async function noticesOf(content: Json, env: Record<string, string>): Promise<re
 type Parts = { [name: string]: Parts };
 
 /** Writes what a notice says into a file, as an operator does. */
-function followed(content: Json, notice: string, env: Record<string, string>): Json {
+function followed(content: Json, notice: string): Json {
   const whole = structuredClone(content) as unknown as Parts;
   const [, written = "", part, key] = / Write (.*?) (?:in the ([a-z ]+).*|at (\S+))\.$/.exec(notice) ?? [];
   if (key !== undefined) return { ...(content as object), [key]: JSON.parse(written) as Json };
-  const module = `cairn.${env["NATS_URL"] === undefined ? "embedded" : "nats"}/->tx-log`;
-  if (part === "log") whole["cairn/tx-log"] ??= { "cairn/module": module } as unknown as Parts;
+  if (part === "log") whole["cairn/tx-log"] ??= {};
   const kvStore = ((whole["cairn/index-store"] ??= {})["kv-store"] ??= {});
   const built = { store: FOLDER, "approx-frequency": "PT6H" } as unknown as Parts;
   const checkpointer = whole["site/checkpointer"] ?? (kvStore["checkpointer"] ??= built);
@@ -64,11 +63,11 @@ describe("what a configuration lacks for production", () => {
       const notices = await noticesOf(content, env);
       expect(notices).toHaveLength(count);
       for (const notice of notices)
-        expect(await noticesOf(followed(content, notice, env), env)).not.toContain(notice);
+        expect(await noticesOf(followed(content, notice), env)).not.toContain(notice);
       let all = content;
       // The checkpoints of an index that had none can only be verified, and the log trimmed, after this.
       for (let round = 0; round < 4; round += 1)
-        for (const notice of await noticesOf(all, env)) all = followed(all, notice, env);
+        for (const notice of await noticesOf(all, env)) all = followed(all, notice);
       expect(await noticesOf(all, env)).toEqual([]);
     },
   );

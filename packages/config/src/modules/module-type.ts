@@ -1,5 +1,5 @@
 import { OLDER_NAMES, olderModule } from "./aliases.ts";
-import { emptyMap, findEntry, normalizeName, placeOf } from "../source/config-tree.ts";
+import { DEFAULT_ORIGIN, emptyMap, findEntry, normalizeName, placeOf } from "../source/config-tree.ts";
 import type { ConfigEntry, MapNode, TextNode } from "../source/config-tree.ts";
 import { KIND_NAMES, type ModuleKind, type ModuleUse } from "../types/module-kinds.ts";
 import { didYouMean, nearestName } from "@cairn/text";
@@ -16,6 +16,9 @@ export const DEFAULT_MODULES: Readonly<Record<ModuleKind, string | undefined>> =
   "checkpoint-store": undefined,
   index: undefined,
 };
+
+/** The log of a configuration that names none while NATS_URL is set. */
+export const NATS_LOG = "cairn.nats/->tx-log";
 
 /**
  * Returns the type of a module: a map with `cairn/module` and parameters, the name of a module, the name of a top-level
@@ -39,7 +42,10 @@ export function readModule<K extends ModuleKind>(kind: K, value: Value): ModuleU
       if (name !== undefined && name.type !== "null")
         return byName(kind, value.at("cairn/module", name), map);
       const descriptor = reading.modules.get(DEFAULT_MODULES[kind] ?? "");
-      if (descriptor !== undefined) return ofKind(kind, descriptor.use(map));
+      if (descriptor !== undefined) {
+        value.at("cairn/module", emptyMap(DEFAULT_ORIGIN)).record(descriptor.id);
+        return ofKind(kind, descriptor.use(map));
+      }
       return value.at("cairn/module", node).refuse("This map does not name its module.", {
         code: "CONFIG_MODULE",
         hint: `Add "cairn/module": ${known(kind, reading).join(" or ")}.`,
