@@ -261,18 +261,14 @@ describe("a log that is lost before its first checkpoint", () => {
         await NatsOperator.at(nats.url, async (operator) => await operator.deleteStream());
       expect((await shell("cairn log create --empty")).code).toBe(0);
       const replaced =
-        /replaced on purpose, set "on-log-mismatch": \{"different": "rebuild"\}.*`(.*cairn log orphans.*? --log \S+)`/;
+        /replaced on purpose, set ("on-log-mismatch": \{"different": "rebuild"\}) in (\S+), .*`(.*cairn log orphans.*? --log \S+)`/;
       await vi.waitFor(async () => expect((await failureOf(a)).hint).toMatch(replaced), {
         timeout: 60_000,
         interval: 100,
       });
-      const print = replaced.exec((await failureOf(a)).hint)?.[1] ?? "";
+      const [, setting = "", key = "", print = ""] = replaced.exec((await failureOf(a)).hint) ?? [];
       await a.stop();
-      const again = start(
-        "a",
-        ["-j", '{"cairn/tx-log": {"on-log-mismatch": {"different": "rebuild"}}}'],
-        env,
-      );
+      const again = start("a", ["-j", `{"${key}": {${setting}}}`], env);
       await again.ready();
       // Without the id of the node, nothing is known, which is not the same as nothing being lost.
       expect(await shell("cairn log orphans")).toMatchObject({

@@ -29,7 +29,7 @@ export function foreignIndex(
       "LOG_DIFFERENT",
       `The local index was built from the log ${log.id}, but "${name}" is the log ${id}.`,
       `Check the log's address and name. ${over}If the log was replaced on purpose, set ` +
-        '"on-log-mismatch": {"different": "rebuild"}, which moves the index aside; ' +
+        '"on-log-mismatch": {"different": "rebuild"} in cairn/tx-log, which moves the index aside; ' +
         `\`cairn log orphans --log ${log.id}\` then prints what only the index contains. Nothing was deleted.`,
     );
   }
@@ -38,8 +38,8 @@ export function foreignIndex(
   return new CairnError(
     "LOG_REGRESSED",
     `The log "${name}" continues log ${log.id} after transaction ${last}; the local index of that log ends ${where}.`,
-    'Set "on-log-mismatch": {"regressed": "rebuild"} to move the index aside and join from a checkpoint at or before that ' +
-      "transaction; `cairn log orphans` then prints what only the index contains. Nothing was deleted.",
+    'Set "on-log-mismatch": {"regressed": "rebuild"} in cairn/tx-log to move the index aside and join from a checkpoint ' +
+      "at or before that transaction; `cairn log orphans` then prints what only the index contains. Nothing was deleted.",
   );
 }
 

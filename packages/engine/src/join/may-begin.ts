@@ -65,7 +65,7 @@ const TO_BEGIN_EMPTY =
 function withoutRemains(store?: CairnError): string {
   return store !== undefined
     ? `it can be continued from a checkpoint or a log backup, but what the stores hold could not be read (${store.code}: ${store.message}); once it can, cairn log status names the command`
-    : `the stores of this node have no checkpoint of it: cairn log recover --from PATH continues from a checkpoint or an index elsewhere, and "on-log-mismatch": {"different": "rebuild"} lets this node begin with an empty index, after which cairn log orphans prints what can be read of the present one`;
+    : `the stores of this node have no checkpoint of it: cairn log recover --from PATH continues from a checkpoint or an index elsewhere, and "on-log-mismatch": {"different": "rebuild"} in cairn/tx-log lets this node begin with an empty index, after which cairn log orphans prints what can be read of the present one`;
 }
 
 /** The files of a store that nothing can decrypt are in the way of everything that can still be read. */

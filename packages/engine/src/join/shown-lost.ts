@@ -69,7 +69,7 @@ export async function shownLost(
     new CairnError(
       "LOG_REGRESSED",
       `${what} and ${shownBy} contain different transactions of the log "${log.name}", which no longer holds message ${txId - offset}.`,
-      'The log server lost the end of the log, and other messages were written in its place. Set "on-log-mismatch": {"regressed": "rebuild"} to move the index aside and join from a checkpoint; `cairn log orphans` then prints what only the index contains. If there is none, save one on a ready node of this log: cairn checkpoint create --url URL (the address of that node). Nothing was deleted.',
+      'The log server lost the end of the log, and other messages were written in its place. Set "on-log-mismatch": {"regressed": "rebuild"} in cairn/tx-log to move the index aside and join from a checkpoint; `cairn log orphans` then prints what only the index contains. If there is none, save one on a ready node of this log: cairn checkpoint create --url URL (the address of that node). Nothing was deleted.',
     );
   for (const other of (await listCandidates(restoreStores(system), { signal })).usable) {
     if (other.log.id !== id || other.txId > txId) continue;
