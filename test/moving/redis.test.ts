@@ -22,6 +22,8 @@ it("the script of docs/moving.md writes what a Redis database contains as lines 
   const filled = String.raw`
     set user:json '{"cpu": 1}'
     set user:big '9007199254740993'
+    set user:rounded '{"big": 9007199254740993}'
+    mset user:number -4.25 user:true true user:zip 01234 user:phone +4912345 user:hex 0x10 user:nan nan
     set user:text "two\nlines"
     set user:bytes "\xff"
     set "user:a/b" '""'
@@ -43,17 +45,24 @@ it("the script of docs/moving.md writes what a Redis database contains as lines 
   await node.ready();
   const url = await node.url();
   const { code, stderr } = await runCairn(["import", "ndjson", "redis.ndjson", "--url", url], { cwd });
-  // The number that would be rounded, the bytes, the two halves of a key, and the stream.
-  expect([code, stderr]).toEqual([1, expect.stringContaining("5 of 12 records were not imported")]);
+  // The object with a number that would be rounded, the bytes, the two halves of a key, and the stream.
+  expect([code, stderr]).toEqual([1, expect.stringContaining("5 of 19 records were not imported")]);
   const { stdout } = await runCairnOrThrow(["export", "--bucket", "redis", "--url", url]);
   const documents = stdout.split("\n").slice(1, -2);
   expect(documents.map((line) => (JSON.parse(line) as { ops: [unknown[]] }).ops[0].slice(2))).toEqual([
     ["default/user:a/b", ""],
+    ["default/user:big", { text: "9007199254740993" }],
     ["default/user:hash", { n: "1" }],
+    ["default/user:hex", { text: "0x10" }],
     ["default/user:json", { cpu: 1 }],
     ["default/user:list", ["b", "a", "b"]],
+    ["default/user:nan", { text: "nan" }],
+    ["default/user:number", -4.25],
+    ["default/user:phone", { text: "+4912345" }],
     ["default/user:scores", ["b", "-inf", "a", "1.5"]],
     ["default/user:set", ["a", "b"]],
     ["default/user:text", { text: "two\nlines" }],
+    ["default/user:true", true],
+    ["default/user:zip", { text: "01234" }],
   ]);
 });
