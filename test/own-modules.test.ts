@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import path from "node:path";
 import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { createCheckpoint, NodeProcess, runCairn } from "@cairn/test-support/cairn-process";
+import { createCheckpoint, NodeProcess, runCairn, runCairnOrThrow } from "@cairn/test-support/cairn-process";
 
 const EXAMPLE = fileURLToPath(new URL("../examples/own-modules/", import.meta.url));
 
@@ -61,6 +61,22 @@ describe("a node whose log, index and checkpoint store are a user's own modules"
       expect(join).toMatchObject({ restoredFrom: { name: last?.name }, replayed: 1, skipped: [] });
       expect(await node.digest()).toEqual(digest);
       expect(await node.stop()).toBe(0);
+    },
+  );
+
+  it(
+    "has places of its own, which no node with LevelDB takes for a damaged index",
+    { tags: "rest/slow" },
+    async () => {
+      const files = ["cairn.json", "cairn.edn", "vectors.json"].map((name) => path.join(EXAMPLE, name));
+      const printed = files.map((file) => runCairnOrThrow(["config", "print", "--json", "-f", file]));
+      const dirs = (await Promise.all(printed)).map(({ stdout }) => /"dir":\s*"([^"]+)"/.exec(stdout)?.[1]);
+      expect(dirs).toEqual([
+        expect.stringContaining("cairn-data"),
+        dirs[0],
+        expect.stringContaining("cairn-data"),
+      ]);
+      expect(dirs[2]).not.toBe(dirs[0]);
     },
   );
 
