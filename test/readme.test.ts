@@ -128,8 +128,8 @@ describe("the README's commands", () => {
       const stopping = blocks.find((text) => text.startsWith("kill %")) ?? "";
       expect(stopping).not.toBe("");
       const moved = await onFreePorts(script);
-      // Job control as in an interactive shell, where each job is a process group.
-      const all = `set -m; trap 'jobs -p | xargs -rI{} kill -9 -- -{}' EXIT; PATH=$PATH:/usr/sbin\n${moved}\n${stopping}\ntrap - EXIT`;
+      // Without job control, unlike an interactive shell, so that the signals reach only the processes that they name.
+      const all = `shopt -s expand_aliases; trap 'jobs -p | xargs -r kill -9' EXIT; PATH=$PATH:/usr/sbin\n${moved}\n${stopping}\ntrap - EXIT`;
       const shell = run("bash", ["-e", "-o", "pipefail", "-c", all], {}, work);
       // Waits until the last process has closed its output.
       const [code] = await shell.closed;
