@@ -1,3 +1,4 @@
+import { readFile } from "node:fs/promises";
 import { CairnError } from "@cairn/kv";
 import { Command } from "commander";
 import { describe, expect, test } from "vitest";
@@ -35,6 +36,19 @@ describe("every command", () => {
       expect(stdout).toContain("--json");
     },
   );
+
+  test("has only options that are in docs/cli.md or, of db, in docs/inspection.md", async () => {
+    const pages = ["cli.md", "inspection.md"].map((name) =>
+      readFile(new URL(`../../../docs/${name}`, import.meta.url), "utf8"),
+    );
+    const known = new Set((await Promise.all(pages)).join("").match(/(?<![\w-])--?[a-z][a-z-]*/g));
+    const missing = everyLeaf().flatMap(({ path, command }) =>
+      command.options
+        .filter(({ short, long }) => !known.has(short ?? "") && !known.has(long ?? ""))
+        .map(({ flags }) => `${path.join(" ")} ${flags}`),
+    );
+    expect(missing).toEqual([]);
+  });
 
   test("has the same help with the command help and with --help", async () => {
     expect(await cairn(["help", "db", "keys"])).toEqual(await cairn(["db", "keys", "--help"]));
