@@ -46,7 +46,7 @@ export { type AskedHolder, leftBehind, type LeftBehind } from "./join/left-behin
 export { findLostLog } from "./join/lost-log.ts";
 export { beginEmptyLog, continueLog, lookBeforeBeginning } from "./join/may-begin.ts";
 export { findSuccessor } from "./join/old-copy.ts";
-export { findOrphans, historyOfOrphans } from "./join/orphan-transactions.ts";
+export { findOrphans, historyOfOrphans, openUnlocked } from "./join/orphan-transactions.ts";
 export { comparedWith, type History, historyOfLog, historyOfRows } from "./join/same-transactions.ts";
 export { checkAnchor, mayContain, SAVE_BEYOND_GAP, trimmedTooFar } from "./log/anchor.ts";
 export { openEmbeddedTxLog } from "./log/embedded/embedded-tx-log.ts";

@@ -1,5 +1,5 @@
 import path from "node:path";
-import { CairnError, isCairnError, type KvOpening, type KvProvider, namesIn, wait } from "@cairn/kv";
+import { CairnError, isCairnError, type KvProvider, namesIn } from "@cairn/kv";
 import {
   backupsBeyond,
   buildPlanned,
@@ -11,7 +11,7 @@ import {
   historyOfOrphans,
   type LogIdentity,
   logWithBackup,
-  openIndex,
+  openUnlocked,
   planPast,
   readQuarantine,
   restoreStores,
@@ -171,27 +171,6 @@ interface Printing {
   readonly present: PresentHistory;
   /** The id of a log whose indexes are printed although the log does not continue it. */
   readonly other: string | undefined;
-}
-
-/** How long an index in quarantine may be in use (ms), and the pause before it is opened again. */
-const IN_USE_MS = 5_000;
-const OPEN_AGAIN_MS = 50;
-
-/** A running node opens the index for a moment now and then, to see which of its transactions were loaded again. */
-async function openUnlocked(
-  provider: KvProvider,
-  live: string,
-  opening?: KvOpening,
-): ReturnType<typeof openIndex> {
-  const end = performance.now() + IN_USE_MS;
-  for (;;) {
-    try {
-      return await openIndex(provider, live, opening);
-    } catch (error) {
-      if (!isCairnError(error, "INDEX_LOCKED") || performance.now() >= end) throw error;
-      await wait(OPEN_AGAIN_MS);
-    }
-  }
 }
 
 /**

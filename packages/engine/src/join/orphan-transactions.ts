@@ -1,9 +1,9 @@
 import { createHash } from "node:crypto";
-import type { KvProvider, KvReader } from "@cairn/kv";
+import { isCairnError, type KvOpening, type KvProvider, type KvReader, wait } from "@cairn/kv";
 import type { TxId } from "@cairn/client";
 import type { LogHistory } from "../backup/log-with-backup.ts";
 import { type HeldTransactions, isOfOther } from "../db-dir/quarantine.ts";
-import { fileReader, openIndex } from "../index/local-index.ts";
+import { fileReader, type OpenedIndex, openIndex } from "../index/local-index.ts";
 import { firstKept, type IndexState } from "../index/rows/index-state.ts";
 import {
   documentRowKey,
@@ -114,10 +114,34 @@ export async function* orphanTransactions(
   }
 }
 
+/** How long an index in quarantine may be in use (ms), and the pause before it is opened again. */
+const IN_USE_MS = 5_000;
+const OPEN_AGAIN_MS = 50;
+
+/**
+ * Opens an index in quarantine. A running node opens it for a moment now and then, to see which of its transactions were
+ * loaded again, and a command while it prints them.
+ */
+export async function openUnlocked(
+  provider: KvProvider,
+  live: string,
+  opening?: KvOpening,
+): Promise<OpenedIndex> {
+  const end = performance.now() + IN_USE_MS;
+  for (;;) {
+    try {
+      return await openIndex(provider, live, opening);
+    } catch (error) {
+      if (!isCairnError(error, "INDEX_LOCKED") || performance.now() >= end) throw error;
+      await wait(OPEN_AGAIN_MS);
+    }
+  }
+}
+
 /** The transactions of an index in quarantine after those that it shares with the log. It is open while they are read. */
 export function historyOfOrphans(provider: KvProvider, live: string, shared: TxId): History {
   return async function* read() {
-    const { kv, state } = await openIndex(fileReader(provider), live);
+    const { kv, state } = await openUnlocked(fileReader(provider), live);
     try {
       if (state === undefined) return;
       for await (const orphan of orphanTransactions(kv, state, shared)) yield [orphan];
