@@ -8,7 +8,7 @@ import { Model } from "./model.ts";
 import { postpone, reloadOrphans, repairBackup } from "./reload.ts";
 import { chooseScene, POLICIES, type Scene } from "./scene.ts";
 import type { Life } from "./state.ts";
-import { EVERYDAY, startAll, stepsOf } from "./steps.ts";
+import { EVERYDAY, isBackedUp, saveCheckpoint, startAll, stepsOf } from "./steps.ts";
 import { Writer } from "./writing.ts";
 
 const MAX_VIOLATIONS = 5;
@@ -132,7 +132,7 @@ async function takeStep(life: Life, n: number): Promise<string> {
 
 /** Starts all nodes again, and lets a new one join, which must have the same digest. */
 async function end(life: Life, checked: () => Promise<void>): Promise<void> {
-  const { cluster, operator, model } = life;
+  const { cluster, operator, model, writer } = life;
   const { members } = cluster;
   cluster.note("END");
   await startAll(life);
@@ -151,7 +151,9 @@ async function end(life: Life, checked: () => Promise<void>): Promise<void> {
   } else members.push(await cluster.member("anew"));
   await startAll(life);
   if (await operator.settle("a new node")) await checked();
-  if (cluster.scene.backup !== undefined) {
+  // A rebuild is compared with a checkpoint whose last transaction is in the backup.
+  await writer.write(2);
+  if (cluster.scene.backup !== undefined && (await saveCheckpoint(life)) && (await isBackedUp(life))) {
     const { code, stderr } = await cluster.besideLog("log backup verify --rebuild", first);
     if (code !== 0) cluster.violated(`cairn log backup verify --rebuild ended with ${code}: ${stderr}`);
   }
