@@ -55,9 +55,8 @@ export async function verifySegments(
 ): Promise<VerifiedSegments> {
   const { store, logId, signal, onProgress } = options;
   const reached = await reachedBy(store, logId);
-  const listing = await listBackup(store, logId);
-  const { segments, foreign } = listing;
-  for (const name of foreign) {
+  let listing = await listBackup(store, logId);
+  for (const name of listing.foreign) {
     const error = new CairnError(
       "SEGMENT_CORRUPT",
       `${name} is not a file of the log backup.`,
@@ -72,17 +71,20 @@ export async function verifySegments(
   /** It contains everything that a later segment shares with any earlier one. */
   let furthest: Segment | undefined;
   let [bytes, messages] = [0, 0];
-  for (const file of segments) {
+  /** Returns false if the file is no longer there. */
+  const read = async (file: SegmentFile): Promise<boolean> => {
     signal.throwIfAborted();
     const problem = (error: CairnError): Promise<void> => onProblem({ file: file.name, error });
     const segment = await readSegment(store, file, signal).catch(async (thrown: unknown) => {
       const error = unreadable(file, thrown);
       if (error.code !== "SEGMENT_CORRUPT") locked.push(file);
       await problem(error);
+      return null;
     });
     bytes += file.bytes;
     onProgress?.(bytes, file.name);
-    if (segment === undefined) continue;
+    if (segment === undefined) return false;
+    if (segment === null) return true;
     whole.push(file);
     messages += segment.messages.length;
     const judged = await againstLog(options, file, segment);
@@ -95,8 +97,21 @@ export async function verifySegments(
       else if (why !== undefined) await problem(why);
     }
     // A segment that the log contradicts is not compared with later segments.
-    if (judged instanceof CairnError) continue;
+    if (judged instanceof CairnError) return true;
     if (furthest === undefined || segment.header.last > furthest.header.last) furthest = segment;
+    return true;
+  };
+  const seen = new Set<string>();
+  for (let unread = listing.segments; unread.length > 0;) {
+    let areThere = true;
+    for (const file of unread) {
+      seen.add(file.name);
+      areThere = (await read(file)) && areThere;
+    }
+    if (areThere) break;
+    // What is gone may have been merged into a segment that was not there yet when they were listed.
+    listing = await listBackup(store, logId);
+    unread = listing.segments.filter(({ name }) => !seen.has(name));
   }
   const covered = coveredRanges(whole);
   const there = coveredRanges([...whole, ...locked]);
@@ -104,7 +119,7 @@ export async function verifySegments(
   const begin = beginOfBackup(listing, furthest?.header.log.offset ?? 0, end);
   for (const hole of holesOf(there, begin, reached))
     await onProblem({ file: null, error: missingInBackup(hole, store.location) });
-  const counts = { segments: segments.length, bytes, messages };
+  const counts = { segments: listing.segments.length, bytes, messages };
   return { ...counts, covered, agreeing: [...new Set(agreeing)], isLocked: locked.length > 0 };
 }
 
