@@ -151,9 +151,11 @@ async function end(life: Life, checked: () => Promise<void>): Promise<void> {
   } else members.push(await cluster.member("anew"));
   await startAll(life);
   if (await operator.settle("a new node")) await checked();
-  // A rebuild is compared with a checkpoint whose last transaction is in the backup.
-  await writer.write(2);
-  if (cluster.scene.backup !== undefined && (await saveCheckpoint(life)) && (await isBackedUp(life))) {
+  if (cluster.scene.backup !== undefined) {
+    // A rebuild is compared with a checkpoint whose last transaction is in the backup.
+    await writer.write(2);
+    if (!(await saveCheckpoint(life))) cluster.violated("no checkpoint could be saved at the end");
+    if (!(await isBackedUp(life))) cluster.violated("the backup does not reach the end of the log");
     const { code, stderr } = await cluster.besideLog("log backup verify --rebuild", first);
     if (code !== 0) cluster.violated(`cairn log backup verify --rebuild ended with ${code}: ${stderr}`);
   }
