@@ -210,10 +210,11 @@ async function addStores(comparison: Comparison, continuation: Continuation): Pr
   for (const one of (await listCandidates(stores, { kvFormat: system.kvProvider.format, signal })).usable) {
     const { name, store, log: of, txId: last, takenAt, txTime } = one;
     if (lost.has(name) || named.has(of.id) || !isAsked(of.id, of.name)) continue;
+    const isOld = isEarlier(Date.parse(takenAt), Date.parse(txTime));
+    if (of.id === plan.logId && isOld) continue;
     const shared = await comparison.sharedWithEnd({ ...one, time: Date.parse(one.txTime) });
-    // Nothing may be left that shows which log continued another one, but chains show that they have a beginning in common.
-    const isBranch = of.id === plan.logId || shared.txId > 0;
-    if (isBranch && isEarlier(Date.parse(takenAt), Date.parse(txTime))) continue;
+    // The segments that show which log continued another one may have expired. A common beginning shows that one did.
+    if (isOld && shared.txId > 0) continue;
     // If not even times can be compared, it is far before the end, and counts as the same.
     if (shared.txId === last || !isOther(of.id, last, { ...shared, isProven: true })) continue;
     named.add(of.id);

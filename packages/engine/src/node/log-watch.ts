@@ -4,7 +4,7 @@ import { CairnError, coalesced, isCairnError, unlessFailed } from "@cairn/kv";
 import { asWarning } from "../observe/failures.ts";
 import { furthestBackup } from "../backup/furthest-backup.ts";
 import { UNUSABLE_SEGMENT } from "../backup/segments/read-segment.ts";
-import { type CandidateCheckpoint, listCandidates } from "../checkpoints/candidates.ts";
+import { listCandidates } from "../checkpoints/candidates.ts";
 import { allStores, restoreStores } from "../checkpoints/checkpoint-stores.ts";
 import type { System } from "../api/system.ts";
 import { logOffset } from "../index/rows/index-state.ts";
@@ -179,7 +179,8 @@ async function lostEnd(
     if (one.log.id !== logId || (await checkCheckpoint(log, one))?.code !== "LOG_REGRESSED") continue;
     const { name, store, txId } = one;
     const backup = await unlessFailed(furthestBackup(stores, logId), UNUSABLE_SEGMENT, undefined);
-    const isFurther = backup !== undefined && backup.last > txId && (await isIn(backup.log, one));
+    const checking = backup !== undefined && backup.last > txId && checkCheckpoint(backup.log, one);
+    const isFurther = checking && (await unlessFailed(checking, UNUSABLE_SEGMENT, null)) === undefined;
     const [also, from, point] = isFurther
       ? [`, and the log backup up to ${backup.last}`, "the end of that backup", `--at-tx ${backup.last}`]
       : ["", "that checkpoint", `--from ${name}`];
@@ -188,11 +189,6 @@ async function lostEnd(
     return new CairnError("LOG_REGRESSED", message, hint);
   }
   return undefined;
-}
-
-async function isIn(backup: TxLog, checkpoint: CandidateCheckpoint): Promise<boolean> {
-  const checking = checkCheckpoint(backup, checkpoint);
-  return (await unlessFailed(checking, UNUSABLE_SEGMENT, null)) === undefined;
 }
 
 /**
