@@ -132,8 +132,35 @@ it("a shard that cannot be drained for lack of room is drained after what the hi
   const again = await run(["queue", "drain", "jobs", "0"]);
   expect([again.code, again.stderr]).toEqual([
     1,
-    expect.stringMatching(/jobs shard 0 is (?:retiring|spare)\.\n {2}hint: There is nothing left to drain/),
+    expect.stringMatching(/jobs shard 0 is (?:retiring|spare)\.\n {2}hint: .* has nothing left to drain/),
   ]);
+});
+
+it("a queue gets fewer shards after what the hints of the refusals say, although nothing else is written", async () => {
+  const policy = { shards: 2, cap: 1_000 };
+  await newQueue("fewer", policy);
+  const names = Array.from(
+    { length: 600 },
+    (_, n) => ["put", "fewer", `1/e${n}`, { state: "done" }] as const,
+  );
+  await node?.await((await node.submit({ ops: [["claim", "fewer", 1, { as: "b" }], ...names] })).txId);
+  const fewer = JSON.stringify({
+    queues: {
+      jobs: { ...POLICY, shards: 2 },
+      full: { ...POLICY, cap: 2 },
+      fewer: { ...POLICY, ...policy, shards: 1 },
+    },
+  });
+  const refused = await run(["policy", "apply", "-"], fewer);
+  expect(refused.stderr).toMatch(
+    /drain and retire it before reducing shards to 1\.\n {2}hint: Do first what the reason says/,
+  );
+  await done("queue", "drain", "fewer", "1");
+  // Each refusal is a transaction, which removes up to 256 of the 600 rows; then one finds that there are none left.
+  const codes: number[] = [];
+  while (codes.at(-1) !== 0 && codes.length < 10)
+    codes.push((await run(["policy", "apply", "-"], fewer)).code);
+  expect(codes).toEqual([1, 1, 1, 1, 0]);
 });
 
 it("a drain that is interrupted gives the shard back, and the next one moves the rest", async () => {

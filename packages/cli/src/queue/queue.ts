@@ -135,9 +135,7 @@ function notDrained(
     `Shard ${shard} of ${queue} was not retired: ${because}${sofar}`,
     because.endsWith(" has room.")
       ? `Raise "shards" or "cap" of ${queue} in the policies (cairn policy show prints them), set them with cairn policy apply, and run the command again.`
-      : / is (spare|retiring)\.$/.test(because)
-        ? `There is nothing left to drain. The rows of a shard that is retiring are removed with the next transactions, up to 256 with each (cairn queue show ${queue} counts them).`
-        : `Look at the shards, and who holds them until when (cairn queue show ${queue}).`,
+      : `Look at the shards, and who holds them until when (cairn queue show ${queue}). One that is spare or retiring has nothing left to drain; the rows of a retiring one are removed with the next transactions, up to 256 with each.`,
   );
 }
 

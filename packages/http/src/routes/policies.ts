@@ -89,4 +89,4 @@ const READ_AGAIN =
   "Read the policies again (cairn policy show, GET /api/v1/policies) and decide whether to set them.";
 
 const AFTER_THAT =
-  "Do first what the reason says, and then set the policies again. cairn queue show prints the shards of a queue: one that is retiring becomes spare as further transactions remove its rows, up to 256 with each, also with refused ones.";
+  "Do first what the reason says, and then set the policies again. cairn queue show prints the shards of a queue: one that is retiring becomes spare as further transactions remove its rows, up to 256 with each, including refused ones.";
