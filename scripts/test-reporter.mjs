@@ -1,6 +1,6 @@
 // Vitest's reporter, with five differences: tests of the other tier do not count as skipped; tests skipped for want of
 // something are counted with what they want; the slowest files are listed; so are tests that passed at their second
-// try, with the error of the first; and so is a test whose process ended in the middle of it.
+// try, with the error of the first; and so are tests that began and have no result, because their process ended.
 import { createTagsFilter } from "@vitest/runner/utils";
 import { DefaultReporter } from "vitest/node";
 
@@ -51,7 +51,9 @@ export class TierReporter extends DefaultReporter {
       for (const { stack, message } of task.result?.errors ?? []) this.log(stack ?? message);
     }
     for (const { module, fullName } of this.#running)
-      this.log(`Error: its process ended during ${module.relativeModuleId} > ${fullName}`);
+      this.log(
+        `Error: no result, perhaps because its process ended: ${module.relativeModuleId} > ${fullName}`,
+      );
     for (const [{ needed, remedy }, count] of this.#wanting)
       if (count > 0) this.log(`${count} tests were skipped for want of ${needed} (${remedy}).`);
   }
