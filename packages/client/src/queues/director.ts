@@ -26,7 +26,7 @@ import {
   timedAccess,
   updateHold,
 } from "./queue-access.ts";
-import { ContentDirectors, isHeldNow, shareOf } from "./shares.ts";
+import { SatisfiedDirectors, isHeldNow, shareOf } from "./shares.ts";
 
 /** A program's part in finishing the entries of a queue. */
 export interface Director extends AsyncDisposable {
@@ -73,7 +73,7 @@ class QueueDirector implements Director {
   readonly #queue: DirectedQueue;
   readonly #options: DirectorOptions;
   readonly #held = new Map<number, HeldShard>();
-  readonly #content = new ContentDirectors();
+  readonly #satisfied = new SatisfiedDirectors();
   /** Each is aborted when its mode begins. */
   readonly #stopping = new AbortController();
   readonly #leaving = new AbortController();
@@ -204,11 +204,11 @@ class QueueDirector implements Director {
       as: this.as,
       held: new Set(this.#held.keys()),
       limit: this.#options.shards ?? Infinity,
-      content: this.#content.names,
+      satisfied: this.#satisfied.names,
       mayOpen: this.#drain === undefined,
       random: Math.random(),
     });
-    this.#content.note(share, performance.now(), this.#queue.leaseMs);
+    this.#satisfied.note(share, performance.now(), this.#queue.leaseMs);
     const { size, claims } = share;
     const idlest = [...this.#held.values()]
       .filter(({ isPaused }) => !isPaused)
@@ -250,7 +250,7 @@ class QueueDirector implements Director {
     if (drainAt === false || this.#drain !== undefined) return;
     const { access, leaseMs, name: queue } = this.#queue;
     const now = this.#queue.now();
-    const chosen = shardToDrain(status, { drainAt, now, content: this.#content.names });
+    const chosen = shardToDrain(status, { drainAt, now, satisfied: this.#satisfied.names });
     if (chosen === undefined) return;
     const { shard } = chosen;
     const held = this.#held.get(shard);

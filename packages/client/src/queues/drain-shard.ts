@@ -36,14 +36,15 @@ export interface DrainRule {
   /** The time by the clock of the log (ms since 1970). */
   readonly now: number;
   /** See `ShareHolder`. */
-  readonly content: ReadonlySet<string>;
+  readonly satisfied: ReadonlySet<string>;
 }
 
 /**
- * Returns the shard of a queue that should be drained next; undefined if none should. One whose drainer's lease has ended
- * counts as active, because it is once another drain begins. It is the fullest one of which at least the part `drainAt` is finished: a full one or, while the queue is at least half full, one that is half full.
+ * Returns the shard of a queue that should be drained next; undefined if none should. It is the fullest one of which at
+ * least the part `drainAt` is finished: a full one or, while the queue is at least half full, one that is half full.
  * Otherwise, shards that fill evenly would all be full at once, and none would have room for the open entries of the
- * others. While there is no such room, only a shard without open entries is drained.
+ * others. While there is no such room, only a shard without open entries is drained. A shard whose drainer's lease has
+ * ended counts as active, which it becomes when another drain begins.
  *
  * While no shard is spare or becomes so, another director could not show itself by claiming one. So, once the directors
  * have their shares, the emptiest shard is drained whose director has another one, if there is room for many more entries
@@ -51,7 +52,7 @@ export interface DrainRule {
  */
 export function shardToDrain(
   { shards, spare, policy }: QueueStatus,
-  { drainAt, now, content }: DrainRule,
+  { drainAt, now, satisfied }: DrainRule,
 ): QueueShard | undefined {
   const { cap } = policy;
   if (shards.some((one) => one.state === "draining" && isHeldNow(one, now))) return undefined;
@@ -68,7 +69,7 @@ export function shardToDrain(
     return isLarge && entries - open >= drainAt * entries && room >= open;
   });
   if (fullest !== undefined || spare > 0 || active.length < shards.length) return fullest;
-  const sharing = active.filter(({ holder }) => holder === null || !content.has(holder.as));
+  const sharing = active.filter(({ holder }) => holder === null || !satisfied.has(holder.as));
   const counts = new Map<string, number>();
   for (const { holder } of sharing)
     if (holder !== null) counts.set(holder.as, (counts.get(holder.as) ?? 0) + 1);

@@ -11,7 +11,7 @@ export interface ShareHolder {
   /** The maximum number of shards to hold. */
   readonly limit: number;
   /** The other directors that want no more shards than they have. */
-  readonly content: ReadonlySet<string>;
+  readonly satisfied: ReadonlySet<string>;
   /** Whether it may claim a spare shard. */
   readonly mayOpen: boolean;
   /** The time by the clock of the log (ms since 1970). */
@@ -28,8 +28,8 @@ export interface Share {
   readonly claims: readonly { readonly shard: number; readonly isTakenOver: boolean }[];
   /** The number of shards of each other director. */
   readonly others: ReadonlyMap<string, number>;
-  /** Whether there are shards beyond this share that nobody holds. */
-  readonly isLess: boolean;
+  /** Whether no director has claimed some shards, although this one has its share. */
+  readonly hasUnclaimed: boolean;
 }
 
 /** Returns whether a program holds a shard, and its lease has not ended. */
@@ -45,19 +45,19 @@ export function isHeldNow({ holder }: QueueShard, now: number): boolean {
  */
 export function shareOf(
   status: QueueStatus,
-  { as, held, limit, content, mayOpen, now, random }: ShareHolder,
+  { as, held, limit, satisfied, mayOpen, now, random }: ShareHolder,
 ): Share {
   const active = status.shards.filter(({ state }) => state !== "retiring");
   const isOthers = (one: QueueShard): boolean => !held.has(one.shard) && isHeldNow(one, now);
   const others = new Map<string, number>();
   for (const { holder } of active.filter(isOthers))
     if (holder !== null && holder.as !== as) others.set(holder.as, (others.get(holder.as) ?? 0) + 1);
-  const sharing = [...others].filter(([name]) => !content.has(name));
-  const shared = active.length - sum([...others].filter(([name]) => content.has(name)));
+  const sharing = [...others].filter(([name]) => !satisfied.has(name));
+  const shared = active.filter((one) => !(isOthers(one) && satisfied.has(one.holder?.as ?? "")));
   const before = sharing.filter(
     ([name, count]) => count > held.size || (count === held.size && name < as),
   ).length;
-  const even = Math.ceil((shared - before) / (sharing.length + 1));
+  const even = Math.ceil((shared.length - before) / (sharing.length + 1));
   const size = Math.max(1, Math.min(limit, even));
   const free = active.filter((one) => !held.has(one.shard) && !isOthers(one));
   const first = Math.floor(random * free.length);
@@ -69,30 +69,26 @@ export function shareOf(
     size,
     claims: spare === undefined ? claims : [{ shard: spare, isTakenOver: false }],
     others,
-    isLess: free.length > 0 && held.size >= size,
+    hasUnclaimed: free.length > 0 && held.size >= size,
   };
 }
 
-function sum(counts: readonly (readonly [name: string, count: number])[]): number {
-  return counts.reduce((total, [, count]) => total + count, 0);
-}
-
 /**
- * Finds out which other directors want no more shards than they have, as with a limit of their own: those that claim none
- * for a whole lease, within which they have looked at the queue, although there are shards that nobody holds.
+ * Finds out which other directors want no more shards than they have, because of their own limit: those that claim none
+ * for a whole lease, within which they have looked at the queue, although some shards have no director.
  */
-export class ContentDirectors {
+export class SatisfiedDirectors {
   readonly names = new Set<string>();
   readonly #seen = new Map<string, { readonly count: number; readonly since: number }>();
 
-  note({ others, isLess }: Pick<Share, "others" | "isLess">, now: number, leaseMs: number): void {
+  note({ others, hasUnclaimed }: Pick<Share, "others" | "hasUnclaimed">, now: number, leaseMs: number): void {
     for (const [name, { count }] of this.#seen) {
       const held = others.get(name) ?? 0;
       if (held === 0 || held > count) this.names.delete(name);
-      else if (isLess || this.names.has(name)) continue;
+      else if (hasUnclaimed || this.names.has(name)) continue;
       this.#seen.delete(name);
     }
-    if (!isLess) return;
+    if (!hasUnclaimed) return;
     for (const [name, count] of others) {
       const seen = this.#seen.get(name);
       if (seen === undefined) this.#seen.set(name, { count, since: now });

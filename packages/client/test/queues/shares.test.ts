@@ -1,5 +1,5 @@
 import type { QueueStatus } from "../../src/index.ts";
-import { ContentDirectors, shareOf } from "../../src/queues/shares.ts";
+import { SatisfiedDirectors, shareOf } from "../../src/queues/shares.ts";
 import { expect, it } from "vitest";
 
 const FUTURE = new Date(Date.now() + 3_600_000).toISOString();
@@ -29,14 +29,14 @@ const NONE: ReadonlySet<string> = new Set();
 function shareIn(
   status: QueueStatus,
   as: string,
-  options: { limit?: number; random?: number; content?: ReadonlySet<string> } = {},
+  options: { limit?: number; random?: number; satisfied?: ReadonlySet<string> } = {},
 ) {
   const mine = status.shards.filter(({ holder }) => holder?.as === as).map(({ shard }) => shard);
   const holder = {
     as,
     held: new Set(mine),
     limit: Infinity,
-    content: NONE,
+    satisfied: NONE,
     mayOpen: true,
     now: Date.now(),
     random: 0,
@@ -70,12 +70,13 @@ it("directors begin with different shards, and take over those whose lease has e
     as: "a",
     held: new Set<number>(),
     limit: 1,
-    content: NONE,
+    satisfied: NONE,
     mayOpen: true,
     now: Date.now(),
     random: 0,
   };
-  expect(shareOf(queue(["b-"], 1), holder)).toMatchObject({
+  const { size, claims } = shareOf(queue(["b-"], 1), holder);
+  expect({ size, claims }).toEqual({
     size: 1,
     claims: [{ shard: 0, isTakenOver: true }],
   });
@@ -91,15 +92,15 @@ it("a director without a shard claims a spare one if it finds no other", () => {
 it("shards that a director leaves, because it wants no more, are divided among the others", () => {
   const status = queue(["l", "a", "a", "b", "b", undefined, undefined], 0);
   expect(["a", "b"].map((as) => shareIn(status, as).size)).toEqual([3, 2]);
-  const content = new Set(["l", "gone"]);
-  expect(["a", "b"].map((as) => shareIn(status, as, { content }).size)).toEqual([3, 3]);
+  const satisfied = new Set(["l", "gone"]);
+  expect(["a", "b"].map((as) => shareIn(status, as, { satisfied }).size)).toEqual([3, 3]);
 });
 
 it("a director that claims none of the shards that nobody holds, for a whole lease, wants no more", () => {
-  const content = new ContentDirectors();
-  const look = (atS: number, counts: Record<string, number>, isLess = true): readonly string[] => {
-    content.note({ others: new Map(Object.entries(counts)), isLess }, 1_000 * atS, 30_000);
-    return [...content.names];
+  const directors = new SatisfiedDirectors();
+  const look = (atS: number, counts: Record<string, number>, hasUnclaimed = true): readonly string[] => {
+    directors.note({ others: new Map(Object.entries(counts)), hasUnclaimed }, 1_000 * atS, 30_000);
+    return [...directors.names];
   };
   expect(look(0, { l: 1, b: 1 })).toEqual([]);
   expect(look(29, { l: 1, b: 2 })).toEqual([]);

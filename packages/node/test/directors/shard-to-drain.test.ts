@@ -31,8 +31,8 @@ function queue(shards: readonly Shown[], spare: number): QueueStatus {
   };
 }
 
-function drainedIn(status: QueueStatus, now: number, content: ReadonlySet<string> = new Set()) {
-  return shardToDrain(status, { drainAt: 0.5, now, content })?.shard;
+function drainedIn(status: QueueStatus, now: number, satisfied: ReadonlySet<string> = new Set()) {
+  return shardToDrain(status, { drainAt: 0.5, now, satisfied })?.shard;
 }
 
 it.each<[what: string, shards: readonly Shown[], spare: number, drained: number | undefined]>([
