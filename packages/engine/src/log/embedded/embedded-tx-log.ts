@@ -1,5 +1,5 @@
 import { basename, resolve as absolute } from "node:path";
-import { CairnError, isCairnError, resolvable, withTimeout } from "@cairn/kv";
+import { CairnError, isCairnError, resolvable, TIMED_OUT, withTimeout } from "@cairn/kv";
 import { trimmedTooFar } from "../anchor.ts";
 import { damaged, databaseError, hasDatabase, type Database } from "./embedded-database.ts";
 import { positionKey, decodeRow, POSITIONS, positionOf } from "./embedded-rows.ts";
@@ -234,6 +234,9 @@ interface Waiting extends PendingAppend {
 /** The bounds of a group, which is one batch of the database and is held in memory. */
 const MAX_MESSAGES = 1_000;
 const MAX_BYTES = 4 * 1024 * 1024;
+/** How long a group waits for clients that were just answered (ms). */
+const GATHERING_MS = 1;
+const MAX_HURRIED = 64;
 
 /**
  * Commits messages in groups, in the order of the calls: those that arrive while a group is being written form the next
@@ -244,6 +247,12 @@ export class GroupCommit {
   readonly #gather: () => Promise<void>;
   #waiting: Waiting[] = [];
   #running: Promise<void> | undefined;
+  /** How many messages the next group has if all clients that wait or were just answered send another one. */
+  #expected = 0;
+  #onExpected: (() => void) | undefined;
+  /** How many of the last waits for that number were in vain, and how many groups do not wait for this reason. */
+  #vain = 0;
+  #hurried = 0;
 
   /** Messages that arrive until `gather` resolves belong to the next group. */
   constructor(
@@ -258,6 +267,7 @@ export class GroupCommit {
     return new Promise((resolve, reject) => {
       this.#waiting.push({ payload, messageId, place, resolve, reject });
       this.#running ??= this.#run();
+      if (this.#waiting.length >= this.#expected) this.#onExpected?.();
     });
   }
 
@@ -269,10 +279,12 @@ export class GroupCommit {
     while (this.#waiting.length > 0) {
       // Calls in the same turn of the event loop belong to one group at least.
       await this.#gather();
+      await this.#gatherExpected();
       const group = this.#takeGroup();
       if (group.length === 0) continue;
       try {
         const appended = await this.#store(group);
+        this.#expected = Math.min(group.length + this.#waiting.length, MAX_MESSAGES);
         for (const [index, result] of appended.entries()) group[index]?.resolve(result);
       } catch (error) {
         for (const waiting of group) {
@@ -282,6 +294,25 @@ export class GroupCommit {
       }
     }
     this.#running = undefined;
+  }
+
+  /**
+   * Waits for clients that send their next message once they are answered: with 16 of them, one group takes a sixth less
+   * processor time for each message than two groups of half the size that take turns. Other clients are hardly delayed,
+   * because after several waits in vain more and more groups do not wait.
+   */
+  async #gatherExpected(): Promise<void> {
+    if (this.#waiting.length >= this.#expected) return;
+    if (this.#hurried > 0) {
+      this.#hurried -= 1;
+      return;
+    }
+    const { promise, resolve } = resolvable();
+    this.#onExpected = resolve;
+    const isLate = (await withTimeout(promise, GATHERING_MS)) === TIMED_OUT;
+    this.#onExpected = undefined;
+    this.#vain = isLate ? this.#vain + 1 : 0;
+    this.#hurried = isLate ? Math.min(2 ** (this.#vain - 1), MAX_HURRIED) - 1 : 0;
   }
 
   /** Takes the next group, and rejects what follows a rejected message. */

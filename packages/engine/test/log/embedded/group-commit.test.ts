@@ -1,4 +1,5 @@
-import { describe, expect, it } from "vitest";
+import { setImmediate } from "node:timers/promises";
+import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import type { PendingAppend } from "../../../src/log/embedded/embedded-storage.ts";
 import { AppendSequence } from "../../../src/log/append-sequence.ts";
 import { GroupCommit } from "../../../src/log/embedded/embedded-tx-log.ts";
@@ -52,6 +53,54 @@ describe("group commit", () => {
     }
     await Promise.all(appended);
     expect(groups.map((group) => group.sizes.length)).toEqual([1, 1_000, 501, 1]);
+  });
+
+  describe("beside clients that were just answered", () => {
+    beforeEach(() => void vi.useFakeTimers({ toFake: ["setTimeout", "clearTimeout"] }));
+    afterEach(() => void vi.useRealTimers());
+
+    it("waits until they have sent their next messages", async () => {
+      const { groups, commit } = heldStore();
+      const client = async (): Promise<void> => {
+        for (let round = 0; round < 4; round += 1) {
+          await commit.append(payload(1));
+          // The answer and the next request take turns of the event loop.
+          await setImmediate();
+        }
+      };
+      const first = client();
+      await expect.poll(() => groups.length).toBe(1);
+      const clients = { areDone: false };
+      const all = Promise.all([first, client(), client(), client()]).then(() => (clients.areDone = true));
+      for (let n = 0; !clients.areDone; n += 1) {
+        await vi.waitUntil(() => clients.areDone || groups.length > n, { interval: 1 });
+        groups[n]?.finish();
+      }
+      await all;
+      expect(groups.map(({ sizes }) => sizes.length)).toEqual([1, 4, 4, 4, 3]);
+    });
+
+    it("waits at most 1 ms, and less and less often if they send nothing", async () => {
+      const { groups, commit } = heldStore();
+      let waits = 0;
+      let stored = commit.append(payload(1));
+      for (let n = 0; n < 100; n += 1) {
+        await expect.poll(() => groups.length, { interval: 1 }).toBe(n + 1);
+        const next = commit.append(payload(1));
+        groups[n]?.finish();
+        await stored;
+        stored = next;
+        await setImmediate();
+        if (groups.length > n + 1) continue;
+        waits += 1;
+        vi.advanceTimersByTime(1);
+      }
+      await expect.poll(() => groups.length).toBe(101);
+      groups[100]?.finish();
+      await stored;
+      // Of 100 groups, those after 0, 0, 1, 3, 7, 15 and 31 that did not wait.
+      expect(waits).toBe(7);
+    });
   });
 
   it("rejects the whole group that failed, and stores the next", async () => {
