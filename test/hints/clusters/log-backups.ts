@@ -180,12 +180,15 @@ export const LOG_BACKUPS: readonly BrokenCluster[] = [
       await scene.waitForStatus("a", ({ log }) => log.warnings.length > 0);
       return { status: "a" };
     },
-    hint: /move the log's folder away\), run (?:[A-Z_]+=\S+ )*cairn log recover -j CONFIGURATION (--at-tx 10 --yes), and start the nodes.* cairn (log orphans) -j CONFIGURATION on each of them, and load it again \(cairn (load) --url URL FILE\)/,
-    async follow(scene, [, point = "", print = "", load = ""]) {
-      await scene.step(`stop the node, mv a-log away, cairn log recover ${point}`, async () => {
+    hint: /move the log's folder away\), run (?:[A-Z_]+=\S+ )*cairn log recover -j CONFIGURATION (--at-tx 10) \(if it is refused because of what was written since, add (--yes)\), and start the nodes.* cairn (log orphans) -j CONFIGURATION on each of them, and load it again \(cairn (load) --url URL FILE\)/,
+    async follow(scene, [, point = "", yes = "", print = "", load = ""]) {
+      const recover = `log recover ${point}`;
+      await scene.step(`stop the node, mv a-log away, cairn ${recover}, and again with ${yes}`, async () => {
         await scene.stop("a");
         await rename(scene.path("a", "a-log"), scene.path("away"));
-        const { code, stderr } = await scene.runPrinted(`log recover ${point}`);
+        const refused = await scene.runPrinted(recover);
+        if (!refused.stderr.includes("CONFLICT")) throw new Error(`not refused: ${refused.stderr}`);
+        const { code, stderr } = await scene.runPrinted(`${recover} ${yes}`);
         if (code !== 0) throw new Error(stderr);
       });
       await scene.ready("a", BACKS_UP);

@@ -410,12 +410,13 @@ export const LOGS: readonly BrokenCluster[] = [
       await scene.waitForStatus("a", ({ log }) => log.warnings.length > 0);
       return { status: "a" };
     },
-    hint: /remove the log \(.*?move the log's folder away\), run (?:[A-Z_]+=\S+ )*cairn (log recover --from \S+ --yes), and start the nodes.* cairn (log orphans) on each of them, and load it again \(cairn (load) --url URL FILE\)/,
-    async follow(scene, [, recover = "", print = "", load = ""]) {
-      await scene.step(`stop the node, mv a-log away, cairn ${recover}`, async () => {
+    hint: /remove the log \(.*?move the log's folder away\), run (?:[A-Z_]+=\S+ )*cairn (log recover --from \S+) \(if it is refused because of what was written since, add (--yes)\), and start the nodes.* cairn (log orphans) on each of them, and load it again \(cairn (load) --url URL FILE\)/,
+    async follow(scene, [, recover = "", yes = "", print = "", load = ""]) {
+      await scene.step(`stop the node, mv a-log away, cairn ${recover}, and again with ${yes}`, async () => {
         await scene.stop("a");
         await rename(scene.path("a", "a-log"), scene.path("away"));
-        await scene.run(recover);
+        await scene.runRefused(recover);
+        await scene.run(`${recover} ${yes}`);
       });
       await scene.ready("a");
       await scene.step(

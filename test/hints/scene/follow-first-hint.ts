@@ -12,6 +12,8 @@ export interface Repair {
 
 /** The maximum number of commands that a repair may take. */
 const MAX_COMMANDS = 2;
+/** A command with --yes; not words like "if it is refused, add --yes". */
+const AGREES = /\bcairn(?: [\w./:=-]+)* --yes\b/;
 
 /** Breaks a cluster, reads the first hint as an operator would, follows it, and waits until the cluster is healthy. */
 export async function followFirstHint(
@@ -25,6 +27,9 @@ export async function followFirstHint(
   const hint = await readHint(scene, symptom);
   const match = broken.hint.exec(hint);
   if (match === null) throw new Error(`The hint does not match ${String(broken.hint)}:\n${hint}`);
+  const agreeing = AGREES.exec(hint)?.[0];
+  if (agreeing !== undefined)
+    throw new Error(`"${agreeing}" agrees to a loss before a refusal has said what is lost.`);
   await broken.follow(scene, match);
   await scene.waitUntilHealthy(broken.remains);
   const { steps, seconds } = scene;

@@ -48,7 +48,8 @@ export async function lookBeforeBeginning(
   if (store?.code === "KEY_MISSING") sentences.push(withoutKey(cures));
   if (store === undefined && unread.length > 0) {
     sentences.push("Repair what cannot be read, or move it away if it holds nothing of this log.");
-    if (isRecoverable) sentences.push("cairn log recover --yes leaves it behind.");
+    if (isRecoverable)
+      sentences.push("If cairn log recover is refused because of it, --yes leaves it behind.");
   }
   return { holders: found.map(({ holder }) => holder), cure: sentences.join(" "), override: TO_BEGIN_EMPTY };
 }

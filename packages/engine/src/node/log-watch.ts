@@ -185,7 +185,7 @@ async function lostEnd(
       ? [`, and the log backup up to ${backup.last}`, "the end of that backup", `--at-tx ${backup.last}`]
       : ["", "that checkpoint", `--from ${name}`];
     const message = `The log "${log.name}" has lost transactions that it had stored: ${name} in ${store} contains them, up to transaction ${txId}${also}.`;
-    const hint = `To continue from ${from}, once for all nodes: stop the writers, remove the log (nats stream rm ${log.name}; embedded: stop the node and move the log's folder away), run cairn log recover ${point} --yes, and start the nodes. What was written since is then only in the indexes that the nodes moved aside: print it with cairn log orphans on each of them, and load it again (cairn load FILE). To keep the log as it is, save a checkpoint (cairn checkpoint create), and remove the others with cairn checkpoint prune --lost.`;
+    const hint = `To continue from ${from}, once for all nodes: stop the writers, remove the log (nats stream rm ${log.name}; embedded: stop the node and move the log's folder away), run cairn log recover ${point} (if it is refused because of what was written since, add --yes), and start the nodes. What was written since is then only in the indexes that the nodes moved aside: print it with cairn log orphans on each of them, and load it again (cairn load FILE). To keep the log as it is, save a checkpoint (cairn checkpoint create), and remove the others with cairn checkpoint prune --lost.`;
     return new CairnError("LOG_REGRESSED", message, hint);
   }
   return undefined;

@@ -141,7 +141,7 @@ describe("a damaged index", () => {
     await damage("a", "end");
     const a = await scene.start("a");
     expect((await failureOf(a))?.hint).toMatch(
-      /run \S.*log recover, which .* after transaction 6; .* move it away if .*log recover --yes leaves it behind/,
+      /run \S.*log recover, which .* after transaction 6; .* move it away if .*log recover is refused because of it, --yes leaves it behind/,
     );
     expect(await command("log", "recover")).toMatchObject({
       code: 1,
