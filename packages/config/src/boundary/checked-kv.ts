@@ -11,10 +11,8 @@ import {
 } from "@cairn/kv";
 import {
   type AnyAnswer,
-  boundaryOf,
   type CheckedMethods,
-  checkedPart,
-  hasMethods,
+  type Contract,
   isCount,
   isText,
   UNKNOWN_OUTCOME,
@@ -24,7 +22,11 @@ const isValue = (value: unknown): boolean => value === undefined || isUint8Array
 
 const READER: CheckedMethods<KvReader> = {
   get: { what: "a Uint8Array or undefined", is: isValue },
-  getText: { what: "a string or undefined", is: (answer) => answer === undefined || isText(answer) },
+  getText: {
+    what: "a string or undefined",
+    is: (answer) => answer === undefined || isText(answer),
+    isOptional: true,
+  },
   getMany: {
     what: "a Uint8Array or undefined for each key",
     is: (answer: unknown, keys) =>
@@ -46,8 +48,7 @@ const STORE: CheckedMethods<KvStore> = {
   batch: { outcome: UNKNOWN_OUTCOME },
   snapshot: {
     what: "a snapshot",
-    is: (answer) => hasMethods(answer, ["get", "getMany", "range", "close"]),
-    within: (snapshot: KvSnapshot, boundary) => checkedPart(snapshot, SNAPSHOT, boundary),
+    part: SNAPSHOT,
     isSync: true,
   },
   capture: {
@@ -57,9 +58,9 @@ const STORE: CheckedMethods<KvStore> = {
   compact: {},
   purge: {
     what: "a purge",
-    is: (answer) => hasMethods(answer, ["run"]),
-    within: (purge: KvPurge, boundary) => checkedPart(purge, PURGE, boundary),
+    part: PURGE,
     isSync: true,
+    isOptional: true,
   },
   stats: {
     what: "the numbers of bytes and files",
@@ -68,36 +69,19 @@ const STORE: CheckedMethods<KvStore> = {
       return isCount(bytes) && isCount(files) && (missing === undefined || isCairnError(missing));
     },
   },
-  checked: {},
-  scrub: { what: "a number of bytes", is: isCount },
+  checked: { isOptional: true },
+  scrub: { what: "a number of bytes", is: isCount, isOptional: true },
   close: {},
 };
 
-const PROVIDER: CheckedMethods<KvProvider> = {
-  open: {
-    what: "a key-value store",
-    is: (answer) =>
-      hasMethods(answer, [
-        "get",
-        "getMany",
-        "range",
-        "batch",
-        "snapshot",
-        "capture",
-        "compact",
-        "stats",
-        "close",
-      ]),
-    within: (store: KvStore, boundary) => checkedPart(store, STORE, boundary),
-  },
-};
-
-/** Returns the provider of a module of one's own, with the answers of its stores checked. */
-export function checkedKvProvider(provider: KvProvider, id: string): KvProvider {
+export const KV_PROVIDER: Contract<KvProvider> = {
+  kind: "key-value store",
   // The node opens the store again. No index is moved aside, because the fault shows nothing about its content.
-  const tests = "kvStoreSuite of @cairn/kv/testing";
-  return checkedPart(provider, PROVIDER, boundaryOf("key-value store", id, "SYSTEM_REFUSED", tests));
-}
+  code: "SYSTEM_REFUSED",
+  tests: "kvStoreSuite of @cairn/kv/testing",
+  fields: { format: "string", persistent: "boolean" },
+  methods: { open: { what: "a key-value store", part: STORE } },
+};
 
 /** Documents have checksums, but nothing else shows that rows are in a wrong order, or there twice. */
 function isNextRow({

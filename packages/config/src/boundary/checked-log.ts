@@ -3,9 +3,8 @@ import type { TxLog } from "@cairn/engine";
 import { isCairnError } from "@cairn/kv";
 import {
   type AnyAnswer,
-  boundaryOf,
   type CheckedMethods,
-  checkedPart,
+  type Contract,
   isCount,
   isText,
   UNKNOWN_OUTCOME,
@@ -16,10 +15,11 @@ const isTextOrNone = (answer: unknown): boolean => answer === undefined || isTex
 
 /** A method that calls a listener until the function that it returns is called. */
 const LISTENING = {
+  isOptional: true,
   isSync: true,
   what: "a function that ends it",
   is: (answer: unknown) => typeof answer === "function",
-};
+} as const;
 
 const LOG: CheckedMethods<TxLog> = {
   id: { what: "a string or undefined", is: isTextOrNone },
@@ -54,25 +54,28 @@ const LOG: CheckedMethods<TxLog> = {
       };
     },
   },
-  before: { what: "a string or undefined", is: isTextOrNone },
+  before: { what: "a string or undefined", is: isTextOrNone, isOptional: true },
   onRestored: LISTENING,
   onStoring: LISTENING,
-  trim: { outcome: UNKNOWN_OUTCOME },
-  removeUnused: { outcome: UNKNOWN_OUTCOME },
+  trim: { outcome: UNKNOWN_OUTCOME, isOptional: true },
+  removeUnused: { outcome: UNKNOWN_OUTCOME, isOptional: true },
   inspect: {
     what: "an array of CairnErrors",
     is: (answer: unknown) => Array.isArray(answer) && answer.every((warning) => isCairnError(warning)),
+    isOptional: true,
   },
-  contents: { what: "a string", is: isText },
+  contents: { what: "a string", is: isText, isOptional: true },
   close: {},
 };
 
-/** Returns the log of a module of one's own, with its answers checked. */
-export function checkedLog(log: TxLog, id: string): TxLog {
+export const TX_LOG: Contract<TxLog> = {
+  kind: "log",
   // A joining node tries again, and one that follows its log keeps its index and reads again.
-  const tests = "describeTxLog of @cairn/engine/testing";
-  return checkedPart(log, LOG, boundaryOf("log", id, "LOG_UNREACHABLE", tests));
-}
+  code: "LOG_UNREACHABLE",
+  tests: "describeTxLog of @cairn/engine/testing",
+  fields: { name: "string", maxPayload: "number" },
+  methods: LOG,
+};
 
 function isMessage(message: AnyAnswer): message is { readonly position: number } {
   const { position, time, nanoseconds = 0, payload } = message ?? {};

@@ -11,10 +11,21 @@ export interface Boundary {
   readonly hint: string;
 }
 
-/** `kind` is a part's name in sentences, `id` the module's name in the configuration, and `tests` those of the contract. */
-export function boundaryOf(kind: string, id: string, code: ErrorCode, tests: string): Boundary {
-  const hint = `Correct that module, or what its error names, and start the node again: a correct ${kind} passes ${tests}. Until then, a node that waits for it tries again by itself.`;
-  return { part: `The ${kind} of ${id}`, code, hint };
+/** What a part of some kind must have and do, and how its faults are reported. */
+export interface Contract<T> {
+  /** The kind's name in sentences. */
+  readonly kind: string;
+  readonly code: ErrorCode;
+  /** The tests that a correct part passes. */
+  readonly tests: string;
+  /** The required members that are no methods, with their types. */
+  readonly fields: {
+    readonly [N in keyof T & string as undefined extends T[N] ? never : T[N] extends Method ? never : N]:
+      | "string"
+      | "number"
+      | "boolean";
+  };
+  readonly methods: CheckedMethods<T>;
 }
 
 /** An answer, of which nothing is known. */
@@ -24,26 +35,33 @@ export type AnyAnswer = { readonly [member: string]: unknown } | undefined | nul
 interface CheckedMethod<A extends readonly unknown[]> {
   /** What it must return, or what each row must be that it yields, as a noun phrase. */
   readonly what?: string;
-  readonly is?: (answer: AnyAnswer, ...args: A) => boolean;
+  is?(answer: AnyAnswer, ...args: A): boolean;
   /** Returns the check of the rows that an iterable yields in arrays. */
-  readonly rows?: (...args: A) => (row: AnyAnswer) => boolean;
-  /** Returns a correct answer with its own methods checked. */
-  readonly within?: (answer: never, boundary: Boundary, ...args: A) => unknown;
+  rows?(...args: A): (row: AnyAnswer) => boolean;
+  /** The methods of the answer, which must have the required ones, and is checked like the part itself. */
+  readonly part?: AnyMethods;
+  /** Returns a correct answer with a check in it. */
+  within?(answer: never, boundary: Boundary, ...args: A): unknown;
   readonly isSync?: boolean;
   /** A sentence for a method that changes something: after a fault, its outcome is unknown. */
   readonly outcome?: string;
 }
 
+type Method = (...args: never[]) => unknown;
 type MethodOf<T> = T extends (...args: infer A) => unknown ? CheckedMethod<A> : never;
+/** Whether a part may lack a method. */
+type Optional<T> = undefined extends T ? { readonly isOptional: true } : { readonly isOptional?: never };
 
-/** The methods of a contract. The compiler requires each of them. */
+/** The methods of a contract. The compiler requires each of them, and the marks of optional ones. */
 export type CheckedMethods<T> = {
-  readonly [
-    N in keyof T & string as NonNullable<T[N]> extends (...args: never[]) => unknown ? N : never
-  ]-?: MethodOf<NonNullable<T[N]>>;
+  readonly [N in keyof T & string as NonNullable<T[N]> extends Method ? N : never]-?: MethodOf<
+    NonNullable<T[N]>
+  > &
+    Optional<T[N]>;
 };
 
-type AnyMethod = CheckedMethod<readonly unknown[]>;
+type AnyMethod = CheckedMethod<readonly unknown[]> & { readonly isOptional?: true };
+type AnyMethods = Readonly<Record<string, AnyMethod>>;
 
 export const UNKNOWN_OUTCOME = "Whether it changed anything is unknown.";
 
@@ -51,31 +69,55 @@ export const UNKNOWN_OUTCOME = "Whether it changed anything is unknown.";
 const checked = new WeakMap<object, object>();
 
 /**
- * Returns `part` with a check around each of its methods: an answer that breaks the contract, and whatever is thrown
- * that is no CairnError, becomes one that names the module. So nothing computes with a wrong answer, and the node reacts
- * as it does to any other failure of such a part.
+ * Returns the part that the module `id` has made with a check around each of its methods: an answer that breaks the
+ * contract, and whatever is thrown that is no CairnError, becomes one that names the module. So nothing computes with a
+ * wrong answer, and the node reacts as it does to any other failure of such a part.
  */
-export function checkedPart<T extends object>(part: T, methods: CheckedMethods<T>, boundary: Boundary): T {
-  const wrap = (): T => {
-    const own = Object.entries<AnyMethod>(methods)
-      .filter(([name]) => hasMethods(part, [name]))
+export function checkedPart<T extends object>(part: T, contract: Contract<T>, id: string): T {
+  const { kind, code, tests, methods } = contract;
+  const hint = `Correct that module, or what its error names, and start the node again: a correct ${kind} passes ${tests}. Until then, a node that waits for it tries again by itself.`;
+  return withChecks(part, methods, { part: `The ${kind} of ${id}`, code, hint }) as T;
+}
+
+function withChecks(part: object, methods: AnyMethods, boundary: Boundary): object {
+  return madeOnce(checked, part, () => {
+    const own = Object.entries(methods)
+      .filter(([name]) => isMethod(part, name))
       .map(([name, method]) => [name, checkedMethod(part, name, method, boundary)]);
-    // Each of these replaces the member with its name.
-    return wrapped<T>(part, Object.fromEntries(own) as Partial<T>);
-  };
-  return madeOnce(checked as WeakMap<T, T>, part, wrap);
+    return wrapped(part, Object.fromEntries(own) as object);
+  });
+}
+
+/** Returns the required members that `value` lacks, or has with a different type. */
+export function missingMembers<T>(value: unknown, { fields, methods }: Contract<T>): readonly string[] {
+  const missing = Object.entries<string>(fields)
+    .filter(([name, type]) => typeof (value as AnyAnswer)?.[name] !== type)
+    .map(([name, type]) => `${name} (${type})`);
+  return [...missing, ...missingMethods(value, methods).map((name) => `${name}()`)];
+}
+
+function missingMethods(value: unknown, methods: AnyMethods): readonly string[] {
+  const required = Object.keys(methods).filter((name) => methods[name]?.isOptional !== true);
+  return required.filter((name) => !isMethod(value, name));
+}
+
+function isMethod(value: unknown, name: string): boolean {
+  return typeof (value as AnyAnswer)?.[name] === "function";
 }
 
 type Args = readonly unknown[];
 
 function checkedMethod(part: object, name: string, method: AnyMethod, boundary: Boundary): unknown {
-  const { what = "", is, rows, within, isSync, outcome } = method;
+  const { what = "", part: within, isSync, outcome } = method;
   const call = (args: Args): unknown => Reflect.apply(Reflect.get(part, name), part, args);
   const fault = (happened: string, cause?: unknown): CairnError =>
     moduleFault(boundary, `${name}() ${happened}.${outcome === undefined ? "" : ` ${outcome}`}`, cause);
   const verified = (answer: unknown, args: Args): unknown => {
-    if (is?.(answer as AnyAnswer, ...args) === false) throw fault(`returned ${shown(answer)}, not ${what}`);
-    return within === undefined ? answer : within(answer as never, boundary, ...args);
+    const isWrong = within !== undefined && missingMethods(answer, within).length > 0;
+    if (isWrong || method.is?.(answer as AnyAnswer, ...args) === false)
+      throw fault(`returned ${shown(answer)}, not ${what}`);
+    if (within !== undefined) return withChecks(answer as object, within, boundary);
+    return method.within === undefined ? answer : method.within(answer as never, boundary, ...args);
   };
   const explained = (error: unknown, args: Args): unknown =>
     isCairnError(error) || args.some(isEnded) ? error : fault(`threw ${thrown(error)}`, error);
@@ -87,7 +129,7 @@ function checkedMethod(part: object, name: string, method: AnyMethod, boundary: 
     }
   };
   async function* checkedRows(pages: unknown, args: Args): AsyncGenerator<unknown, void, void> {
-    const isRight = rows?.(...args) ?? (() => true);
+    const isRight = method.rows?.(...args) ?? (() => true);
     try {
       // A rejected promise in place of an iterable would end the process if it were not awaited.
       for await (const page of (await pages) as AsyncIterable<unknown>) {
@@ -102,7 +144,7 @@ function checkedMethod(part: object, name: string, method: AnyMethod, boundary: 
   }
   if (isSync === true) return (...args: Args) => now(args);
   // An iterable is of the time of the call, not of that of its first use.
-  if (rows !== undefined) return (...args: Args) => checkedRows(now(args), args);
+  if (method.rows !== undefined) return (...args: Args) => checkedRows(now(args), args);
   return async (...args: Args) => {
     try {
       return verified(await call(args), args);
@@ -121,10 +163,6 @@ export function moduleFault({ part, code, hint }: Boundary, happened: string, ca
 function isEnded(arg: unknown): boolean {
   const signal = arg instanceof AbortSignal ? arg : (arg as AnyAnswer)?.["signal"];
   return signal instanceof AbortSignal && signal.aborted;
-}
-
-export function hasMethods(value: unknown, names: readonly string[]): boolean {
-  return names.every((name) => typeof (value as AnyAnswer)?.[name] === "function");
 }
 
 export function isCount(value: unknown): value is number {

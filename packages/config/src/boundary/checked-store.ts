@@ -3,10 +3,8 @@ import type { CheckpointStore, StoredContent, StoredRanges } from "@cairn/checkp
 import { isCairnError } from "@cairn/kv";
 import {
   type AnyAnswer,
-  boundaryOf,
   type CheckedMethods,
-  checkedPart,
-  hasMethods,
+  type Contract,
   isCount,
   isText,
   moduleFault,
@@ -55,8 +53,8 @@ const STORE: CheckedMethods<CheckpointStore> = {
   },
   openRanges: {
     what: "an object with read() and close()",
-    is: (answer) => hasMethods(answer, ["read", "close"]),
-    within: (ranges: StoredRanges, boundary) => checkedPart(ranges, RANGES, boundary),
+    part: RANGES,
+    isOptional: true,
   },
   read: {
     what: "a text with its tag, or undefined",
@@ -74,18 +72,21 @@ const STORE: CheckedMethods<CheckpointStore> = {
   },
   remove: { outcome: UNKNOWN_OUTCOME },
   now: { what: "a number of ms", is: Number.isFinite },
-  describe: { isSync: true },
+  describe: { isSync: true, isOptional: true },
   tidy: {
     what: "an array of names",
     is: (answer: unknown) => Array.isArray(answer) && answer.every(isText),
     outcome: UNKNOWN_OUTCOME,
+    isOptional: true,
   },
   close: {},
 };
 
-/** Returns the checkpoint store of a module of one's own, with its answers checked. */
-export function checkedStore(store: CheckpointStore, id: string): CheckpointStore {
+export const CHECKPOINT_STORE: Contract<CheckpointStore> = {
+  kind: "checkpoint store",
   // It is tried again, and never treated as empty.
-  const tests = "checkpointStoreSuite of @cairn/checkpoint/testing";
-  return checkedPart(store, STORE, boundaryOf("checkpoint store", id, "STORE_UNREACHABLE", tests));
-}
+  code: "STORE_UNREACHABLE",
+  tests: "checkpointStoreSuite of @cairn/checkpoint/testing",
+  fields: { location: "string", exclusive: "boolean" },
+  methods: STORE,
+};

@@ -2,9 +2,10 @@ import type { CheckpointStore } from "@cairn/checkpoint";
 import { CairnError, isCairnError, type KvProvider } from "@cairn/kv";
 import type { OwnIndexOptions, TxLog } from "@cairn/engine";
 import type { ConfigNode, MapNode } from "../source/config-tree.ts";
-import { checkedKvProvider } from "../boundary/checked-kv.ts";
-import { checkedLog } from "../boundary/checked-log.ts";
-import { checkedStore } from "../boundary/checked-store.ts";
+import { KV_PROVIDER } from "../boundary/checked-kv.ts";
+import { TX_LOG } from "../boundary/checked-log.ts";
+import { checkedPart, type Contract, missingMembers } from "../boundary/checked-part.ts";
+import { CHECKPOINT_STORE } from "../boundary/checked-store.ts";
 import { moduleUse } from "./module-descriptor.ts";
 import {
   KIND_NAMES,
@@ -100,7 +101,7 @@ export function instanceUse<K extends ModuleKind>(
     };
     return ownUse(kind, { id, make }, map);
   }
-  const missing = isShaped(kind) ? missingMembers(kind, value) : [];
+  const missing = isShaped(kind) ? missingMembers<unknown>(value, CONTRACTS[kind]) : [];
   if (missing.length > 0) {
     const message = `This object is not ${KIND_NAMES[kind]}: it lacks ${missing.join(", ")}.`;
     return instance.refuse(message, { code: "CONFIG_MODULE" });
@@ -147,45 +148,6 @@ function notInFile(id: string): CairnError {
   );
 }
 
-/** The names of the required members of an interface. */
-type RequiredMember<T> = {
-  [Name in keyof T & string]-?: undefined extends T[Name] ? never : Name;
-}[keyof T & string];
-
-/** The required members of each pluggable kind, with their types. */
-const SHAPES: {
-  readonly [K in keyof Shaped]: Readonly<
-    Record<RequiredMember<Shaped[K]>, "function" | "string" | "number" | "boolean">
-  >;
-} = {
-  "tx-log": {
-    name: "string",
-    maxPayload: "number",
-    id: "function",
-    create: "function",
-    exists: "function",
-    append: "function",
-    bounds: "function",
-    fetch: "function",
-    read: "function",
-    close: "function",
-  },
-  "kv-store": { format: "string", persistent: "boolean", open: "function" },
-  "checkpoint-store": {
-    location: "string",
-    exclusive: "boolean",
-    list: "function",
-    upload: "function",
-    open: "function",
-    read: "function",
-    create: "function",
-    replace: "function",
-    remove: "function",
-    now: "function",
-    close: "function",
-  },
-};
-
 /** The pluggable kinds, with their interfaces. */
 interface Shaped {
   readonly "tx-log": TxLog;
@@ -193,16 +155,15 @@ interface Shaped {
   readonly "checkpoint-store": CheckpointStore;
 }
 
-function isShaped(kind: string): kind is keyof Shaped {
-  return kind in SHAPES;
-}
-
-/** What a part does is checked whenever it is used. */
-const CHECKED: { readonly [K in keyof Shaped]: (part: Shaped[K], id: string) => Shaped[K] } = {
-  "tx-log": checkedLog,
-  "kv-store": checkedKvProvider,
-  "checkpoint-store": checkedStore,
+const CONTRACTS: { readonly [K in keyof Shaped]: Contract<Shaped[K]> } = {
+  "tx-log": TX_LOG,
+  "kv-store": KV_PROVIDER,
+  "checkpoint-store": CHECKPOINT_STORE,
 };
+
+function isShaped(kind: string): kind is keyof Shaped {
+  return kind in CONTRACTS;
+}
 
 async function madePart<K extends keyof Shaped>(
   kind: K,
@@ -216,29 +177,12 @@ async function madePart<K extends keyof Shaped>(
   } catch (error) {
     throw moduleError(`${id} failed`, error);
   }
-  return CHECKED[kind](asPart(kind, made, id), id);
-}
-
-/** Returns the members of a kind that `value` lacks, or has with a different type. */
-function missingMembers(kind: keyof Shaped, value: unknown): readonly string[] {
-  const shape: Readonly<Record<string, string>> = SHAPES[kind];
-  return Object.entries(shape)
-    .filter(([name, type]) => typeof memberOf(value, name) !== type)
-    .map(([name, type]) => (type === "function" ? `${name}()` : `${name} (${type})`));
-}
-
-/** Throws `CONFIG_MODULE` with the members that `value` lacks; `origin` is the module that created it. */
-function asPart<K extends keyof Shaped>(kind: K, value: unknown, origin: string): Shaped[K] {
-  const missing = missingMembers(kind, value);
-  if (missing.length === 0) return value as Shaped[K];
+  const contract: Contract<Shaped[K]> = CONTRACTS[kind];
+  const missing = missingMembers(made, contract);
+  if (missing.length === 0) return checkedPart(made as Shaped[K], contract, id);
   throw new CairnError(
     "CONFIG_MODULE",
-    `${origin} did not return ${KIND_NAMES[kind]}: it lacks ${missing.join(", ")}.`,
+    `${id} did not return ${KIND_NAMES[kind]}: it lacks ${missing.join(", ")}.`,
     "Return a complete part, as docs/configuration.md describes for modules of your own.",
   );
-}
-
-function memberOf(value: unknown, name: string): unknown {
-  if ((typeof value !== "object" && typeof value !== "function") || value === null) return undefined;
-  return Reflect.get(value, name);
 }
