@@ -53,7 +53,7 @@ export async function createSystem(
   };
 }
 
-async function ownIndex({ name, use }: NamedIndex, context: ModuleContext): Promise<OwnIndexOptions> {
+async function ownIndex([name, use]: NamedIndex, context: ModuleContext): Promise<OwnIndexOptions> {
   const { version, ready, checkpoint, buckets } = use.common;
   const part = await use.create(context);
   return { name, version, ready, checkpoint, ...omitUndefined({ buckets }), ...part };

@@ -47,7 +47,7 @@ const tokenParameters = {
 /** The rights that concern the whole node, and therefore cannot be limited to buckets. */
 const NODE_RIGHTS: TokenOptions["rights"] = ["observe", "operate"];
 
-function token(name: string): ValueType<TokenOptions> {
+function token(name: string): ValueType<Omit<TokenOptions, "name">> {
   const plain = mapOf(`The token ${name}`, tokenParameters, ({ file, env, rights, buckets }) => {
     if ((file === undefined) === (env === undefined))
       return {
@@ -68,7 +68,7 @@ function token(name: string): ValueType<TokenOptions> {
       if (read === undefined) return undefined;
       const { file, env = "", ...rest } = read;
       const source = file === undefined ? { env, text: ownMember(value.reading.env, env) } : { file };
-      return { name, source, ...rest };
+      return { source, ...rest };
     },
   };
 }

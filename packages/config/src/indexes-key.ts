@@ -2,34 +2,19 @@ import { moduleOf, readModule } from "./modules/module-type.ts";
 import { findEntry } from "./source/config-tree.ts";
 import { mapByName } from "./types/map-type.ts";
 import type { ModuleUse } from "./types/module-kinds.ts";
-import { type Reading, Value, type ValueType } from "./types/reading.ts";
+import { type Reading, Value } from "./types/reading.ts";
 
 const KEY = "cairn/indexes";
 
-export interface NamedIndex {
-  readonly name: string;
-  readonly use: ModuleUse<"index">;
-}
+export type NamedIndex = readonly [name: string, use: ModuleUse<"index">];
 
 /** A name is a folder, and a part of addresses. */
 export const indexesType = mapByName(
   /^[a-z0-9][a-z0-9_-]{0,63}$/,
   "a name of lower-case letters, digits, hyphens and underscores, 64 at most",
-  namedIndex,
+  () => moduleOf("index"),
   0,
 );
-
-function namedIndex(name: string): ValueType<NamedIndex> {
-  const module = moduleOf("index");
-  return {
-    name: module.name,
-    jsonSchema: module.jsonSchema,
-    read(value) {
-      const use = module.read(value);
-      return use && { name, use };
-    },
-  };
-}
 
 /** Reads `cairn/indexes`. Returns undefined after adding problems. */
 export function readIndexes(reading: Reading): readonly NamedIndex[] | undefined {

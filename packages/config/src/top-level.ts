@@ -107,8 +107,9 @@ export function readHttp(reading: Reading): HttpOptions | false | undefined {
   }
   const { tokens = [], authToken, drain, readyMaxLag, ...options } = values;
   // `auth-token` is short for a token with all rights.
+  const named = tokens.map(([name, token]) => ({ name, ...token }));
   const all =
-    authToken === undefined ? tokens : [...tokens, { source: { text: authToken }, rights: ALL_RIGHTS }];
+    authToken === undefined ? named : [...named, { source: { text: authToken }, rights: ALL_RIGHTS }];
   const given = { tokens: all.length === 0 ? undefined : all, drainMs: drain, readyMaxLagMs: readyMaxLag };
   return { ...options, ...omitUndefined(given) };
 }

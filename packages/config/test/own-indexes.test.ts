@@ -131,7 +131,7 @@ test("stronger sources and variables replace single parameters, and each value h
   const object = sqlite({ orders: ORDERS }, { version: "${VERSION}" });
   const edn = "{:crux/indexes {:orders {:ready :waits :tables {:orders {:indexes [[:owner]]}}}}}";
   const config = await configOf({ object, edn, env: { VERSION: "7" } });
-  expect(config.indexes[0]?.use.common).toMatchObject({ version: 7, ready: "waits" });
+  expect(config.indexes[0]?.[1].common).toMatchObject({ version: 7, ready: "waits" });
   expect(settingsOf(config)).toMatchObject({
     "cairn/indexes > orders > cairn/module": ["cairn.sqlite/->index", "object"],
     "cairn/indexes > orders > ready": ["waits", "-e"],

@@ -16,19 +16,6 @@ import { moduleUrl } from "./user-module.ts";
 
 const IDENTIFIER = /^[A-Za-z_][A-Za-z0-9_]{0,62}$/;
 const IDENTIFIERS = "a name of letters, digits and underscores, 63 at most, that does not begin with a digit";
-function columnType(name: string): ValueType<readonly [name: string, path: string]> {
-  const path = text();
-  return {
-    name: path.name,
-    jsonSchema: path.jsonSchema,
-    read(value) {
-      const found = path.read(value);
-      if (found === undefined) return undefined;
-      value.record(found);
-      return [name, found];
-    },
-  };
-}
 
 /** In EDN, columns are defined by keywords, so keywords name them, too. */
 const columnName: ValueType<string> = {
@@ -39,7 +26,7 @@ const columnName: ValueType<string> = {
 const tableParameters = {
   bucket: required(bucketName(), "The bucket. The table has a row for each of its documents."),
   columns: withDefault(
-    mapByName(IDENTIFIER, IDENTIFIERS, columnType, 0),
+    mapByName(IDENTIFIER, IDENTIFIERS, text, 0),
     [],
     'The fields that become columns, by the names of the columns: `{"total": "total.amount"}`.',
     "none",
@@ -53,33 +40,18 @@ const tableParameters = {
   text: withDefault(listOf(columnName), [], "The columns in whose text words are found.", "none"),
 };
 
-interface Table {
-  readonly name: string;
-  readonly bucket: string;
-  readonly columns: readonly (readonly [name: string, path: string])[];
-  readonly indexes: readonly (readonly string[])[];
-  readonly text: readonly string[];
-}
+const tablesType = mapByName(IDENTIFIER, IDENTIFIERS, (name) => mapOf(`The table ${name}`, tableParameters));
 
-function tableType(name: string): ValueType<Table> {
-  const plain = mapOf(`The table ${name}`, tableParameters);
-  return {
-    ...plain,
-    read(value) {
-      const values = plain.read(value);
-      return values && { name, ...values };
-    },
-  };
-}
+type Tables = NonNullable<ReturnType<typeof tablesType.read>>;
 
 /** Returns the tables as the module of the engine has them. */
-function describedTables(tables: readonly Table[]): SqliteIndexOptions["tables"] {
+function describedTables(tables: Tables): SqliteIndexOptions["tables"] {
   return Object.fromEntries(
-    tables.map(({ name, columns, ...rest }) => [name, { ...rest, columns: Object.fromEntries(columns) }]),
+    tables.map(([name, { columns, ...rest }]) => [name, { ...rest, columns: Object.fromEntries(columns) }]),
   );
 }
 
-function tablesProblem(tables: readonly Table[]): Inconsistency | undefined {
+function tablesProblem(tables: Tables): Inconsistency | undefined {
   const [first] = sqliteProblems({ tables: describedTables(tables) });
   if (first === undefined) return undefined;
   const message = `${first.path.join(" > ")}: ${first.problem}.`;
@@ -107,7 +79,7 @@ export const sqliteIndex = defineModule({
   kind: "index",
   doc: "Tables in SQLite, with the fields of documents as columns.",
   parameters: {
-    tables: required(mapByName(IDENTIFIER, IDENTIFIERS, tableType), "The tables, by name."),
+    tables: required(tablesType, "The tables, by name."),
     driver: withDefault(
       text(),
       "node:sqlite",
@@ -127,7 +99,7 @@ export const sqliteIndex = defineModule({
     return {
       module: SQLITE_INDEX_MODULE,
       options: { tables: describedTables(tables), driver: driverUrl(driver, folder) },
-      buckets: [...new Set(tables.map(({ bucket }) => bucket))],
+      buckets: [...new Set(tables.map(([, { bucket }]) => bucket))],
     };
   },
 });

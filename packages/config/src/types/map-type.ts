@@ -1,6 +1,6 @@
 import { eitherOf } from "./json-schema.ts";
 import { schemaOfParameters } from "./parameter.ts";
-import { type Inconsistency, readParameters } from "./read-parameters.ts";
+import { type Inconsistency, readParameters, recorded } from "./read-parameters.ts";
 import type { Parameters, ParameterValues, ValueType } from "./reading.ts";
 
 /** Returns the type of a map. `what` is its name in messages. */
@@ -26,7 +26,7 @@ export function mapByName<T>(
   what: string,
   type: (name: string) => ValueType<T>,
   least: 0 | 1 = 1,
-): ValueType<readonly T[]> {
+): ValueType<readonly (readonly [name: string, value: T])[]> {
   const { parameters = {}, jsonSchema } = type("name");
   return {
     name: "map by name",
@@ -37,13 +37,16 @@ export function mapByName<T>(
       const entries = map.node.entries.filter(({ value }) => value.type !== "null");
       if (entries.length < least) return map.expected("a map with at least one entry other than null");
       return allOrNone(
-        entries.map(({ name, nameOrigin, value }) =>
-          pattern.test(name)
-            ? type(name).read(map.at(name, value))
-            : map
-                .at(name, { ...value, origin: nameOrigin })
-                .refuse(`Expected ${what}, found ${JSON.stringify(name)}.`),
-        ),
+        entries.map(({ name, nameOrigin, value }) => {
+          const at = map.at(name, value);
+          if (!pattern.test(name))
+            return at
+              .as({ ...value, origin: nameOrigin })
+              .refuse(`Expected ${what}, found ${JSON.stringify(name)}.`);
+          const named = type(name);
+          const found = recorded(named, at, named.read(at));
+          return found === undefined ? undefined : ([name, found] as const);
+        }),
       );
     },
   };

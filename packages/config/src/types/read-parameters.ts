@@ -10,6 +10,7 @@ import {
   refuseNames,
   SECRET,
   type Value,
+  type ValueType,
 } from "./reading.ts";
 
 /** What is wrong with the values of a map together: a message, a hint, and the affected parameter. */
@@ -68,14 +69,18 @@ function readParameter(
         .at(name, node ?? map.node)
         .refuse(`${what} requires the parameter ${name} (${article} ${type.name}).`, { hint: parameter.doc });
     const absent = map.at(name, emptyMap(DEFAULT_ORIGIN));
-    return recorded(parameter, absent, typeof fallback === "function" ? fallback(absent) : fallback);
+    return recorded(type, absent, typeof fallback === "function" ? fallback(absent) : fallback);
   }
   const value = map.at(name, node);
-  return recorded(parameter, value, type.read(value));
+  return recorded(type, value, type.read(value));
 }
 
 /** Records and returns what takes effect. */
-function recorded({ type }: Parameter<unknown>, { path, node, reading }: Value, value: unknown): unknown {
+export function recorded<T>(
+  type: ValueType<T>,
+  { path, node, reading }: Value,
+  value: T | undefined,
+): T | undefined {
   if (value === undefined) return undefined;
   const shown = type.isSecret === true ? SECRET : type.show?.(value);
   const isRelative = node.type === "string" && !isAbsolute(node.text) && !node.text.startsWith("file:");
