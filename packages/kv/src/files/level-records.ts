@@ -1,4 +1,3 @@
-import type { FileHandle } from "node:fs/promises";
 import { crc32c, maskCrc, unmaskCrc } from "./crc32c.ts";
 import { type CairnError, indexCorrupt } from "../errors/errors.ts";
 
@@ -84,19 +83,6 @@ export function* recordsOf(
     const end = start - (start % BLOCK_BYTES) + BLOCK_BYTES;
     yield* reader.read(bytes.subarray(start, end));
     start = end;
-  }
-}
-
-/** Yields all records of an open file, read with `reader`. A record is valid until the next one is requested. */
-export async function* recordsInFile(
-  file: FileHandle,
-  reader: LevelRecordReader,
-): AsyncGenerator<Uint8Array, void, undefined> {
-  const blocks = Buffer.alloc(8 * BLOCK_BYTES);
-  for (let start = 0; ; start += blocks.length) {
-    const { bytesRead } = await file.read(blocks, 0, blocks.length, start);
-    if (bytesRead === 0) return;
-    yield* recordsOf(blocks.subarray(0, bytesRead), reader);
   }
 }
 

@@ -1,10 +1,11 @@
-import { type FileHandle, open, readdir, stat } from "node:fs/promises";
+import { readdir, readFile, stat } from "node:fs/promises";
 import { join } from "node:path";
+import { setImmediate } from "node:timers/promises";
 import { type CairnError, indexCorrupt, isCairnError } from "../errors/errors.ts";
 import { levelFileName, levelFileNumbers } from "./level-files.ts";
 import { readCurrentManifest } from "./current-manifest.ts";
 import { type LevelManifest, needsLog } from "./level-manifest.ts";
-import { BLOCK_BYTES, LevelRecordReader, recordsInFile } from "./level-records.ts";
+import { LevelRecordReader, recordsOf } from "./level-records.ts";
 import { BatchOrder } from "./write-batch.ts";
 
 /**
@@ -20,8 +21,15 @@ export async function checkWriteAheadLogs(dir: string): Promise<readonly LogEnd[
   const ends: LogEnd[] = [];
   const order = new BatchOrder(manifest.lastSequence);
   for (const name of names) {
-    const key = await checkLog(dir, name, name === names.at(-1), order);
-    if (key !== undefined) ends.push({ name, key, sequence: order.last ?? 0 });
+    let last: Uint8Array | undefined;
+    // The size is bounded by LevelDB's write buffer and one batch.
+    await readLog(await readFile(join(dir, name)), order, {
+      isLast: name === names.at(-1),
+      damaged: (at) => `The index in ${dir} is damaged near byte ${at} of the write-ahead log ${name}.`,
+      onChange: ({ key }) => void (last = key),
+    });
+    // The key is copied, because it is a part of the whole log.
+    if (last !== undefined) ends.push({ name, key: Uint8Array.from(last), sequence: order.last ?? 0 });
   }
   return ends;
 }
@@ -45,51 +53,45 @@ export async function neededLogs(dir: string, manifest: LevelManifest): Promise<
   return names;
 }
 
-/** Returns the key of the log's last change, if any. */
-async function checkLog(
-  dir: string,
-  name: string,
-  isLast: boolean,
-  order: BatchOrder,
-): Promise<Uint8Array | undefined> {
-  const reader = new LevelRecordReader();
-  const damaged = (cause?: unknown): CairnError => {
-    const where = `byte ${reader.end} of the write-ahead log ${name}`;
-    return indexCorrupt(`The index in ${dir} is damaged near ${where}.`, cause);
-  };
-  const file = await open(join(dir, name));
-  try {
-    const { size } = await file.stat();
-    const batches = async function* (): AsyncGenerator<Uint8Array, void, undefined> {
-      try {
-        yield* recordsInFile(file, reader);
-      } catch (error) {
-        if (!isCairnError(error, "INDEX_CORRUPT")) throw error;
-        // Before the power failed, the file had been extended but its content had not been written, so the file system
-        // returns zeros.
-        if (!isLast || !(await isZero(file, reader.end, size))) throw damaged(error);
-      }
-    };
-    let lastKey: Uint8Array | undefined;
-    for await (const batch of batches()) {
-      let last: Uint8Array | undefined;
-      if (!order.accept(batch, ({ key }) => void (last = key))) throw damaged();
-      // The batch is valid only until the next one is read.
-      if (last !== undefined) lastKey = Uint8Array.from(last);
-    }
-    // LevelDB starts a log only after the previous one is complete: only the last may end in an incomplete record.
-    if (!isLast && reader.end < size) throw damaged();
-    return lastKey;
-  } finally {
-    await file.close();
-  }
-}
+/** The number of bytes that are decoded at once, which takes about ten milliseconds. */
+const SLICE_BYTES = 512 * 1024;
 
-async function isZero(file: FileHandle, start: number, end: number): Promise<boolean> {
-  const block = Buffer.alloc(BLOCK_BYTES);
-  for (let position = start; position < end; position += BLOCK_BYTES) {
-    const { bytesRead } = await file.read(block, 0, BLOCK_BYTES, position);
-    if (block.subarray(0, bytesRead).some((byte) => byte !== 0)) return false;
+/**
+ * Passes the changes of a write-ahead log to `onChange`. Throws `INDEX_CORRUPT` with what `damaged` returns if its
+ * batches do not follow one another, and those of the logs before it. The newest log may end in a record that was never
+ * written completely.
+ */
+export async function readLog(
+  content: Buffer,
+  order: BatchOrder,
+  log: {
+    readonly isLast: boolean;
+    readonly damaged: (at: number) => string;
+    readonly onChange: Parameters<BatchOrder["accept"]>[1];
+  },
+): Promise<void> {
+  const reader = new LevelRecordReader();
+  const records = recordsOf(content, reader);
+  const damage = (cause?: unknown): CairnError => indexCorrupt(log.damaged(reader.end), cause);
+  const nextBatch = (): Uint8Array | undefined => {
+    try {
+      return records.next().value ?? undefined;
+    } catch (error) {
+      if (!isCairnError(error, "INDEX_CORRUPT")) throw error;
+      // Before the power failed, the file had been extended but its content had not been written, so the file system
+      // returns zeros.
+      if (log.isLast && content.subarray(reader.end).every((byte) => byte === 0)) return undefined;
+      throw damage(error);
+    }
+  };
+  let slice = 0;
+  for (let batch = nextBatch(); batch !== undefined; batch = nextBatch()) {
+    if (!order.accept(batch, log.onChange)) throw damage();
+    slice += batch.length;
+    if (slice < SLICE_BYTES) continue;
+    slice = 0;
+    await setImmediate();
   }
-  return true;
+  // LevelDB starts a log only after the previous one is complete: only the last may end in an incomplete record.
+  if (!log.isLast && reader.end < content.length) throw damage();
 }

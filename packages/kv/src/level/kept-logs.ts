@@ -1,12 +1,12 @@
 import { constants } from "node:fs";
-import { copyFile, link, mkdir, open, readdir, rename, rm, stat } from "node:fs/promises";
+import { copyFile, link, mkdir, readdir, readFile, rename, rm, stat } from "node:fs/promises";
 import { join } from "node:path";
 import type { ClassicLevel } from "classic-level";
 import { isLinkRefusal, syncFolder } from "../disk/folders.ts";
 import { errorMessage, isCairnError, systemErrorCode, unlessFailed } from "../errors/errors.ts";
 import { readCurrentManifest } from "../files/current-manifest.ts";
 import { levelFileName, levelFileNumbers } from "../files/level-files.ts";
-import { LevelRecordReader, recordsInFile } from "../files/level-records.ts";
+import { LevelRecordReader, recordsOf } from "../files/level-records.ts";
 import { checkWriteAheadLogs, type LogEnd, neededLogs } from "../files/write-ahead-logs.ts";
 import { type BatchChange, changesOf } from "../files/write-batch.ts";
 import { isNewestInATable } from "../tables/last-value.ts";
@@ -215,9 +215,8 @@ async function* groupsOf(
   let group: BatchChange[] = [];
   let bytes = 0;
   for (const number of numbers) {
-    for await (const batch of batchesOf(join(folder, levelFileName(number, "log")))) {
-      // The record is copied, because it is valid only until the next one is read.
-      group.push(...changesOf(Uint8Array.from(batch)));
+    for (const batch of batchesOf(await readFile(join(folder, levelFileName(number, "log"))))) {
+      group.push(...changesOf(batch));
       bytes += batch.length;
       if (bytes < GROUP_BYTES) continue;
       yield group;
@@ -232,14 +231,11 @@ function isSame(one: Uint8Array | undefined, other: Uint8Array | undefined): boo
   return one === undefined || other === undefined ? one === other : Buffer.compare(one, other) === 0;
 }
 
-async function* batchesOf(path: string): AsyncGenerator<Uint8Array, void, undefined> {
-  const file = await open(path);
+function* batchesOf(log: Buffer): Generator<Uint8Array, void, undefined> {
   try {
-    yield* recordsInFile(file, new LevelRecordReader());
+    yield* recordsOf(log, new LevelRecordReader());
   } catch (error) {
     // The logs were checked before they were copied, so the damage is a tail that was never written.
     if (!isCairnError(error, "INDEX_CORRUPT")) throw error;
-  } finally {
-    await file.close();
   }
 }

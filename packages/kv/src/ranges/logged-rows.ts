@@ -1,14 +1,9 @@
-import { setImmediate } from "node:timers/promises";
-import { indexCorrupt, isCairnError } from "../errors/errors.ts";
 import { levelFileName, levelFileNumbers } from "../files/level-files.ts";
 import { type LevelManifest, needsLog } from "../files/level-manifest.ts";
-import { LevelRecordReader, recordsOf } from "../files/level-records.ts";
+import { readLog } from "../files/write-ahead-logs.ts";
 import { BatchOrder } from "../files/write-batch.ts";
 import type { TableRow } from "../tables/check-table.ts";
 import type { RangedFiles } from "./ranged-files.ts";
-
-/** The number of bytes that are decoded at once, which takes about ten milliseconds. */
-const SLICE_BYTES = 512 * 1024;
 
 /** The rows of write-ahead logs that are not in tables yet: the newest change of each key. */
 export class LoggedRows {
@@ -33,11 +28,15 @@ export class LoggedRows {
     const needed = contents.filter(([log]) => needsLog(manifest, log));
     const logged = new LoggedRows();
     const order = new BatchOrder(manifest.lastSequence);
-    for (const [at, [log, content]] of needed.entries())
-      await logged.#add(content, order, {
-        isLast: at === needed.length - 1,
-        log: `${levelFileName(log, "log")} of ${files.place}`,
+    for (const [number, [log, content]] of needed.entries()) {
+      const name = `${levelFileName(log, "log")} of ${files.place}`;
+      await readLog(content, order, {
+        isLast: number === needed.length - 1,
+        damaged: (at) => `The write-ahead log ${name} is damaged near byte ${at}.`,
+        onChange: ({ key, value }, sequence) =>
+          void logged.#rows.set(textOf(key), { key, value, sequence }),
       });
+    }
     return [logged, manifest];
   }
 
@@ -49,34 +48,6 @@ export class LoggedRows {
   sorted(): readonly TableRow[] {
     this.#sorted ??= [...this.#rows.values()].toSorted((a, b) => Buffer.compare(a.key, b.key));
     return this.#sorted;
-  }
-
-  async #add(
-    content: Buffer,
-    order: BatchOrder,
-    { isLast, log }: { isLast: boolean; log: string },
-  ): Promise<void> {
-    const reader = new LevelRecordReader();
-    const damaged = (cause?: unknown): Error =>
-      indexCorrupt(`The write-ahead log ${log} is damaged near byte ${reader.end}.`, cause);
-    try {
-      let slice = 0;
-      for (const batch of recordsOf(content, reader)) {
-        const isAccepted = order.accept(batch, ({ key, value }, sequence) => {
-          this.#rows.set(textOf(key), { key, value, sequence });
-        });
-        if (!isAccepted) throw damaged();
-        slice += batch.length;
-        if (slice < SLICE_BYTES) continue;
-        slice = 0;
-        await setImmediate();
-      }
-    } catch (error) {
-      if (!isCairnError(error, "INDEX_CORRUPT")) throw error;
-      const isZero = content.subarray(reader.end).every((byte) => byte === 0);
-      if (!isLast || !isZero) throw damaged(error);
-    }
-    if (!isLast && reader.end < content.length) throw damaged();
   }
 }
 
