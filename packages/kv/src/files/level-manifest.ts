@@ -1,5 +1,5 @@
 import { type CairnError, indexCorrupt, isCairnError } from "../errors/errors.ts";
-import { fileOfRecord, LevelRecordReader, recordsOf } from "./level-records.ts";
+import { fileOfRecord, recordsOf } from "./level-records.ts";
 import { VarintReader } from "./varint-reader.ts";
 
 // The tags of a version edit (db/version_edit.cc in LevelDB's source). The tag 8 is no longer in use.
@@ -55,7 +55,7 @@ export function decodeLevelManifest(bytes: Uint8Array): LevelManifest {
   const namedKeys: Uint8Array[] = [];
   const entries = new Map<string, Uint8Array>();
   let comparator = "";
-  for (const record of recordsOf(bytes, new LevelRecordReader())) {
+  for (const { payload: record } of recordsOf(bytes)) {
     const edit = new VarintReader(record, corrupt);
     const key = (): Uint8Array => {
       const named = rowKeyOf(edit.bytes());

@@ -14,75 +14,43 @@ export const FIRST = 2;
 const MIDDLE = 3;
 const LAST = 4;
 
-/**
- * Reads the records of a LevelDB log or manifest, block by block. A record cut off by the end of the file is not an
- * error, because it may still be being written, or its writer may have died. For any other damage, throws
- * `INDEX_CORRUPT`.
- */
-export class LevelRecordReader {
-  #fragments: Uint8Array[] = [];
-  #blockStart = 0;
-  /** The offset after the last complete record: truncated there, the file has only complete records. */
-  end = 0;
-
-  /**
-   * Yields the records that end in the next block. All blocks except the last have {@link BLOCK_BYTES} bytes. A record
-   * may be a part of `block`, in which case it is valid until that memory is reused.
-   */
-  *read(block: Uint8Array): Generator<Uint8Array, void, undefined> {
-    const view = new DataView(block.buffer, block.byteOffset, block.byteLength);
-    let position = 0;
-    // A remainder too short for a header is padding before the next block, or the beginning of a header.
-    while (block.length - position >= HEADER_BYTES) {
-      const length = view.getUint16(position + 4, true);
-      const type = view.getUint8(position + 6);
-      const start = position + HEADER_BYTES;
-      const end = start + length;
-      const offset = this.#blockStart + position;
-      if (end > block.length) {
-        if (block.length < BLOCK_BYTES) return;
-        throw corrupt(offset, "a length that does not fit into its block");
-      }
-      if (unmaskCrc(view.getUint32(position, true)) !== crc32c(block, position + 6, end)) {
-        throw corrupt(offset, "a wrong checksum");
-      }
-      position = end;
-      const record = this.#join(type, block.subarray(start, end), offset);
-      if (record === undefined) continue;
-      this.end = this.#blockStart + end;
-      yield record;
-    }
-    this.#blockStart += block.length;
-  }
-
-  #join(type: number, payload: Uint8Array, offset: number): Uint8Array | undefined {
-    const begins = type === FULL || type === FIRST;
-    if (!begins && type !== MIDDLE && type !== LAST) throw corrupt(offset, `the unknown type ${type}`);
-    // Old versions left an empty first fragment at the end of a block. LevelDB also ignores it.
-    if (begins && this.#fragments.every((part) => part.length === 0)) this.#fragments = [];
-    if (begins === this.#fragments.length > 0) {
-      throw corrupt(offset, "a fragment that does not follow the one before");
-    }
-    if (type === FULL) return payload;
-    // The record is copied, because the caller may reuse the block's buffer.
-    this.#fragments.push(Uint8Array.from(payload));
-    if (type !== LAST) return undefined;
-    const record = Buffer.concat(this.#fragments);
-    this.#fragments = [];
-    return record;
-  }
+export interface LevelRecord {
+  /** It may be a part of the bytes of the file. */
+  readonly payload: Uint8Array;
+  /** The offset after the record: truncated there, the file has only complete records. */
+  readonly end: number;
 }
 
-/** Reads the records from the one that begins at `from`. The reader counts its offsets from there. */
-export function* recordsOf(
-  bytes: Uint8Array,
-  reader: LevelRecordReader,
-  from = 0,
-): Generator<Uint8Array, void, undefined> {
-  for (let start = from; start < bytes.length;) {
-    const end = start - (start % BLOCK_BYTES) + BLOCK_BYTES;
-    yield* reader.read(bytes.subarray(start, end));
-    start = end;
+/**
+ * Yields the records of a LevelDB log or manifest from the one that begins at `from`. A record cut off by the end of
+ * the file is not an error, because it may still be being written, or its writer may have died. For any other damage,
+ * throws `INDEX_CORRUPT`.
+ */
+export function* recordsOf(bytes: Uint8Array, from = 0): Generator<LevelRecord, void, undefined> {
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  let fragments: Uint8Array[] = [];
+  let end = from;
+  for (let at = recordBegin(from); at + HEADER_BYTES <= bytes.length; at = recordBegin(end)) {
+    const blockEnd = at - (at % BLOCK_BYTES) + BLOCK_BYTES;
+    const type = view.getUint8(at + 6);
+    end = at + HEADER_BYTES + view.getUint16(at + 4, true);
+    if (end > Math.min(blockEnd, bytes.length)) {
+      if (bytes.length < blockEnd) return;
+      throw corrupt(at, "a length that does not fit into its block");
+    }
+    if (unmaskCrc(view.getUint32(at, true)) !== crc32c(bytes, at + 6, end))
+      throw corrupt(at, "a wrong checksum");
+    const begins = type === FULL || type === FIRST;
+    if (!begins && type !== MIDDLE && type !== LAST) throw corrupt(at, `the unknown type ${type}`);
+    // Old versions left an empty first fragment at the end of a block. LevelDB also ignores it.
+    if (begins && fragments.every((part) => part.length === 0)) fragments = [];
+    if (begins === fragments.length > 0) throw corrupt(at, "a fragment that does not follow the one before");
+    const payload = bytes.subarray(at + HEADER_BYTES, end);
+    if (type === FULL) yield { payload, end };
+    else fragments.push(payload);
+    if (type !== LAST) continue;
+    yield { payload: Buffer.concat(fragments), end };
+    fragments = [];
   }
 }
 

@@ -10,7 +10,6 @@ import {
   FIRST,
   FULL,
   HEADER_BYTES,
-  LevelRecordReader,
   recordBegin,
   recordEnd,
   recordsOf,
@@ -120,13 +119,12 @@ interface WholeRecords {
 }
 
 function wholeRecords(bytes: Buffer): WholeRecords {
-  const reader = new LevelRecordReader();
   let last = 0;
   let end = 0;
   try {
-    for (const _ of recordsOf(bytes, reader)) {
+    for (const record of recordsOf(bytes)) {
       last = end;
-      end = reader.end;
+      end = record.end;
     }
     return { end, last, problem: undefined };
   } catch (error) {

@@ -5,7 +5,7 @@ import { type CairnError, indexCorrupt, isCairnError } from "../errors/errors.ts
 import { levelFileName, levelFileNumbers } from "./level-files.ts";
 import { readCurrentManifest } from "./current-manifest.ts";
 import { type LevelManifest, needsLog } from "./level-manifest.ts";
-import { LevelRecordReader, recordsOf } from "./level-records.ts";
+import { recordsOf } from "./level-records.ts";
 import { BatchOrder } from "./write-batch.ts";
 
 /**
@@ -70,17 +70,19 @@ export async function readLog(
     readonly onChange: Parameters<BatchOrder["accept"]>[1];
   },
 ): Promise<void> {
-  const reader = new LevelRecordReader();
-  const records = recordsOf(content, reader);
-  const damage = (cause?: unknown): CairnError => indexCorrupt(log.damaged(reader.end), cause);
+  const records = recordsOf(content);
+  let end = 0;
+  const damage = (cause?: unknown): CairnError => indexCorrupt(log.damaged(end), cause);
   const nextBatch = (): Uint8Array | undefined => {
     try {
-      return records.next().value ?? undefined;
+      const { value } = records.next();
+      end = value?.end ?? end;
+      return value?.payload;
     } catch (error) {
       if (!isCairnError(error, "INDEX_CORRUPT")) throw error;
       // Before the power failed, the file had been extended but its content had not been written, so the file system
       // returns zeros.
-      if (log.isLast && content.subarray(reader.end).every((byte) => byte === 0)) return undefined;
+      if (log.isLast && content.subarray(end).every((byte) => byte === 0)) return undefined;
       throw damage(error);
     }
   };
@@ -93,5 +95,5 @@ export async function readLog(
     await setImmediate();
   }
   // LevelDB starts a log only after the previous one is complete: only the last may end in an incomplete record.
-  if (!log.isLast && reader.end < content.length) throw damage();
+  if (!log.isLast && end < content.length) throw damage();
 }

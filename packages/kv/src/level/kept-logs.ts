@@ -6,7 +6,7 @@ import { isLinkRefusal, syncFolder } from "../disk/folders.ts";
 import { errorMessage, isCairnError, systemErrorCode, unlessFailed } from "../errors/errors.ts";
 import { readCurrentManifest } from "../files/current-manifest.ts";
 import { levelFileName, levelFileNumbers } from "../files/level-files.ts";
-import { LevelRecordReader, recordsOf } from "../files/level-records.ts";
+import { type LevelRecord, recordsOf } from "../files/level-records.ts";
 import { checkWriteAheadLogs, type LogEnd, neededLogs } from "../files/write-ahead-logs.ts";
 import { type BatchChange, changesOf } from "../files/write-batch.ts";
 import { isNewestInATable } from "../tables/last-value.ts";
@@ -215,7 +215,7 @@ async function* groupsOf(
   let group: BatchChange[] = [];
   let bytes = 0;
   for (const number of numbers) {
-    for (const batch of batchesOf(await readFile(join(folder, levelFileName(number, "log"))))) {
+    for (const { payload: batch } of batchesOf(await readFile(join(folder, levelFileName(number, "log"))))) {
       group.push(...changesOf(batch));
       bytes += batch.length;
       if (bytes < GROUP_BYTES) continue;
@@ -231,9 +231,9 @@ function isSame(one: Uint8Array | undefined, other: Uint8Array | undefined): boo
   return one === undefined || other === undefined ? one === other : Buffer.compare(one, other) === 0;
 }
 
-function* batchesOf(log: Buffer): Generator<Uint8Array, void, undefined> {
+function* batchesOf(log: Buffer): Generator<LevelRecord, void, undefined> {
   try {
-    yield* recordsOf(log, new LevelRecordReader());
+    yield* recordsOf(log);
   } catch (error) {
     // The logs were checked before they were copied, so the damage is a tail that was never written.
     if (!isCairnError(error, "INDEX_CORRUPT")) throw error;

@@ -5,7 +5,7 @@ import { isCairnError, systemErrorCode, unlessFailed } from "../errors/errors.ts
 import { readCurrentManifest } from "../files/current-manifest.ts";
 import { levelFileName, levelFileNumbers } from "../files/level-files.ts";
 import { decodeManifestFile, rowKeyOf } from "../files/level-manifest.ts";
-import { LevelRecordReader, recordsOf } from "../files/level-records.ts";
+import { recordsOf } from "../files/level-records.ts";
 import { recordBehind } from "../files/torn-tail.ts";
 import { changesOf } from "../files/write-batch.ts";
 import { findBlocks, readerOf, rowsInBlock, type TableRow, TRAILER_BYTES } from "./check-table.ts";
@@ -58,11 +58,12 @@ export async function mayHaveHeldRows(dir: string): Promise<boolean> {
 function lastInLog(bytes: Buffer, key: Uint8Array): Uint8Array | "nothing" | "hidden" {
   let found: Uint8Array | "nothing" | "hidden" = "nothing";
   for (let from = 0; ;) {
-    const reader = new LevelRecordReader();
+    let end = from;
     let isDamaged = false;
     try {
-      for (const batch of recordsOf(bytes, reader, from)) {
-        for (const change of changesOf(batch)) {
+      for (const batch of recordsOf(bytes, from)) {
+        end = batch.end;
+        for (const change of changesOf(batch.payload)) {
           if (Buffer.compare(change.key, key) === 0) found = change.value ?? "nothing";
         }
       }
@@ -70,7 +71,6 @@ function lastInLog(bytes: Buffer, key: Uint8Array): Uint8Array | "nothing" | "hi
       if (!isCairnError(error, "INDEX_CORRUPT")) throw error;
       isDamaged = true;
     }
-    const end = from + reader.end;
     // The file was extended, but its content was never written.
     if (bytes.subarray(end).every((byte) => byte === 0)) return found;
     const next = recordBehind(bytes, end);
