@@ -1,5 +1,5 @@
 import { randomBytes } from "node:crypto";
-import { CairnError, isCairnError } from "@cairn/kv";
+import { CairnError, unlessFailed } from "@cairn/kv";
 import type { StoreFindings } from "@cairn/checkpoint";
 import { type S3Access, unexpectedResponse } from "./s3-access.ts";
 import { dropBody } from "./s3-body.ts";
@@ -102,9 +102,6 @@ export async function probe(access: S3Access, tries = access.settings.maxAttempt
       throw unexpectedResponse(access.settings.location, doing, "it returns no ranges, which are required");
     return { exclusive, creates, ifMatch, canDelete, checksums };
   } finally {
-    if (canDelete)
-      await remove(Key).catch((error: unknown) => {
-        if (!isCairnError(error)) throw error;
-      });
+    if (canDelete) await unlessFailed(remove(Key), "any", false);
   }
 }

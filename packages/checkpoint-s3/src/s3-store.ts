@@ -1,4 +1,4 @@
-import { CairnError, isCairnError } from "@cairn/kv";
+import { CairnError, isCairnError, SharedResults } from "@cairn/kv";
 import { CHECKPOINT_PREFIX, type CheckpointStore, LEASE_PREFIX } from "@cairn/checkpoint";
 import { s3Access, unexpectedResponse } from "./s3-access.ts";
 import { isMissing } from "./s3-errors.ts";
@@ -20,7 +20,7 @@ export function s3Store(options: S3StoreOptions): CheckpointStore {
   const { address, location } = settings;
   const notice = options.onNotice ?? (() => undefined);
   const access = s3Access(settings, notice);
-  let probing: Promise<S3Findings> | undefined;
+  const probing = new SharedResults<S3Findings>(Infinity);
   let findings: S3Findings | undefined;
   /** The clocks of a service's servers may differ, and time must not appear to go backwards. */
   let latest = 0;
@@ -36,8 +36,9 @@ export function s3Store(options: S3StoreOptions): CheckpointStore {
   }
 
   /** Probes the service once, before the first small file is written. Tries again after a failure. */
-  async function probed(): Promise<S3Findings> {
-    probing ??= probe(access).then((answer) => {
+  const probed = (): Promise<S3Findings> =>
+    probing.get("", async () => {
+      const answer = await probe(access);
       findings = answer;
       if (!answer.canDelete) {
         notice(
@@ -51,13 +52,6 @@ export function s3Store(options: S3StoreOptions): CheckpointStore {
       }
       return answer;
     });
-    try {
-      return await probing;
-    } catch (error) {
-      probing = undefined;
-      throw error;
-    }
-  }
 
   return {
     location: address,

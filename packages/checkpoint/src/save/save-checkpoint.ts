@@ -12,7 +12,6 @@ import {
   type Clock,
   systemClock,
   unlessFailed,
-  ERROR_CODES,
 } from "@cairn/kv";
 import { packDirectory } from "../archive/pack/pack.ts";
 import { removeCheckpoint } from "../retain/prune.ts";
@@ -143,7 +142,7 @@ async function captureAndUpload(
       await unpublish(store, name, error);
       const unfinished = [checkpointFile(name, "archive")];
       const tidied = store.tidy?.({ before: 0, isDead: () => false, unfinished });
-      if (tidied === undefined || (await unlessFailed(tidied, ERROR_CODES, false)) !== false) lease.settle();
+      if (tidied === undefined || (await unlessFailed(tidied, "any", false)) !== false) lease.settle();
     }
     throw error;
   } finally {

@@ -1,5 +1,5 @@
 import { randomBytes } from "node:crypto";
-import { type Clock, ERROR_CODES, unlessFailed } from "@cairn/kv";
+import { type Clock, unlessFailed } from "@cairn/kv";
 import { z } from "zod";
 import type { CheckpointStore } from "./checkpoint-store.ts";
 import { MAX_RECORD_LENGTH, readStoredRecord } from "./stored-record.ts";
@@ -78,5 +78,5 @@ export async function readReservations(
 
 /** Ignores errors of the store, since a restore also works without a reservation. */
 async function bestEffort<T>(work: () => Promise<T>): Promise<T | undefined> {
-  return await unlessFailed(work(), ERROR_CODES, undefined);
+  return await unlessFailed(work(), "any", undefined);
 }

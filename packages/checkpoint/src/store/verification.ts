@@ -1,10 +1,10 @@
-import { CairnError, isCairnError } from "@cairn/kv";
+import { CairnError, unlessFailed } from "@cairn/kv";
 import { z } from "zod";
 import { checkpointFile, type StoredManifest } from "./checkpoint.ts";
 import type { CheckpointStore } from "./checkpoint-store.ts";
 import { type CheckpointFiles, checkpointFiles, readCheckpoints } from "./list-checkpoints.ts";
 import { openText, sealText } from "./sealed-text.ts";
-import { MAX_RECORD_LENGTH, parseStoredRecord, readStoredRecord } from "./stored-record.ts";
+import { MAX_RECORD_LENGTH, parseStoredRecord } from "./stored-record.ts";
 
 const VerificationSchema = z.object({
   verifiedAt: z.iso.datetime(),
@@ -71,23 +71,17 @@ async function createDamageMark(store: CheckpointStore, files: CheckpointFiles, 
 
 /** Reads a mark; undefined if it does not exist, or if no holder of a key wrote it. */
 async function readMark(store: CheckpointStore, file: string): Promise<Verification | undefined> {
-  const { encryption } = store;
-  if (encryption === undefined) return await readStoredRecord(store, file, VerificationSchema);
-  try {
+  const read = async (): Promise<Verification | undefined> => {
     const stored = await store.read(file);
     if (stored === undefined || stored.text.length > MAX_RECORD_LENGTH) return undefined;
-    return await openText(file, stored.text, encryption, {
+    return await openText(file, stored.text, store.encryption, {
       parse: (sealed) => parseStoredRecord(z.unknown(), sealed),
       corrupt: (why) => new CairnError("CHECKPOINT_CORRUPT", `The mark ${file} is invalid: ${why}.`),
       decode: (text) => parseStoredRecord(VerificationSchema, text),
     });
-  } catch (error) {
-    if (isCairnError(error) && UNREADABLE.has(error.code)) return undefined;
-    throw error;
-  }
+  };
+  return await unlessFailed(read(), ["CHECKPOINT_CORRUPT", "KEY_MISSING", "PLAIN_REFUSED"], undefined);
 }
-
-const UNREADABLE = new Set<string>(["CHECKPOINT_CORRUPT", "KEY_MISSING", "PLAIN_REFUSED"]);
 
 /** Undefined if the checkpoint has no mark, or one that is unreadable or belongs to another manifest. */
 export async function readVerification(

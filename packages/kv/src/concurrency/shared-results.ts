@@ -1,4 +1,4 @@
-import { ERROR_CODES, unlessFailed } from "../errors/errors.ts";
+import { unlessFailed } from "../errors/errors.ts";
 import { withTimeout } from "./timer.ts";
 
 /** Calls with the same key share a run and, for `keepMs` (default 0), its result. Errors are shared, but not kept. */
@@ -62,7 +62,7 @@ export class LastKnown<T> {
    */
   async current(): Promise<T | undefined> {
     const run = async (): Promise<void> => {
-      this.#result = await unlessFailed(this.#work(), ERROR_CODES, this.#result);
+      this.#result = await unlessFailed(this.#work(), "any", this.#result);
     };
     await withTimeout(this.#runs.get("", run), this.#limitMs);
     return this.#result;
