@@ -2,13 +2,7 @@ import { lstat, readdir } from "node:fs/promises";
 import { join } from "node:path";
 import { Readable } from "node:stream";
 import { CairnError, liveTableNames, unlessAborted } from "@cairn/kv";
-import {
-  receiveError,
-  startThreadPair,
-  ThreadModule,
-  type ThreadPair,
-  MIN_BYTES_FOR_THREAD,
-} from "@cairn/kv/threads";
+import { receiveError, startThreadPair, ThreadModule, MIN_BYTES_FOR_THREAD } from "@cairn/kv/threads";
 import { encryptedSize } from "../../encryption/age-payload.ts";
 import { FileName } from "../../store/checkpoint.ts";
 import type { DirectContent } from "../../store/checkpoint-store.ts";
@@ -67,7 +61,10 @@ export async function packDirectory(dir: string, options: PackOptions = {}): Pro
   let packed: PackedArchive | undefined;
 
   async function* content(): AsyncGenerator<Buffer, void, undefined> {
-    packed = yield* threads ? archiveOnThreads(order, onProgress) : archiveHere(order, onProgress);
+    // There is no throttle: this thread is busy sending these same pieces, so a throttle would halve their speed.
+    packed = yield* threads
+      ? archiveOnThreads({ ...order, pieces: PIECES_IN_FLIGHT }, onProgress)
+      : archiveHere(order, onProgress);
   }
 
   const direct: DirectContent = {
@@ -75,11 +72,13 @@ export async function packDirectory(dir: string, options: PackOptions = {}): Pro
       const throttling = throttleWhileBusy(backgroundRate(bytes, options.withinMs), options.hurry);
       const writeOrder = { ...order, file, pieces: 0, throttle: throttling.shared };
       try {
-        packed = await writeOnThreads(writeOrder, onProgress, writing);
+        const { value } = await archiveOnThreads(writeOrder, onProgress, writing).next();
+        // A file receives all pieces, so the first result is the last.
+        packed = value as PackedArchive;
+        return packed.bytes;
       } finally {
         throttling.stop();
       }
-      return packed.bytes;
     },
   };
   // Incompressible content grows slightly when it is compressed.
@@ -101,57 +100,37 @@ export async function packDirectory(dir: string, options: PackOptions = {}): Pro
   };
 }
 
-/** After the promise settles, only a call that hung when the signal was aborted may still write to `file`. */
-async function writeOnThreads(
+/**
+ * Packs on worker threads: one reads and one packs, so that checksums and digests are computed at once. Yields pieces
+ * that the receiver owns, unless the order names a file. After the end, only a call that hung when the signal was
+ * aborted may still write to the file.
+ */
+async function* archiveOnThreads(
   order: Omit<PackOrder, "role">,
   onProgress: (bytes: number) => void,
-  { explain, signal }: Parameters<DirectContent["writeTo"]>[1],
-): Promise<PackedArchive> {
-  signal?.throwIfAborted();
-  const threads = startThreads(order);
-  try {
-    for (;;) {
-      const message = await unlessAborted(threads.sent.take(), signal);
-      if ("packed" in message) return message.packed;
-      if ("done" in message) onProgress(message.done);
-      else {
-        const error = receiveError(message.failed);
-        throw message.writing ? explain(error) : error;
-      }
-    }
-  } finally {
-    await threads.terminate(signal);
-  }
-}
-
-/** Packs on worker threads and yields pieces that the receiver owns. */
-async function* archiveOnThreads(
-  order: ArchiveOrder,
-  onProgress: (bytes: number) => void,
+  { explain, signal }: Partial<Parameters<DirectContent["writeTo"]>[1]> = {},
 ): AsyncGenerator<Buffer, PackedArchive, undefined> {
-  // There is no throttle: this thread is busy sending these same pieces, so a throttle would halve their speed.
-  const threads = startThreads({ ...order, pieces: PIECES_IN_FLIGHT });
-  const { worker, sent } = threads;
-  try {
-    for (;;) {
-      const message = await sent.take();
-      if ("packed" in message) return message.packed;
-      if ("failed" in message) throw receiveError(message.failed);
-      onProgress(message.done);
-      if (message.piece !== undefined) yield Buffer.from(message.piece);
-      worker.postMessage("one more" satisfies PackRequest, []);
-    }
-  } finally {
-    await threads.terminate();
-  }
-}
-
-/** Starts one thread that reads and one that packs, so that checksums and digests are computed at once. */
-function startThreads(order: Omit<PackOrder, "role">): ThreadPair<PackMessage> {
+  signal?.throwIfAborted();
   const { dir, names, tables, throttle } = order;
   const packing: PackOrder = { ...order, role: "pack" };
   const reading: ReadOrder = { dir, names, tables, throttle, role: "read" };
-  return startThreadPair<PackMessage>(PACKING, packing, reading);
+  const { worker, sent, terminate } = startThreadPair<PackMessage>(PACKING, packing, reading);
+  try {
+    for (;;) {
+      const message = await unlessAborted(sent.take(), signal);
+      if ("packed" in message) return message.packed;
+      if ("failed" in message) {
+        const error = receiveError(message.failed);
+        throw message.writing && explain !== undefined ? explain(error) : error;
+      }
+      onProgress(message.done);
+      if (message.piece === undefined) continue;
+      yield Buffer.from(message.piece);
+      worker.postMessage("one more" satisfies PackRequest, []);
+    }
+  } finally {
+    await terminate(signal);
+  }
 }
 
 /** Returns the size of a file that an archive is to contain under a name. Throws `CHECKPOINT_CORRUPT` if it cannot. */
