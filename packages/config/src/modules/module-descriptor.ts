@@ -23,14 +23,12 @@ interface Definition<K extends ModuleKind, P extends Parameters> extends Pick<
   readonly notices?: (values: ParameterValues<P>) => readonly string[];
   /** The variables that the part's libraries read by themselves, and that may be printed. */
   readonly variables?: readonly string[];
-  /** What is installed only if a configuration needs it. `from` throws `CONFIG_INVALID` if it is missing. */
-  readonly requires?: {
-    from(
-      folder: string,
-      values: ParameterValues<P>,
-      use: Pick<Reading, "isForNode" | "problems">,
-    ): Promise<unknown>;
-  };
+  /** Throws `CONFIG_INVALID` if something is missing that is installed only if a configuration needs it. */
+  readonly requires?: (
+    folder: string,
+    values: ParameterValues<P>,
+    use: Pick<Reading, "isForNode" | "problems">,
+  ) => Promise<unknown>;
   /** Creates the part. Called at most once per system. `folder` is that of the configuration. */
   readonly create: (
     values: ParameterValues<P>,
@@ -58,7 +56,7 @@ export function defineModule<K extends ModuleKind, P extends Parameters>(
       if (requires !== undefined) {
         map.reading.checks.push(async () => {
           try {
-            await requires.from(folder, values, map.reading);
+            await requires(folder, values, map.reading);
           } catch (error) {
             if (!isCairnError(error, "CONFIG_INVALID")) throw error;
             map.refuse(`${id} cannot be used. ${error.message}`, { hint: error.hint });

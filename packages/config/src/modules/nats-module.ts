@@ -156,15 +156,13 @@ export const natsTxLog = defineModule({
     if (values.password === undefined || values.user !== undefined) return undefined;
     return { message: "A password is configured without a user.", hint: "Set user as well, or use token." };
   },
-  requires: {
-    async from(folder, values, { isForNode, problems }) {
-      const { credentialOptions } = await logNats.from(folder);
-      // A file that cannot be read is a problem already.
-      if (isForNode && problems.problems.length === 0) await credentialOptions(values, []);
-    },
+  async requires(folder, values, { isForNode, problems }) {
+    const { credentialOptions } = await logNats(folder);
+    // A file that cannot be read is a problem already.
+    if (isForNode && problems.problems.length === 0) await credentialOptions(values, []);
   },
   async create({ onLogMismatch: _mismatch, trim: _trim, ...options }, { nodeId }, folder) {
-    const { openNatsTxLog } = await logNats.from(folder);
+    const { openNatsTxLog } = await logNats(folder);
     const open: TxLogOpener = ({ signal }) =>
       openNatsTxLog({ ...options, clientName: `cairn ${nodeId}`, signal });
     return Object.assign(open, { logName: options.stream });

@@ -1,45 +1,36 @@
 import { realpathSync } from "node:fs";
 import { dirname } from "node:path";
-import { CairnError, errorMessage, isCairnError, systemErrorCode } from "@cairn/kv";
+import { CairnError, errorMessage, systemErrorCode, unlessFailed } from "@cairn/kv";
 import { VERSION } from "@cairn/text";
 import { importPackage } from "./user-module.ts";
 
-/** A package of Cairn that is installed only if a configuration needs it. */
-export interface OptionalPackage<Exports> {
-  /** Imports the package for a configuration in `folder`. Throws `CONFIG_INVALID` if it is not installed. */
-  from(folder: string): Promise<Exports>;
-}
-
 /**
- * `load` imports the package as a dependency of this one. Where that fails, it is looked for in the folder of the
- * configuration, and then in that of the running program: package managers link a package to what declares it.
+ * Returns a function that imports a package of Cairn that is installed only if a configuration needs it, for a
+ * configuration in a folder. It throws `CONFIG_INVALID` if the package is not installed. `load` imports it as a
+ * dependency of this one. Where that fails, it is looked for in the folder of the configuration, and then in that of the
+ * running program: package managers link a package to what declares it.
  */
 export function optionalPackage<Exports extends object>(
   name: string,
   load: () => Promise<Exports>,
-): OptionalPackage<Exports> {
-  return {
-    async from(folder) {
-      try {
-        return await load();
-      } catch (error) {
-        // The package itself may lack one of its dependencies.
-        const isMissing = systemErrorCode(error) === "ERR_MODULE_NOT_FOUND";
-        if (!isMissing || !errorMessage(error).includes(`'${name}'`)) throw error;
-      }
-      for (const place of [folder, ...programFolder()]) {
-        try {
-          return (await importPackage(name, place)) as Exports;
-        } catch (error) {
-          if (!isCairnError(error, "CONFIG_MODULE")) throw error;
-        }
-      }
-      throw new CairnError(
-        "CONFIG_INVALID",
-        `The package ${name} is not installed.`,
-        `Install it in the project that starts the node: npm install ${name}@${VERSION} (or pnpm add, or yarn add).`,
-      );
-    },
+): (folder: string) => Promise<Exports> {
+  return async (folder) => {
+    try {
+      return await load();
+    } catch (error) {
+      // The package itself may lack one of its dependencies.
+      const isMissing = systemErrorCode(error) === "ERR_MODULE_NOT_FOUND";
+      if (!isMissing || !errorMessage(error).includes(`'${name}'`)) throw error;
+    }
+    for (const place of [folder, ...programFolder()]) {
+      const found = await unlessFailed(importPackage(name, place), "CONFIG_MODULE", undefined);
+      if (found !== undefined) return found as Exports;
+    }
+    throw new CairnError(
+      "CONFIG_INVALID",
+      `The package ${name} is not installed.`,
+      `Install it in the project that starts the node: npm install ${name}@${VERSION} (or pnpm add, or yarn add).`,
+    );
   };
 }
 

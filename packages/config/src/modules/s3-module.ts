@@ -152,7 +152,7 @@ export const s3CheckpointStore = defineModule({
   variables: VARIABLES,
   requires: checkpointS3,
   async create({ credentials: login, ...options }, { onNotice }, folder) {
-    const { s3Store } = await checkpointS3.from(folder);
+    const { s3Store } = await checkpointS3(folder);
     // The check of `credentials` has refused every other combination.
     return s3Store({ ...options, ...(login && { credentials: login as S3Credentials }), onNotice });
   },

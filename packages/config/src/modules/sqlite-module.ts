@@ -88,12 +88,10 @@ export const sqliteIndex = defineModule({
     ...indexParameters,
   },
   check: ({ tables }) => tablesProblem(tables),
-  requires: {
+  async requires(folder, { driver }, { isForNode }) {
+    const problem = sqliteDriverProblem(driverUrl(driver, folder));
     // Commands open no index, and may run on another version of Node than the node itself.
-    async from(folder, { driver }, { isForNode }) {
-      const problem = sqliteDriverProblem(driverUrl(driver, folder));
-      if (isForNode && problem !== undefined) throw problem;
-    },
+    if (isForNode && problem !== undefined) throw problem;
   },
   create({ tables, driver }, _context, folder) {
     return {
