@@ -1,10 +1,10 @@
 import { createHash } from "node:crypto";
 import { CairnError, isCairnError, type RangedFiles, Semaphore, unlessAborted } from "@cairn/kv";
 import { AgeError } from "../encryption/age-header.ts";
-import { AgeRanges, type ReadRange } from "../encryption/age-payload.ts";
+import { openAgeRanges, type ReadRange } from "../encryption/age-payload.ts";
 import { archivePacking } from "../store/archive-format.ts";
 import type { Manifest } from "../store/checkpoint.ts";
-import type { CheckpointStore, StoredRanges } from "../store/checkpoint-store.ts";
+import type { CheckpointStore } from "../store/checkpoint-store.ts";
 import { archiveSize, BLOCK, paddingOf } from "./tar-format.ts";
 import { corruptArchive } from "./archive-errors.ts";
 
@@ -38,19 +38,24 @@ export async function openArchive(
   if (compression !== "none") throw onlyWhole(name, "its archive is compressed");
   if (store.openRanges === undefined) throw onlyWhole(name, "its store cannot read parts of files");
   const ranges = await store.openRanges(manifest.archive.name).catch(removed);
+  const counts = { requests: 0, bytes: 0 };
+  const turns = new Semaphore(PARALLEL_READS);
+  const readArchive: ReadRange = async (start, end) =>
+    await turns.run(async () => {
+      counts.requests += 1;
+      counts.bytes += end - start;
+      return await unlessAborted(ranges.read(start, end, signal), signal).catch(removed);
+    });
   try {
-    const archive = new Archive(ranges, signal);
     const { identities = [] } = store.encryption ?? {};
-    const opening = encrypted && AgeRanges.open(archive.read, manifest.archive.bytes, identities);
+    const opening = encrypted && openAgeRanges(readArchive, manifest.archive.bytes, identities);
     const age = opening === false ? undefined : await opening.catch(explain(manifest));
     const bytes = age?.bytes ?? manifest.archive.bytes;
     if (bytes !== archiveSize(manifest.files))
       throw corruptArchive(manifest, "its size is not that of its files");
     const read: ReadRange = async (start, end) =>
-      age === undefined
-        ? await archive.read(start, end)
-        : await age.read(start, end).catch(explain(manifest));
-    return new Files(name, manifest, archive, read);
+      age === undefined ? await readArchive(start, end) : await age.read(start, end).catch(explain(manifest));
+    return { ...filesOf(name, manifest, read), counts, close: async () => await ranges.close() };
   } catch (error) {
     await ranges.close();
     throw error;
@@ -76,79 +81,43 @@ function removed(error: unknown): never {
   throw new CairnError("CHECKPOINT_NOT_FOUND", message, { hint, cause: error });
 }
 
-class Archive {
-  readonly counts = { requests: 0, bytes: 0 };
-  readonly #ranges: StoredRanges;
-  readonly #signal: AbortSignal | undefined;
-  readonly #turns = new Semaphore(PARALLEL_READS);
-
-  constructor(ranges: StoredRanges, signal: AbortSignal | undefined) {
-    this.#ranges = ranges;
-    this.#signal = signal;
-  }
-
-  readonly read: ReadRange = async (start, end) =>
-    await this.#turns.run(async () => {
-      this.counts.requests += 1;
-      this.counts.bytes += end - start;
-      return await unlessAborted(this.#ranges.read(start, end, this.#signal), this.#signal).catch(removed);
-    });
-
-  async close(): Promise<void> {
-    await this.#ranges.close();
-  }
-}
-
-class Files implements ArchivedFiles {
-  readonly place: string;
-  readonly sizes: ReadonlyMap<string, number>;
-  readonly #manifest: Manifest;
-  readonly #archive: Archive;
-  readonly #read: ReadRange;
+function filesOf(
+  name: string,
+  manifest: Manifest,
+  readArchive: ReadRange,
+): Omit<ArchivedFiles, "counts" | "close"> {
+  const files = new Map(manifest.files.map((file) => [file.name, file]));
   /** The places in the archive at which the files begin, which follow from their names and sizes. */
-  readonly #starts = new Map<string, number>();
-
-  constructor(name: string, manifest: Manifest, archive: Archive, read: ReadRange) {
-    this.place = name;
-    this.#manifest = manifest;
-    this.#archive = archive;
-    this.#read = read;
-    this.sizes = new Map(manifest.files.map((file) => [file.name, file.bytes]));
-    let end = 0;
-    for (const file of manifest.files) {
-      this.#starts.set(file.name, end + BLOCK);
-      end += BLOCK + file.bytes + paddingOf(file.bytes);
-    }
+  const starts = new Map<string, number>();
+  let end = 0;
+  for (const file of manifest.files) {
+    starts.set(file.name, end + BLOCK);
+    end += BLOCK + file.bytes + paddingOf(file.bytes);
   }
-
-  get counts(): ArchivedFiles["counts"] {
-    return this.#archive.counts;
-  }
-
-  endOf(name: string): number | undefined {
-    const start = this.#starts.get(name);
-    return start === undefined ? undefined : start + (this.sizes.get(name) ?? 0);
-  }
-
-  async whole(name: string): Promise<Buffer> {
-    const file = this.#manifest.files.find((one) => one.name === name);
-    if (file === undefined) throw corruptArchive(this.#manifest, `it lacks ${name}`);
-    if (file.bytes > MAX_WHOLE_BYTES) throw onlyWhole(this.place, `${name} in it has ${file.bytes} bytes`);
-    const parts: Promise<Buffer>[] = [];
-    for (let at = 0; at < file.bytes; at += PART_BYTES)
-      parts.push(this.read(name, at, Math.min(at + PART_BYTES, file.bytes)));
-    const content = Buffer.concat(await Promise.all(parts));
-    if (createHash("sha256").update(content).digest("hex") === file.sha256) return content;
-    throw corruptArchive(this.#manifest, `the SHA-256 of ${name} does not match`);
-  }
-
-  async read(name: string, start: number, end: number): Promise<Buffer> {
-    const begin = this.#starts.get(name);
-    if (begin === undefined) throw corruptArchive(this.#manifest, `it lacks ${name}`);
-    return await this.#read(begin + start, begin + end);
-  }
-
-  async close(): Promise<void> {
-    await this.#archive.close();
-  }
+  const read: ArchivedFiles["read"] = async (file, from, to) => {
+    const start = starts.get(file);
+    if (start === undefined) throw corruptArchive(manifest, `it lacks ${file}`);
+    return await readArchive(start + from, start + to);
+  };
+  return {
+    place: name,
+    sizes: new Map(manifest.files.map((file) => [file.name, file.bytes])),
+    endOf(file) {
+      const start = starts.get(file);
+      return start === undefined ? undefined : start + (files.get(file)?.bytes ?? 0);
+    },
+    read,
+    async whole(file) {
+      const found = files.get(file);
+      if (found === undefined) throw corruptArchive(manifest, `it lacks ${file}`);
+      const { bytes, sha256 } = found;
+      if (bytes > MAX_WHOLE_BYTES) throw onlyWhole(name, `${file} in it has ${bytes} bytes`);
+      const parts: Promise<Buffer>[] = [];
+      for (let at = 0; at < bytes; at += PART_BYTES)
+        parts.push(read(file, at, Math.min(at + PART_BYTES, bytes)));
+      const content = Buffer.concat(await Promise.all(parts));
+      if (createHash("sha256").update(content).digest("hex") === sha256) return content;
+      throw corruptArchive(manifest, `the SHA-256 of ${file} does not match`);
+    },
+  };
 }

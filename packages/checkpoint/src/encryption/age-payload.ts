@@ -80,49 +80,39 @@ export function decrypted(source: ByteSource, identities: readonly Uint8Array[])
   return chunkSource(openChunks(source, identities));
 }
 
-/** Reads parts of an encrypted file; chunks are authenticated with their numbers, so that none can be moved. */
-export class AgeRanges {
-  readonly bytes: number;
-  readonly #read: ReadRange;
-  readonly #key: Uint8Array;
-  readonly #start: number;
-  readonly #end: number;
-  readonly #chunks: number;
-
-  private constructor(read: ReadRange, key: Uint8Array, start: number, end: number) {
-    this.#read = read;
-    this.#key = key;
-    this.#start = start;
-    this.#end = end;
-    this.#chunks = Math.max(1, Math.ceil((end - start) / SEALED_BYTES));
-    this.bytes = Math.max(0, end - start - this.#chunks * TAG_BYTES);
-  }
-
-  /** Opens a file of `bytes` bytes. Throws {@link AgeError}, as reads do, and what `read` throws. */
-  static async open(read: ReadRange, bytes: number, identities: readonly Uint8Array[]): Promise<AgeRanges> {
-    const beginning = await read(0, Math.min(bytes, MAX_HEADER_BYTES + NONCE_BYTES));
-    const { key, start } = openBeginning(beginning, identities);
-    return new AgeRanges(read, key, start, bytes);
-  }
-
-  async read(start: number, end: number): Promise<Buffer> {
-    const first = Math.floor(start / CHUNK_BYTES);
-    const last = Math.min(this.#chunks, Math.ceil(end / CHUNK_BYTES));
-    const from = this.#start + first * SEALED_BYTES;
-    const sealed = await this.#read(from, Math.min(this.#end, this.#start + last * SEALED_BYTES));
-    const content: Buffer[] = [];
-    for (let chunk = first; chunk < last; chunk += 1) {
-      const nonce = chunkNonce(Buffer.alloc(12), chunk, chunk === this.#chunks - 1);
-      const at = (chunk - first) * SEALED_BYTES;
-      content.push(openChunk(this.#key, nonce, sealed.subarray(at, at + SEALED_BYTES)));
-    }
-    const before = first * CHUNK_BYTES;
-    return Buffer.concat(content).subarray(start - before, end - before);
-  }
-}
-
 /** Reads the bytes of a file from `start` up to but not including `end`. */
 export type ReadRange = (start: number, end: number) => Promise<Buffer>;
+
+/**
+ * Opens an encrypted file of `size` bytes, of whose content parts are then read; chunks are authenticated with their
+ * numbers, so that none can be moved. Throws {@link AgeError}, as reads do, and what `read` throws.
+ */
+export async function openAgeRanges(
+  read: ReadRange,
+  size: number,
+  identities: readonly Uint8Array[],
+): Promise<{ readonly bytes: number; readonly read: ReadRange }> {
+  const beginning = await read(0, Math.min(size, MAX_HEADER_BYTES + NONCE_BYTES));
+  const { key, start: begin } = openBeginning(beginning, identities);
+  const chunks = Math.max(1, Math.ceil((size - begin) / SEALED_BYTES));
+  return {
+    bytes: Math.max(0, size - begin - chunks * TAG_BYTES),
+    async read(start, end) {
+      const first = Math.floor(start / CHUNK_BYTES);
+      const last = Math.min(chunks, Math.ceil(end / CHUNK_BYTES));
+      const from = begin + first * SEALED_BYTES;
+      const sealed = await read(from, Math.min(size, begin + last * SEALED_BYTES));
+      const content: Buffer[] = [];
+      for (let chunk = first; chunk < last; chunk += 1) {
+        const nonce = chunkNonce(Buffer.alloc(12), chunk, chunk === chunks - 1);
+        const at = (chunk - first) * SEALED_BYTES;
+        content.push(openChunk(key, nonce, sealed.subarray(at, at + SEALED_BYTES)));
+      }
+      const before = first * CHUNK_BYTES;
+      return Buffer.concat(content).subarray(start - before, end - before);
+    },
+  };
+}
 
 function openBeginning(
   beginning: Buffer,
