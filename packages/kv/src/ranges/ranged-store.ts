@@ -1,7 +1,7 @@
 import { CairnError, indexCorrupt } from "../errors/errors.ts";
 import { resolvable } from "../concurrency/semaphore.ts";
 import { decodeManifestFile, type LevelManifest } from "../files/level-manifest.ts";
-import type { KvCapture, KvRange, KvReader, KvRow, KvSnapshot, KvStats, KvStore } from "../store/kv-store.ts";
+import type { KvRange, KvReader, KvRow, KvSnapshot, KvStore } from "../store/kv-store.ts";
 import type { TableRow } from "../tables/check-table.ts";
 import { bloomHash } from "./bloom-filter.ts";
 import { LoggedRows } from "./logged-rows.ts";
@@ -33,7 +33,12 @@ export async function openRanged(files: RangedFiles): Promise<RangedStore> {
   const [logged, { tables }] = await LoggedRows.read(files, decoded());
   const shared = { parts: new RecentlyUsed<TablePart>(KEPT_BYTES), tailBytes: new Map<string, number>() };
   const ranged = Array.from(tables.values(), (table) => new RangedTable(table, files, shared));
-  return new RangedStore({ logged, runs: runsOf(ranged), place: files.place });
+  return storeOf({ logged, runs: runsOf(ranged), place: files.place });
+}
+
+export interface RangedStore extends KvStore {
+  /** Resolves once no snapshot is open. */
+  idle(): Promise<void>;
 }
 
 /** What a database contains: rows of logs, and runs of tables that do not overlap, in the order of their keys. */
@@ -43,17 +48,68 @@ interface Content {
   readonly place: string;
 }
 
-class RangedReader implements KvReader {
-  protected readonly content: Content;
-  #isClosed = false;
+function storeOf(content: Content): RangedStore {
+  const { place } = content;
+  const open = openness(place);
+  const snapshots = new Map<KvSnapshot, Promise<void>>();
+  const refuse = async (): Promise<never> => {
+    open.require();
+    const hint = "Restore it, and change what was restored.";
+    throw new CairnError("STORE_DENIED", `${place} can only be read.`, hint);
+  };
+  return {
+    ...readerOf(content, open.require),
+    batch: refuse,
+    capture: refuse,
+    compact: refuse,
+    snapshot() {
+      open.require();
+      const own = openness(place);
+      const { promise, resolve } = resolvable();
+      const requireBoth = (): void => {
+        open.require();
+        own.require();
+      };
+      const snapshot: KvSnapshot = {
+        ...readerOf(content, requireBoth),
+        async close() {
+          await own.close();
+          snapshots.delete(snapshot);
+          resolve();
+        },
+      };
+      snapshots.set(snapshot, promise);
+      return snapshot;
+    },
+    async idle() {
+      while (snapshots.size > 0) await Promise.all(snapshots.values());
+    },
+    async stats() {
+      open.require();
+      // None of the files are on this disk.
+      return { bytes: 0, files: 0 };
+    },
+    close: open.close,
+  };
+}
 
-  constructor(content: Content) {
-    this.content = content;
-  }
+function openness(place: string): { require(): void; close(): Promise<void> } {
+  let isClosed = false;
+  return {
+    require() {
+      if (isClosed)
+        throw new CairnError("NOT_READY", `${place} was closed before it was read.`, "Open it again.");
+    },
+    async close() {
+      isClosed = true;
+    },
+  };
+}
 
-  async get(key: Uint8Array): Promise<Uint8Array | undefined> {
-    this.requireOpen();
-    const { logged, runs } = this.content;
+function readerOf(content: Content, requireOpen: () => void): KvReader {
+  const get = async (key: Uint8Array): Promise<Uint8Array | undefined> => {
+    requireOpen();
+    const { logged, runs } = content;
     const row = logged.get(key);
     // What is in a log is newer than what is in tables.
     if (row !== undefined) return row.value;
@@ -61,118 +117,40 @@ class RangedReader implements KvReader {
     const tables = runs.flatMap((run) => tableAt(run, key) ?? []);
     const found = await Promise.all(tables.map(async (table) => await table.find(key, hash)));
     return found.reduce((newest, one) => newer(newest, one), undefined)?.value;
-  }
-
-  async getMany(keys: readonly Uint8Array[]): Promise<(Uint8Array | undefined)[]> {
-    this.requireOpen();
-    return await Promise.all(keys.map(async (key) => await this.get(key)));
-  }
-
-  async *range(range: KvRange): AsyncGenerator<readonly KvRow[], void, void> {
-    this.requireOpen();
-    let [left, most, bytes] = [range.limit ?? Infinity, FIRST_PAGE_ROWS, 0];
-    let page: KvRow[] = [];
-    if (left <= 0) return;
-    const rows = new NewestRows(this.content, range);
-    let row = await rows.first();
-    while (row !== undefined) {
-      const { key, value } = row;
-      if (value !== undefined) {
-        page.push([key, value]);
-        bytes += key.length + value.length;
-        left -= 1;
-        if (left === 0) break;
+  };
+  return {
+    get,
+    async getMany(keys) {
+      requireOpen();
+      return await Promise.all(keys.map(get));
+    },
+    async *range(range) {
+      requireOpen();
+      let [left, most, bytes] = [range.limit ?? Infinity, FIRST_PAGE_ROWS, 0];
+      let page: KvRow[] = [];
+      if (left <= 0) return;
+      const rows = new NewestRows(content, range);
+      let row = await rows.first();
+      while (row !== undefined) {
+        const { key, value } = row;
+        if (value !== undefined) {
+          page.push([key, value]);
+          bytes += key.length + value.length;
+          left -= 1;
+          if (left === 0) break;
+        }
+        if (page.length >= most || bytes >= PAGE_BYTES) {
+          yield page;
+          requireOpen();
+          page = [];
+          [most, bytes] = [Math.min(2 * most, MAX_PAGE_ROWS), 0];
+        }
+        const next = rows.next();
+        row = next instanceof Promise ? await next : next;
       }
-      if (page.length >= most || bytes >= PAGE_BYTES) {
-        yield page;
-        this.requireOpen();
-        page = [];
-        [most, bytes] = [Math.min(2 * most, MAX_PAGE_ROWS), 0];
-      }
-      const next = rows.next();
-      row = next instanceof Promise ? await next : next;
-    }
-    if (page.length > 0) yield page;
-  }
-
-  close(): Promise<void> {
-    this.#isClosed = true;
-    return Promise.resolve();
-  }
-
-  requireOpen(): void {
-    if (!this.#isClosed) return;
-    throw new CairnError(
-      "NOT_READY",
-      `${this.content.place} was closed before it was read.`,
-      "Open it again.",
-    );
-  }
-}
-
-class RangedSnapshot extends RangedReader implements KvSnapshot {
-  readonly #owner: RangedReader;
-  readonly #onClosed: () => void;
-
-  constructor(content: Content, owner: RangedReader, onClosed: () => void) {
-    super(content);
-    this.#owner = owner;
-    this.#onClosed = onClosed;
-  }
-
-  override requireOpen(): void {
-    this.#owner.requireOpen();
-    super.requireOpen();
-  }
-
-  override async close(): Promise<void> {
-    await super.close();
-    this.#onClosed();
-  }
-}
-
-export class RangedStore extends RangedReader implements KvStore {
-  readonly #snapshots = new Map<KvSnapshot, Promise<void>>();
-
-  snapshot(): KvSnapshot {
-    this.requireOpen();
-    const { promise, resolve } = resolvable();
-    const snapshot: KvSnapshot = new RangedSnapshot(this.content, this, () => {
-      this.#snapshots.delete(snapshot);
-      resolve();
-    });
-    this.#snapshots.set(snapshot, promise);
-    return snapshot;
-  }
-
-  /** Resolves once no snapshot is open. */
-  async idle(): Promise<void> {
-    while (this.#snapshots.size > 0) await Promise.all(this.#snapshots.values());
-  }
-
-  async batch(): Promise<void> {
-    throw this.#readOnly();
-  }
-
-  async capture(): Promise<KvCapture> {
-    throw this.#readOnly();
-  }
-
-  async compact(): Promise<void> {
-    throw this.#readOnly();
-  }
-
-  /** None of the files are on this disk. */
-  async stats(): Promise<KvStats> {
-    this.requireOpen();
-    return { bytes: 0, files: 0 };
-  }
-
-  #readOnly(): CairnError {
-    this.requireOpen();
-    const hint = "Restore it, and change what was restored.";
-    return new CairnError("STORE_DENIED", `${this.content.place} can only be read.`, hint);
-  }
+      if (page.length > 0) yield page;
+    },
+  };
 }
 
 /** The newest change of each key in a range, in the order of the keys. */
