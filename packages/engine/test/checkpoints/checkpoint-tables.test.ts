@@ -13,7 +13,7 @@ import { openEmbeddedTxLog } from "../../src/log/embedded/embedded-tx-log.ts";
 
 /** Returns the number of live tables that LevelDB's manifest in `dir` names, and of keys of tables that are gone. */
 async function namedIn(dir: string): Promise<{ tables: number; gone: number }> {
-  const { tables, pointers, namedKeys } = (await readCurrentManifest(dir)).manifest;
+  const { tables, pointers, namedKeys } = await readCurrentManifest(dir);
   return { tables: tables.size, gone: namedKeys.length - 2 * tables.size - pointers.size };
 }
 

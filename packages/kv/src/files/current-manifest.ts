@@ -6,12 +6,9 @@ import { decodeManifestFile, type LevelManifest } from "./level-manifest.ts";
 const MANIFEST_NAME = /^MANIFEST-\d+$/;
 
 /** Throws `INDEX_CORRUPT` if CURRENT names no manifest, or if the manifest cannot be decoded. */
-export async function readCurrentManifest(
-  dir: string,
-): Promise<{ readonly path: string; readonly bytes: Buffer; readonly manifest: LevelManifest }> {
+export async function readCurrentManifest(dir: string): Promise<LevelManifest> {
   const path = await currentManifestPath(dir);
-  const bytes = await readFile(path);
-  return { path, bytes, manifest: decodeManifestFile(path, bytes) };
+  return decodeManifestFile(path, await readFile(path));
 }
 
 /** Throws `INDEX_CORRUPT` if CURRENT names no manifest or is not a file. */

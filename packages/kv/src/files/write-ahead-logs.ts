@@ -16,7 +16,7 @@ import { BatchOrder } from "./write-batch.ts";
  * each log that contains a batch, oldest first.
  */
 export async function checkWriteAheadLogs(dir: string): Promise<readonly LogEnd[]> {
-  const { manifest } = await readCurrentManifest(dir);
+  const manifest = await readCurrentManifest(dir);
   const names = await neededLogs(dir, manifest);
   const ends: LogEnd[] = [];
   const order = new BatchOrder(manifest.lastSequence);

@@ -156,9 +156,9 @@ async function areRead(dir: string, numbers: readonly number[], ends: readonly L
 
 /** Returns the names of the write-ahead logs that LevelDB reads when opening. */
 async function logsToKeep(dir: string): Promise<readonly string[]> {
-  const current = await unlessFailed(readCurrentManifest(dir), MISSING, undefined);
+  const manifest = await unlessFailed(readCurrentManifest(dir), MISSING, undefined);
   // Without a manifest, LevelDB cannot open the database, and its error is clearer.
-  return current === undefined ? [] : await neededLogs(dir, current.manifest);
+  return manifest === undefined ? [] : await neededLogs(dir, manifest);
 }
 
 async function share(from: string, to: string): Promise<void> {

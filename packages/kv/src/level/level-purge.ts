@@ -184,8 +184,8 @@ export class LevelPurge implements KvPurge {
     await this.#level.compact(BEHIND_ALL_ROWS, BEHIND_ALL_ROWS);
   }
 
-  async #manifest(): Promise<LevelManifest> {
-    return (await readCurrentManifest(this.#level.dir)).manifest;
+  #manifest(): Promise<LevelManifest> {
+    return readCurrentManifest(this.#level.dir);
   }
 }
 

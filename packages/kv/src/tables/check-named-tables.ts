@@ -151,11 +151,11 @@ export async function checkOnThread(
  * `CHECKPOINT_INCOMPLETE` if a live table is missing, because the others would look like a database with fewer rows.
  */
 export async function liveTableNames(dir: string): Promise<Set<string>> {
-  const live = (await liveManifest(dir))?.tables;
+  const live = await liveManifest(dir);
   if (live === undefined) throw incomplete(dir, "its file CURRENT, or the manifest that CURRENT names");
   const existing = new Set(await readdir(dir));
   const names = new Set<string>();
-  for (const number of live.keys()) {
+  for (const number of live.tables.keys()) {
     const name = levelFileName(number, "ldb");
     if (!existing.has(name)) throw incomplete(dir, `the table ${name}`);
     names.add(name);
@@ -201,5 +201,5 @@ export async function liveTables(dir: string): Promise<{
 }
 
 async function liveManifest(dir: string): Promise<LevelManifest | undefined> {
-  return (await unlessFailed(readCurrentManifest(dir), "ENOENT", undefined))?.manifest;
+  return await unlessFailed(readCurrentManifest(dir), "ENOENT", undefined);
 }

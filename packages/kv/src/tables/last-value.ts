@@ -99,9 +99,8 @@ async function newestInTables(dir: string, key: Uint8Array): Promise<Uint8Array 
 
 /** Returns the row as it is in each table that contains it. */
 async function newestOfTables(dir: string, key: Uint8Array): Promise<TableRow[]> {
-  const { manifest } = await readCurrentManifest(dir);
   const rows: TableRow[] = [];
-  for (const { number, first, last } of manifest.tables.values()) {
+  for (const { number, first, last } of (await readCurrentManifest(dir)).tables.values()) {
     if (Buffer.compare(first, key) > 0 || Buffer.compare(last, key) < 0) continue;
     const found = await newestInTable(join(dir, levelFileName(number, "ldb")), key);
     if (found !== undefined) rows.push(found);

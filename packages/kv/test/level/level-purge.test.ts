@@ -190,9 +190,9 @@ it("a purge does not rewrite tables outside the ranges", async () => {
   const secret = token();
   await store.batch([put("row 000500", secret)]);
   await store.batch([del("row 000500")]);
-  const before = (await readCurrentManifest(dir)).manifest.tables;
+  const before = (await readCurrentManifest(dir)).tables;
   expect(await purge(store, "row 000500")).toBe("gone");
-  const after = (await readCurrentManifest(dir)).manifest.tables;
+  const after = (await readCurrentManifest(dir)).tables;
   const rewritten = [...before.keys()].filter((number) => !after.has(number)).length;
   expect(before.size).toBeGreaterThan(4);
   expect(rewritten).toBeLessThanOrEqual(2);
