@@ -7,12 +7,6 @@ export interface PartialBody {
   filled: number;
 }
 
-/** A body whose chunks are kept, because joining them would cost more than anything else. */
-export function keptBody(room: number): PartialBody & { readonly chunks: Buffer[] } {
-  const chunks: Buffer[] = [];
-  return { room, chunks, onChunk: (chunk) => void chunks.push(chunk), filled: 0 };
-}
-
 /** The error for a body with unexpected content, which is never caused by the network. */
 export class BodyMismatch extends Error {}
 

@@ -1,7 +1,7 @@
 import { CairnError, isCairnError } from "@cairn/kv";
 import { type TaggedText, contentTag, MAX_SMALL_FILE_BYTES, tooLarge } from "@cairn/checkpoint";
 import { type S3Access, unexpectedResponse } from "./s3-access.ts";
-import { BodyMismatch, dropBody, keptBody, receiveBody } from "./s3-body.ts";
+import { BodyMismatch, dropBody, receiveBody } from "./s3-body.ts";
 import { isMissing, type Refusal } from "./s3-errors.ts";
 import { pauseBefore } from "./s3-pause.ts";
 import { conditionTag, type S3Findings } from "./s3-probe.ts";
@@ -25,12 +25,13 @@ export async function readSmall(access: S3Access, name: string): Promise<SmallFi
       dropBody(answer.Body);
       throw tooLarge(name, bytes);
     }
-    const received = keptBody(bytes);
+    const chunks: Buffer[] = [];
+    const received = { room: bytes, onChunk: (chunk: Buffer) => void chunks.push(chunk), filled: 0 };
     try {
       await receiveBody(answer.Body, received, { idleMs, signal: undefined });
       if (answer.ContentLength !== undefined && received.filled < bytes)
         throw unexpectedResponse(location, doing, `${received.filled} of ${bytes} bytes were received`);
-      const content = Buffer.concat(received.chunks);
+      const content = Buffer.concat(chunks);
       return { text: content.toString("utf8"), tag: contentTag(content), etag };
     } catch (error) {
       if (error instanceof BodyMismatch) throw tooLarge(name, bytes + 1);

@@ -19,7 +19,7 @@ import {
 } from "@cairn/kv";
 import { unpackArchive } from "../archive/unpack/unpack.ts";
 import type { CheckpointStore } from "../store/checkpoint-store.ts";
-import { ARCHIVE_FORMATS } from "../store/archive-format.ts";
+import { isCurrentFormat } from "../store/checkpoint-source.ts";
 import { checkpointFile, type Manifest, newestFirst, type StoredManifest } from "../store/checkpoint.ts";
 import {
   checkpointFiles,
@@ -321,9 +321,8 @@ function isAboutCandidate({ code }: CairnError): boolean {
 }
 
 function unreadable({ name, manifest }: Candidate): CairnError | undefined {
-  const { archive } = manifest.format;
-  if (Object.values<string>(ARCHIVE_FORMATS).includes(archive)) return undefined;
-  const message = `${name} has the archive format ${archive}, which this version cannot read.`;
+  if (isCurrentFormat(undefined, manifest)) return undefined;
+  const message = `${name} has the archive format ${manifest.format.archive}, which this version cannot read.`;
   const hint = "Run the version of Cairn that wrote it, or let this one start again.";
   return new CairnError("INDEX_VERSION", message, hint);
 }

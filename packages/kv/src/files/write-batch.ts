@@ -67,6 +67,11 @@ export class BatchOrder {
   }
 }
 
+/** Texts of Latin 1 are compared like their bytes, and a map compares texts by their content. */
+export function keyText(key: Uint8Array): string {
+  return Buffer.from(key.buffer, key.byteOffset, key.byteLength).toString("latin1");
+}
+
 function noBatch(): CairnError {
   return indexCorrupt("A batch of a write-ahead log is malformed.");
 }

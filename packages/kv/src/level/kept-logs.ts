@@ -8,7 +8,7 @@ import { readCurrentManifest } from "../files/current-manifest.ts";
 import { levelFileName, levelFileNumbers } from "../files/level-files.ts";
 import { type LevelRecord, recordsOf } from "../files/level-records.ts";
 import { checkWriteAheadLogs, type LogEnd, neededLogs } from "../files/write-ahead-logs.ts";
-import { type BatchChange, changesOf } from "../files/write-batch.ts";
+import { type BatchChange, changesOf, keyText } from "../files/write-batch.ts";
 import { isNewestInATable } from "../tables/last-value.ts";
 import { innermost, locked } from "./level-errors.ts";
 import { isLockedElsewhere, whileLocked } from "./directory-claim.ts";
@@ -181,7 +181,7 @@ async function applyAgain(level: Database, kept: string, numbers: readonly numbe
   // Only a key's last change counts, so each group corrects what was found for the groups before it.
   const missing = new Set<string>();
   for await (const group of groupsOf(kept, numbers)) {
-    const last = new Map(group.map(({ key, value }) => [textOf(key), { key, value }]));
+    const last = new Map(group.map(({ key, value }) => [keyText(key), { key, value }]));
     // Neighbouring rows are in the same blocks of tables.
     for (const text of [...last.keys()].toSorted()) {
       const change = last.get(text);
@@ -193,7 +193,7 @@ async function applyAgain(level: Database, kept: string, numbers: readonly numbe
   for await (const group of groupsOf(kept, numbers)) {
     const again = level.batch();
     for (const { key, value } of group) {
-      if (!missing.has(textOf(key))) continue;
+      if (!missing.has(keyText(key))) continue;
       if (value === undefined) again.del(key);
       else again.put(key, value);
     }
@@ -201,10 +201,6 @@ async function applyAgain(level: Database, kept: string, numbers: readonly numbe
     // log unsynced, and the sync of a batch only concerns the log that the batch is in.
     await again.write({ sync: true });
   }
-}
-
-function textOf(key: Uint8Array): string {
-  return Buffer.from(key.buffer, key.byteOffset, key.byteLength).toString("latin1");
 }
 
 /** Yields the changes in the logs in order, in groups. */

@@ -1,7 +1,7 @@
 import { levelFileName, levelFileNumbers } from "../files/level-files.ts";
 import { type LevelManifest, needsLog } from "../files/level-manifest.ts";
 import { readLog } from "../files/write-ahead-logs.ts";
-import { BatchOrder } from "../files/write-batch.ts";
+import { BatchOrder, keyText } from "../files/write-batch.ts";
 import type { TableRow } from "../tables/check-table.ts";
 import type { RangedFiles } from "./ranged-files.ts";
 
@@ -34,14 +34,14 @@ export class LoggedRows {
         isLast: number === needed.length - 1,
         damaged: (at) => `The write-ahead log ${name} is damaged near byte ${at}.`,
         onChange: ({ key, value }, sequence) =>
-          void logged.#rows.set(textOf(key), { key, value, sequence }),
+          void logged.#rows.set(keyText(key), { key, value, sequence }),
       });
     }
     return [logged, manifest];
   }
 
   get(key: Uint8Array): TableRow | undefined {
-    return this.#rows.size === 0 ? undefined : this.#rows.get(textOf(key));
+    return this.#rows.size === 0 ? undefined : this.#rows.get(keyText(key));
   }
 
   /** The rows in the order of their keys. */
@@ -49,9 +49,4 @@ export class LoggedRows {
     this.#sorted ??= [...this.#rows.values()].toSorted((a, b) => Buffer.compare(a.key, b.key));
     return this.#sorted;
   }
-}
-
-/** Texts of Latin 1 are compared like their bytes, and a map compares texts by their content. */
-function textOf(key: Uint8Array): string {
-  return Buffer.from(key.buffer, key.byteOffset, key.byteLength).toString("latin1");
 }
