@@ -61,7 +61,7 @@ export async function captureLevelDb(
   const files = options.fileSystem ?? captureFileSystem;
   const created = (await makeFolder(target)) !== undefined;
   requireNone(await files.list(target), target);
-  const place = new CaptureTarget(source, target, files);
+  const place = captureTarget(source, target, files);
   try {
     const tables = await capture(place, options.maxStarts ?? 20, options.maxReads ?? 100);
     // A damaged table must not spread to the nodes that restore it.
@@ -218,83 +218,74 @@ async function readManifest({ source, files }: CaptureTarget): Promise<CapturedM
   }
 }
 
+type CaptureTarget = ReturnType<typeof captureTarget>;
+
 /** The directory that a capture fills. Keeps track of its files, to count them and to remove them after a failure. */
-class CaptureTarget {
-  readonly source: string;
-  readonly files: CaptureFileSystem;
-  readonly #target: string;
+function captureTarget(source: string, target: string, files: CaptureFileSystem) {
   /** All files in the target, with their sizes. A failed capture must remove them. */
-  readonly #bytes = new Map<string, number>();
+  const sizes = new Map<string, number>();
   /** The tables, by whether they were linked or copied. The manifest, CURRENT and the logs are in neither set. */
-  #linked = new Set<string>();
-  #copied = new Set<string>();
+  const linked = new Set<string>();
+  const copied = new Set<string>();
   /** Whether to try links. False once the file system has refused a link for a reason that applies to every file. */
-  #linksWork = true;
+  let linksWork = true;
 
-  constructor(source: string, target: string, files: CaptureFileSystem) {
-    this.source = source;
-    this.files = files;
-    this.#target = target;
+  async function remove(name: string): Promise<void> {
+    await rm(join(target, name), { force: true });
+    sizes.delete(name);
+    linked.delete(name);
+    copied.delete(name);
   }
 
-  names(): string[] {
-    return [...this.#bytes.keys()];
-  }
-
-  /** Shares a file that no longer changes. Returns false if the source no longer contains the file. */
-  async share(name: string, bytes: number): Promise<boolean> {
-    if (this.#linksWork) {
-      try {
-        await this.files.link(join(this.source, name), join(this.#target, name));
-        this.#bytes.set(name, bytes);
-        this.#linked.add(name);
-        return true;
-      } catch (error) {
-        const code = systemErrorCode(error);
-        if (code === "ENOENT") return false;
-        if (!isLinkRefusal(error)) throw error;
-        // A link limit applies to one file; any other refusal applies to every file.
-        if (code !== "EMLINK") this.#linksWork = false;
-      }
-    }
-    // The copy shares blocks with the source if the file system supports that. Otherwise, it is a plain copy.
-    if (!(await this.copy(name, constants.COPYFILE_FICLONE))) return false;
-    this.#copied.add(name);
-    return true;
-  }
-
-  /**
-   * The copy is at least as long as the file was at the call. Returns false if the source no longer contains the file.
-   */
-  async copy(name: string, mode = 0): Promise<boolean> {
+  /** The copy is at least as long as the file was at the call. Returns false if the source no longer contains the file. */
+  async function copy(name: string, mode = 0): Promise<boolean> {
     // The file is recorded before it is complete, so that an incomplete copy is removed as well.
-    this.#bytes.set(name, 0);
+    sizes.set(name, 0);
     try {
-      await this.files.copy(join(this.source, name), join(this.#target, name), mode);
+      await files.copy(join(source, name), join(target, name), mode);
     } catch (error) {
       if (systemErrorCode(error) !== "ENOENT") throw error;
-      await this.remove(name);
+      await remove(name);
       return false;
     }
-    this.#bytes.set(name, (await stat(join(this.#target, name))).size);
+    sizes.set(name, (await stat(join(target, name))).size);
     return true;
   }
 
-  async write(name: string, bytes: Uint8Array): Promise<void> {
-    this.#bytes.set(name, bytes.length);
-    await this.files.write(join(this.#target, name), bytes);
-  }
-
-  async remove(name: string): Promise<void> {
-    await rm(join(this.#target, name), { force: true });
-    this.#bytes.delete(name);
-    this.#linked.delete(name);
-    this.#copied.delete(name);
-  }
-
-  summary(): KvCapture {
-    let bytes = 0;
-    for (const size of this.#bytes.values()) bytes += size;
-    return { linked: this.#linked.size, copied: this.#copied.size, bytes };
-  }
+  return {
+    source,
+    files,
+    copy,
+    remove,
+    names: (): string[] => [...sizes.keys()],
+    /** Shares a file that no longer changes. Returns false if the source no longer contains the file. */
+    async share(name: string, bytes: number): Promise<boolean> {
+      if (linksWork) {
+        try {
+          await files.link(join(source, name), join(target, name));
+          sizes.set(name, bytes);
+          linked.add(name);
+          return true;
+        } catch (error) {
+          const code = systemErrorCode(error);
+          if (code === "ENOENT") return false;
+          if (!isLinkRefusal(error)) throw error;
+          // A link limit applies to one file; any other refusal applies to every file.
+          if (code !== "EMLINK") linksWork = false;
+        }
+      }
+      // The copy shares blocks with the source if the file system supports that. Otherwise, it is a plain copy.
+      if (!(await copy(name, constants.COPYFILE_FICLONE))) return false;
+      copied.add(name);
+      return true;
+    },
+    async write(name: string, bytes: Uint8Array): Promise<void> {
+      sizes.set(name, bytes.length);
+      await files.write(join(target, name), bytes);
+    },
+    summary(): KvCapture {
+      const bytes = [...sizes.values()].reduce((sum, size) => sum + size, 0);
+      return { linked: linked.size, copied: copied.size, bytes };
+    },
+  };
 }

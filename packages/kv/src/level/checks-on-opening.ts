@@ -120,76 +120,70 @@ async function linkAll(dir: string, numbers: readonly number[], folder: string):
   }
 }
 
+export type TableChecks = ReturnType<typeof tableChecks>;
+
 /** Compares tables with their checksums: those of earlier processes once, and all on request. */
-export class TableChecks {
-  /** The error of a damaged table, once one is found. Data that may come from that table must not be served. */
-  damage: CairnError | undefined;
-  readonly #dir: string;
-  readonly #claim: ClaimedDirectory;
-  readonly #stop = new AbortController();
-  readonly #running = new RunningWork();
-  #checked: Promise<void> = Promise.resolve();
-  #onProgress: (done: number, total: number) => void = () => {};
+export function tableChecks(dir: string, claim: ClaimedDirectory) {
+  let damage: CairnError | undefined;
+  let urgent: Promise<void> = Promise.resolve();
+  let report: ((done: number, total: number) => void) | undefined;
+  const stop = new AbortController();
+  const running = new RunningWork();
 
-  constructor(dir: string, claim: ClaimedDirectory) {
-    this.#dir = dir;
-    this.#claim = claim;
-  }
-
-  /** Starts to compare all tables in the background. */
-  begin(): void {
-    const checking = this.#watch(checkLiveTables(this.#dir, this.#stop.signal));
-    // Readers and writers encounter other errors, such as those of a failing disk, themselves.
-    checking.catch(() => undefined);
-  }
-
-  /** Starts to compare, at full speed, the tables that were not compared before the store was opened. */
-  beginUrgent(unchecked: UncheckedTables): void {
-    let done = 0;
-    const onChecked = (bytes: number): void => {
-      done += bytes;
-      this.#onProgress(Math.min(done, unchecked.bytes), unchecked.bytes);
-    };
-    this.#checked = this.#watch(checkUnchecked(unchecked, this.#stop.signal, onChecked));
-    // `checked` throws the error.
-    this.#checked.catch(() => undefined);
-  }
-
-  /**
-   * Waits for the comparison that {@link beginUrgent} started, and throws its error. If there are several calls, only
-   * the last `onProgress` is called. It receives numbers of bytes.
-   */
-  async checked(onProgress?: (done: number, total: number) => void): Promise<void> {
-    if (onProgress !== undefined) this.#onProgress = onProgress;
-    await this.#checked;
-  }
-
-  /** Like {@link scrubTables}. Throws `NOT_READY` if the store is closed in the meantime. */
-  async scrub({ pause, signal }: KvScrub): Promise<number> {
-    // If other files have replaced the store's tables, they show nothing about the store.
-    if (!(await this.#claim.isThere())) return 0;
-    const options = { pause, signal: AbortSignal.any([signal, this.#stop.signal]) };
-    return await this.#watch(scrubTables(this.#dir, options));
-  }
-
-  /** Aborts running comparisons, which could take minutes, and waits for them to end. */
-  async stop(): Promise<void> {
-    this.#stop.abort(closed(this.#dir));
-    await this.#running.idle();
-  }
-
-  #watch<T>(work: Promise<T>): Promise<T> {
-    return this.#running.track(this.#explained(work));
-  }
-
-  async #explained<T>(work: Promise<T>): Promise<T> {
+  async function explained<T>(work: Promise<T>): Promise<T> {
     try {
       const done = await work;
-      this.#stop.signal.throwIfAborted();
+      stop.signal.throwIfAborted();
       return done;
     } catch (error) {
-      if (isCairnError(error, "INDEX_CORRUPT") && (await this.#claim.isThere())) this.damage ??= error;
-      throw explainOperation(error, this.#dir);
+      if (isCairnError(error, "INDEX_CORRUPT") && (await claim.isThere())) damage ??= error;
+      throw explainOperation(error, dir);
     }
   }
+
+  function watch<T>(work: Promise<T>): Promise<T> {
+    return running.track(explained(work));
+  }
+
+  return {
+    /** The error of a damaged table, once one is found. Data that may come from that table must not be served. */
+    get damage() {
+      return damage;
+    },
+    /** Starts to compare all tables in the background. */
+    begin(): void {
+      // Readers and writers encounter other errors, such as those of a failing disk, themselves.
+      watch(checkLiveTables(dir, stop.signal)).catch(() => undefined);
+    },
+    /** Starts to compare, at full speed, the tables that were not compared before the store was opened. */
+    beginUrgent(unchecked: UncheckedTables): void {
+      let done = 0;
+      const onChecked = (bytes: number): void => {
+        done += bytes;
+        report?.(Math.min(done, unchecked.bytes), unchecked.bytes);
+      };
+      urgent = watch(checkUnchecked(unchecked, stop.signal, onChecked));
+      // `checked` throws the error.
+      urgent.catch(() => undefined);
+    },
+    /**
+     * Waits for the comparison that `beginUrgent` started, and throws its error. If there are several calls, only the
+     * last `onProgress` is called. It receives numbers of bytes.
+     */
+    async checked(onProgress: typeof report): Promise<void> {
+      report = onProgress ?? report;
+      await urgent;
+    },
+    /** Like {@link scrubTables}. Throws `NOT_READY` if the store is closed in the meantime. */
+    async scrub({ pause, signal }: KvScrub): Promise<number> {
+      // If other files have replaced the store's tables, they show nothing about the store.
+      if (!(await claim.isThere())) return 0;
+      return await watch(scrubTables(dir, { pause, signal: AbortSignal.any([signal, stop.signal]) }));
+    },
+    /** Aborts running comparisons, which could take minutes, and waits for them to end. */
+    async stop(): Promise<void> {
+      stop.abort(closed(dir));
+      await running.idle();
+    },
+  };
 }

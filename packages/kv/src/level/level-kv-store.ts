@@ -28,7 +28,7 @@ import { LevelReader, LevelSnapshotReader } from "./level-reader.ts";
 import { OpenReaders } from "./open-readers.ts";
 import { PointReads } from "./point-reads.ts";
 import { writeRows } from "./write-rows.ts";
-import { checkBeforeOpening, TableChecks } from "./checks-on-opening.ts";
+import { checkBeforeOpening, type TableChecks, tableChecks } from "./checks-on-opening.ts";
 
 /** The format of captured files. A store in memory captures into the same format. */
 export const LEVEL_FORMAT = "leveldb/1";
@@ -68,7 +68,7 @@ export function levelProvider(options: LevelOptions = {}): KvProvider {
           throw error;
         }
         // Tables of earlier processes are compared: all in the background, or some at full speed.
-        const checks = new TableChecks(dir, claim);
+        const checks = tableChecks(dir, claim);
         if (exists && !check) checks.begin();
         if (unchecked !== undefined) checks.beginUrgent(unchecked);
         return new LevelKvStore(level, dir, claim, checks);

@@ -17,7 +17,7 @@ import {
 } from "../../store/stored-files.ts";
 import { folderError, inFolder } from "./folder-errors.ts";
 import { isLink, listFolder, openFile, readFileRanges, readFileStream, removeFile } from "./folder-files.ts";
-import { FolderMemory, noFolder } from "./folder-memory.ts";
+import { folderMemory, noFolder } from "./folder-memory.ts";
 import {
   createTemporary,
   makeShared,
@@ -47,7 +47,7 @@ export function filesystemStore(options: FilesystemStoreOptions): CheckpointStor
   const root = resolve(options.path);
   const location = pathToFileURL(root).href;
   const grace = options.temporaryGraceMs ?? 3_600_000;
-  const memory = options.rememberIn === undefined ? undefined : new FolderMemory(root, options.rememberIn);
+  const memory = options.rememberIn === undefined ? undefined : folderMemory(root, options.rememberIn);
   let exclusive = true;
   let seen: { device: number; withFiles: boolean } | undefined;
 
@@ -59,7 +59,7 @@ export function filesystemStore(options: FilesystemStoreOptions): CheckpointStor
 
   /**
    * Returns whether the folder exists. Throws if it existed before and has disappeared, or is now on another file
-   * system without files of a store, because then a volume was unmounted. {@link FolderMemory} detects this after a
+   * system without files of a store, because then a volume was unmounted. {@link folderMemory} detects this after a
    * restart.
    */
   async function isThere(): Promise<boolean> {
