@@ -55,7 +55,8 @@ export function decodeLevelManifest(bytes: Uint8Array): LevelManifest {
   const namedKeys: Uint8Array[] = [];
   const entries = new Map<string, Uint8Array>();
   let comparator = "";
-  for (const { payload: record } of recordsOf(bytes)) {
+  const { records, problem } = recordsOf(bytes);
+  for (const { payload: record } of records) {
     const edit = new VarintReader(record, corrupt);
     const key = (): Uint8Array => {
       const named = rowKeyOf(edit.bytes());
@@ -89,6 +90,7 @@ export function decodeLevelManifest(bytes: Uint8Array): LevelManifest {
     // An edit that moves a table to another level deletes the table and adds it again, and LevelDB deletes first.
     for (const table of added) tables.set(table.number, table);
   }
+  if (problem !== undefined) throw problem;
   const logNumber = numbers.get(LOG_NUMBER);
   const nextFile = numbers.get(NEXT_FILE);
   const lastSequence = numbers.get(LAST_SEQUENCE);

@@ -21,13 +21,26 @@ export interface LevelRecord {
   readonly end: number;
 }
 
+export interface LevelRecords {
+  readonly records: readonly LevelRecord[];
+  /** The end of the last one. */
+  readonly end: number;
+  /** The damage after them (`INDEX_CORRUPT`); undefined if there is none, or if the end of the file cuts off a record. */
+  readonly problem: CairnError | undefined;
+}
+
 /**
- * Yields the records of a LevelDB log or manifest from the one that begins at `from`. A record cut off by the end of
- * the file is not an error, because it may still be being written, or its writer may have died. For any other damage,
- * throws `INDEX_CORRUPT`.
+ * Returns the records of a LevelDB log or manifest from the one that begins at `from`. One cut off by the end of the
+ * file may still be being written, or its writer may have died.
  */
-export function* recordsOf(bytes: Uint8Array, from = 0): Generator<LevelRecord, void, undefined> {
+export function recordsOf(bytes: Uint8Array, from = 0): LevelRecords {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  const records: LevelRecord[] = [];
+  const read = (problem?: CairnError): LevelRecords => ({
+    records,
+    end: records.at(-1)?.end ?? from,
+    problem,
+  });
   let fragments: Uint8Array[] = [];
   let end = from;
   for (let at = recordBegin(from); at + HEADER_BYTES <= bytes.length; at = recordBegin(end)) {
@@ -35,23 +48,25 @@ export function* recordsOf(bytes: Uint8Array, from = 0): Generator<LevelRecord, 
     const type = view.getUint8(at + 6);
     end = at + HEADER_BYTES + view.getUint16(at + 4, true);
     if (end > Math.min(blockEnd, bytes.length)) {
-      if (bytes.length < blockEnd) return;
-      throw corrupt(at, "a length that does not fit into its block");
+      if (bytes.length < blockEnd) break;
+      return read(corrupt(at, "a length that does not fit into its block"));
     }
     if (unmaskCrc(view.getUint32(at, true)) !== crc32c(bytes, at + 6, end))
-      throw corrupt(at, "a wrong checksum");
+      return read(corrupt(at, "a wrong checksum"));
     const begins = type === FULL || type === FIRST;
-    if (!begins && type !== MIDDLE && type !== LAST) throw corrupt(at, `the unknown type ${type}`);
+    if (!begins && type !== MIDDLE && type !== LAST) return read(corrupt(at, `the unknown type ${type}`));
     // Old versions left an empty first fragment at the end of a block. LevelDB also ignores it.
     if (begins && fragments.every((part) => part.length === 0)) fragments = [];
-    if (begins === fragments.length > 0) throw corrupt(at, "a fragment that does not follow the one before");
+    if (begins === fragments.length > 0)
+      return read(corrupt(at, "a fragment that does not follow the one before"));
     const payload = bytes.subarray(at + HEADER_BYTES, end);
-    if (type === FULL) yield { payload, end };
+    if (type === FULL) records.push({ payload, end });
     else fragments.push(payload);
     if (type !== LAST) continue;
-    yield { payload: Buffer.concat(fragments), end };
+    records.push({ payload: Buffer.concat(fragments), end });
     fragments = [];
   }
+  return read();
 }
 
 /** Returns a file with one record. */

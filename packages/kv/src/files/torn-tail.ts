@@ -1,6 +1,6 @@
 import { readdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
-import { type CairnError, indexCorrupt, isCairnError } from "../errors/errors.ts";
+import { indexCorrupt, isCairnError } from "../errors/errors.ts";
 import { crc32c, unmaskCrc } from "./crc32c.ts";
 import { currentManifestPath } from "./current-manifest.ts";
 import { levelFileName, levelFileNumbers } from "./level-files.ts";
@@ -58,7 +58,7 @@ export async function findTornTail(dir: string, ending: BatchEnding): Promise<To
 }
 
 function tailOf(path: string, bytes: Buffer, ending: BatchEnding): TornTail | undefined {
-  const { end: start, problem } = wholeRecords(bytes);
+  const { end: start, problem } = recordsOf(bytes);
   if (start === bytes.length) return undefined;
   const begin = recordBegin(start);
   const found = bytes.length < begin + HEADER_BYTES + ending.bytes ? undefined : endingOf(bytes, ending);
@@ -83,13 +83,13 @@ function tailOf(path: string, bytes: Buffer, ending: BatchEnding): TornTail | un
 export async function findTornEdit(dir: string): Promise<TornTail | undefined> {
   const path = await currentManifestPath(dir);
   const bytes = await readFile(path);
-  const { end, last, problem } = wholeRecords(bytes);
+  const { records, end, problem } = recordsOf(bytes);
   const names = new Set(await readdir(dir));
   let start = end;
   if (problem === undefined) {
     // LevelDB also ignores a record cut off by the end of the file.
     if (hasTables(manifestIn(bytes), names)) return undefined;
-    start = last;
+    start = records.at(-2)?.end ?? 0;
   } else if (recordBehind(bytes, recordBegin(end)) !== undefined || !lacksSectors(bytes, recordBegin(end)))
     return undefined;
   const before = manifestIn(bytes.subarray(0, start));
@@ -109,28 +109,6 @@ function manifestIn(bytes: Buffer): LevelManifest | undefined {
 function hasTables(manifest: LevelManifest | undefined, names: ReadonlySet<string>): boolean {
   if (manifest === undefined) return false;
   return [...manifest.tables.keys()].every((table) => names.has(levelFileName(table, "ldb")));
-}
-
-interface WholeRecords {
-  readonly end: number;
-  readonly last: number;
-  /** The damage after the complete records; undefined if there is none, or if the file's end cuts off a record. */
-  readonly problem: CairnError | undefined;
-}
-
-function wholeRecords(bytes: Buffer): WholeRecords {
-  let last = 0;
-  let end = 0;
-  try {
-    for (const record of recordsOf(bytes)) {
-      last = end;
-      end = record.end;
-    }
-    return { end, last, problem: undefined };
-  } catch (error) {
-    if (!isCairnError(error, "INDEX_CORRUPT")) throw error;
-    return { end, last, problem: error };
-  }
 }
 
 /**

@@ -1,7 +1,7 @@
 import { readdir, readFile, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { setImmediate } from "node:timers/promises";
-import { type CairnError, indexCorrupt, isCairnError } from "../errors/errors.ts";
+import { type CairnError, indexCorrupt } from "../errors/errors.ts";
 import { levelFileName, levelFileNumbers } from "./level-files.ts";
 import { readCurrentManifest } from "./current-manifest.ts";
 import { type LevelManifest, needsLog } from "./level-manifest.ts";
@@ -70,30 +70,20 @@ export async function readLog(
     readonly onChange: Parameters<BatchOrder["accept"]>[1];
   },
 ): Promise<void> {
-  const records = recordsOf(content);
-  let end = 0;
-  const damage = (cause?: unknown): CairnError => indexCorrupt(log.damaged(end), cause);
-  const nextBatch = (): Uint8Array | undefined => {
-    try {
-      const { value } = records.next();
-      end = value?.end ?? end;
-      return value?.payload;
-    } catch (error) {
-      if (!isCairnError(error, "INDEX_CORRUPT")) throw error;
-      // Before the power failed, the file had been extended but its content had not been written, so the file system
-      // returns zeros.
-      if (log.isLast && content.subarray(end).every((byte) => byte === 0)) return undefined;
-      throw damage(error);
-    }
-  };
+  const { records, end, problem } = recordsOf(content);
+  const damage = (at: number, cause?: unknown): CairnError => indexCorrupt(log.damaged(at), cause);
   let slice = 0;
-  for (let batch = nextBatch(); batch !== undefined; batch = nextBatch()) {
-    if (!order.accept(batch, log.onChange)) throw damage();
-    slice += batch.length;
+  for (const { payload, end: at } of records) {
+    if (!order.accept(payload, log.onChange)) throw damage(at);
+    slice += payload.length;
     if (slice < SLICE_BYTES) continue;
     slice = 0;
     await setImmediate();
   }
+  // Before the power failed, the file of the newest log had been extended but its content had not been written, so the
+  // file system returns zeros.
+  const isUnwritten = (): boolean => log.isLast && content.subarray(end).every((byte) => byte === 0);
+  if (problem !== undefined && !isUnwritten()) throw damage(end, problem);
   // LevelDB starts a log only after the previous one is complete: only the last may end in an incomplete record.
-  if (!log.isLast && end < content.length) throw damage();
+  if (!log.isLast && end < content.length) throw damage(end);
 }

@@ -58,18 +58,17 @@ export async function mayHaveHeldRows(dir: string): Promise<boolean> {
 function lastInLog(bytes: Buffer, key: Uint8Array): Uint8Array | "nothing" | "hidden" {
   let found: Uint8Array | "nothing" | "hidden" = "nothing";
   for (let from = 0; ;) {
-    let end = from;
-    let isDamaged = false;
-    try {
-      for (const batch of recordsOf(bytes, from)) {
-        end = batch.end;
-        for (const change of changesOf(batch.payload)) {
+    const { records, problem, end: last } = recordsOf(bytes, from);
+    let [end, isDamaged] = [last, problem !== undefined];
+    for (const record of records) {
+      try {
+        for (const change of changesOf(record.payload))
           if (Buffer.compare(change.key, key) === 0) found = change.value ?? "nothing";
-        }
+      } catch (error) {
+        if (!isCairnError(error, "INDEX_CORRUPT")) throw error;
+        [end, isDamaged] = [record.end, true];
+        break;
       }
-    } catch (error) {
-      if (!isCairnError(error, "INDEX_CORRUPT")) throw error;
-      isDamaged = true;
     }
     // The file was extended, but its content was never written.
     if (bytes.subarray(end).every((byte) => byte === 0)) return found;

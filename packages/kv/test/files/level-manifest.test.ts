@@ -35,7 +35,7 @@ async function realManifest(keyBytes: number): Promise<{ bytes: Buffer; names: s
 
 /** Returns the offset after the last complete edit. */
 function endOf(bytes: Uint8Array): number {
-  return [...recordsOf(bytes)].at(-1)?.end ?? 0;
+  return recordsOf(bytes).end;
 }
 
 describe("the manifest of a LevelDB database", () => {
