@@ -107,28 +107,25 @@ function text(value: string): ConfigNode {
  * index, the store and the log set. Adds a notice for each variable that has nothing to override.
  */
 function environmentTree(env: Environment, merged: MapNode, notices: Set<string>): MapNode {
-  const kvStore = locate(merged, ["cairn/index-store", "kv-store"]);
-  const store = locate(merged, ["cairn/index-store", "kv-store", "checkpointer", "store"]);
-  const hasFolder = moduleAt(merged, store) === "cairn.checkpoint/->filesystem-checkpoint-store";
-  const hasS3 = moduleAt(merged, store) === "cairn.s3/->checkpoint-store";
-  const log = locate(merged, ["cairn/tx-log"]);
-  const isNats = moduleAt(merged, log) === NATS_LOG;
+  const storeModule = moduleAt(merged, locate(merged, STORE));
+  const isNats = moduleAt(merged, locate(merged, ["cairn/tx-log"])) === NATS_LOG;
   const http = findNode(merged, "cairn/http-server");
   // A token or a port that is set for every process must not enable a server that the file disables.
   const hasServer = http?.type !== "null" && http?.type !== "boolean";
-  const places = [
-    [true, "", "CAIRN_INDEX_PATH", [...kvStore, "db-dir"]],
-    [hasFolder, NO_FOLDER, "CAIRN_CHECKPOINT_PATH", [...store, "path"]],
-    [isNats, "the transaction log is not a NATS log", "NATS_URL", [...log, "servers"]],
-    ...HTTP_VARIABLES.map(
-      ([name, parameter]) =>
-        [hasServer, "there is no HTTP server", name, ["cairn/http-server", parameter]] as const,
-    ),
-  ] as const;
-  for (const [hasEffect, reason, name] of places)
-    if (!hasEffect && variable(env, name) !== undefined) notices.add(`${name} has no effect: ${reason}.`);
+  const obstacle = (name: string): string | undefined => {
+    if (name === "CAIRN_CHECKPOINT_PATH" && storeModule !== "cairn.checkpoint/->filesystem-checkpoint-store")
+      return "there is no filesystem checkpoint store that it could apply to";
+    if (name === "NATS_URL" && !isNats) return "the transaction log is not a NATS log";
+    return name.startsWith("CAIRN_HTTP_") && !hasServer ? "there is no HTTP server" : undefined;
+  };
+  const places = VARIABLES.flatMap(([name, path]) => {
+    const reason = variable(env, name) === undefined ? undefined : obstacle(name);
+    if (reason !== undefined) notices.add(`${name} has no effect: ${reason}.`);
+    const real = [...locate(merged, path.slice(0, -1)), ...path.slice(-1)];
+    return reason === undefined ? [[name, real] as const] : [];
+  });
   for (const name of PROXY_VARIABLES)
-    if (hasS3 && variable(env, name) !== undefined)
+    if (storeModule === "cairn.s3/->checkpoint-store" && variable(env, name) !== undefined)
       notices.add(`${name} has no effect: nodes connect to S3 directly.`);
   const isOpen = ["auth-token", "tokens"].every(
     (name) => findNode(merged, "cairn/http-server", name) === undefined,
@@ -140,8 +137,7 @@ function environmentTree(env: Environment, merged: MapNode, notices: Set<string>
     variable(env, "CAIRN_HTTP_AUTH_TOKEN") === undefined
   )
     notices.add(ONLY_FOR_COMMANDS);
-  const set = places.flatMap(([hasEffect, , name, path]) => (hasEffect ? [[name, path] as const] : []));
-  return variableTree(env, [...OF_NODE, ...set]);
+  return variableTree(env, places);
 }
 
 /** The variables that set parameters of the node itself, regardless of the other sources. */
@@ -150,28 +146,24 @@ const OF_NODE = [
   ["CAIRN_NODE_ID", ["cairn/node", "id"]],
 ] as const;
 
-const NO_FOLDER = "there is no filesystem checkpoint store that it could apply to";
+const KV_STORE = ["cairn/index-store", "kv-store"];
+const STORE = [...KV_STORE, "checkpointer", "store"];
+
+/** The variables that set parameters. A value on a path may be the name of a top-level key. */
+const VARIABLES: readonly (readonly [name: string, path: readonly string[]])[] = [
+  ...OF_NODE,
+  ["CAIRN_INDEX_PATH", [...KV_STORE, "db-dir"]],
+  ["CAIRN_CHECKPOINT_PATH", [...STORE, "path"]],
+  ["NATS_URL", ["cairn/tx-log", "servers"]],
+  ["CAIRN_HTTP_HOST", ["cairn/http-server", "host"]],
+  ["CAIRN_HTTP_PORT", ["cairn/http-server", "port"]],
+  ["CAIRN_HTTP_AUTH_TOKEN", ["cairn/http-server", "auth-token"]],
+];
 
 const PROXY_VARIABLES = ["HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy"];
 
 const ONLY_FOR_COMMANDS =
   "CAIRN_AUTH_TOKEN is only what commands send: this node requires no token. To require one, set CAIRN_HTTP_AUTH_TOKEN or auth-token.";
-
-const HTTP_VARIABLES = [
-  ["CAIRN_HTTP_HOST", "host"],
-  ["CAIRN_HTTP_PORT", "port"],
-  ["CAIRN_HTTP_AUTH_TOKEN", "auth-token"],
-] as const;
-
-/** The variables that set parameters. */
-const VARIABLES = [
-  "CAIRN_DIR",
-  "CAIRN_NODE_ID",
-  "CAIRN_INDEX_PATH",
-  "CAIRN_CHECKPOINT_PATH",
-  "NATS_URL",
-  ...HTTP_VARIABLES.map(([name]) => name),
-] as const;
 
 /**
  * Refuses values that a shell would have changed, but a file of variables did not, and reports variables that seem to be
@@ -179,7 +171,7 @@ const VARIABLES = [
  */
 export function checkVariables(env: Environment, problems: ProblemList, notices: Set<string>): void {
   const given = Object.keys(env).filter((name) => variable(env, name) !== undefined);
-  for (const name of VARIABLES) {
+  for (const [name] of VARIABLES) {
     const value = variable(env, name) ?? "";
     const [what] = /^(["']).*\1$|\$\{[^}]*\}/s.exec(value) ?? [];
     if (what === undefined) continue;
@@ -190,9 +182,10 @@ export function checkVariables(env: Environment, problems: ProblemList, notices:
       : `Set ${name} to the whole value: variables in the value of a variable are not expanded.`;
     problems.add({ kind: "environment", label: name }, [], message, { hint });
   }
-  const known: ReadonlySet<string> = new Set(VARIABLES);
-  for (const name of given.filter((one) => /^cairn_/i.test(one) && !known.has(one) && !OTHERS.test(one))) {
-    const near = nearestName(name, VARIABLES);
+  const known = VARIABLES.map(([name]) => name);
+  for (const name of given) {
+    if (!/^cairn_/i.test(name) || known.includes(name) || OTHERS.test(name)) continue;
+    const near = nearestName(name, known);
     if (near !== undefined) notices.add(`${name} has no effect. ${didYouMean(near)}`);
   }
 }
