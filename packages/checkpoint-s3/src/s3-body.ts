@@ -1,7 +1,6 @@
 import { Readable } from "node:stream";
 
 export interface PartialBody {
-  /** The maximum number of bytes of the body. */
   readonly room: number;
   readonly onChunk: (chunk: Buffer) => void;
   filled: number;

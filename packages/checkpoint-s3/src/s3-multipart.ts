@@ -57,7 +57,6 @@ export async function beginMultipart(
 interface SendPartsOptions {
   readonly atOnce: number;
   readonly signal: AbortSignal | undefined;
-  /** Returns the callback of each part. */
   readonly counting: () => SendingOptions["onSent"];
 }
 

@@ -52,7 +52,6 @@ export interface ConfigOrigin {
   readonly libraryVariables: ReadonlyMap<string, string>;
 }
 
-/** A configuration, or all its problems. */
 export type ConfigResult =
   | { readonly ok: true; readonly config: ResolvedConfig }
   | { readonly ok: false; readonly problems: readonly ConfigProblem[] };

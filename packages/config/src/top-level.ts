@@ -44,7 +44,6 @@ export const indexStoreParameters = {
   ),
 };
 
-/** The top-level keys of the configuration, with their descriptions. */
 export const TOP_LEVEL_KEYS: Readonly<Record<string, string>> = {
   "cairn/node": "The node itself.",
   "cairn/tx-log": "The transaction log: a module.",

@@ -4,7 +4,6 @@ import { closingQuote, isDigit, isExponent, jsonParts, numberEnd } from "./json-
 import { foreignText } from "./foreign-text.ts";
 import { REQUESTS_DESCRIBED } from "./times.ts";
 
-/** The codes of characters. */
 const QUOTE = 34;
 const COLON = 58;
 const ZERO = 48;

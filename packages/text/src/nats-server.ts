@@ -1,7 +1,6 @@
 import { CairnError } from "@cairn/kv";
 import { addressUrl } from "./address-url.ts";
 
-/** One of the configured servers. */
 export interface NatsServer {
   /** The address `host:port`, without secrets. */
   readonly address: string;

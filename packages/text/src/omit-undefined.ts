@@ -5,7 +5,6 @@ export type WithoutUndefined<T> = {
   [Name in keyof T as undefined extends T[Name] ? Name : never]?: Exclude<T[Name], undefined>;
 };
 
-/** Returns a copy of `fields` without the undefined ones. */
 export function omitUndefined<T extends object>(fields: T): WithoutUndefined<T> {
   // Object.fromEntries loses the names and types that WithoutUndefined preserves.
   return Object.fromEntries(

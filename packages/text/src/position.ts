@@ -13,7 +13,6 @@ const BEGINNING: Position = "0";
 export const POSITION_PATTERN = "^(0|[1-9][0-9]{0,14}-[0-9a-f]{12})$";
 const POSITION = new RegExp(POSITION_PATTERN);
 
-/** Returns the position after a transaction. */
 export function formatPosition({ txId, mark }: MarkedPlace): Position {
   return txId === 0 ? BEGINNING : `${txId}-${mark}`;
 }

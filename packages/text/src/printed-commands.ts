@@ -35,7 +35,6 @@ const INLINE_MEANING =
 /** A command as a hint names it, in parts. */
 export interface NamedCommand {
   readonly words: string;
-  /** What follows its words. */
   readonly rest: string;
   readonly asksNode: boolean;
 }

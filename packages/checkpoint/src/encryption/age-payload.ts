@@ -55,7 +55,6 @@ export class AgeWriter {
     return parts;
   }
 
-  /** Encrypts the rest. Returns the end of the file. */
   end(): Buffer[] {
     return this.#seal(this.#held.subarray(0, this.#heldBytes), true);
   }

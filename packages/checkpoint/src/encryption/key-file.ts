@@ -14,7 +14,6 @@ export interface StoreEncryption {
   readonly acceptPlain: boolean;
 }
 
-/** A key that authenticates files. */
 export interface MacKey {
   /** Identifies the key, without revealing it: 16 hexadecimal digits. */
   readonly id: string;

@@ -12,7 +12,6 @@ import {
 /** The size of identities, recipients and shares, in bytes. */
 export const KEY_BYTES = 32;
 export const FILE_KEY_BYTES = 16;
-/** The size of an authentication tag of ChaCha20-Poly1305, in bytes. */
 export const TAG_BYTES = 16;
 export const CIPHER = "chacha20-poly1305";
 

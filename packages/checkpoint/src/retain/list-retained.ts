@@ -11,7 +11,6 @@ import { readVerification, type Verification } from "../store/verification.ts";
 import { decideOwn } from "./own-checkpoints.ts";
 import type { RetentionDecision, RetentionPolicy } from "./retention.ts";
 
-/** The store, and the policy that applies to the checkpoints of one log in it. */
 export interface RetainedOptions {
   readonly store: CheckpointStore;
   /** If absent, nothing is decided. `storeNow` (ms since 1970) is given, because reading it may write a file. */

@@ -10,7 +10,6 @@ export interface CheckpointerWarning {
   readonly hint: string;
 }
 
-/** The steps of a round, for progress reports. */
 export type RoundStep = "looking" | "capturing" | "uploading" | "publishing" | "sweeping";
 
 /**

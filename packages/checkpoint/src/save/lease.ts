@@ -27,7 +27,6 @@ export function leaseDuration(approxFrequency: number): number {
 
 export interface LeaseOptions {
   readonly owner: string;
-  /** The log of the lease. Each log has its own lease. */
   readonly logId: string;
   /** At most {@link MAX_CREDIBLE_LEASE_MS}. The lease is renewed three times within this time. */
   readonly ttlMs: number;

@@ -7,7 +7,6 @@ export interface OtherLook {
   /** Identifies the node's process. */
   readonly instance: string;
   readonly node: string;
-  /** The location of its store. */
   readonly location: string;
   /** The time of the look by that node's clock, which only distinguishes its looks. */
   readonly at: string;
@@ -19,7 +18,6 @@ export interface OtherLook {
 export interface CheckpointSource {
   /** The node's id, for manifests and leases. */
   readonly node: string;
-  /** Cairn's version, for manifests. */
   readonly version: string;
   /** Undefined if there are no transactions. Must be cheap: it precedes the decision whether to copy anything. */
   position(): Promise<{ readonly logId: string; readonly txId: number } | undefined>;

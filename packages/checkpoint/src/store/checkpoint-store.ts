@@ -69,7 +69,6 @@ export interface StoreFindings {
   readonly exclusive: boolean;
   /** Whether files can be removed. If they cannot, this has been reported, and callers do not need to try. */
   readonly canDelete: boolean;
-  /** Which checksums are sent with requests. */
   readonly checksums: string;
 }
 

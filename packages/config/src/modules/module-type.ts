@@ -67,7 +67,6 @@ export function readModule<K extends ModuleKind>(kind: K, value: Value): ModuleU
   }
 }
 
-/** Reads the module `name` with the parameters in `map`. */
 function byName<K extends ModuleKind>(kind: K, name: Value, map: Value<MapNode>): ModuleUse<K> | undefined {
   const { node, reading } = name;
   const code = "CONFIG_MODULE";

@@ -12,7 +12,6 @@ export type UserModule = (options: Readonly<Record<string, unknown>>, context: o
 
 export interface LoadedModule {
   readonly create: UserModule;
-  /** The name of the export. */
   readonly export: string;
   /** Undefined for a package with `import` exports alone, which Node resolves only while it imports it. */
   readonly url: string | undefined;

@@ -264,7 +264,6 @@ class EdnReader {
     throw new EdnFault(from, `${abbreviate(raw)} is not a ${raw.startsWith(":") ? "keyword" : "symbol"}.`);
   }
 
-  /** Reads the characters of a name. */
   #token(): string {
     const from = this.#at;
     for (; this.#at < this.#text.length; this.#at += 1) {

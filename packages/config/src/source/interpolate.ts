@@ -5,7 +5,6 @@ import type { ProblemList } from "./problems.ts";
 /** Environment variables, in the form of `process.env`. */
 export type Environment = Readonly<Record<string, string | undefined>>;
 
-/** The variables that were expanded, with their values. */
 export type Expanded = Map<string, string>;
 
 /**

@@ -2,7 +2,6 @@ import { CairnError, type ErrorCode, withoutUser } from "@cairn/kv";
 import { abbreviate, SOURCE_KINDS, placeOf, type Origin } from "./config-tree.ts";
 import { omitUndefined } from "@cairn/text";
 
-/** A mistake in a configuration. */
 export interface ConfigProblem {
   readonly code: Extract<ErrorCode, `CONFIG_${string}`>;
   /** The names from the top down to the value; empty if the problem concerns no single value (a syntax error). */
@@ -11,7 +10,6 @@ export interface ConfigProblem {
   readonly place: string;
   /** A sentence that describes the problem or the expected value. */
   readonly message: string;
-  /** How to solve the problem. */
   readonly hint?: string;
 }
 

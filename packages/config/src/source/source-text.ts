@@ -6,7 +6,6 @@ export const MAX_SOURCE_BYTES = 1024 * 1024;
 /** The maximum nesting depth. The limit protects the stack from overflow. Real configurations have about six levels. */
 export const MAX_DEPTH = 64;
 
-/** The text of a source, with the positions of its characters. */
 export class SourceText {
   readonly kind: SourceKind;
   readonly label: string;

@@ -9,7 +9,6 @@ export type SettingValue =
 
 export type JsonSchema = { readonly [name: string]: SettingValue };
 
-/** Returns a schema of values that satisfy any of the given schemas. */
 export function eitherOf(...schemas: readonly JsonSchema[]): JsonSchema {
   return { anyOf: schemas };
 }

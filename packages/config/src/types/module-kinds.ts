@@ -67,7 +67,6 @@ export interface ModuleUse<K extends ModuleKind> {
   create(context: ModuleContext): Promise<ModuleParts[K]>;
 }
 
-/** The names of the kinds in sentences. */
 export const KIND_NAMES: Readonly<Record<ModuleKind, string>> = {
   "tx-log": "a transaction log",
   "kv-store": "a key-value store",

@@ -6,7 +6,6 @@ import type { ProblemList, ProblemOptions } from "../source/problems.ts";
 import type { JsonSchema, SettingValue } from "./json-schema.ts";
 import type { ModuleKind, ModuleUse } from "./module-kinds.ts";
 
-/** A path in the configuration, from the top. */
 export type ConfigPath = readonly string[];
 
 /** The value that is shown in place of a secret. */
@@ -17,7 +16,6 @@ export interface Setting {
   /** The value in the form of JSON. It is redacted if it is secret. */
   readonly value: SettingValue;
   readonly origin: Origin;
-  /** True if the value is a path on this machine. */
   readonly isPath?: true;
   /** True if the value was written as a path from the working directory. */
   readonly isRelative?: boolean;
@@ -30,7 +28,6 @@ export interface ValueType<T> {
   /** The form of the values, for editors. The values themselves are checked when they are read. */
   readonly jsonSchema: JsonSchema;
   readonly isPath?: true;
-  /** True if the value is never printed. */
   readonly isSecret?: true;
   readonly parameters?: Parameters;
   /** Returns the value, or undefined after adding a problem. */
@@ -44,7 +41,6 @@ export interface Parameter<T> {
   readonly type: ValueType<unknown>;
   readonly doc: string;
   readonly required: boolean;
-  /** The default as described in the documentation. */
   readonly defaultText: string | undefined;
   /** The default, or a function that returns it. The function receives an empty map in place of the value. */
   readonly fallback: T | ((absent: Value) => T | undefined) | undefined;
@@ -83,7 +79,6 @@ export interface Reading {
   readonly isForNode: boolean;
   /** The `cairn/node` from which defaults of other parameters are derived. */
   readonly node: { readonly id: string; readonly dir: string };
-  /** Every built-in module, by id. */
   readonly modules: ReadonlyMap<string, ModuleDescriptor>;
   /** The parameters that every module of a kind has because the node itself reads them. */
   readonly commonParameters: Readonly<Record<ModuleKind, Parameters>>;

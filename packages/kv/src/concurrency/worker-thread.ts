@@ -12,7 +12,6 @@ export const MIN_BYTES_FOR_THREAD = 16 * 1024 * 1024;
 /** If an `Error` object were sent between threads, only its name, message and stack would arrive. */
 export interface SentError {
   readonly message: string;
-  /** Present for a {@link CairnError}. */
   readonly cairn?: { readonly code: CairnError["code"]; readonly hint: string | undefined };
   /** The system's code, such as ENOSPC. */
   readonly system?: string;

@@ -55,7 +55,6 @@ export function withoutUser(text: string): string {
 const RESTORE =
   "Restore the index from a checkpoint, or start its node, which does that by itself. Keep the damaged files if the log was lost or has lost its end: nothing else may hold these transactions.";
 
-/** Returns the error for files of an index that are damaged or missing. */
 export function indexCorrupt(message: string, cause?: unknown, hint = RESTORE): CairnError {
   return new CairnError("INDEX_CORRUPT", message, { hint, cause });
 }

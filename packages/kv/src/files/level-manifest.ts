@@ -34,7 +34,6 @@ export interface LevelManifest {
   /** A number higher than that of every file that the manifest names. */
   readonly nextFile: number;
   readonly lastSequence: number;
-  /** The live tables, by file number. */
   readonly tables: ReadonlyMap<number, LevelTable>;
   /**
    * The key at which the last compaction of each level ended, by level. The key may outlive its row, even in a manifest

@@ -69,7 +69,6 @@ export function recordsOf(bytes: Uint8Array, from = 0): LevelRecords {
   return read();
 }
 
-/** Returns a file with one record. */
 export function fileOfRecord(payload: Uint8Array): Buffer {
   const blocks: Buffer[] = [];
   const room = BLOCK_BYTES - HEADER_BYTES;

@@ -21,7 +21,6 @@ export interface PurgedLevel {
 const OPENING_FOLDERS = new Set([UNCHECKED_FOLDER, KEPT_FOLDER, PREPARING_FOLDER]);
 /** A key above all rows. Compacting it flushes the memtable and waits for a running compaction. */
 const BEHIND_ALL_ROWS = new Uint8Array(64).fill(0xff);
-/** The maximum wait for readers, in milliseconds. */
 const MAX_WAIT_MS = 5_000;
 /** One try suffices to rewrite all tables of a piece, unless another compaction runs in the meantime. */
 const MAX_TRIES = 4;

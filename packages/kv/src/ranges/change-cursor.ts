@@ -19,7 +19,6 @@ export interface ChangeCursor {
   next(): Promise<void> | undefined;
 }
 
-/** A cursor over rows in memory. */
 export class MemoryCursor implements ChangeCursor {
   row: TableRow | undefined;
   readonly #rows: readonly TableRow[];

@@ -44,7 +44,6 @@ export class LoggedRows {
     return this.#rows.size === 0 ? undefined : this.#rows.get(keyText(key));
   }
 
-  /** The rows in the order of their keys. */
   sorted(): readonly TableRow[] {
     this.#sorted ??= [...this.#rows.values()].toSorted((a, b) => Buffer.compare(a.key, b.key));
     return this.#sorted;

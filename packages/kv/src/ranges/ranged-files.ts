@@ -2,7 +2,6 @@
 export interface RangedFiles {
   /** A noun phrase for messages: the place that contains the files. */
   readonly place: string;
-  /** The sizes of the files in bytes, by name. */
   readonly sizes: ReadonlyMap<string, number>;
   /** Returns the content of a small file, or of a write-ahead log. */
   whole(name: string): Promise<Buffer>;

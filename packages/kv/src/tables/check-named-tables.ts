@@ -93,7 +93,6 @@ export interface CheckReport {
   readonly isDone?: true;
 }
 
-/** Returns the pause after `busyMs` of work (ms). */
 export function pauseMsAfter(busyMs: number): number {
   return busyMs * (1 / BACKGROUND_SHARE - 1);
 }
