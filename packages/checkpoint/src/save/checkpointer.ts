@@ -5,7 +5,7 @@ import type { CheckpointSource } from "../store/checkpoint-source.ts";
 import { type LookMemory, lookMemory, takeCheckpoint, type TakeOutcome } from "./checkpoint-round.ts";
 import type { CheckpointerEvent, CheckpointerStatus, CheckpointerWarning } from "./checkpointer-events.ts";
 import type { CheckpointerOptions } from "./checkpointer-options.ts";
-import { StatusKeeper } from "./checkpointer-status.ts";
+import { keptStatus, type StatusKeeper } from "./checkpointer-status.ts";
 import { type Archiving, archivingOnDisk } from "./save-checkpoint.ts";
 import { firstLookDelay, nextLookDelay, retryDelay } from "./schedule.ts";
 
@@ -85,7 +85,7 @@ class ScheduledCheckpointer implements Checkpointer {
     this.#parts = parts;
     this.#clock = clock;
     this.#random = parts.random ?? systemRandom;
-    this.#status = new StatusKeeper(clock, options.approxFrequency);
+    this.#status = keptStatus(clock, options.approxFrequency);
     this.#directory = archiving.directory(options.checkpointDir, options.captureOwner ?? source.node);
     this.#memory = lookMemory(options.approxFrequency, (warning) => this.#warn(warning));
   }
