@@ -35,7 +35,6 @@ export {
   sealFile,
   sha256Of,
 } from "./encryption/sealed-file.ts";
-export { encryptedStore } from "./stores/encrypted-store.ts";
 
 export { filesystemStore } from "./stores/folder/filesystem-store.ts";
 

@@ -16,7 +16,7 @@ export * from "./level/directory-claim.ts";
 export { checkBeforeOpening, checkUnchecked, type UncheckedTables } from "./level/checks-on-opening.ts";
 
 /** For programs that read the files of a LevelDB database where they are. */
-export type { RangedFiles } from "./ranges/ranged-files.ts";
+export type { RangedFiles } from "./ranges/ranged-table.ts";
 export { openRanged, type RangedStore } from "./ranges/ranged-store.ts";
 
 /** For programs that read or repair the files of a LevelDB database. */

@@ -1,6 +1,5 @@
 import type { TableRow } from "../tables/check-table.ts";
-import { lowerBound } from "./lower-bound.ts";
-import type { RangedTable, Tail } from "./ranged-table.ts";
+import { lowerBound, type RangedTable, type Tail } from "./ranged-table.ts";
 
 /** The numbers of bytes that a cursor reads ahead at first and at most: many loops end early. */
 const FIRST_AHEAD = 16 * 1024;

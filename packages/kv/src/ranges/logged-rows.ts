@@ -3,7 +3,7 @@ import { type LevelManifest, needsLog } from "../files/level-manifest.ts";
 import { readLog } from "../files/write-ahead-logs.ts";
 import { BatchOrder, keyText } from "../files/write-batch.ts";
 import type { TableRow } from "../tables/check-table.ts";
-import type { RangedFiles } from "./ranged-files.ts";
+import type { RangedFiles } from "./ranged-table.ts";
 
 /** The rows of write-ahead logs that are not in tables yet: the newest change of each key. */
 export class LoggedRows {
@@ -33,8 +33,7 @@ export class LoggedRows {
       await readLog(content, order, {
         isLast: number === needed.length - 1,
         damaged: (at) => `The write-ahead log ${name} is damaged near byte ${at}.`,
-        onChange: ({ key, value }, sequence) =>
-          void logged.#rows.set(keyText(key), { key, value, sequence }),
+        onChange: ({ key, value }, sequence) => void logged.#rows.set(keyText(key), { key, value, sequence }),
       });
     }
     return [logged, manifest];

@@ -5,9 +5,7 @@ import type { KvRange, KvReader, KvRow, KvSnapshot, KvStore } from "../store/kv-
 import type { TableRow } from "../tables/check-table.ts";
 import { bloomHash } from "./bloom-filter.ts";
 import { LoggedRows } from "./logged-rows.ts";
-import { lowerBound } from "./lower-bound.ts";
-import type { RangedFiles } from "./ranged-files.ts";
-import { type TablePart, RangedTable } from "./ranged-table.ts";
+import { lowerBound, type RangedFiles, RangedTable, type TablePart } from "./ranged-table.ts";
 import { RecentlyUsed } from "./recently-used.ts";
 import { MemoryCursor, type ChangeCursor, TableCursor } from "./change-cursor.ts";
 

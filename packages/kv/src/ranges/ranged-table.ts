@@ -16,9 +16,18 @@ import {
   TRAILER_BYTES,
 } from "../tables/check-table.ts";
 import { FILTER_NAME, mayMatch } from "./bloom-filter.ts";
-import { lowerBound } from "./lower-bound.ts";
-import type { RangedFiles } from "./ranged-files.ts";
 import type { RecentlyUsed } from "./recently-used.ts";
+
+/** The files of a closed LevelDB database that are somewhere else, such as in an archive, and are read in ranges. */
+export interface RangedFiles {
+  /** A noun phrase for messages: the place that contains the files. */
+  readonly place: string;
+  readonly sizes: ReadonlyMap<string, number>;
+  /** Returns the content of a small file, or of a write-ahead log. */
+  whole(name: string): Promise<Buffer>;
+  /** Returns the bytes of a file from `start` up to but not including `end`. */
+  read(name: string, start: number, end: number): Promise<Buffer>;
+}
 
 /** What is read first of a table, from its end, unless the tail of a similar table is known. */
 const TAIL_BYTES = 128 * 1024;
@@ -248,4 +257,16 @@ export class RangedTable {
   #damaged(how: string): CairnError {
     return damagedTable(this.#path, how);
   }
+}
+
+/** Returns the first of sorted places whose key is not before `key`, or the number of places if all keys are. */
+export function lowerBound(places: number, keyAt: (place: number) => Uint8Array, key: Uint8Array): number {
+  let low = 0;
+  let high = places;
+  while (low < high) {
+    const middle = (low + high) >>> 1;
+    if (Buffer.compare(keyAt(middle), key) < 0) low = middle + 1;
+    else high = middle;
+  }
+  return low;
 }

@@ -1,6 +1,6 @@
 import { open, readdir, readFile, stat } from "node:fs/promises";
 import { join } from "node:path";
-import type { RangedFiles } from "../../src/ranges/ranged-files.ts";
+import type { RangedFiles } from "../../src/ranges/ranged-table.ts";
 
 /** Returns the files of a captured database in a folder. `onRead` is called before each read. */
 export async function folderFiles(
