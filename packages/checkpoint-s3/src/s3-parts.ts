@@ -15,27 +15,12 @@ export const MIN_PART_BYTES = 5 * 1024 * 1024;
 export const DEFAULT_PART_BYTES = 8 * 1024 * 1024;
 
 const MIB = 1024 * 1024;
-/** The maximum number of parts in S3 (Amazon S3 multipart upload limits). */
-const MAX_PARTS = 10_000;
-/** The maximum size of a part for which Node 20 can still allocate a buffer. */
-const MAX_PART_BYTES = 4096 * MIB - MIB;
-/** So many parts have the same size, as some services require. The others are for content larger than expected. */
-const EQUAL_PARTS = 8_000;
+/** Of the 10,000 parts that S3 allows, the others are for content that is larger than expected. */
+const EXPECTED_PARTS = 8_000;
 
-/**
- * Returns the size of each part. The parts for `expectedBytes` have equal sizes. After them, the size doubles
- * repeatedly, so that 5 TiB fit into 10,000 parts even if the size is unknown.
- */
-export function partSizes(least: number, expectedBytes = 0): (number: number) => number {
-  const needed = Math.ceil(expectedBytes / EQUAL_PARTS / MIB) * MIB;
-  const first = Math.min(MAX_PART_BYTES, Math.max(least, needed));
-  const equal = Math.ceil(expectedBytes / first);
-  // Eleven sizes, each twice the previous one: 909 × 5 MiB × 2,047 exceeds S3's largest object, 5 TiB.
-  const step = Math.max(1, Math.floor((MAX_PARTS - equal) / 11));
-  return (number) => {
-    const doublings = Math.floor(Math.max(0, number - 1 - equal) / step);
-    return Math.min(MAX_PART_BYTES, first * 2 ** doublings);
-  };
+/** Returns the size of each part: they have equal sizes, as some services require. */
+export function partBytes(least: number, expectedBytes = 0): number {
+  return Math.max(least, Math.ceil(expectedBytes / EXPECTED_PARTS / MIB) * MIB);
 }
 
 /** A pool of buffers, none of which is allocated before it is needed: at first, they are empty. */
@@ -48,15 +33,15 @@ export class PartMemory extends Inbox<Buffer> {
 /** Splits content into parts. Only the last one may be empty or short. */
 export async function* cutParts(
   content: Readable,
-  sizeOf: (number: number) => number,
+  bytes: number,
   memory: PartMemory,
 ): AsyncGenerator<Part, void, undefined> {
-  const bodyOf = async (part: number): Promise<Buffer> => {
-    const [taken, bytes] = [await memory.take(), sizeOf(part)];
+  const nextBody = async (): Promise<Buffer> => {
+    const taken = await memory.take();
     return taken.length === bytes ? taken : Buffer.allocUnsafeSlow(bytes);
   };
   let number = 1;
-  let body = await bodyOf(number);
+  let body = await nextBody();
   let filled = 0;
   for await (const chunk of content) {
     let rest = Buffer.from(chunk.buffer, chunk.byteOffset, chunk.length);
@@ -65,7 +50,7 @@ export async function* cutParts(
       if (filled === body.length) {
         yield { number, body, last: false };
         number += 1;
-        body = await bodyOf(number);
+        body = await nextBody();
         filled = 0;
       }
       const copied = rest.copy(body, filled);

@@ -6,7 +6,7 @@ import { type UploadOptions, alreadyThere } from "@cairn/checkpoint";
 import type { S3Access } from "./s3-access.ts";
 import { nullAt } from "./s3-errors.ts";
 import { beginMultipart, type MultipartUpload, sendParts } from "./s3-multipart.ts";
-import { cutParts, type Part, PartMemory, partSizes } from "./s3-parts.ts";
+import { cutParts, type Part, partBytes, PartMemory } from "./s3-parts.ts";
 import { abortUploadsOf } from "./s3-unfinished.ts";
 
 /** The metadata field with a random value that distinguishes an upload's object from any other of the same name. */
@@ -46,7 +46,7 @@ export async function uploadContent(
   content.on("error", () => undefined);
   try {
     if (signal !== undefined) addAbortSignal(signal, content);
-    const parts = cutParts(content, partSizes(partSize, expectedBytes), memory);
+    const parts = cutParts(content, partBytes(partSize, expectedBytes), memory);
     const { value: first } = await unlessAborted(parts.next(), signal);
     if (first === undefined) return { bytes };
     signal?.throwIfAborted();
