@@ -150,37 +150,36 @@ async function deadArchives(
 type Decision = Pick<RetentionDecision, "keep" | "because">;
 
 /**
- * Checkpoints of other logs or a lost history are removed only on request, and only if enough others remain: of `kept`,
- * those of this log that can be restored. Instead of one of a lost history, which no node can join from, one is enough.
+ * Checkpoints of other logs, of a lost history, and damaged ones are removed only on request, and only if enough others
+ * remain: of `kept`, those of this log that can be restored.
  */
-function decideHistory(
-  { logId, otherLogs, lost, policy }: PruneOptions,
+function decideUsable(
+  { logId, otherLogs, lost, damaged, policy }: PruneOptions,
   own: OwnDecision | undefined,
   kept: number,
 ): Decision {
-  if (own !== undefined && own.isLost !== true) return { keep: own.keep, because: own.because };
-  const because = own?.because ?? "it belongs to another log";
-  const asked = own === undefined ? otherLogs === true && logId !== undefined : lost === true;
+  const least = policy?.retainAtLeast ?? 1;
   // A log that continues another one needs a checkpoint of that log until it has its own.
-  const needed = own === undefined ? (policy?.retainAtLeast ?? 1) : 1;
-  return asked && kept < needed
-    ? { keep: true, because: `${because}, and there are too few of this one to restore from` }
-    : { keep: !asked, because };
+  if (own === undefined) {
+    const isAsked = otherLogs === true && logId !== undefined;
+    return onRequest(isAsked, "it belongs to another log", kept >= least, "of this one");
+  }
+  const { keep, because } = own;
+  // Instead of one of a lost history, which no node can join from, one is enough.
+  if (own.isLost === true) return onRequest(lost === true, because, kept >= 1, "of this one");
+  if (!keep) return { keep, because };
+  // The damage may be in the node that found it, for example in its disk.
+  if (own.damaged === true)
+    return onRequest(damaged === true, "it was found damaged", kept >= least, "others");
+  return damaged === true && policy === undefined
+    ? { keep, because: `${because}, and it is not known to be damaged` }
+    : { keep, because };
 }
 
-function decideUsable(options: PruneOptions, own: OwnDecision | undefined, kept: number): Decision {
-  const decision = decideHistory(options, own, kept);
-  if (!decision.keep || own === undefined || own.isLost === true) return decision;
-  if (own.damaged === true) {
-    const because = "it was found damaged";
-    // The damage may be in the node that found it, for example in its disk.
-    return options.damaged === true && kept < (options.policy?.retainAtLeast ?? 1)
-      ? { keep: true, because: `${because}, and there are too few others to restore from` }
-      : { keep: options.damaged !== true, because };
-  }
-  return options.damaged === true && options.policy === undefined
-    ? { keep: true, because: `${decision.because}, and it is not known to be damaged` }
-    : decision;
+function onRequest(isAsked: boolean, because: string, isEnough: boolean, rest: string): Decision {
+  return isAsked && !isEnough
+    ? { keep: true, because: `${because}, and there are too few ${rest} to restore from` }
+    : { keep: !isAsked, because };
 }
 
 /** The codes of errors that say nothing about the checkpoint itself: another process may be able to use it. */
