@@ -16,56 +16,51 @@ export interface ByteSource {
   fill(target: Buffer): Promise<number>;
 }
 
-/** Encrypts one file, piece by piece. The caller passes on what each method returns, in order. */
-export class AgeWriter {
-  readonly head: Buffer;
-  readonly #key: Uint8Array;
-  readonly #nonce = Buffer.alloc(12);
-  #chunks = 0;
+/** Encrypts one file, piece by piece: `head` is its beginning. The caller passes on what each method returns, in order. */
+export function ageWriter(recipients: readonly Uint8Array[]) {
+  const { fileKey, header } = createHeader(recipients);
+  const salt = randomBytes(NONCE_BYTES);
+  const head: Buffer = Buffer.concat([header, salt]);
+  const key = payloadKey(fileKey, salt);
+  const nonce = Buffer.alloc(12);
+  let chunks = 0;
   /** The last bytes, which are encrypted once it is known whether more follow. */
-  readonly #held = Buffer.alloc(CHUNK_BYTES);
-  #heldBytes = 0;
+  const held = Buffer.alloc(CHUNK_BYTES);
+  let heldBytes = 0;
 
-  constructor(recipients: readonly Uint8Array[]) {
-    const { fileKey, header } = createHeader(recipients);
-    const salt = randomBytes(NONCE_BYTES);
-    this.#key = payloadKey(fileKey, salt);
-    this.head = Buffer.concat([header, salt]);
-  }
-
-  /** Encrypts more of the content. Returns the encrypted parts that are complete. */
-  update(content: Buffer): Buffer[] {
-    const parts: Buffer[] = [];
-    let at = 0;
-    while (at < content.length) {
-      if (this.#heldBytes === CHUNK_BYTES) {
-        parts.push(...this.#seal(this.#held, false));
-        this.#heldBytes = 0;
-      }
-      // A chunk that does not have to be put together is not copied.
-      if (this.#heldBytes === 0 && content.length - at > CHUNK_BYTES) {
-        parts.push(...this.#seal(content.subarray(at, at + CHUNK_BYTES), false));
-        at += CHUNK_BYTES;
-        continue;
-      }
-      const taken = content.copy(this.#held, this.#heldBytes, at, at + CHUNK_BYTES - this.#heldBytes);
-      this.#heldBytes += taken;
-      at += taken;
-    }
-    return parts;
-  }
-
-  end(): Buffer[] {
-    return this.#seal(this.#held.subarray(0, this.#heldBytes), true);
-  }
-
-  #seal(chunk: Buffer, isLast: boolean): Buffer[] {
-    const nonce = chunkNonce(this.#nonce, this.#chunks++, isLast);
-    const cipher = createCipheriv(CIPHER, this.#key, nonce, { authTagLength: TAG_BYTES });
+  function seal(chunk: Buffer, isLast: boolean): Buffer[] {
+    chunkNonce(nonce, chunks++, isLast);
+    const cipher = createCipheriv(CIPHER, key, nonce, { authTagLength: TAG_BYTES });
     const sealed = cipher.update(chunk);
     cipher.final();
     return [sealed, cipher.getAuthTag()];
   }
+
+  return {
+    head,
+    /** Encrypts more of the content. Returns the encrypted parts that are complete. */
+    update(content: Buffer): Buffer[] {
+      const parts: Buffer[] = [];
+      let at = 0;
+      while (at < content.length) {
+        if (heldBytes === CHUNK_BYTES) {
+          parts.push(...seal(held, false));
+          heldBytes = 0;
+        }
+        // A chunk that does not have to be put together is not copied.
+        if (heldBytes === 0 && content.length - at > CHUNK_BYTES) {
+          parts.push(...seal(content.subarray(at, at + CHUNK_BYTES), false));
+          at += CHUNK_BYTES;
+          continue;
+        }
+        const taken = content.copy(held, heldBytes, at, at + CHUNK_BYTES - heldBytes);
+        heldBytes += taken;
+        at += taken;
+      }
+      return parts;
+    },
+    end: (): Buffer[] => seal(held.subarray(0, heldBytes), true),
+  };
 }
 
 export function encryptedSize(bytes: number, recipients: number): number {

@@ -4,7 +4,7 @@ import { setImmediate } from "node:timers/promises";
 import { CairnError, TimeSlice } from "@cairn/kv";
 import { z } from "zod";
 import { AgeError } from "./age-header.ts";
-import { AgeWriter, chunkSource, decrypted } from "./age-payload.ts";
+import { ageWriter, chunkSource, decrypted } from "./age-payload.ts";
 import type { MacKey, StoreEncryption } from "./key-file.ts";
 
 /** A file encrypted as a whole. Its header authenticates it and its name: anyone who knows a recipient can encrypt. */
@@ -38,7 +38,7 @@ export async function sealFile(
   content: Buffer,
   { recipients, macKeys }: StoreEncryption,
 ): Promise<{ header: SealedHeader; encrypted: Buffer }> {
-  const writer = new AgeWriter(recipients);
+  const writer = ageWriter(recipients);
   const parts = [writer.head];
   for (let at = 0; at < content.length; at += SLICE_BYTES) {
     parts.push(...writer.update(content.subarray(at, at + SLICE_BYTES)));

@@ -3,7 +3,7 @@ import fc from "fast-check";
 import { expect, test } from "vitest";
 import { openArchive } from "../../src/archive/archived-files.ts";
 import { archiveSize } from "../../src/archive/tar-format.ts";
-import { AgeWriter } from "../../src/encryption/age-payload.ts";
+import { ageWriter } from "../../src/encryption/age-payload.ts";
 import { encryptedStore } from "../../src/index.ts";
 import type { CheckpointStore } from "../../src/store/checkpoint-store.ts";
 import type { Manifest } from "../../src/store/checkpoint.ts";
@@ -33,7 +33,7 @@ async function stored(isEncrypted: boolean, change: (archive: Buffer) => void = 
   if (isEncrypted) {
     const encryption = await encryptionWith(await temporaryDirectory(), [newIdentity()]);
     store = encryptedStore(store, encryption);
-    const writer = new AgeWriter(encryption.recipients);
+    const writer = ageWriter(encryption.recipients);
     archive = Buffer.concat([writer.head, ...writer.update(plain), ...writer.end()]);
   }
   const manifest = manifestOf(archive, FILES);

@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { inflateSync } from "node:zlib";
 import { describe, expect, it } from "vitest";
 import { AgeError } from "../../src/encryption/age-header.ts";
-import { AgeWriter, chunkSource, decrypted } from "../../src/encryption/age-payload.ts";
+import { ageWriter, chunkSource, decrypted } from "../../src/encryption/age-payload.ts";
 import { decodeIdentity, readEncryption } from "../../src/encryption/key-file.ts";
 import { encryptedStore, filesystemStore } from "../../src/index.ts";
 import { encodeBech32 } from "../../testing/encryption-keys.ts";
@@ -69,7 +69,7 @@ describe("the tool age", { tags: "rest/age" }, () => {
     const maxBuffer = 64 * 1024 * 1024;
     for (const size of [0, 1, 65_535, 65_536, 65_537, 131_072, 300 * 65_536 + 5]) {
       const content = randomBytes(size);
-      const writer = new AgeWriter(encryption.recipients);
+      const writer = ageWriter(encryption.recipients);
       const parts = [writer.head];
       for (let at = 0; at < size; at += 100_003)
         parts.push(...writer.update(content.subarray(at, at + 100_003)));

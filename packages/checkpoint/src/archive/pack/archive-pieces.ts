@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { pipeline, Readable } from "node:stream";
 import { createGzip } from "node:zlib";
 import { CairnError, checkTable, checkTableBytes, systemErrorCode } from "@cairn/kv/tables";
-import { AgeWriter } from "../../encryption/age-payload.ts";
+import { ageWriter } from "../../encryption/age-payload.ts";
 import type { Manifest } from "../../store/checkpoint.ts";
 import { PIECE_BYTES, PieceMemory } from "../piece-memory.ts";
 import { BLOCK, END_OF_ARCHIVE, paddingOf, writeHeader } from "../tar-format.ts";
@@ -155,7 +155,7 @@ async function* encrypted(
   recipients: readonly Uint8Array[],
   throttle: Throttle,
 ): AsyncGenerator<Buffer, void, undefined> {
-  const writer = new AgeWriter(recipients);
+  const writer = ageWriter(recipients);
   let memory = Buffer.alloc(0);
   const gather = (parts: readonly Buffer[]): Buffer => {
     const length = parts.reduce((sum, part) => sum + part.length, 0);
