@@ -22,30 +22,7 @@ export interface CheckpointerParts {
   readonly archiving?: Archiving;
 }
 
-export interface RequestedRound {
-  readonly begun: Promise<void>;
-  readonly done: Promise<TakeOutcome>;
-}
-
-export interface Checkpointer {
-  /**
-   * Saves now, even if the newest checkpoint is recent, or after the scheduled round that is running, whose checkpoint
-   * may lack the newest transactions. `begun` resolves at once, and `done` when the requested round has ended. Both reject
-   * with `CHECKPOINT_RUNNING` until another requested round has ended, and with `NOT_READY` after `stop`.
-   */
-  checkpointNow(): RequestedRound;
-  /** Makes the next scheduled look begin now, because the newest checkpoint was found damaged. */
-  lookNow(): void;
-  status(): CheckpointerStatus;
-  /**
-   * Ends the schedule and waits up to `timeoutMs` (default 10,000) for a running round, and for the checkpoint on close
-   * if one is configured and `save` is not false. Then aborts the round, and waits at most one more second for a store
-   * that does not respond. Afterwards, nothing reads the index. It may be called repeatedly.
-   */
-  stop(options?: StopOptions): Promise<void>;
-}
-
-export interface StopOptions {
+interface StopOptions {
   readonly timeoutMs?: number;
   /** If false, no checkpoint is saved on close, because the index is not trusted. Defaults to true. */
   readonly save?: boolean;
@@ -57,12 +34,10 @@ const ABORT_TIMEOUT_MS = 1_000;
 /** Looks at the store soon, then about once per period. A look saves a checkpoint if no other node has saved one. */
 export function startCheckpointer(parts: CheckpointerParts): Checkpointer {
   requireThreadFiles();
-  const checkpointer = new ScheduledCheckpointer(parts);
-  checkpointer.start();
-  return checkpointer;
+  return new Checkpointer(parts);
 }
 
-class ScheduledCheckpointer implements Checkpointer {
+export class Checkpointer {
   readonly #parts: CheckpointerParts;
   readonly #clock: Clock;
   readonly #random: () => number;
@@ -76,7 +51,7 @@ class ScheduledCheckpointer implements Checkpointer {
   #running: Promise<void> | undefined;
   /** Whether a requested round is running, or waits for the running one to end. */
   #isRequested = false;
-  #schedule: Promise<void> = Promise.resolve();
+  readonly #schedule: Promise<void>;
   #stopped: Promise<void> | undefined;
   #failures = 0;
 
@@ -88,9 +63,6 @@ class ScheduledCheckpointer implements Checkpointer {
     this.#status = keptStatus(clock, options.approxFrequency);
     this.#directory = archiving.directory(options.checkpointDir, options.captureOwner ?? source.node);
     this.#memory = lookMemory(options.approxFrequency, (warning) => this.#warn(warning));
-  }
-
-  start(): void {
     this.#schedule = this.#runSchedule();
   }
 
@@ -98,11 +70,17 @@ class ScheduledCheckpointer implements Checkpointer {
     return this.#status.current;
   }
 
+  /** Makes the next scheduled look begin now, because the newest checkpoint was found damaged. */
   lookNow(): void {
     this.#early.abort(0);
   }
 
-  checkpointNow(): RequestedRound {
+  /**
+   * Saves now, even if the newest checkpoint is recent, or after the scheduled round that is running, whose checkpoint
+   * may lack the newest transactions. `begun` resolves at once, and `done` when the requested round has ended. Both reject
+   * with `CHECKPOINT_RUNNING` until another requested round has ended, and with `NOT_READY` after `stop`.
+   */
+  checkpointNow(): { readonly begun: Promise<void>; readonly done: Promise<TakeOutcome> } {
     const refusal = this.#refusal();
     const begun = refusal === undefined ? Promise.resolve() : Promise.reject(refusal);
     const done = refusal === undefined ? this.#requestedRound() : Promise.reject(refusal);
@@ -112,6 +90,11 @@ class ScheduledCheckpointer implements Checkpointer {
     return { begun, done };
   }
 
+  /**
+   * Ends the schedule and waits up to `timeoutMs` (default 10,000) for a running round, and for the checkpoint on close
+   * if one is configured and `save` is not false. Then aborts the round, and waits at most one more second for a store
+   * that does not respond. Afterwards, nothing reads the index. It may be called repeatedly.
+   */
   stop({ timeoutMs = STOP_TIMEOUT_MS, save = true }: StopOptions = {}): Promise<void> {
     this.#stopped ??= this.#stop(timeoutMs, save && this.#parts.options.checkpointOnClose);
     return this.#stopped;
