@@ -1,7 +1,7 @@
 import { createRequire } from "node:module";
 import { CairnError, startTimer } from "@cairn/kv";
 import type * as sdk from "@aws-sdk/client-s3";
-import { type DirectAnswer, type DirectRead, directReads } from "./s3-direct-reads.ts";
+import { type DirectRead, directReads } from "./s3-direct-reads.ts";
 import { dropBody } from "./s3-body.ts";
 import {
   fieldOf,
@@ -56,30 +56,6 @@ interface S3Call<U> extends SendingOptions {
   readonly unless?: (refusal: Refusal) => U | undefined;
 }
 
-/** A bucket and its client, which is loaded and connected on the first request. */
-export interface S3Access {
-  readonly settings: S3Settings;
-  key(name: string): string;
-  /** Sends a request about the bucket. Throws a store's error, or the signal's reason unless that is a time limit. */
-  call<R extends Request, U = never>(
-    request: R,
-    input: Omit<Arguments<R>[0], "Bucket">,
-    call: S3Call<U>,
-  ): Promise<Output<R> | U>;
-  readDirectly(
-    name: string,
-    headers: Readonly<Record<string, string>>,
-    signal: AbortSignal | undefined,
-  ): Promise<DirectAnswer | undefined>;
-  /** Converts the error of an interrupted body to a store's error. */
-  explain(error: unknown, doing: string): unknown;
-  /** Returns the signal of requests without one of their own, which is aborted when the store is closed. */
-  closing(): AbortSignal;
-  /** Returns the date of the service's last response (milliseconds since 1970). */
-  lastDate(): number | undefined;
-  close(): Promise<void>;
-}
-
 /** The connection timeout. A reachable service accepts connections immediately, even if its responses take longer. */
 const CONNECT_TIMEOUT_MS = 5_000;
 
@@ -89,29 +65,28 @@ const SILENCE_MS = 5_000;
 /** Is passed on to the SDK's providers of credentials, which otherwise read each of the AWS files once in a process. */
 const READ_FILES_AGAIN = { ignoreCache: true };
 
-/** Creates the access to a bucket. Loads nothing and makes no connection until the first request. */
-export function s3Access(settings: S3Settings, notice: (sentence: string) => void): S3Access {
-  const { location, maxAttempts, requestTimeout } = settings;
-  /** Whether it was told that the service is silent, and nothing has been heard from it since. */
-  let isSilent = false;
-  const tellSilence = (doing: string): void => {
-    if (!isSilent)
-      notice(
-        `${location} has not responded for ${SILENCE_MS / 1_000} s while ${doing}. The request fails after up to ${maxAttempts} attempts of ${requestTimeout / 1_000} s.`,
-      );
-    isSilent = true;
-  };
+export type S3Access = ReturnType<typeof s3Access>;
+
+/** Returns a bucket and its client, which is loaded and connected on the first request. */
+export function s3Access(settings: S3Settings, notice: (sentence: string) => void) {
+  const { location } = settings;
+  const silence = toldSilence(settings, notice);
   let client: Promise<Client> | undefined;
   let lastDate: number | undefined;
   // Aborts requests without a signal of their own. Replaced after each close, because the store may be used again.
   let closing = new AbortController();
   return {
     settings,
-    key(name) {
+    key(name: string): string {
       requireStoreName(name);
       return settings.prefix + name;
     },
-    async call(request, input, { doing, signal, unless, onSent }) {
+    /** Sends a request about the bucket. Throws a store's error, or the signal's reason unless that is a time limit. */
+    async call<R extends Request, U = never>(
+      request: R,
+      input: Omit<Arguments<R>[0], "Bucket">,
+      { doing, signal, unless, onSent }: S3Call<U>,
+    ): Promise<Output<R> | U> {
       const abortSignal = signal ?? closing.signal;
       const explained = (error: unknown): unknown =>
         s3Error(error, { ...settings, doing, permission: PERMISSIONS[request] });
@@ -120,16 +95,14 @@ export function s3Access(settings: S3Settings, notice: (sentence: string) => voi
         abortSignal.throwIfAborted();
       };
       throwIfAborted();
-      client ??= connect(settings, notice, (date) => {
-        lastDate = date;
-      });
+      client ??= connect(settings, notice, (date) => void (lastDate = date));
       const { s3 } = await client;
       // Sending a body may take any time.
-      const heard = "Body" in input ? undefined : startTimer(SILENCE_MS, () => tellSilence(doing));
-      const send = s3[request] as (input: object, options: object) => Promise<Output<typeof request>>;
+      const heard = "Body" in input ? undefined : silence.expect(doing);
+      const send = s3[request] as (input: object, options: object) => Promise<Output<R>>;
       try {
         const output = await send.call(s3, { Bucket: settings.bucket, ...input }, { abortSignal, onSent });
-        isSilent = false;
+        silence.end();
         const field = fieldOf(ALWAYS_RETURNED, request);
         if (typeof field !== "string" || fieldOf(output, field) !== undefined) return output;
         if (request === "getObject") dropBody(fieldOf(output, "Body"));
@@ -137,7 +110,7 @@ export function s3Access(settings: S3Settings, notice: (sentence: string) => voi
       } catch (error) {
         throwIfAborted();
         const refusal = refusalOf(error);
-        if (refusal !== undefined) isSilent = false;
+        if (refusal !== undefined) silence.end();
         const meant = refusal === undefined ? undefined : unless?.(refusal);
         if (meant !== undefined) return meant;
         renewRefused(s3, error);
@@ -146,15 +119,17 @@ export function s3Access(settings: S3Settings, notice: (sentence: string) => voi
         heard?.();
       }
     },
-    async readDirectly(name, headers, signal = closing.signal) {
+    async readDirectly(name: string, headers: Record<string, string>, signal: AbortSignal = closing.signal) {
       return await (await client)?.read(name, headers, signal);
     },
-    // Settings that the SDK refuses cannot be the reason once there is a response.
-    explain: (error, doing) =>
+    // The body was interrupted. Settings that the SDK refuses cannot be the reason once there is a response.
+    explain: (error: unknown, doing: string): unknown =>
       isOfSettings(error) ? error : s3Error(error, { ...settings, doing, permission: PERMISSIONS.getObject }),
-    closing: () => closing.signal,
-    lastDate: () => lastDate,
-    async close() {
+    /** Returns the signal of requests without one of their own, which is aborted when the store is closed. */
+    closing: (): AbortSignal => closing.signal,
+    /** Returns the date of the service's last response (milliseconds since 1970). */
+    lastDate: (): number | undefined => lastDate,
+    async close(): Promise<void> {
       const made = client;
       client = undefined;
       // Retries of a request would keep the process alive long after its result is useful.
@@ -167,6 +142,25 @@ export function s3Access(settings: S3Settings, notice: (sentence: string) => voi
         ({ s3 }) => s3.destroy(),
         () => undefined,
       );
+    },
+  };
+}
+
+/** Tells once that the service is silent, until something is heard from it. */
+function toldSilence({ location, maxAttempts, requestTimeout }: S3Settings, notice: (sentence: string) => void) {
+  let isTold = false;
+  return {
+    /** Returns the function to call when the request `doing` has ended. */
+    expect: (doing: string) =>
+      startTimer(SILENCE_MS, () => {
+        if (!isTold)
+          notice(
+            `${location} has not responded for ${SILENCE_MS / 1_000} s while ${doing}. The request fails after up to ${maxAttempts} attempts of ${requestTimeout / 1_000} s.`,
+          );
+        isTold = true;
+      }),
+    end(): void {
+      isTold = false;
     },
   };
 }

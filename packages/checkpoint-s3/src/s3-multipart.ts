@@ -6,25 +6,18 @@ import { persist } from "./s3-pause.ts";
 import type { SendingOptions } from "./s3-sending.ts";
 import { abortUpload } from "./s3-unfinished.ts";
 
-/** An upload in parts. It occupies space in the bucket until it is completed or aborted, although it is not listed. */
-export interface MultipartUpload {
-  /** Parts may be sent concurrently and in any order. Afterwards, the memory belongs to the caller again. */
-  send(part: Part, signal: AbortSignal, onSent: SendingOptions["onSent"]): Promise<void>;
-  /** Creates the object, under a condition. If this throws, the service may have created the object nevertheless. */
-  complete(condition: object, signal: AbortSignal | undefined): Promise<void>;
-  /** Frees the parts sent, unless the upload is completed. A part that arrives later is left to `tidy`. */
-  abort(signal: AbortSignal): Promise<void>;
-  /** Whether a response to the upload's creation was lost, so that another upload of this name may exist. */
-  readonly doubtful: boolean;
-}
+export type MultipartUpload = Awaited<ReturnType<typeof beginMultipart>>;
 
-/** Begins an upload to the key and with the properties in `object`. `doing` is a participle phrase for messages. */
+/**
+ * Begins an upload in parts to the key and with the properties in `object`. It occupies space in the bucket until it is
+ * completed or aborted, although it is not listed. `doing` is a participle phrase for messages.
+ */
 export async function beginMultipart(
   access: S3Access,
   object: { readonly Key: string },
   doing: string,
   signal: AbortSignal | undefined,
-): Promise<MultipartUpload> {
+) {
   const { checksums, maxAttempts } = access.settings;
   const checked = checksums === "when-supported";
   const begun = await access.call(
@@ -37,20 +30,28 @@ export async function beginMultipart(
   const sent: CompletedPart[] = [];
 
   return {
+    /** Whether a response to the upload's creation was lost, so that another upload of this name may exist. */
     doubtful: (begun.$metadata.attempts ?? 1) > 1,
-    async send({ number: PartNumber, body: Body }, stop, onSent) {
+    /** Parts may be sent concurrently and in any order. Afterwards, the memory belongs to the caller again. */
+    async send(
+      { number: PartNumber, body: Body }: Part,
+      stop: AbortSignal,
+      onSent: SendingOptions["onSent"],
+    ) {
       const part = { ...target, PartNumber, Body, ContentLength: Body.length };
       const { ETag, ChecksumCRC32 } = await persist(maxAttempts, stop, () =>
         access.call("uploadPart", part, { doing, signal: stop, onSent }),
       );
       sent.push({ PartNumber, ETag, ...(checked ? { ChecksumCRC32 } : {}) });
     },
-    async complete(condition, stop) {
+    /** Creates the object, under a condition. If this throws, the service may have created the object nevertheless. */
+    async complete(condition: object, stop: AbortSignal | undefined): Promise<void> {
       const Parts = sent.toSorted((a, b) => (a.PartNumber ?? 0) - (b.PartNumber ?? 0));
       const input = { ...target, ...condition, MultipartUpload: { Parts } };
       await access.call("completeMultipartUpload", input, { doing, signal: stop });
     },
-    abort: (stop) => abortUpload(access, target.Key, UploadId, stop),
+    /** Frees the parts sent, unless the upload is completed. A part that arrives later is left to `tidy`. */
+    abort: (stop: AbortSignal): Promise<void> => abortUpload(access, target.Key, UploadId, stop),
   };
 }
 

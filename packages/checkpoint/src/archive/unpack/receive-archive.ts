@@ -32,13 +32,6 @@ export interface FileSink {
   end(): Promise<void>;
 }
 
-/** Writes files piece by piece, one file after the other. */
-export interface FileWriter {
-  /** Writes a piece. Its memory belongs to the caller again afterwards. */
-  write(piece: FilePiece): Promise<void>;
-  end(): Promise<void>;
-}
-
 /** A failure to read an archive's file, which the store that owns the file can explain. */
 export class ReadFailure extends Error {}
 
@@ -208,8 +201,10 @@ const MAX_FLUSHES = 8;
 const flush = promisify(fsync);
 const closeFile = promisify(close);
 
-/** The writer creates files in `dir` synchronously, and flushes each one while the next ones are written. */
-export function fileWriter(dir: string): FileWriter {
+type FileWriter = ReturnType<typeof fileWriter>;
+
+/** The writer creates files in `dir` one after the other, and flushes each one while the next ones are written. */
+export function fileWriter(dir: string) {
   const running = new Set<Promise<void>>();
   // The first failure of a background flush; it is thrown by the next `begin`, or at the end.
   let failure: { readonly error: unknown } | undefined;
@@ -232,7 +227,8 @@ export function fileWriter(dir: string): FileWriter {
   }
 
   return {
-    async write({ name, memory, bytes, first, last }) {
+    /** Writes a piece. Its memory belongs to the caller again afterwards. */
+    async write({ name, memory, bytes, first, last }: FilePiece): Promise<void> {
       if (first) current = await begin(name);
       if (current === undefined) throw new Error(`The first piece of ${name} is missing.`);
       const content = Buffer.from(memory, 0, bytes);
@@ -241,7 +237,7 @@ export function fileWriter(dir: string): FileWriter {
       finish(current, true);
       current = undefined;
     },
-    async end() {
+    async end(): Promise<void> {
       // A file can be open here only after a failure.
       if (current !== undefined) finish(current, false);
       current = undefined;
