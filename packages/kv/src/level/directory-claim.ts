@@ -15,30 +15,26 @@ import { closing } from "../concurrency/closing.ts";
  */
 const openDirectories = new Set<string>();
 
-export interface ClaimedDirectory {
-  release(): void;
-  /** Remembers the lock and the manifest of the database, which was just opened and keeps both until it is closed. */
-  opened(): Promise<void>;
-  /**
-   * Returns whether the path still leads to this directory and the directory contains the opened database with its lock,
-   * or any database if none was opened. If not, another process may have opened the database, or what is written to its
-   * open files may be lost with them: an open store throws `filesGone`, and a log acknowledges nothing.
-   */
-  isThere(): Promise<boolean>;
-}
+export type ClaimedDirectory = Awaited<ReturnType<typeof claimDirectory>>;
 
 /** Claims a directory within this process. Throws `INDEX_LOCKED` if it is already claimed. */
-export async function claimDirectory(dir: string): Promise<ClaimedDirectory> {
+export async function claimDirectory(dir: string) {
   const identity = await identityOf(dir);
   if (openDirectories.has(identity)) throw locked(dir);
   openDirectories.add(identity);
   let opened: { readonly lock: string; readonly manifest: string | undefined } | undefined;
   return {
-    release: () => void openDirectories.delete(identity),
-    async opened() {
+    release: (): void => void openDirectories.delete(identity),
+    /** Remembers the lock and the manifest of the database, which was just opened and keeps both until it is closed. */
+    async opened(): Promise<void> {
       opened = { lock: await identityOf(join(dir, "LOCK")), manifest: await manifestIdentity(dir) };
     },
-    async isThere() {
+    /**
+     * Returns whether the path still leads to this directory and the directory contains the opened database with its
+     * lock, or any database if none was opened. If not, another process may have opened the database, or what is written
+     * to its open files may be lost with them: an open store throws `filesGone`, and a log acknowledges nothing.
+     */
+    async isThere(): Promise<boolean> {
       try {
         await stat(join(dir, "CURRENT"));
         if ((await identityOf(dir)) !== identity) return false;
