@@ -73,9 +73,8 @@ async function textTree(
 
 function asMap(node: ReturnType<typeof readJson>, problems: ProblemList): MapNode | undefined {
   if (node === undefined || node.type === "map") return node;
-  problems.add(node.origin, [], `A configuration must be a map, not ${describeNode(node)}.`, {
-    hint: 'Write {"cairn/http-server": {"port": 3000}}, or {} for the defaults.',
-  });
+  const hint = 'Write {"cairn/http-server": {"port": 3000}}, or {} for the defaults.';
+  problems.add(node.origin, [], `A configuration must be a map, not ${describeNode(node)}.`, hint);
   return undefined;
 }
 
@@ -91,11 +90,10 @@ async function readFile(input: ConfigInput, problems: ProblemList): Promise<MapN
   const origin: Origin = { kind: "file", label };
   const extension = extname(label).toLowerCase();
   if (extension !== ".edn" && extension !== ".json") {
-    problems.add(origin, [], "A configuration file's name must end in .edn or .json.", {
-      hint: /^\.ya?ml$/.test(extension)
-        ? "Write the configuration in JSON, because Cairn reads no YAML. docs/configuration.md describes it."
-        : "Rename the file: its extension determines its language.",
-    });
+    const hint = /^\.ya?ml$/.test(extension)
+      ? "Write the configuration in JSON, because Cairn reads no YAML. docs/configuration.md describes it."
+      : "Rename the file: its extension determines its language.";
+    problems.add(origin, [], "A configuration file's name must end in .edn or .json.", hint);
     return undefined;
   }
   const text = readText(resolve(input.cwd, label), origin, problems);
@@ -106,7 +104,7 @@ async function readFile(input: ConfigInput, problems: ProblemList): Promise<MapN
 
 function tooLarge({ kind, label }: Pick<Origin, "kind" | "label">, problems: ProblemList): void {
   const message = `A configuration must not be larger than ${MAX_SOURCE_BYTES} bytes.`;
-  problems.add({ kind, label }, [], message, { hint: "Check that this is the right file or text." });
+  problems.add({ kind, label }, [], message, "Check that this is the right file or text.");
 }
 
 /** Ends a hint: suggests a file with a similar name in the folder of `path`, or says what is wrong with the folder. */
@@ -139,10 +137,8 @@ function readText(path: string, origin: Origin, problems: ProblemList): string |
     if (code === undefined) throw error;
     const missing = code === "ENOENT" || code === "ENOTDIR";
     const message = missing ? "The file does not exist." : `The file cannot be read: ${errorMessage(error)}.`;
-    problems.add(origin, [], message, {
-      code: missing ? "CONFIG_NOT_FOUND" : "CONFIG_INVALID",
-      hint: `Check the path: ${path}.${missing ? similarFile(path) : ""}`,
-    });
+    const hint = `Check the path: ${path}.${missing ? similarFile(path) : ""}`;
+    problems.add(origin, [], message, hint, missing ? "CONFIG_NOT_FOUND" : "CONFIG_INVALID");
     return undefined;
   }
   try {
@@ -151,7 +147,7 @@ function readText(path: string, origin: Origin, problems: ProblemList): string |
     if (!(error instanceof TypeError)) throw error;
     const { what, hint = "Save the file as UTF-8." } = foreignText(bytes) ?? {};
     const message = `The file is not UTF-8 text${what === undefined ? "" : `: ${what}`}.`;
-    problems.add(origin, [], message, { code: "CONFIG_SYNTAX", hint });
+    problems.add(origin, [], message, hint, "CONFIG_SYNTAX");
     return undefined;
   }
 }

@@ -180,7 +180,7 @@ export function checkVariables(env: Environment, problems: ProblemList, notices:
     const hint = isQuoted
       ? `Set ${name} to the value without quotes: files of variables keep them.`
       : `Set ${name} to the whole value: variables in the value of a variable are not expanded.`;
-    problems.add({ kind: "environment", label: name }, [], message, { hint });
+    problems.add({ kind: "environment", label: name }, [], message, hint);
   }
   const known = VARIABLES.map(([name]) => name);
   for (const name of given) {

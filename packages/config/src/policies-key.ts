@@ -14,9 +14,8 @@ export function readPolicies(reading: Reading): Policies | undefined {
   const value = plainValue(node);
   const problems = policyProblems(value);
   for (const { path, message } of problems) {
-    reading.problems.add(originAt(node, path), [KEY, ...path], message, {
-      hint: "docs/policies.md describes policies.",
-    });
+    const hint = "docs/policies.md describes policies.";
+    reading.problems.add(originAt(node, path), [KEY, ...path], message, hint);
   }
   if (problems.length > 0) return undefined;
   reading.settings.push({ path: [KEY], value: printableValue("", value), origin: node.origin });

@@ -132,9 +132,7 @@ function checkIndexFolders(dbDir: string, { settings, problems }: Reading): void
     const taken = reserved.find((folder) => leadsInto(value, folder));
     if (taken === undefined) continue;
     const message = `${taken} belongs to the index, and the node removes and moves its contents.`;
-    problems.add(origin, path, message, {
-      hint: `Choose a place outside the folder of the index, ${dbDir}.`,
-    });
+    problems.add(origin, path, message, `Choose a place outside the folder of the index, ${dbDir}.`);
   }
 }
 
@@ -168,9 +166,8 @@ function checkLogBackup(
   const isBackedUp = common.checkpointer?.common.logBackup !== undefined;
   if (isBackedUp && every !== undefined && txLog.id === logBackupTxLog.id) {
     const message = "This node reads its log from a backup, so it cannot back the log up.";
-    problems.add(every.origin, every.path.slice(0, -1), message, {
-      hint: "Remove log-backup from the checkpointer. The nodes that write the log back it up.",
-    });
+    const hint = "Remove log-backup from the checkpointer. The nodes that write the log back it up.";
+    problems.add(every.origin, every.path.slice(0, -1), message, hint);
   }
 }
 
@@ -180,9 +177,9 @@ function checkTokenVariables({ settings, problems, env }: Reading): void {
     const text = ownMember(env, String(value)) ?? "";
     if (TOKEN_PATTERN.test(text)) continue;
     const found = text === "" ? "is not set" : "contains no token";
-    problems.add(origin, path, `The environment variable ${String(value)} ${found}.`, {
-      hint: "Set it to a token: visible ASCII characters without blanks, such as the output of openssl rand -hex 32.",
-    });
+    const hint =
+      "Set it to a token: visible ASCII characters without blanks, such as the output of openssl rand -hex 32.";
+    problems.add(origin, path, `The environment variable ${String(value)} ${found}.`, hint);
   }
 }
 

@@ -123,7 +123,7 @@ export function checkTopLevelKeys(reading: Reading): void {
     // This key is only for editors. Its value is the location of the output of `cairn config schema`.
     if (name === "$schema") continue;
     const { message, hint } = unreadKey(entry, reading) ?? {};
-    if (message !== undefined) reading.problems.add(nameOrigin, [name], message, { hint });
+    if (message !== undefined) reading.problems.add(nameOrigin, [name], message, hint);
   }
 }
 

@@ -59,7 +59,7 @@ export function defineModule<K extends ModuleKind, P extends Parameters>(
             await requires(folder, values, map.reading);
           } catch (error) {
             if (!isCairnError(error, "CONFIG_INVALID")) throw error;
-            map.refuse(`${id} cannot be used. ${error.message}`, { hint: error.hint });
+            map.refuse(`${id} cannot be used. ${error.message}`, error.hint);
           }
         });
       }

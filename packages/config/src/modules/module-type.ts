@@ -46,10 +46,9 @@ export function readModule<K extends ModuleKind>(kind: K, value: Value): ModuleU
         value.at("cairn/module", emptyMap(DEFAULT_ORIGIN)).record(descriptor.id);
         return ofKind(kind, descriptor.use(map));
       }
-      return value.at("cairn/module", node).refuse("This map does not name its module.", {
-        code: "CONFIG_MODULE",
-        hint: `Add "cairn/module": ${known(kind, reading).join(" or ")}.`,
-      });
+      const hint = `Add "cairn/module": ${known(kind, reading).join(" or ")}.`;
+      const named = value.at("cairn/module", node);
+      return named.refuse("This map does not name its module.", hint, "CONFIG_MODULE");
     }
     case "keyword":
     case "string":
@@ -69,7 +68,6 @@ export function readModule<K extends ModuleKind>(kind: K, value: Value): ModuleU
 
 function byName<K extends ModuleKind>(kind: K, name: Value, map: Value<MapNode>): ModuleUse<K> | undefined {
   const { node, reading } = name;
-  const code = "CONFIG_MODULE";
   if (node.type === "instance") return instanceUse(kind, map.as(node), map);
   if (node.type === "keyword") {
     if (isSharedName(name.as(node), map)) return undefined;
@@ -79,7 +77,7 @@ function byName<K extends ModuleKind>(kind: K, name: Value, map: Value<MapNode>)
     const others =
       near === undefined ? `Known modules: ${known(kind, reading).join(", ")}.` : didYouMean(`:${near}`);
     const hint = isModule ? `Write ${node.text}, without the colon.` : others;
-    return name.refuse(`Unknown top-level key :${node.text}.`, { code, hint });
+    return name.refuse(`Unknown top-level key :${node.text}.`, hint, "CONFIG_MODULE");
   }
   const hint = `Known: ${known(kind, reading).join(", ")}.`;
   if (node.type !== "string" && node.type !== "symbol") return name.expected("the name of a module", hint);
@@ -88,7 +86,7 @@ function byName<K extends ModuleKind>(kind: K, name: Value, map: Value<MapNode>)
   if (descriptor !== undefined) {
     if (descriptor.kind !== kind) {
       const what = `${node.text} is ${KIND_NAMES[descriptor.kind]}; ${KIND_NAMES[kind]} is required here.`;
-      return name.refuse(what, { code, hint });
+      return name.refuse(what, hint, "CONFIG_MODULE");
     }
     record(descriptor.id);
     return ofKind(kind, descriptor.use(map));
@@ -115,7 +113,7 @@ function isSharedName({ node, path, reading }: Value<TextNode>, map: Value<MapNo
       : `Write ${names} in the key "${key}", and the name "${key}" in the place of this map.`;
   const origin = given.at(-1)?.nameOrigin ?? node.origin;
   const message = `${key} is a shared module, which has its parameters in the key of that name.`;
-  reading.problems.add(origin, path.slice(0, -1), message, { code: "CONFIG_MODULE", hint });
+  reading.problems.add(origin, path.slice(0, -1), message, hint, "CONFIG_MODULE");
   return true;
 }
 
@@ -129,14 +127,13 @@ function builtInId(name: TextNode, reading: Reading): string {
 }
 
 function unknownModule(kind: ModuleKind, { text }: TextNode, value: Value): undefined {
-  const code = "CONFIG_MODULE";
   const older = olderModule(text);
-  if (older !== undefined && "hint" in older) return value.refuse(older.message, { code, hint: older.hint });
+  if (older !== undefined && "hint" in older) return value.refuse(older.message, older.hint, "CONFIG_MODULE");
   const names = known(kind, value.reading);
   const others = value.reading.root.entries.map((entry) => entry.name);
   const near = nearestName(text, [...names, ...OLDER_NAMES, ...others]);
   const hint = near === undefined ? `Known: ${names.join(", ")}.` : didYouMean(near);
-  return value.refuse(`Unknown module ${JSON.stringify(text)}.`, { code, hint });
+  return value.refuse(`Unknown module ${JSON.stringify(text)}.`, hint, "CONFIG_MODULE");
 }
 
 /** Returns whether a string is the name of a package rather than a misspelt module name. */
@@ -155,12 +152,12 @@ function readShared<K extends ModuleKind>(
   const { open, shared } = value.reading;
   if (open.has(name)) {
     const hint = "Remove the name from the module: a shared module must not name itself.";
-    return value.refuse(`${name} contains itself.`, { hint });
+    return value.refuse(`${name} contains itself.`, hint);
   }
   const before = shared.get(name);
   if (before !== undefined && before.kind !== kind) {
     const message = `${name} is ${KIND_NAMES[before.kind]} elsewhere; ${KIND_NAMES[kind]} is required here.`;
-    return value.refuse(message, { code: "CONFIG_MODULE" });
+    return value.refuse(message, undefined, "CONFIG_MODULE");
   }
   value.record(name);
   if (before !== undefined) return ofKind(kind, before.use);
@@ -176,7 +173,7 @@ function readShared<K extends ModuleKind>(
 function removedModule({ node, path: [name = ""], reading }: Value, namedAt: ConfigPath): undefined {
   const message = `${name} is null, but ${formatPath(namedAt)} names it.`;
   const hint = `Write a module in the place of null, or in the place of "${name}" at ${formatPath(namedAt)}.`;
-  reading.problems.add(node.origin, [name], message, { hint });
+  reading.problems.add(node.origin, [name], message, hint);
 }
 
 function known(kind: ModuleKind, reading: Reading): readonly string[] {

@@ -67,7 +67,7 @@ export function importedUse<K extends ModuleKind>(
       await (kind === "index" ? locate() : load());
     } catch (error) {
       if (!isCairnError(error, "CONFIG_MODULE")) throw error;
-      name.refuse(error.message, { code: "CONFIG_MODULE", hint: error.hint });
+      name.refuse(error.message, error.hint, "CONFIG_MODULE");
     }
   });
   const make: OwnModule["make"] = async (options, context) => {
@@ -104,7 +104,7 @@ export function instanceUse<K extends ModuleKind>(
   const missing = isShaped(kind) ? missingMembers<unknown>(value, CONTRACTS[kind]) : [];
   if (missing.length > 0) {
     const message = `This object is not ${KIND_NAMES[kind]}: it lacks ${missing.join(", ")}.`;
-    return instance.refuse(message, { code: "CONFIG_MODULE" });
+    return instance.refuse(message, undefined, "CONFIG_MODULE");
   }
   return ownUse(kind, { id: "an object", make: () => Promise.resolve(value) }, map);
 }
@@ -117,7 +117,7 @@ function ownUse<K extends ModuleKind>(
   const { id } = module;
   if (kind === "checkpointer" || (kind === "index" && module.locate === undefined)) {
     const { message, hint } = kind === "index" ? notInFile(id) : notPluggable(id);
-    return map.refuse(message, { code: "CONFIG_MODULE", hint });
+    return map.refuse(message, hint, "CONFIG_MODULE");
   }
   const parameters = map.reading.commonParameters[kind];
   const isCommon = (name: string): boolean => Object.hasOwn(parameters, name);

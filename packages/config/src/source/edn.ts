@@ -16,7 +16,7 @@ export function readEdn(source: SourceText, problems: ProblemList): ConfigNode |
     if (!(fault instanceof EdnFault)) throw fault;
     const isJson = /^\s*[{[]/.test(source.text) && parsedJson(source.text) !== undefined;
     const hint = isJson ? JSON_HINT : fault.hint;
-    problems.add(source.originAt(fault.offset), [], fault.message, { code: "CONFIG_SYNTAX", hint });
+    problems.add(source.originAt(fault.offset), [], fault.message, hint, "CONFIG_SYNTAX");
     return undefined;
   }
 }

@@ -18,7 +18,7 @@ const FORM =
 export function readJson(source: SourceText, problems: ProblemList): ConfigNode | undefined {
   const before = problems.problems.length;
   const refuse = (offset: number, message: string, hint?: string): undefined =>
-    void problems.add(source.originAt(offset), [], message, { code: "CONFIG_SYNTAX", hint });
+    void problems.add(source.originAt(offset), [], message, hint, "CONFIG_SYNTAX");
   const deep = tooDeepAt(source.text);
   if (deep !== undefined) return refuse(deep, `This is nested more than ${MAX_DEPTH} deep.`);
   const errors: ParseError[] = [];
@@ -116,8 +116,7 @@ export function objectTree(
     const name = normalizeName(key);
     const child = objectTree(item, problems, [...path, name]);
     const repeated = repeatedKey(keys, key, quoted);
-    if (repeated !== undefined)
-      problems.add(origin, [...path, name], repeated.message, { hint: repeated.hint });
+    if (repeated !== undefined) problems.add(origin, [...path, name], repeated.message, repeated.hint);
     else if (child !== undefined) entries.push({ name, nameOrigin: origin, value: child });
   }
   return { type: "map", entries, origin };

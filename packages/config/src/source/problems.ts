@@ -34,8 +34,13 @@ export class ProblemList {
   /** The problems of variables, each with the affected string. */
   readonly #unfilled = new Map<ConfigProblem, string>();
 
-  add(origin: Origin, path: readonly string[], message: string, options: ProblemOptions = {}): void {
-    const { code = "CONFIG_INVALID", hint } = options;
+  add(
+    origin: Origin,
+    path: readonly string[],
+    message: string,
+    hint?: string,
+    code: ConfigProblem["code"] = "CONFIG_INVALID",
+  ): void {
     this.problems.push({
       code,
       path,
@@ -48,7 +53,7 @@ export class ProblemList {
 
   /** Adds why a variable cannot be expanded. Other problems of that string result from it and are not reported. */
   addUnfilled(origin: Origin, path: readonly string[], message: string, hint: string): void {
-    this.add(origin, path, message, { hint });
+    this.add(origin, path, message, hint);
     const added = this.problems.at(-1);
     if (added !== undefined) this.#unfilled.set(added, textOf(added));
   }
@@ -79,12 +84,6 @@ export class ProblemList {
       )
       .map(({ problem }) => problem);
   }
-}
-
-export interface ProblemOptions {
-  /** The error code. Defaults to CONFIG_INVALID. */
-  readonly code?: ConfigProblem["code"];
-  readonly hint?: string | undefined;
 }
 
 /** Formats a path for messages: `cairn/index-store > kv-store > checkpointer`. */

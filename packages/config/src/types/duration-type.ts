@@ -23,7 +23,7 @@ export function duration(): ValueType<number> {
     read(value) {
       const result = durationOf(value.node);
       if (result === undefined) return value.expected('a duration, such as "PT6H"');
-      if ("fault" in result) return value.refuse(result.fault, { hint: result.hint });
+      if ("fault" in result) return value.refuse(result.fault, result.hint);
       return result.ms > 0 ? result.ms : value.expected('a duration above zero, such as "PT6H"');
     },
     show: isoDurationText,

@@ -44,7 +44,7 @@ export function refuseCode(value: Value, { isSent = false } = {}): void {
     value.expected("a value that JSON has");
   if (node.type !== "call") return;
   const result = durationOf(node);
-  if (result !== undefined && "fault" in result) value.refuse(result.fault, { hint: result.hint });
+  if (result !== undefined && "fault" in result) value.refuse(result.fault, result.hint);
 }
 
 /** Returns an option of a user's module for `config print`. It is redacted if its name suggests a secret. */

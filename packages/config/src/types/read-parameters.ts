@@ -50,7 +50,7 @@ export function readParameters<P extends Parameters>(
   if (fault === undefined) return values;
   const { message, hint, parameter = "" } = fault;
   const node = findEntry(map.node, parameter)?.value ?? map.node;
-  return (parameter === "" ? map : map.at(parameter, node)).refuse(message, { hint });
+  return (parameter === "" ? map : map.at(parameter, node)).refuse(message, hint);
 }
 
 function readParameter(
@@ -67,7 +67,7 @@ function readParameter(
     if (parameter.required)
       return map
         .at(name, node ?? map.node)
-        .refuse(`${what} requires the parameter ${name} (${article} ${type.name}).`, { hint: parameter.doc });
+        .refuse(`${what} requires the parameter ${name} (${article} ${type.name}).`, parameter.doc);
     const absent = map.at(name, emptyMap(DEFAULT_ORIGIN));
     return recorded(type, absent, typeof fallback === "function" ? fallback(absent) : fallback);
   }
@@ -109,5 +109,5 @@ function unknownKey(
   const near = nearestName(name, known);
   const hint =
     hints?.get(name) ?? (near === undefined ? `Known: ${known.toSorted().join(", ")}.` : didYouMean(near));
-  reading.problems.add(nameOrigin, [...path, name], `${what} has no parameter ${name}.`, { hint });
+  reading.problems.add(nameOrigin, [...path, name], `${what} has no parameter ${name}.`, hint);
 }

@@ -2,7 +2,7 @@ import { describeNode, normalizeName, ONLY_CALL } from "../source/config-tree.ts
 import type { ConfigNode, MapNode, Origin } from "../source/config-tree.ts";
 import type { WithoutUndefined } from "@cairn/text";
 import type { Environment } from "../source/interpolate.ts";
-import type { ProblemList, ProblemOptions } from "../source/problems.ts";
+import type { ConfigProblem, ProblemList } from "../source/problems.ts";
 import type { JsonSchema, SettingValue } from "./json-schema.ts";
 import type { ModuleKind, ModuleUse } from "./module-kinds.ts";
 
@@ -132,12 +132,12 @@ export class Value<N extends ConfigNode = ConfigNode> {
     return new Value(node, [...this.path, name], this.reading);
   }
 
-  refuse(message: string, options?: ProblemOptions): undefined {
-    this.reading.problems.add(this.node.origin, this.path, message, options);
+  refuse(message: string, hint?: string, code?: ConfigProblem["code"]): undefined {
+    this.reading.problems.add(this.node.origin, this.path, message, hint, code);
   }
 
   expected(what: string, hint = usualHint(this.node)): undefined {
-    return this.refuse(`Expected ${what}, found ${describeNode(this.node)}.`, { hint });
+    return this.refuse(`Expected ${what}, found ${describeNode(this.node)}.`, hint);
   }
 
   /** The message does not contain the value, because a text in place of a map may be a secret, such as a token. */

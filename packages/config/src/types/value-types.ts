@@ -60,7 +60,7 @@ export function privateText(
     read(value) {
       const { node } = value;
       if (node.type === "string" && accepts(node.text)) return node.text;
-      return value.refuse(`Expected ${what}${node.type === "string" ? "" : " in double quotes"}.`, { hint });
+      return value.refuse(`Expected ${what}${node.type === "string" ? "" : " in double quotes"}.`, hint);
     },
   };
 }
@@ -79,8 +79,7 @@ export function path(): ValueType<string> {
     read(value) {
       const { node, reading } = value;
       if (node.type !== "string") return value.expected("a path in double quotes");
-      if (holdsIdentity(node.text))
-        return value.refuse(IDENTITY_AS_PATH.message, { hint: IDENTITY_AS_PATH.hint });
+      if (holdsIdentity(node.text)) return value.refuse(IDENTITY_AS_PATH.message, IDENTITY_AS_PATH.hint);
       const found = absolutePath(node.text, reading.cwd);
       if (found !== undefined) return found;
       if (/^file:/i.test(node.text)) return value.expected("a path on this machine", FILE_URLS);
@@ -111,12 +110,12 @@ async function checkReadable(file: string, value: Value): Promise<void> {
     // A pipe that nobody writes to would keep the node from starting, and even from stopping.
     if ((await stat(file)).isFile()) return;
     const hint = "Name a regular file, which can be read at every start.";
-    value.refuse(`The file ${file} is not a regular file.`, { hint });
+    value.refuse(`The file ${file} is not a regular file.`, hint);
   } catch (error) {
     const code = systemErrorCode(error);
     if (code === undefined) throw error;
     const hint = "Check the path and the permissions of the file.";
-    value.refuse(`The file ${file} cannot be read (${code}).`, { hint });
+    value.refuse(`The file ${file} cannot be read (${code}).`, hint);
   }
 }
 
