@@ -1,7 +1,7 @@
 import { createRequire } from "node:module";
 import { CairnError, startTimer } from "@cairn/kv";
 import type * as sdk from "@aws-sdk/client-s3";
-import { type DirectRead, directReads } from "./s3-direct-reads.ts";
+import { directReads } from "./s3-direct-reads.ts";
 import { dropBody } from "./s3-body.ts";
 import {
   fieldOf,
@@ -71,7 +71,7 @@ export type S3Access = ReturnType<typeof s3Access>;
 export function s3Access(settings: S3Settings, notice: (sentence: string) => void) {
   const { location } = settings;
   const silence = toldSilence(settings, notice);
-  let client: Promise<Client> | undefined;
+  let client: ReturnType<typeof connect> | undefined;
   let lastDate: number | undefined;
   // Aborts requests without a signal of their own. Replaced after each close, because the store may be used again.
   let closing = new AbortController();
@@ -147,7 +147,10 @@ export function s3Access(settings: S3Settings, notice: (sentence: string) => voi
 }
 
 /** Tells once that the service is silent, until something is heard from it. */
-function toldSilence({ location, maxAttempts, requestTimeout }: S3Settings, notice: (sentence: string) => void) {
+function toldSilence(
+  { location, maxAttempts, requestTimeout }: S3Settings,
+  notice: (sentence: string) => void,
+) {
   let isTold = false;
   return {
     /** Returns the function to call when the request `doing` has ended. */
@@ -170,11 +173,6 @@ function renewRefused(s3: sdk.S3, error: unknown): void {
   if (isOfCredentials(error)) s3.config.credentials({ forceRefresh: true }).catch(() => undefined);
 }
 
-interface Client {
-  readonly s3: sdk.S3;
-  readonly read: DirectRead;
-}
-
 /**
  * Only this function loads the SDK, because it is large and most processes have no store in S3. It is CommonJS, for which
  * `import` would first search its source for the names that it exports, which takes as long as everything else.
@@ -183,7 +181,7 @@ async function connect(
   settings: S3Settings,
   notice: (sentence: string) => void,
   onDate: (date: number) => void,
-): Promise<Client> {
+) {
   // The SDK would warn about the next major version of Node, which does not concern operators.
   process.env["AWS_SDK_JS_NODE_VERSION_SUPPORT_WARNING_DISABLED"] ??= "true";
   const { S3 } = createRequire(import.meta.url)("@aws-sdk/client-s3") as typeof sdk;

@@ -13,17 +13,6 @@ export interface DirectAnswer {
   readonly ETag: string | undefined;
 }
 
-/**
- * Requests a range of an object with the SDK's connections and credentials, but without its middleware, which takes
- * most of the processor time of a small read. Returns undefined before the first request of the SDK, and unless the
- * response is a range: the caller then uses the SDK, which repeats requests, corrects the clock and explains errors.
- */
-export type DirectRead = (
-  name: string,
-  headers: Readonly<Record<string, string>>,
-  abortSignal: AbortSignal,
-) => Promise<DirectAnswer | undefined>;
-
 /** A successful request of the SDK, which contains all that follows from settings, profiles and the bucket's region. */
 interface Sample {
   readonly request: HttpRequest;
@@ -39,8 +28,13 @@ const OF_ONE_REQUEST = ["amz-sdk-invocation-id", "amz-sdk-request", "range", "if
 /** Other kinds of signatures (of S3 Express, or for several regions) are left to the SDK. */
 const SCOPE = /^AWS4-HMAC-SHA256 Credential=[^,]*\/([^/,]+)\/s3\/aws4_request,/;
 
-/** Returns reads that are like the latest request of `s3` for an object below `prefix`. */
-export function directReads(s3: S3, prefix: string): DirectRead {
+/**
+ * Returns reads that are like the latest request of `s3` for an object below `prefix`: of a range of an object, with the
+ * SDK's connections and credentials, but without its middleware, which takes most of the processor time of a small read.
+ * The result is undefined before the first request of the SDK, and unless the response is a range: the caller then uses
+ * the SDK, which repeats requests, corrects the clock and explains errors.
+ */
+export function directReads(s3: S3, prefix: string) {
   const { config } = s3;
   let sample: Sample | undefined;
   s3.middlewareStack.add(
@@ -68,7 +62,11 @@ export function directReads(s3: S3, prefix: string): DirectRead {
     return { request, folder: sent.path.slice(0, -name.length), signer, signingRegion };
   }
 
-  return async (name, headers, abortSignal) => {
+  return async (
+    name: string,
+    headers: Readonly<Record<string, string>>,
+    abortSignal: AbortSignal,
+  ): Promise<DirectAnswer | undefined> => {
     if (sample === undefined) return undefined;
     const { folder, signer, signingRegion } = sample;
     const request = sample.request.clone();
