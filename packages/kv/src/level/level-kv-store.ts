@@ -24,7 +24,7 @@ import { checkLogsOnOpening, openKeepingLogs } from "./kept-logs.ts";
 import { closed, explained, explainOpening, explainOperation, filesGone } from "./level-errors.ts";
 import { claimDirectory, type ClaimedDirectory } from "./directory-claim.ts";
 import { LevelPurge } from "./level-purge.ts";
-import { LevelReader, LevelSnapshotReader } from "./level-reader.ts";
+import { pagesOf, snapshotReader } from "./level-reader.ts";
 import { OpenReaders } from "./open-readers.ts";
 import { PointReads } from "./point-reads.ts";
 import { writeRows } from "./write-rows.ts";
@@ -80,7 +80,7 @@ export function levelProvider(options: LevelOptions = {}): KvProvider {
   };
 }
 
-class LevelKvStore extends LevelReader implements KvStore {
+class LevelKvStore implements KvStore {
   readonly #level: Database;
   readonly #dir: string;
   readonly #claim: ClaimedDirectory;
@@ -89,15 +89,12 @@ class LevelKvStore extends LevelReader implements KvStore {
   /** Captures, compactions and purges. */
   readonly #running = new RunningWork();
   readonly #checks: TableChecks;
-  readonly #readers: OpenReaders;
+  readonly #readers = new OpenReaders();
   /** The error of a failed batch. It is unknown whether the batch is on disk, so no other batch may follow it. */
   #failure: unknown;
   #closing: Promise<void> | undefined;
 
   constructor(level: Database, dir: string, claim: ClaimedDirectory, checks: TableChecks) {
-    const readers = new OpenReaders();
-    super(level, dir, undefined, readers);
-    this.#readers = readers;
     this.#level = level;
     this.#dir = dir;
     this.#claim = claim;
@@ -113,7 +110,7 @@ class LevelKvStore extends LevelReader implements KvStore {
     return await this.#checks.scrub(options);
   }
 
-  override get(key: Uint8Array): KvValue {
+  get(key: Uint8Array): KvValue {
     return this.#closing === undefined ? this.#reads.get(key) : Promise.reject(closed(this.#dir));
   }
 
@@ -151,13 +148,13 @@ class LevelKvStore extends LevelReader implements KvStore {
     }
   }
 
-  override getMany(keys: readonly Uint8Array[]): Promise<(Uint8Array | undefined)[]> {
+  getMany(keys: readonly Uint8Array[]): Promise<(Uint8Array | undefined)[]> {
     return this.#many<Uint8Array>(keys, AS_BYTES);
   }
 
-  override range(range: KvRange): AsyncIterable<readonly KvRow[]> {
+  range(range: KvRange): AsyncIterable<readonly KvRow[]> {
     this.#assertIntact();
-    return super.range(range);
+    return pagesOf(this.#level, this.#dir, range, () => this.#readers.open());
   }
 
   async batch(operations: readonly KvOperation[], options?: { sync?: boolean }): Promise<void> {
@@ -177,7 +174,7 @@ class LevelKvStore extends LevelReader implements KvStore {
   snapshot(): KvSnapshot {
     this.#assertOpen();
     this.#assertIntact();
-    return new LevelSnapshotReader(this.#level, this.#dir, this.#level.snapshot(), this.#readers);
+    return snapshotReader(this.#level, this.#dir, this.#readers);
   }
 
   async capture(dir: string, options: { unchecked?: boolean } = {}): Promise<KvCapture> {

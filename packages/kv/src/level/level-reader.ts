@@ -1,6 +1,6 @@
 import { explained, explainOperation, snapshotClosed } from "./level-errors.ts";
 import type { OpenReaders } from "./open-readers.ts";
-import type { KvOperation, KvRange, KvReader, KvRow, KvSnapshot, KvValue } from "../store/kv-store.ts";
+import type { KvRange, KvReader, KvRow, KvSnapshot } from "../store/kv-store.ts";
 
 // A page of a range has at most this number of rows, and ends after this number of bytes.
 const PAGE_ROWS = 1000;
@@ -12,90 +12,70 @@ interface LevelIterator {
   close(): Promise<void>;
 }
 
-/** A frozen state of a {@link ByteLevel}. */
-export interface LevelSnapshot {
+interface LevelSnapshot {
   close(): Promise<void>;
 }
 
 /** The members of classic-level and memory-level that are used here. Keys and values are bytes. */
-export interface ByteLevel {
+interface ByteLevel {
   get(key: Uint8Array, options?: { snapshot: LevelSnapshot }): Promise<Uint8Array | undefined>;
   getMany(keys: Uint8Array[], options?: { snapshot: LevelSnapshot }): Promise<(Uint8Array | undefined)[]>;
   iterator(options: object): LevelIterator;
-  batch(operations: KvOperation[], options?: { sync: boolean }): Promise<void>;
   snapshot(): LevelSnapshot;
-  close(): Promise<void>;
 }
 
-/** Reads the current state of a {@link ByteLevel}, or the state of a snapshot. `place` is used in messages. */
-export class LevelReader implements KvReader {
-  readonly #level: ByteLevel;
-  readonly #place: string;
-  readonly #options: { snapshot: LevelSnapshot } | undefined;
-  readonly #readers: OpenReaders | undefined;
+/** Reads rows of the current state of a {@link ByteLevel}, or of a snapshot. `place` is used in messages. */
+export function readsOf(
+  level: ByteLevel,
+  place: string,
+  options?: { readonly snapshot: LevelSnapshot },
+): Pick<KvReader, "get" | "getMany"> {
+  return {
+    get: (key) => explained(level.get(key, options), place),
+    getMany: (keys) => explained(level.getMany(keys as Uint8Array[], options), place),
+  };
+}
 
-  /** Creates a reader that registers each open range with `readers`. */
-  constructor(level: ByteLevel, place: string, snapshot?: LevelSnapshot, readers?: OpenReaders) {
-    this.#level = level;
-    this.#place = place;
-    this.#readers = readers;
-    this.#options = snapshot === undefined ? undefined : { snapshot };
-  }
-
-  get(key: Uint8Array): KvValue {
-    return explained(this.#level.get(key, this.#options), this.#place);
-  }
-
-  getMany(keys: readonly Uint8Array[]): Promise<(Uint8Array | undefined)[]> {
-    return explained(this.#level.getMany(keys as Uint8Array[], this.#options), this.#place);
-  }
-
-  range(range: KvRange): AsyncIterable<readonly KvRow[]> {
-    return this.pages(range);
-  }
-
-  /** Calls `closed` once the range is closed; by default, the range is registered with the readers until then. */
-  protected pages(range: KvRange, closed?: () => void): RowPages {
-    try {
-      // The iterator is created here, and not when the loop starts, so that it yields the rows as of the call.
-      const options = { ...range, ...this.#options, highWaterMarkBytes: PAGE_BYTES };
-      return new RowPages(this.#level.iterator(options), this.#place, closed ?? this.#readers?.open());
-    } catch (error) {
-      throw explainOperation(error, this.#place);
-    }
+/** Returns the rows of a range as of the call. Calls `opened`, and what that returns once the range is closed. */
+export function pagesOf(
+  level: ByteLevel,
+  place: string,
+  range: KvRange & { readonly snapshot?: LevelSnapshot },
+  opened?: () => () => void,
+): RowPages {
+  try {
+    // The iterator is created here, and not when the loop starts, so that it yields the rows as of the call.
+    return new RowPages(level.iterator({ ...range, highWaterMarkBytes: PAGE_BYTES }), place, opened?.());
+  } catch (error) {
+    throw explainOperation(error, place);
   }
 }
 
-/** A reader of one snapshot, which it owns. */
-export class LevelSnapshotReader extends LevelReader implements KvSnapshot {
-  readonly #snapshot: LevelSnapshot;
-  readonly #closed: (() => void) | undefined;
+/** Returns a reader of a snapshot, which it owns. It is registered with `readers` until it is closed. */
+export function snapshotReader(level: ByteLevel, place: string, readers?: OpenReaders): KvSnapshot {
+  const snapshot = level.snapshot();
+  const closed = readers?.open();
   /** The open ranges; undefined once the snapshot is closed. */
-  #ranges: Set<RowPages> | undefined = new Set();
-
-  constructor(level: ByteLevel, place: string, snapshot: LevelSnapshot, readers?: OpenReaders) {
-    super(level, place, snapshot);
-    this.#snapshot = snapshot;
-    this.#closed = readers?.open();
-  }
-
-  protected override pages(range: KvRange): RowPages {
-    const ranges = this.#ranges;
-    if (ranges === undefined) throw snapshotClosed();
-    const pages: RowPages = super.pages(range, () => ranges.delete(pages));
-    ranges.add(pages);
-    return pages;
-  }
-
-  async close(): Promise<void> {
-    // LevelDB keeps the rows of an open iterator even if its snapshot is closed, and an error may have kept the caller
-    // from reading a range to its end, or at all.
-    const ranges = this.#ranges ?? new Set();
-    this.#ranges = undefined;
-    await Promise.all(Array.from(ranges, (pages) => pages.return()));
-    await this.#snapshot.close();
-    this.#closed?.();
-  }
+  let ranges: Set<RowPages> | undefined = new Set();
+  return {
+    ...readsOf(level, place, { snapshot }),
+    range(range) {
+      const open = ranges;
+      if (open === undefined) throw snapshotClosed();
+      const pages: RowPages = pagesOf(level, place, { ...range, snapshot }, () => () => open.delete(pages));
+      open.add(pages);
+      return pages;
+    },
+    async close() {
+      // LevelDB keeps the rows of an open iterator even if its snapshot is closed, and an error may have kept the caller
+      // from reading a range to its end, or at all.
+      const left = ranges ?? new Set();
+      ranges = undefined;
+      await Promise.all(Array.from(left, (pages) => pages.return()));
+      await snapshot.close();
+      closed?.();
+    },
+  };
 }
 
 class RowPages implements AsyncIterableIterator<readonly KvRow[]> {

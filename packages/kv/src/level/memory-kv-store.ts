@@ -3,21 +3,12 @@ import { join, resolve } from "node:path";
 import { setImmediate } from "node:timers/promises";
 import type { MemoryLevel } from "memory-level";
 import { requireNone } from "../capture/live-capture.ts";
-import type {
-  KvCapture,
-  KvOperation,
-  KvProvider,
-  KvPurge,
-  KvReader,
-  KvSnapshot,
-  KvStats,
-  KvStore,
-} from "../store/kv-store.ts";
+import type { KvCapture, KvOperation, KvProvider, KvReader, KvSnapshot, KvStore } from "../store/kv-store.ts";
 import { RunningWork } from "../concurrency/running-work.ts";
 import { closed, explained } from "./level-errors.ts";
 import { holdsLevelDb, measureFiles } from "../files/level-files.ts";
 import { LEVEL_FORMAT, levelProvider } from "./level-kv-store.ts";
-import { LevelReader, LevelSnapshotReader } from "./level-reader.ts";
+import { pagesOf, readsOf, snapshotReader } from "./level-reader.ts";
 import { makeFolder } from "../disk/folders.ts";
 import { closing } from "../concurrency/closing.ts";
 
@@ -42,7 +33,7 @@ export function memoryProvider(): KvProvider {
         storeEncoding: "view",
       });
       await rows.open();
-      const store = new MemoryKvStore(rows, dir);
+      const store = storeOf(rows, dir);
       if (!(await holdsLevelDb(dir))) return store;
       await closing(await levelProvider().open(dir), (files) => copyRows(files, store));
       return store;
@@ -50,76 +41,62 @@ export function memoryProvider(): KvProvider {
   };
 }
 
-class MemoryKvStore extends LevelReader implements KvStore {
-  readonly #rows: Rows;
-  readonly #place: string;
-  readonly #captures = new RunningWork();
-  #closing: Promise<void> | undefined;
+function storeOf(rows: Rows, dir: string): KvStore {
+  const place = `memory (of ${dir})`;
+  const captures = new RunningWork();
+  let ended: Promise<void> | undefined;
+  const requireOpen = (): void => {
+    if (ended !== undefined) throw closed(place);
+  };
+  const snapshot = (): KvSnapshot => {
+    requireOpen();
+    return snapshotReader(rows, place);
+  };
+  return {
+    ...readsOf(rows, place),
+    range: (range) => pagesOf(rows, place, range),
+    snapshot,
+    async batch(operations) {
+      requireOpen();
+      // The rows are copied, as in a store on disk, because callers may reuse their buffers.
+      await explained(rows.batch(operations.map(copyOperation)), place);
+      // Nothing here waits for a disk, so a writer that did not yield to the event loop would block everything else.
+      await setImmediate();
+    },
+    capture: async (target) =>
+      await captures.track(closing(snapshot(), (state) => capture(state, resolve(target)))),
+    async compact() {
+      requireOpen();
+    },
+    /** Returns a purge that does nothing, because there are no files, and a capture writes only existing rows. */
+    purge() {
+      requireOpen();
+      return { run: () => Promise.resolve("gone") };
+    },
+    async stats() {
+      requireOpen();
+      return { bytes: 0, files: 0 };
+    },
+    close() {
+      ended ??= captures.idle().then(() => rows.close());
+      return ended;
+    },
+  };
+}
 
-  constructor(rows: Rows, dir: string) {
-    const place = `memory (of ${dir})`;
-    super(rows, place);
-    this.#rows = rows;
-    this.#place = place;
-  }
-
-  async batch(operations: readonly KvOperation[]): Promise<void> {
-    this.#assertOpen();
-    // The rows are copied, as in a store on disk, because callers may reuse their buffers.
-    await explained(this.#rows.batch(operations.map(copyOperation)), this.#place);
-    // Nothing here waits for a disk, so a writer that did not yield to the event loop would block everything else.
-    await setImmediate();
-  }
-
-  snapshot(): KvSnapshot {
-    this.#assertOpen();
-    return new LevelSnapshotReader(this.#rows, this.#place, this.#rows.snapshot());
-  }
-
-  async capture(dir: string): Promise<KvCapture> {
-    return await this.#captures.track(this.#capture(resolve(dir)));
-  }
-
-  async compact(): Promise<void> {
-    this.#assertOpen();
-  }
-
-  /** Returns a purge that does nothing, because there are no files, and a capture writes only existing rows. */
-  purge(): KvPurge {
-    this.#assertOpen();
-    return { run: () => Promise.resolve("gone") };
-  }
-
-  async stats(): Promise<KvStats> {
-    this.#assertOpen();
-    return { bytes: 0, files: 0 };
-  }
-
-  close(): Promise<void> {
-    this.#closing ??= this.#captures.idle().then(() => this.#rows.close());
-    return this.#closing;
-  }
-
-  async #capture(dir: string): Promise<KvCapture> {
-    return await closing(this.snapshot(), async (snapshot) => {
-      const created = (await makeFolder(dir)) !== undefined;
-      requireNone(await readdir(dir), dir);
-      try {
-        await closing(await levelProvider().open(dir), (files) => copyRows(snapshot, files));
-        // These files are needed only by the process that has the database open.
-        for (const name of ["LOCK", "LOG", "LOG.old"]) await rm(join(dir, name), { force: true });
-        return { linked: 0, copied: 0, bytes: (await measureFiles(dir)).bytes };
-      } catch (error) {
-        // The directory itself is kept if it existed before.
-        if (created) await rm(dir, { recursive: true, force: true });
-        else for (const name of await readdir(dir)) await rm(join(dir, name), { force: true });
-        throw error;
-      }
-    });
-  }
-
-  #assertOpen(): void {
-    if (this.#closing !== undefined) throw closed(this.#place);
+async function capture(snapshot: KvSnapshot, dir: string): Promise<KvCapture> {
+  const created = (await makeFolder(dir)) !== undefined;
+  requireNone(await readdir(dir), dir);
+  try {
+    await closing(await levelProvider().open(dir), (files) => copyRows(snapshot, files));
+    // These files are needed only by the process that has the database open.
+    for (const name of ["LOCK", "LOG", "LOG.old"]) await rm(join(dir, name), { force: true });
+    return { linked: 0, copied: 0, bytes: (await measureFiles(dir)).bytes };
+  } catch (error) {
+    // The directory itself is kept if it existed before.
+    if (created) await rm(dir, { recursive: true, force: true });
+    else for (const name of await readdir(dir)) await rm(join(dir, name), { force: true });
+    throw error;
   }
 }
 

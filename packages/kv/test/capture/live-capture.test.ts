@@ -6,7 +6,8 @@ import { ClassicLevel } from "classic-level";
 import { describe, expect, it } from "vitest";
 import { currentManifestPath, readCurrentManifest } from "../../src/files/current-manifest.ts";
 import type { LevelManifest } from "../../src/files/level-manifest.ts";
-import { LevelReader } from "../../src/level/level-reader.ts";
+import { pagesOf, readsOf } from "../../src/level/level-reader.ts";
+import type { KvRange } from "../../src/store/kv-store.ts";
 import { captureFileSystem, captureLevelDb } from "../../src/capture/live-capture.ts";
 import { CountedWriter, countedBatch, expectWhole } from "../../testing/counted-rows.ts";
 import { systemError, twoLogs, withCalls } from "./capture-faults.ts";
@@ -117,7 +118,11 @@ describe("a capture of a LevelDB that is being written to", () => {
       valueEncoding: "view",
     });
     await level.open();
-    await expect(expectWhole(new LevelReader(level, "capture"))).rejects.toThrow(/expected/);
+    const reader = {
+      ...readsOf(level, "capture"),
+      range: (range: KvRange) => pagesOf(level, "capture", range),
+    };
+    await expect(expectWhole(reader)).rejects.toThrow(/expected/);
     await level.close();
   });
 
