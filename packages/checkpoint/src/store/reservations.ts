@@ -1,5 +1,5 @@
 import { randomBytes } from "node:crypto";
-import { type Clock, unlessFailed } from "@cairn/kv";
+import { type Clock, repeatEvery, unlessFailed } from "@cairn/kv";
 import { z } from "zod";
 import type { CheckpointStore } from "./checkpoint-store.ts";
 import { MAX_RECORD_LENGTH, readStoredRecord } from "./stored-record.ts";
@@ -34,19 +34,14 @@ export async function reserve(
   const made = await bestEffort(async () => store.create(name, await text()));
   if (made !== true) return { release: async () => undefined };
 
-  const ended = new AbortController();
-  const renewing = (async () => {
-    while (await clock.wait(RESERVATION_MS / 3, ended.signal)) {
-      await bestEffort(async () => {
-        const current = await store.read(name);
-        if (current !== undefined) await store.replace(name, await text(), current.tag);
-      });
-    }
-  })();
+  const renew = async (): Promise<void> => {
+    const current = await store.read(name);
+    if (current !== undefined) await store.replace(name, await text(), current.tag);
+  };
+  const renewing = repeatEvery(clock, RESERVATION_MS / 3, () => bestEffort(renew), fail);
   return {
     async release() {
-      ended.abort();
-      await renewing;
+      await renewing.stop();
       await bestEffort(() => store.remove(name));
     },
   };
@@ -74,6 +69,10 @@ export async function readReservations(
     else expired.push(name);
   }
   return { reserved, expired };
+}
+
+function fail(error: unknown): never {
+  throw error;
 }
 
 /** Ignores errors of the store, since a restore also works without a reservation. */
