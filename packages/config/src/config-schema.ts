@@ -6,9 +6,8 @@ import type { ModuleDescriptor } from "./types/reading.ts";
 import { KIND_NAMES, type ModuleKind } from "./types/module-kinds.ts";
 import { DEFAULT_MODULES, NATS_LOG } from "./modules/module-type.ts";
 import { MODULES } from "./modules/modules.ts";
-import { indexesType } from "./indexes-key.ts";
 import { httpParameters } from "./http-parameters.ts";
-import { TOP_LEVEL_KEYS, indexStoreParameters, nodeParameters } from "./top-level.ts";
+import { indexesType, indexStoreParameters, nodeParameters, TOP_LEVEL_KEYS } from "./top-level.ts";
 
 /**
  * Returns the JSON Schema of a configuration file, for editors: the names and the forms of values. It covers the built-in

@@ -1,5 +1,5 @@
 import { resolve } from "node:path";
-import type { NamedIndex } from "./indexes-key.ts";
+import type { NamedIndex } from "./top-level.ts";
 import type { ModuleContext } from "./types/module-kinds.ts";
 import { SECRET, type Setting } from "./types/reading.ts";
 import { INLINE, namedCommand, omitUndefined, shellWord } from "@cairn/text";

@@ -13,13 +13,14 @@ import { type Reading, type Setting, Value } from "./types/reading.ts";
 import { systemErrorCode } from "@cairn/kv";
 import { ownMember } from "@cairn/text";
 import { type HttpOptions, dbDirLayout, TOKEN_PATTERN } from "@cairn/engine";
-import { type NamedIndex, readIndexes } from "./indexes-key.ts";
-import { readPolicies } from "./policies-key.ts";
 import {
   checkTopLevelKeys,
   indexStoreParameters,
+  type NamedIndex,
   nodeParameters,
   readHttp,
+  readIndexes,
+  readPolicies,
   readTopLevel,
 } from "./top-level.ts";
 import { TOP_LEVEL_ALIASES } from "./modules/aliases.ts";

@@ -3,14 +3,16 @@ import { ALL_RIGHTS } from "@cairn/client/protocol";
 import { hostname } from "node:os";
 import { OLDER_PARAMETERS, TOP_LEVEL_ALIASES, olderModule, olderSetting } from "./modules/aliases.ts";
 import { emptyMap, findEntry, placeOf } from "./source/config-tree.ts";
-import type { ConfigEntry, ConfigNode, MapNode } from "./source/config-tree.ts";
-import { moduleOf } from "./modules/module-type.ts";
-import type { ModuleKind } from "./types/module-kinds.ts";
+import type { ConfigEntry, ConfigNode, MapNode, Origin } from "./source/config-tree.ts";
+import { moduleOf, readModule } from "./modules/module-type.ts";
+import { mapByName } from "./types/map-type.ts";
+import type { ModuleKind, ModuleUse } from "./types/module-kinds.ts";
 import { didYouMean, nearestName, omitUndefined } from "@cairn/text";
 import { optional, withDefault } from "./types/parameter.ts";
+import { plainValue, printableValue, refuseCode } from "./types/plain-value.ts";
 import { type Inconsistency, readParameters } from "./types/read-parameters.ts";
 import { type Parameters, type ParameterValues, type Reading, Value } from "./types/reading.ts";
-import type { HttpOptions } from "@cairn/engine";
+import { type HttpOptions, policyProblems } from "@cairn/engine";
 import { httpParameters, LOOPBACK_ONLY } from "./http-parameters.ts";
 import { path, textLike } from "./types/value-types.ts";
 
@@ -111,6 +113,56 @@ export function readHttp(reading: Reading): HttpOptions | false | undefined {
     authToken === undefined ? named : [...named, { source: { text: authToken }, rights: ALL_RIGHTS }];
   const given = { tokens: all.length === 0 ? undefined : all, drainMs: drain, readyMaxLagMs: readyMaxLag };
   return { ...options, ...omitUndefined(given) };
+}
+
+/** Reads `cairn/policies`. Returns undefined if it is absent, or after adding problems. */
+export function readPolicies(reading: Reading): Policies | undefined {
+  const key = "cairn/policies";
+  const node = findEntry(reading.root, key)?.value;
+  if (node === undefined || node.type === "null") return undefined;
+  refuseCode(new Value(node, [key], reading));
+  const value = plainValue(node);
+  const problems = policyProblems(value);
+  for (const { path: names, message } of problems) {
+    const hint = "docs/policies.md describes policies.";
+    reading.problems.add(originAt(node, names), [key, ...names], message, hint);
+  }
+  if (problems.length > 0) return undefined;
+  reading.settings.push({ path: [key], value: printableValue("", value), origin: node.origin });
+  return value as Policies;
+}
+
+/** Returns the origin of the innermost existing value on a path. */
+function originAt(node: ConfigNode, [name, ...rest]: readonly string[]): Origin {
+  if (name === undefined) return node.origin;
+  if (node.type === "list") {
+    const item = node.items[Number(name)];
+    return item === undefined ? node.origin : originAt(item, rest);
+  }
+  const entry = findEntry(node, name);
+  if (entry === undefined) return node.origin;
+  return rest.length === 0 ? entry.nameOrigin : originAt(entry.value, rest);
+}
+
+export type NamedIndex = readonly [name: string, use: ModuleUse<"index">];
+
+/** A name is a folder, and a part of addresses. */
+export const indexesType = mapByName(
+  /^[a-z0-9][a-z0-9_-]{0,63}$/,
+  "a name of lower-case letters, digits, hyphens and underscores, 64 at most",
+  () => moduleOf("index"),
+  0,
+);
+
+/** Reads `cairn/indexes`. Returns undefined after adding problems. */
+export function readIndexes(reading: Reading): readonly NamedIndex[] | undefined {
+  const node = findEntry(reading.root, "cairn/indexes")?.value;
+  if (node === undefined || node.type === "null") return [];
+  const value = new Value(node, ["cairn/indexes"], reading);
+  if (node.type !== "instance") return indexesType.read(value);
+  // A map that contains a function is read as a part, which is refused with the reason.
+  readModule("index", value);
+  return undefined;
 }
 
 /** Adds a problem for every top-level key that nothing has read. Must be called last. */
