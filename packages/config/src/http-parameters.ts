@@ -1,10 +1,8 @@
 import { ALL_RIGHTS } from "@cairn/client/protocol";
 import { TOKEN_PATTERN, type TokenOptions } from "@cairn/engine";
-import { ownMember } from "@cairn/text";
 import { duration } from "./types/duration-type.ts";
 import { mapByName, mapOf } from "./types/map-type.ts";
 import { optional, required, withDefault } from "./types/parameter.ts";
-import type { ValueType } from "./types/reading.ts";
 import {
   boolean,
   bucketName,
@@ -47,37 +45,24 @@ const tokenParameters = {
 /** The rights that concern the whole node, and therefore cannot be limited to buckets. */
 const NODE_RIGHTS: TokenOptions["rights"] = ["observe", "operate"];
 
-function token(name: string): ValueType<Omit<TokenOptions, "name">> {
-  const plain = mapOf(`The token ${name}`, tokenParameters, ({ file, env, rights, buckets }) => {
-    if ((file === undefined) === (env === undefined))
-      return {
-        message: `The token ${name} must have either file or env.`,
-        hint: "Set file to a file that contains the token, or env to the environment variable that does.",
-      };
-    const whole = rights.find((right) => NODE_RIGHTS.includes(right));
-    if (buckets === undefined || whole === undefined) return undefined;
-    return {
-      message: `The token ${name} has the right ${whole}, which concerns the whole node, and buckets.`,
-      hint: `Remove buckets, or remove ${whole} from the rights and configure another token with it.`,
-    };
-  });
-  return {
-    ...plain,
-    read(value) {
-      const read = plain.read(value);
-      if (read === undefined) return undefined;
-      const { file, env = "", ...rest } = read;
-      const source = file === undefined ? { env, text: ownMember(value.reading.env, env) } : { file };
-      return { source, ...rest };
-    },
-  };
-}
-
 /** The type of `tokens`. A name is written into the log with each transaction, so it must have no blanks. */
 const tokensType = mapByName(
   /^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/,
   "a name of letters, digits, dots, hyphens and underscores, 64 at most",
-  token,
+  (name) =>
+    mapOf(`The token ${name}`, tokenParameters, ({ file, env, rights, buckets }) => {
+      if ((file === undefined) === (env === undefined))
+        return {
+          message: `The token ${name} must have either file or env.`,
+          hint: "Set file to a file that contains the token, or env to the environment variable that does.",
+        };
+      const whole = rights.find((right) => NODE_RIGHTS.includes(right));
+      if (buckets === undefined || whole === undefined) return undefined;
+      return {
+        message: `The token ${name} has the right ${whole}, which concerns the whole node, and buckets.`,
+        hint: `Remove buckets, or remove ${whole} from the rights and configure another token with it.`,
+      };
+    }),
 );
 
 /** A name, or an address of IPv4 or IPv6. Only the latter contains colons, at least two. */

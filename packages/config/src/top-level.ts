@@ -7,7 +7,7 @@ import type { ConfigEntry, ConfigNode, MapNode, Origin } from "./source/config-t
 import { moduleOf, readModule } from "./modules/module-type.ts";
 import { mapByName } from "./types/map-type.ts";
 import type { ModuleKind, ModuleUse } from "./types/module-kinds.ts";
-import { didYouMean, nearestName, omitUndefined } from "@cairn/text";
+import { didYouMean, nearestName, omitUndefined, ownMember } from "@cairn/text";
 import { optional, withDefault } from "./types/parameter.ts";
 import { plainValue, printableValue, refuseCode } from "./types/plain-value.ts";
 import { type Inconsistency, readParameters } from "./types/read-parameters.ts";
@@ -108,7 +108,10 @@ export function readHttp(reading: Reading): HttpOptions | false | undefined {
   }
   const { tokens = [], authToken, drain, readyMaxLag, ...options } = values;
   // `auth-token` is short for a token with all rights.
-  const named = tokens.map(([name, token]) => ({ name, ...token }));
+  const named = tokens.map(([name, { file, env = "", ...token }]) => {
+    const source = file === undefined ? { env, text: ownMember(reading.env, env) } : { file };
+    return { name, source, ...token };
+  });
   const all =
     authToken === undefined ? named : [...named, { source: { text: authToken }, rights: ALL_RIGHTS }];
   const given = { tokens: all.length === 0 ? undefined : all, drainMs: drain, readyMaxLagMs: readyMaxLag };
