@@ -101,22 +101,20 @@ function readParts(reading: Reading): Omit<ResolvedConfig, "origin" | "settings"
     new Value(logNode.type === "null" ? empty : logNode, ["cairn/tx-log"], reading),
   );
   const index = readTopLevel("cairn/index-store", indexStoreParameters, reading);
-  const kvPath = ["cairn/index-store", "kv-store"];
-  const kvStore =
-    index === undefined
-      ? undefined
-      : (index.kvStore ?? readModule("kv-store", new Value(empty, kvPath, reading)));
   const http = readHttp(reading);
   const policies = readPolicies(reading);
   const indexes = readIndexes(reading);
   checkTopLevelKeys(reading);
-  if (txLog === undefined || kvStore === undefined || http === undefined || indexes === undefined)
+  if (txLog === undefined || index === undefined || http === undefined || indexes === undefined)
     return undefined;
 
+  const { kvStore } = index;
   const { id: nodeId, dir } = reading.node;
   const dbDir = kvStore.common.dbDir ?? join(dir, `${nodeId}-index`);
-  if (kvStore.common.dbDir === undefined)
-    reading.settings.push({ path: [...kvPath, "db-dir"], value: dbDir, origin: DEFAULT_ORIGIN });
+  if (kvStore.common.dbDir === undefined) {
+    const path = ["cairn/index-store", "kv-store", "db-dir"];
+    reading.settings.push({ path, value: dbDir, origin: DEFAULT_ORIGIN });
+  }
   checkIndexFolders(dbDir, reading);
   checkLogBackup(txLog, kvStore, reading);
   return { nodeId, dir, dbDir, txLog, kvStore, http: http === false ? undefined : http, policies, indexes };

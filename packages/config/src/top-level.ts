@@ -8,7 +8,7 @@ import { moduleOf, readModule } from "./modules/module-type.ts";
 import { mapByName } from "./types/map-type.ts";
 import type { ModuleKind, ModuleUse } from "./types/module-kinds.ts";
 import { didYouMean, nearestName, omitUndefined, ownMember } from "@cairn/text";
-import { optional, withDefault } from "./types/parameter.ts";
+import { withDefault } from "./types/parameter.ts";
 import { plainValue, printableValue, refuseCode } from "./types/plain-value.ts";
 import { type Inconsistency, readParameters } from "./types/read-parameters.ts";
 import { type Parameters, type ParameterValues, type Reading, Value } from "./types/reading.ts";
@@ -39,8 +39,9 @@ export const nodeParameters = {
 };
 
 export const indexStoreParameters = {
-  "kv-store": optional(
+  "kv-store": withDefault(
     moduleOf("kv-store"),
+    (absent) => readModule("kv-store", absent),
     "The key-value store of the index.",
     "`cairn.leveldb/->kv-store` without checkpoints",
   ),
