@@ -1,7 +1,7 @@
 import { logUnreachable } from "./nats-reachable.ts";
 import { randomUUID } from "node:crypto";
 import { backoffMs, CairnError, wait } from "@cairn/kv";
-import { headers, type JetStreamManager, NatsError, type StreamInfo } from "nats";
+import { type JetStreamManager, NatsError, type StreamInfo } from "nats";
 import {
   decodeMessage,
   SAVE_BEYOND_GAP,
@@ -255,22 +255,19 @@ export class NatsStream {
 
   /** Exactly one node succeeds, because the stream accepts this message only as its very first one. */
   async #publishBirth(payload: Uint8Array): Promise<boolean> {
-    const conditions = headers();
-    conditions.set("Nats-Expected-Last-Sequence", "0");
-    conditions.set("Nats-Expected-Stream", this.name);
     const { subject } = targetOf(await this.info());
     const { signal } = this.#creation;
     const deadline = performance.now() + CREATE_DEADLINE_MS;
     let finals = 0;
     for (let tries = 0; ; tries += 1) {
       this.#link.check();
-      const failure = await this.#tryBirth(subject, payload, conditions);
+      const failure = await this.#tryBirth(subject, payload);
       // The result is verified regardless of the response, because a timeout proves nothing, and a stream in another
       // domain may have responded. The condition makes retries safe.
       const first = await this.fetch(1);
       if (first !== undefined) return Buffer.compare(first.payload, payload) === 0;
       if ((await this.info()).state.last_seq > 0) return false;
-      const refused = failure instanceof NatsError ? failure.api_error : undefined;
+      const refused = failure?.api_error;
       if (refused !== undefined && publishFailure(this.name, refused) !== "retry") finals += 1;
       if (performance.now() > deadline || finals > MAX_FINAL_REFUSALS)
         throw this.#error(failure ?? new Error("it did not store the birth record"));
@@ -279,23 +276,15 @@ export class NatsStream {
     }
   }
 
-  async #tryBirth(
-    subject: string,
-    payload: Uint8Array,
-    conditions: ReturnType<typeof headers>,
-  ): Promise<unknown> {
+  /** Returns the error; undefined if a stream has stored the record. */
+  async #tryBirth(subject: string, payload: Uint8Array): Promise<NatsError | undefined> {
+    const expect = { lastSequence: 0, streamName: this.name };
     try {
-      const answer = await this.#link.connection.request(subject, payload, {
-        headers: conditions,
-        timeout: 5_000,
-      });
-      const { error } = answer.json<{ error?: { err_code: number; code: number; description: string } }>();
-      if (error === undefined) return undefined;
-      const failure = new NatsError(error.description, `${error.code}`);
-      failure.api_error = error;
-      return failure;
+      await this.#manager.jetstream().publish(subject, payload, { expect, timeout: 5_000 });
+      return undefined;
     } catch (error) {
-      return error instanceof NatsError ? error : Promise.reject(error);
+      if (error instanceof NatsError) return error;
+      throw error;
     }
   }
 
