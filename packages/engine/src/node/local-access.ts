@@ -26,6 +26,7 @@ import { type FieldQuery, parseFieldQuery } from "../index/read/field-query.ts";
 import type { StateChange } from "../index/read/states.ts";
 import { parseRows } from "../own-indexes/queries/index-queries.ts";
 import type { WatchChange } from "../index/read/transaction-event.ts";
+import type { NodeReads } from "./node-reads.ts";
 
 /** How long a call is repeated while the node is not ready, as over HTTP (ms). */
 const RETRY_MS = 30_000;
@@ -38,26 +39,7 @@ interface Bounds {
 /** What clients in the same process use. */
 export type LocalApi = Pick<
   NodeApi,
-  | "phase"
-  | "submit"
-  | "await"
-  | "commitResult"
-  | "get"
-  | "list"
-  | "history"
-  | "buckets"
-  | "queues"
-  | "queue"
-  | "openEntries"
-  | "entry"
-  | "queryIndex"
-  | "events"
-  | "policies"
-  | "watch"
-  | "follow"
-  | "digest"
-  | "status"
-  | "cluster"
+  keyof NodeReads | "phase" | "submit" | "queryIndex" | "status" | "cluster"
 >;
 
 /** A node, as clients in its process use it. `onDirector` is called with each director that they start. */
