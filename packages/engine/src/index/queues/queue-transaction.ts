@@ -44,9 +44,8 @@ export class QueueTransaction {
   }
 
   claim(number: number, as: string): Reason {
-    if (number >= this.#rule.shards) return this.#noShard(String(number));
     const shard = this.#shard(number);
-    if (shard?.state === "retiring") return this.#isIn(number, shard);
+    if (number >= this.#rule.shards || shard?.state === "retiring") return this.#isIn(number, shard);
     const held = this.#heldBy(number, shard);
     if (held !== undefined) return held;
     this.#hold(number, { ...(shard ?? NEW_SHARD), state: "active" }, as);
@@ -244,7 +243,6 @@ export class QueueTransaction {
   }
 
   #refusedEntry(number: number): Reason {
-    if (number >= this.#rule.shards) return this.#noShard(String(number));
     const shard = this.#shard(number);
     if (shard?.state !== "active") return this.#isIn(number, shard);
     if (shard.entries < this.#rule.cap) return undefined;
@@ -279,12 +277,9 @@ export class QueueTransaction {
   }
 
   #isIn(number: number, shard: Shard | undefined): string {
-    if (number >= this.#rule.shards) return this.#noShard(String(number));
-    return `${this.#queue.name} shard ${number} is ${shard?.state ?? "spare"}`;
-  }
-
-  #noShard(shown: string): string {
-    return `${this.#queue.name} has no shard ${shown}`;
+    const { name } = this.#queue;
+    if (number >= this.#rule.shards) return `${name} has no shard ${number}`;
+    return `${name} shard ${number} is ${shard?.state ?? "spare"}`;
   }
 }
 
