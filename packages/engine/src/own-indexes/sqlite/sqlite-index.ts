@@ -23,7 +23,8 @@ import {
   putRow,
   secondaryIndexes,
 } from "./sqlite-schema.ts";
-import { columnValue, isTiny, resultValue, sqliteText } from "./sqlite-values.ts";
+import { isTiny, resultValue, sqliteText, sqliteValue } from "./sqlite-values.ts";
+import { fieldValue } from "../../policies/field-values.ts";
 
 /** SQLite's default: the number of pages in the log from which a commit moves them to the file. */
 const CHECKPOINT_PAGES = 1_000;
@@ -257,7 +258,7 @@ class TableRows {
   put({ namespace, name, revision, txTime, json }: Put): void {
     const document = JSON.parse(json) as Json;
     const values = this.#paths.map((path) =>
-      path.length === 0 ? sqliteText(json) : columnValue(document, path),
+      path.length === 0 ? sqliteText(json) : sqliteValue(fieldValue(document, path) ?? null),
     );
     const isNegated = values.map(isTiny);
     const put = isNegated.includes(true) ? this.#putNegated(isNegated) : this.#put;

@@ -1,17 +1,6 @@
 import type { Json } from "@cairn/client";
 import type { SqliteValue } from "./sqlite-driver.ts";
 
-/** Returns the value of the members of `document` along a path; null if there is none. */
-export function columnValue(document: Json, path: readonly string[]): SqliteValue {
-  let value = document;
-  for (const member of path) {
-    if (value === null || typeof value !== "object" || Array.isArray(value) || !Object.hasOwn(value, member))
-      return null;
-    value = (value as Readonly<Record<string, Json>>)[member] ?? null;
-  }
-  return sqliteValue(value);
-}
-
 /** Returns a value as SQLite has it: booleans are numbers, and lists and objects JSON. */
 export function sqliteValue(value: Json): SqliteValue {
   if (value === null) return null;
