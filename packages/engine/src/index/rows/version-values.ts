@@ -58,10 +58,11 @@ function writeSum(value: Buffer, checksum: number): void {
 }
 
 /** Throws `INDEX_CORRUPT` if value or key is not the one that was written. Returns undefined if there is no row. */
-export function checkedVersion(rowKey: Uint8Array, value: Uint8Array): VersionValue;
-export function checkedVersion(rowKey: Uint8Array, value: Uint8Array | undefined): VersionValue | undefined;
-export function checkedVersion(rowKey: Uint8Array, value: Uint8Array | undefined): VersionValue | undefined {
-  if (value === undefined) return undefined;
+export function checkedVersion<V extends Uint8Array | undefined>(
+  rowKey: Uint8Array,
+  value: V,
+): VersionValue | Extract<V, undefined> {
+  if (value === undefined) return value as Extract<V, undefined>;
   if (!isVersionOf(rowKey, value)) throw damagedRow(rowKey);
   return asBuffer(value) as VersionValue;
 }
@@ -76,15 +77,10 @@ export function isVersionOf(rowKey: Uint8Array, value: Uint8Array): boolean {
 }
 
 /** Like {@link checkedVersion}, for a value whose document may be in a row of its own. */
-export function checkedHead(rowKey: Uint8Array, value: Uint8Array): VersionValue | VersionHead;
-export function checkedHead(
+export function checkedHead<V extends Uint8Array | undefined>(
   rowKey: Uint8Array,
-  value: Uint8Array | undefined,
-): VersionValue | VersionHead | undefined;
-export function checkedHead(
-  rowKey: Uint8Array,
-  value: Uint8Array | undefined,
-): VersionValue | VersionHead | undefined {
+  value: V,
+): VersionValue | VersionHead | Extract<V, undefined> {
   const revision = value && headRevision(value);
   if (value === undefined || revision === undefined) return checkedVersion(rowKey, value);
   const isInPlace = rowKey[0] === ROW.document || revision === versionRevision(rowKey);
