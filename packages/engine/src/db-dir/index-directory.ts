@@ -1,4 +1,4 @@
-import { lstat, readFile, rename, rm, stat, writeFile } from "node:fs/promises";
+import { lstat, rename, rm, stat, writeFile } from "node:fs/promises";
 import path from "node:path";
 import type { NodeStatus } from "@cairn/client";
 import {
@@ -12,13 +12,13 @@ import {
   namesIn,
   removeFolder,
   syncFolder,
-  systemErrorCode,
 } from "@cairn/kv";
 import {
   countOrphans,
   type HeldTransactions,
   type QuarantinedIndex,
   readQuarantine,
+  readRecord,
   renewNote,
   uncompared,
   writeNote,
@@ -246,22 +246,10 @@ async function openLock(dbDir: string, { lock, holder }: DbDirLayout): Promise<K
 }
 
 async function lockedError(dbDir: string, holder: string, cause: CairnError): Promise<CairnError> {
-  const pid = await readHolder(holder);
-  const who = pid === undefined ? "another process" : `process ${pid}`;
+  const pid = (await readRecord(holder))?.["pid"];
+  const who = typeof pid === "number" ? `process ${pid}` : "another process";
   return new CairnError("INDEX_LOCKED", `The index directory ${dbDir} is in use by ${who}.`, {
     hint: "Stop that node, or configure a different db-dir (or CAIRN_INDEX_PATH) for this one.",
     cause,
   });
-}
-
-async function readHolder(file: string): Promise<number | undefined> {
-  try {
-    const { pid } = JSON.parse(await readFile(file, "utf8")) as { pid?: unknown };
-    return typeof pid === "number" ? pid : undefined;
-  } catch (error) {
-    // A missing file is harmless, because the holder is only named in a message. A process that is starting may not
-    // have written the file yet.
-    if (error instanceof SyntaxError || systemErrorCode(error) !== undefined) return undefined;
-    throw error;
-  }
 }

@@ -54,7 +54,7 @@ export async function renewNote(
   folder: string,
   renewed: Pick<QuarantineNote, keyof HeldTransactions | "holdsLost">,
 ): Promise<void> {
-  const note = (await parseNote(folder)) as QuarantineNote | undefined;
+  const note = (await readRecord(path.join(folder, NOTE))) as QuarantineNote | undefined;
   if (note !== undefined) await writeNote(folder, { ...note, ...renewed });
 }
 
@@ -122,7 +122,7 @@ const HELD = {
 } as const;
 
 async function readNote(folder: string): Promise<Pick<QuarantinedIndex, "holdsLost" | "held">> {
-  const note = (await parseNote(folder)) ?? {};
+  const note = (await readRecord(path.join(folder, NOTE))) ?? {};
   const held = Object.entries(HELD).filter(([name, type]) => typeof note[name] === type);
   return {
     holdsLost: note["holdsLost"] !== false,
@@ -130,11 +130,11 @@ async function readNote(folder: string): Promise<Pick<QuarantinedIndex, "holdsLo
   };
 }
 
-/** Undefined if the note cannot be read. */
-async function parseNote(folder: string): Promise<Readonly<Record<string, unknown>> | undefined> {
+/** Undefined if the file is missing, is not readable, or was not written completely. */
+export async function readRecord(file: string): Promise<Readonly<Record<string, unknown>> | undefined> {
   try {
-    const note: unknown = JSON.parse(await readFile(path.join(folder, NOTE), "utf8"));
-    return typeof note === "object" && note !== null ? (note as Record<string, unknown>) : undefined;
+    const record: unknown = JSON.parse(await readFile(file, "utf8"));
+    return typeof record === "object" && record !== null ? (record as Record<string, unknown>) : undefined;
   } catch (error) {
     if (error instanceof SyntaxError || systemErrorCode(error) !== undefined) return undefined;
     throw error;
