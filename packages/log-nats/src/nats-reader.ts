@@ -30,15 +30,15 @@ export interface PullTiming {
 
 export const DEFAULT_PULL_TIMING: PullTiming = { expiresMs: 30_000, heartbeatMs: 5_000, inactiveMs: 300_000 };
 
-/** The stream and position from which a {@link NatsReader} reads. */
-interface ReaderPlace {
+interface ReaderOptions extends LogReadOptions, PullTiming {
   /** The prefix of the subjects of the JetStream API. */
   readonly api: string;
   readonly stream: string;
   /** The first position to read. */
   readonly from: number;
+  readonly maxBytes: number;
   /** The maximum idle time of a consumer that the stream allows (ms); undefined for no limit. */
-  readonly maxInactiveMs?: number | undefined;
+  readonly maxInactiveMs: number | undefined;
 }
 
 /**
@@ -52,9 +52,7 @@ interface ReaderPlace {
 export class NatsReader implements LinkListener {
   readonly #link: NatsLink;
   readonly #manager: JetStreamManager;
-  readonly #place: ReaderPlace;
-  readonly #options: LogReadOptions & PullTiming;
-  readonly #maxBytes: number;
+  readonly #options: ReaderOptions;
   #maxMessages: number;
   readonly #inbox: string;
   readonly #slots: readonly PullSlot[];
@@ -77,18 +75,11 @@ export class NatsReader implements LinkListener {
   #ticks: NodeJS.Timeout | undefined;
   #wake: (() => void) | undefined;
 
-  constructor(
-    link: NatsLink,
-    manager: JetStreamManager,
-    place: ReaderPlace,
-    options: LogReadOptions & PullTiming,
-  ) {
+  constructor(link: NatsLink, manager: JetStreamManager, options: ReaderOptions) {
     this.#link = link;
     this.#manager = manager;
-    this.#place = place;
     this.#options = options;
     this.#maxMessages = options.maxMessages ?? 5_000;
-    this.#maxBytes = options.maxBytes ?? DEFAULT_MAX_BYTES;
     this.#inbox = link.createInbox();
     this.#slots = ["a", "b"].map((name) => new PullSlot(link.connection, `${this.#inbox}.${name}`));
   }
@@ -97,8 +88,7 @@ export class NatsReader implements LinkListener {
     this.#link.check();
     this.#link.add(this);
     this.#options.signal.addEventListener("abort", this.#stop);
-    const consumer = await this.#makeConsumer();
-    this.#consumer = consumer;
+    this.#consumer = await this.#makeConsumer();
     for (const slot of this.#slots) {
       slot.open((error, message) => {
         if (error === null) this.#received(slot, message);
@@ -133,9 +123,13 @@ export class NatsReader implements LinkListener {
     const { connection, connected } = this.#link;
     for (const slot of this.#slots) slot.close();
     if (connected && this.#consumer !== undefined) {
-      connection.publish(`${this.#place.api}.CONSUMER.DELETE.${this.#place.stream}.${this.#consumer}`, "", {
-        reply: this.#inbox,
-      });
+      connection.publish(
+        `${this.#options.api}.CONSUMER.DELETE.${this.#options.stream}.${this.#consumer}`,
+        "",
+        {
+          reply: this.#inbox,
+        },
+      );
     }
   }
 
@@ -149,17 +143,16 @@ export class NatsReader implements LinkListener {
   }
 
   get #next(): string {
-    return `${this.#place.api}.CONSUMER.MSG.NEXT.${this.#place.stream}.${this.#consumer}`;
+    return `${this.#options.api}.CONSUMER.MSG.NEXT.${this.#options.stream}.${this.#consumer}`;
   }
 
   async #makeConsumer(): Promise<string> {
-    const { maxInactiveMs = Infinity } = this.#place;
-    const { inactiveMs } = this.#options;
+    const { stream, from, inactiveMs, maxInactiveMs = Infinity } = this.#options;
     try {
       const made = await this.#link.answer(
-        this.#manager.consumers.add(this.#place.stream, {
+        this.#manager.consumers.add(stream, {
           deliver_policy: DeliverPolicy.StartSequence,
-          opt_start_seq: Math.max(1, this.#place.from),
+          opt_start_seq: Math.max(1, from),
           ack_policy: AckPolicy.None,
           replay_policy: ReplayPolicy.Instant,
           // The consumer need not survive its server, because the next reading creates another one.
@@ -173,7 +166,7 @@ export class NatsReader implements LinkListener {
       if ((config.max_batch ?? 0) > 0) this.#maxMessages = Math.min(this.#maxMessages, config.max_batch ?? 0);
       return name;
     } catch (error) {
-      throw streamError(this.#place.stream, this.#link, error);
+      throw streamError(stream, this.#link, error);
     }
   }
 
@@ -187,7 +180,7 @@ export class NatsReader implements LinkListener {
     this.#deliveries += 1;
     if (ack.delivery !== this.#deliveries) return this.#end();
     this.#oversized = false;
-    if (ack.position >= this.#place.from) {
+    if (ack.position >= this.#options.from) {
       // The first position may not exist yet; some servers then begin with the last stored message.
       const { position, time, nanoseconds } = ack;
       this.#buffer.push({ position, time, nanoseconds, payload: message.data });
@@ -217,20 +210,20 @@ export class NatsReader implements LinkListener {
   #refill(): void {
     if (this.#ended || this.#consumer === undefined) return;
     const next = this.#next;
+    const { expiresMs, heartbeatMs, maxBytes } = this.#options;
     for (const slot of this.#slots) {
       const expected = this.#slots.reduce((sum, { remaining }) => sum + remaining, this.#buffer.length);
-      if (slot.remaining > 0 || expected > this.#maxMessages || this.#bufferedBytes > this.#maxBytes)
-        continue;
+      if (slot.remaining > 0 || expected > this.#maxMessages || this.#bufferedBytes > maxBytes) continue;
       // A message that is larger than a pull's bound is fetched alone, in a pull without that bound.
       if (this.#oversized && expected > 0) continue;
-      const bounds = this.#oversized ? { batch: 1 } : { batch: this.#maxMessages, max_bytes: this.#maxBytes };
-      const { expiresMs, heartbeatMs } = this.#options;
+      const bounds = this.#oversized ? { batch: 1 } : { batch: this.#maxMessages, max_bytes: maxBytes };
       slot.pull(next, { ...bounds, expires: nanos(expiresMs), idle_heartbeat: nanos(heartbeatMs) });
     }
   }
 
   #cut(): readonly LogMessage[] {
-    if (this.#buffer.length <= this.#maxMessages && this.#bufferedBytes <= this.#maxBytes) {
+    const { maxBytes } = this.#options;
+    if (this.#buffer.length <= this.#maxMessages && this.#bufferedBytes <= maxBytes) {
       const all = this.#buffer;
       this.#buffer = [];
       this.#bufferedBytes = 0;
@@ -239,7 +232,7 @@ export class NatsReader implements LinkListener {
     let count = 0;
     let bytes = 0;
     for (const { payload } of this.#buffer) {
-      if (count > 0 && (count >= this.#maxMessages || bytes + payload.length > this.#maxBytes)) break;
+      if (count > 0 && (count >= this.#maxMessages || bytes + payload.length > maxBytes)) break;
       count += 1;
       bytes += payload.length;
     }
@@ -256,7 +249,7 @@ export class NatsReader implements LinkListener {
 
   #end(failure?: Error): void {
     this.#ended = true;
-    if (failure !== undefined) this.#failure ??= streamError(this.#place.stream, this.#link, failure);
+    if (failure !== undefined) this.#failure ??= streamError(this.#options.stream, this.#link, failure);
     this.#wakeUp();
   }
 

@@ -56,10 +56,9 @@ export function smallMaxPayload({ place, maxPayload }: Place): CairnError {
 export function streamError(stream: string, link: Place, error: unknown): CairnError {
   if (error instanceof CairnError) return error;
   const { place, said } = link;
-  const code = error instanceof NatsError ? error.code : "";
-  if (apiCode(error) === NO_STREAM) {
-    return missingStream(stream, link, error);
-  }
+  const found: Partial<NatsError> = error instanceof NatsError ? error : {};
+  const { code, permissionContext: context, api_error: api } = found;
+  if (api?.err_code === NO_STREAM) return missingStream(stream, link, error);
   if (code === "MAX_PAYLOAD_EXCEEDED") return overMaxPayload(link);
   if (code === "503") {
     return logUnreachable(
@@ -68,9 +67,7 @@ export function streamError(stream: string, link: Place, error: unknown): CairnE
       error,
     );
   }
-  const context = error instanceof NatsError ? error.permissionContext : undefined;
   if (context !== undefined) return notPermitted(link, context, error);
-  const api = error instanceof NatsError ? error.api_error : undefined;
   if (api !== undefined) {
     return logUnreachable(
       `NATS at ${place} refused a request for the log's stream "${stream}": ${api.description} (${api.err_code}).`,

@@ -160,17 +160,15 @@ class NatsTxLog implements TxLog {
     const info = await this.#stream.readable();
     if (from > info.state.last_seq + 1) return;
     if (options.signal.aborted) return;
-    const api = this.#api;
-    const reader = new NatsReader(
-      this.#link,
-      this.#manager,
-      { api, stream: this.name, from, maxInactiveMs: inactiveLimit(info.config) },
-      {
-        ...options,
-        maxBytes: Math.min(options.maxBytes ?? this.#pullBytes, this.#pullBytes),
-        ...this.#pullTiming,
-      },
-    );
+    const reader = new NatsReader(this.#link, this.#manager, {
+      ...options,
+      ...this.#pullTiming,
+      api: this.#api,
+      stream: this.name,
+      from,
+      maxInactiveMs: inactiveLimit(info.config),
+      maxBytes: Math.min(options.maxBytes ?? this.#pullBytes, this.#pullBytes),
+    });
     this.#readers.add(reader);
     try {
       await reader.start();
