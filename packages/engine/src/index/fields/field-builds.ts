@@ -4,7 +4,7 @@ import { type FieldIndex, activePolicies, type ActivePolicies } from "../policie
 import type { IndexState } from "../rows/index-state.ts";
 import { FieldChanges } from "./field-changes.ts";
 import { fieldTexts } from "./field-texts.ts";
-import { fieldKey, fieldKeyIndex } from "../rows/field-row-keys.ts";
+import { fieldKey, fieldKeyIndex, rowsOfField } from "../rows/field-row-keys.ts";
 import { allRows } from "../rows/row-cursor.ts";
 import { NO_BYTES, sealed, unsealed } from "../rows/row-checksum.ts";
 import { documentRowPrefix, prefixEnd, ROW, rowsOfKind } from "../rows/row-keys.ts";
@@ -175,9 +175,8 @@ async function remove(kv: KvStore, removals: readonly number[]): Promise<readonl
   for (; at < Math.min(removals.length, FIELDS_REMOVED_PER_STEP); at += 1) {
     const index = removals[at] ?? 0;
     for (const kind of [ROW.field, ROW.fieldCount]) {
-      const gte = fieldKey(kind, index);
       const limit = REMOVED_PER_STEP - rows.length;
-      for (const [key] of await allRows(kv, { gte, lt: fieldKey(kind, index + 1), limit }))
+      for (const [key] of await allRows(kv, { ...rowsOfField(kind, index), limit }))
         rows.push({ type: "del", key });
     }
     // This field may have more rows.

@@ -22,7 +22,7 @@ import {
   versionRange,
 } from "../rows/row-keys.ts";
 import { evictedStems } from "./evicted-versions.ts";
-import { fieldKey, fieldKeyRest } from "../rows/field-row-keys.ts";
+import { fieldKeyRest, rowsOfField } from "../rows/field-row-keys.ts";
 
 /** The reason why evicted bytes are still in the files. It is `unknown` if the store does not report it. */
 export type PurgeHeld = Exclude<KvPurged, "gone" | "named"> | "unknown";
@@ -180,13 +180,9 @@ export function evictedRanges(stems: readonly Buffer[], { policies }: IndexState
   for (let id = 0; id < policies.nextIndex; id++) {
     if (others.has(id)) continue;
     const field = (key: Uint8Array): boolean => keys.has(withoutBucket(fieldKeyRest(key)));
-    ranges.push({ gte: fieldKey(ROW.field, id), lt: fieldKey(ROW.field, id + 1), keys: field });
+    ranges.push({ ...rowsOfField(ROW.field, id), keys: field });
     // A count does not show which documents it counts.
-    ranges.push({
-      gte: fieldKey(ROW.fieldCount, id),
-      lt: fieldKey(ROW.fieldCount, id + 1),
-      keys: () => true,
-    });
+    ranges.push({ ...rowsOfField(ROW.fieldCount, id), keys: () => true });
   }
   return ranges;
 }

@@ -2,7 +2,7 @@ import type { KvReader } from "@cairn/kv";
 import type { ClientBuckets, FieldSummary } from "@cairn/client";
 import { activePolicies, type FieldIndex } from "../policies/active-policies.ts";
 import type { IndexState } from "../rows/index-state.ts";
-import { fieldKey, fieldKeyRest, textOfIndexed } from "../rows/field-row-keys.ts";
+import { fieldKey, fieldKeyRest, rowsOfField, textOfIndexed } from "../rows/field-row-keys.ts";
 import { allRows, readEach } from "../rows/row-cursor.ts";
 import { ROW, rowsOfKind } from "../rows/row-keys.ts";
 import { decodeCounters, decodeNumber } from "../rows/row-values.ts";
@@ -37,12 +37,7 @@ export async function readBuckets(reader: KvReader, state: IndexState): Promise<
 
 async function readCounts(reader: KvReader, { id }: FieldIndex, maxBytes: number): Promise<FieldSummary> {
   if ((await reader.get(fieldKey(ROW.fieldBuild, id))) !== undefined) return { counts: null, more: false };
-  const range = {
-    gte: fieldKey(ROW.fieldCount, id),
-    lt: fieldKey(ROW.fieldCount, id + 1),
-    limit: MAX_VALUES + 1,
-  };
-  const rows = await allRows(reader, range);
+  const rows = await allRows(reader, { ...rowsOfField(ROW.fieldCount, id), limit: MAX_VALUES + 1 });
   const counts = new Map<string, number>();
   let bytes = 0;
   for (const [key, value] of rows.slice(0, MAX_VALUES)) {

@@ -14,6 +14,11 @@ export function fieldKey(kind: RowKind, index: number, rest: Uint8Array = NO_BYT
   return key;
 }
 
+/** Returns the range of an indexed field's rows of a kind. */
+export function rowsOfField(kind: RowKind, index: number) {
+  return { gte: fieldKey(kind, index), lt: fieldKey(kind, index + 1) };
+}
+
 export function fieldKeyIndex(key: Uint8Array): number {
   return asBuffer(key).readUInt32BE(1);
 }
