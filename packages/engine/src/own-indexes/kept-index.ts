@@ -93,7 +93,7 @@ export class KeptIndex {
   #failures = 0;
   /** When the attempt began that is to make it live; undefined once it has. */
   #begunAt: number | undefined;
-  #failure: { readonly error: CairnError; readonly since: number; readonly nextTryAt: number } | undefined;
+  #failure: { readonly error: CairnError; readonly since: string; readonly nextTryAt: string } | undefined;
   readonly #settled = resolvable();
 
   readonly #onNotice = (notice: string): void => this.#parts.logger.warn({ index: this.name }, notice);
@@ -115,22 +115,15 @@ export class KeptIndex {
 
   get status(): OwnIndexStatus {
     const { name, version } = this.options;
-    const failure = this.#failure;
+    const { error, since = "", nextTryAt = "" } = this.#failure ?? {};
     return {
       name,
       version,
       state: this.#state,
       txId: this.#state === "behind" || this.#state === "live" ? this.position.txId : null,
-      served: failure === undefined ? (this.#build.served?.version ?? null) : null,
+      served: error === undefined ? (this.#build.served?.version ?? null) : null,
       built: this.#state === "building" ? this.#built : null,
-      failure:
-        failure === undefined
-          ? null
-          : {
-              ...asFailure(failure.error),
-              since: isoTime(failure.since),
-              nextTryAt: isoTime(failure.nextTryAt),
-            },
+      failure: error === undefined ? null : { ...asFailure(error), since, nextTryAt },
     };
   }
 
@@ -208,7 +201,7 @@ export class KeptIndex {
   #fail(thrown: unknown, pauseMs: number): void {
     const error = ownIndexFailed(this.name, thrown);
     const now = systemClock.now();
-    this.#failure = { error, since: this.#failure?.since ?? now, nextTryAt: now + pauseMs };
+    this.#failure = { error, since: this.#failure?.since ?? isoTime(now), nextTryAt: isoTime(now + pauseMs) };
     this.#become("failed");
     logFailure(this.#parts.logger, "error", error, "The node itself goes on, and tries again later.");
   }
