@@ -1,9 +1,9 @@
 // @module-tag nats
 import { ClusterScene, put } from "@cairn/test-support/nodes/cluster-scene";
-import type { System } from "@cairn/engine";
-import { wrapLog } from "@cairn/engine/src/log/tx-log";
+import type { System, TxLog } from "@cairn/engine";
 import { openNatsTxLog } from "@cairn/log-nats/src/nats-tx-log";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
+import { wrapped } from "@cairn/text";
 
 let scene: ClusterScene;
 beforeEach(async () => {
@@ -64,7 +64,7 @@ describe("a ready node that lags behind its log for longer than ready-max-lag", 
       let ahead = 0;
       const openTxLog: System["openTxLog"] = async ({ signal }) => {
         const log = await openNatsTxLog({ servers: [scene.nats.url], signal });
-        return wrapLog(log, {
+        return wrapped<TxLog>(log, {
           bounds: async () => {
             const { last, ...bounds } = await log.bounds();
             return { ...bounds, last: last + ahead };

@@ -2,11 +2,12 @@ import { CairnError, LastKnown, unlessFailed } from "@cairn/kv";
 import { anchorOf, wasLast } from "../log/anchor.ts";
 import { followLog, type FollowLogOptions } from "../log/follow-log.ts";
 import { type HeldPrefix, lastKnown, type LogIdentity } from "../log/log-identity.ts";
-import { type LogBounds, type LogMessage, type LogReadOptions, type TxLog, wrapLog } from "../log/tx-log.ts";
+import type { LogBounds, LogMessage, LogReadOptions, TxLog } from "../log/tx-log.ts";
 import type { CheckpointStore } from "@cairn/checkpoint";
 import { UNREADABLE } from "./backup-errors.ts";
 import { BackupLog } from "./backup-log.ts";
 import { EarlierLogs } from "./earlier-logs.ts";
+import { wrapped } from "@cairn/text";
 
 /** The first position from which all messages can be read, and the backup, if any, that holds those before the log. */
 interface Beginning {
@@ -114,7 +115,7 @@ export function logWithBackup(
       if (next < bounds.first) return;
     }
   }
-  return wrapLog<LogHistory>(log, {
+  return wrapped<LogHistory>(log, {
     earlier: new EarlierLogs(stores),
     async bounds() {
       const bounds = await log.bounds();

@@ -1,6 +1,5 @@
 import type { CheckpointStore } from "@cairn/checkpoint";
 import type { CairnError } from "@cairn/kv";
-import { wrapped } from "@cairn/text";
 import type { AppendPlace } from "./append-sequence.ts";
 import type { PeerChannel } from "./peer-channel.ts";
 
@@ -160,11 +159,4 @@ export interface TxLog {
   readonly peers?: PeerChannel;
   /** Closes the log. Operations in progress are ended or awaited. The operation is idempotent. */
   close(): Promise<void>;
-}
-
-export function wrapLog<L extends TxLog = TxLog>(
-  log: TxLog,
-  own: { readonly [Name in keyof L]?: L[Name] | undefined },
-): L {
-  return wrapped<L>(log, own);
 }

@@ -1,4 +1,5 @@
-import { type LogMessage, type TxLog, wrapLog } from "../log/tx-log.ts";
+import type { LogMessage, TxLog } from "../log/tx-log.ts";
+import { wrapped } from "@cairn/text";
 
 const AT_ONCE = 5_000;
 const NOTHING = new Uint8Array();
@@ -16,7 +17,7 @@ export function overGaps(log: TxLog, find: (position: number) => Promise<LogMess
     if (position < first || position > last) return undefined;
     return (await find(position)) ?? { position, time: 0, payload: NOTHING };
   };
-  return wrapLog(log, {
+  return wrapped<TxLog>(log, {
     async *read(from, options) {
       // A reading begins with the message that the reader has.
       let next = from + 1;

@@ -5,7 +5,7 @@ import { describe, expect, it, onTestFinished, vi } from "vitest";
 import { SegmentReads } from "../../src/backup/write/segment-reads.ts";
 import { listBackup } from "../../src/backup/segments/segment-name.ts";
 import type { BackupTarget } from "../../src/backup/write/write-segments.ts";
-import { type TxLog, wrapLog } from "../../src/log/tx-log.ts";
+import type { TxLog } from "../../src/log/tx-log.ts";
 import { planTrim, trimLog, type TrimPlan } from "../../src/upkeep/plan-trim.ts";
 import { bytes } from "../../testing/log-messages.ts";
 import {
@@ -21,6 +21,7 @@ import {
   ofOtherVersion,
   writeRuns,
 } from "@cairn/test-support/nodes/trimmed-backup";
+import { wrapped } from "@cairn/text";
 
 interface Backed {
   readonly scene: TrimScene;
@@ -69,7 +70,7 @@ describe("a log with a backup", () => {
     expect(damaged.because).toContain("No intact segment holds transaction 6.");
     await rm(path.join(scene.folder, "checkpoints", name));
     expect(await plan()).toMatchObject({ upTo: 5 });
-    const differing = wrapLog(log, {
+    const differing = wrapped<TxLog>(log, {
       fetch: async (at) => {
         const message = await log.fetch(at);
         return at === 5 && message !== undefined ? { ...message, payload: bytes("other") } : message;
@@ -82,7 +83,7 @@ describe("a log with a backup", () => {
 
   it("is trimmed up to the backup's end although another node trims it meanwhile", async () => {
     const { scene, log } = await setUp([1, 6, 11, 32]);
-    const trimmed = wrapLog(log, {
+    const trimmed = wrapped<TxLog>(log, {
       fetch: async (at) => {
         if (at === 5) await log.trim?.(8);
         return await log.fetch(at);

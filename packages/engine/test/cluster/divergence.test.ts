@@ -11,7 +11,7 @@ import { documentRowKey } from "../../src/index/rows/row-keys.ts";
 import { readLogIdentity } from "../../src/log/log-identity.ts";
 import { openNatsTxLog } from "@cairn/log-nats/src/nats-tx-log";
 import type { PeerChannel } from "../../src/log/peer-channel.ts";
-import { type LogMessage, wrapLog } from "../../src/log/tx-log.ts";
+import type { LogMessage, TxLog } from "../../src/log/tx-log.ts";
 import type { System } from "../../src/api/system.ts";
 import { encodeTransaction } from "../../src/transactions/transaction-codec.ts";
 import { NatsOperator } from "@cairn/log-nats/testing";
@@ -19,6 +19,7 @@ import { quietSystem } from "@cairn/test-support/nodes/quiet-system";
 import { ClusterScene, put, type SceneOptions } from "@cairn/test-support/nodes/cluster-scene";
 import { statusOf } from "./responded.ts";
 import { saveCheckpoint } from "@cairn/test-support/stores/save-checkpoint";
+import { wrapped } from "@cairn/text";
 
 const it = test.extend<{ scene: ClusterScene }>({
   scene: async ({ onTestFinished }, use) => {
@@ -44,7 +45,7 @@ function withPeers(
   const openTxLog: System["openTxLog"] = async ({ signal }) => {
     const log = await openNatsTxLog({ servers: [scene.nats.url], signal });
     const peers = change(log.peers);
-    return wrapLog(log, { peers });
+    return wrapped<TxLog>(log, { peers });
   };
   return { parts: { openTxLog } };
 }

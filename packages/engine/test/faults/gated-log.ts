@@ -1,5 +1,6 @@
 import { resolvable } from "@cairn/kv";
-import { type LogMessage, type TxLog, wrapLog } from "../../src/log/tx-log.ts";
+import type { LogMessage, TxLog } from "../../src/log/tx-log.ts";
+import { wrapped } from "@cairn/text";
 
 /** The instants of a write at which something else happens to its log. */
 export const INSTANTS = [
@@ -43,7 +44,7 @@ export class GatedLog {
   #changed: Promise<void> = Promise.resolve();
 
   constructor(log: TxLog) {
-    this.log = wrapLog(log, {
+    this.log = wrapped<TxLog>(log, {
       fetch: async (position: number) => {
         this.fetches += 1;
         return await log.fetch(position);

@@ -1,5 +1,6 @@
-import { type LogMessage, type TxLog, wrapLog } from "../../src/log/tx-log.ts";
+import type { LogMessage, TxLog } from "../../src/log/tx-log.ts";
 import type { Gate } from "./gate.ts";
+import { wrapped } from "@cairn/text";
 
 /** Returns a log whose messages pass through a gate: all of them, or those after a position. */
 export function readThrough(
@@ -13,5 +14,5 @@ export function readThrough(
       yield messages;
     }
   };
-  return wrapLog(log, { read });
+  return wrapped<TxLog>(log, { read });
 }

@@ -1,5 +1,6 @@
 import { expect, it } from "vitest";
-import { type TxLog, wrapLog } from "../../src/log/tx-log.ts";
+import type { TxLog } from "../../src/log/tx-log.ts";
+import { wrapped } from "@cairn/text";
 
 it("a frozen log, which a user's module may return, can be wrapped", async () => {
   const log = Object.freeze({
@@ -7,8 +8,8 @@ it("a frozen log, which a user's module may return, can be wrapped", async () =>
     id: () => Promise.resolve("its own"),
     exists: () => Promise.resolve(true),
   }) as unknown as TxLog;
-  const wrapped = wrapLog(log, { exists: () => Promise.resolve(false) });
-  expect([wrapped.name, await wrapped.id(), await wrapped.exists(), wrapped.trim]).toEqual([
+  const own = wrapped<TxLog>(log, { exists: () => Promise.resolve(false) });
+  expect([own.name, await own.id(), await own.exists(), own.trim]).toEqual([
     "frozen",
     "its own",
     false,
