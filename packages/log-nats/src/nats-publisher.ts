@@ -25,7 +25,6 @@ interface PublisherOptions {
    * does not accept the log's messages.
    */
   readonly find: () => Promise<StreamTarget | undefined>;
-  /** The maximum number of unacknowledged messages. */
   readonly maxInflight: number;
   /** How long (ms) an unacknowledged message is sent again. */
   readonly deadlineMs: number;

@@ -3,7 +3,6 @@ import { type CancelTimer, startTimer, backoffMs } from "@cairn/kv";
 const BACKOFF = { firstMs: 50, maxMs: 2_000 };
 
 interface ResendActions {
-  /** Returns whether messages can be sent now. */
   readonly isPossible: () => boolean;
   /** Checks whether messages should still be sent. If it returns false, there is another lookup after the backoff. */
   readonly look: () => Promise<boolean>;

@@ -9,7 +9,6 @@ import { notTaken, overMaxPayload, smallMaxPayload } from "./nats-stream-error.t
 import { inactiveLimit, SMALL_MESSAGE, takesMessages } from "./nats-stream-settings.ts";
 import type { Appended, AppendOptions, LogMessage, LogReadOptions, TxLog } from "@cairn/engine";
 
-/** The stream that is the log, and the connection to its server. */
 export interface NatsTxLogOptions extends NatsConnectionOptions {
   /** The name of the stream, which is also the log's name. Defaults to `cairn`. */
   readonly stream?: string;

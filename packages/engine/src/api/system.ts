@@ -28,7 +28,6 @@ export interface TokenOptions {
   readonly buckets?: readonly string[];
 }
 
-/** The validated parameters of the HTTP server. */
 export interface HttpOptions {
   readonly host: string;
   /** The port on which the server listens. 0 means any free port. */

@@ -32,7 +32,6 @@ import {
 export interface Orphans extends SharedTransactions {
   /** The transactions after this one are listed. It is `txId`, the last one that both share, or a later one. */
   readonly after: TxId;
-  /** See {@link isOfOther}. */
   readonly isOfOther: boolean;
   /** The first transaction whose outcome the index has kept; 0 if it has all outcomes. */
   readonly kept: TxId;

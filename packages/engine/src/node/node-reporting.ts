@@ -159,7 +159,6 @@ export class NodeReporting {
     this.#repeated.push(repeatEvery(systemClock, every, abandoned, onError));
   }
 
-  /** The part of the status that it determines. */
   get state(): ReportedState {
     const { stalled } = this.#watch;
     const { divergence } = this.past;

@@ -6,7 +6,6 @@ type Skipped = NodeStatus["join"]["skipped"];
 /** The number of skipped checkpoints of one store and error code that a status names, however many there are. */
 const MAX_NAMED = 5;
 
-/** Returns skipped checkpoints as a status lists them. */
 export function listedSkipped(skipped: readonly SkippedCheckpoint[]): Skipped {
   const counts = new Map<string, number>();
   for (const one of skipped) counts.set(kindOf(one), (counts.get(kindOf(one)) ?? 0) + 1);

@@ -74,7 +74,6 @@ export async function takeOwnFiles(
     });
 }
 
-/** The folder for the capture of an index of one's own in `into`. */
 export function folderForCapture(into: string, { name, version }: OwnIndexOptions): string {
   return path.join(into, `${name}.${version}`);
 }

@@ -34,7 +34,6 @@ export class IndexThread {
   #cancelStall: CancelTimer | undefined;
   /** What the files contained when the index was opened; undefined if they are new. */
   position: Position | undefined;
-  /** The optional methods that it has. */
   can: ReadonlySet<OptionalOperation> = new Set();
 
   private constructor(served: ServedIndex, onNotice: (sentence: string) => void) {

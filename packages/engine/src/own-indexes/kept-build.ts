@@ -21,7 +21,6 @@ export class KeptBuild {
     return this.isServed ? this.#complete : undefined;
   }
 
-  /** Undefined if there are no files. */
   get purged(): OwnPurge | undefined {
     return this.#complete?.purged;
   }

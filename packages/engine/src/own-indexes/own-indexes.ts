@@ -19,7 +19,6 @@ export interface OwnIndexesParts extends Omit<KeptIndexParts, "options" | "dir">
 /** All indexes of one's own, as long as the node follows its log with one index. */
 export class OwnIndexes {
   readonly #kept: readonly KeptIndex[];
-  /** The indexes as they are configured. */
   readonly options: readonly OwnIndexOptions[];
   readonly #logger: Logger;
   readonly #removing: Promise<void>;

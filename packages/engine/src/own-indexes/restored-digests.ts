@@ -8,7 +8,6 @@ import { IndexThread } from "./index-thread.ts";
 import type { OwnIndexOptions } from "./own-index.ts";
 import { StateFeed } from "./state-feed.ts";
 
-/** A checkpoint that was restored, to be examined. */
 export interface RestoredCheckpoint {
   readonly name: string;
   readonly txId: TxId;

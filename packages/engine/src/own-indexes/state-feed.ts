@@ -39,7 +39,6 @@ export interface FeedOptions {
   readonly bounds?: StatesBounds;
 }
 
-/** About the number of bytes of a batch. */
 const BATCH_BYTES = 256 * 1024;
 const RING_BYTES = 32 * 1024 * 1024;
 /** The memory of an entry in addition to its rows, approximately. */
@@ -81,7 +80,6 @@ export class StateFeed {
     this.#buckets = options.buckets?.map((bucket) => documentRowPrefix(bucket));
   }
 
-  /** Returns where a position is. */
   async standing(position: Position): Promise<Standing> {
     const { txId } = parsePosition(position, "position");
     return await this.#index.ask(async (rows, state) => {

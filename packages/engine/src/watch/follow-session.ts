@@ -18,7 +18,6 @@ import { delivered } from "./delivered.ts";
 import { filterKey } from "./watch-router.ts";
 import { checkQuery } from "./watch-session.ts";
 
-/** The documents to follow, and the position from which to continue. */
 export interface FollowQuery extends WatchQuery {
   /** The position of the last batch that was stored. By default, the batches begin with all documents. */
   readonly from?: Position;

@@ -29,11 +29,9 @@ export interface LogBackupParts {
   readonly of: SegmentHeader["log"];
   readonly node: string;
   readonly options: LogBackupOptions;
-  /** See {@link BackupTarget}. */
   readonly checksumAt?: BackupTarget["checksumAt"];
   /** See {@link RemovalRules}. If absent, no segment is removed because of its age. */
   readonly verifiedUpTo?: RemovalRules["verifiedUpTo"];
-  /** See {@link RemovalRules}. */
   readonly earlier?: RemovalRules["earlier"];
   readonly birth?: BirthRecord | undefined;
   /** The segments that this node has read. Defaults to those that this backup reads. */

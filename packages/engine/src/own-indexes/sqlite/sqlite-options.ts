@@ -1,7 +1,6 @@
 import { ThreadModule } from "@cairn/kv/threads";
 import { didYouMean, nearestName } from "@cairn/text";
 
-/** The module of `cairn.sqlite/->index`. */
 export const SQLITE_INDEX_MODULE = {
   url: new ThreadModule(import.meta.url, "sqlite-index-worker").url,
   export: "createSqliteIndex",

@@ -73,7 +73,6 @@ export function mergedTexts(tables: SqliteTables): string {
   });
 }
 
-/** Negates the values of columns for which `isNegated` is true. */
 export function putRow(name: string, table: SqliteTable, isNegated: readonly boolean[] = []): string {
   const columns = columnsOf(table);
   const values = columns
