@@ -53,15 +53,12 @@ export interface FollowLogOptions {
   readonly onAnchored?: () => void;
   /** Called whenever a reading ends too early. Until the next one begins, the log may be a different one. */
   readonly onInterrupted?: () => void;
-  /** The bounds of one array, as in {@link TxLog.read}. */
+  /** The bound of one array, as in {@link TxLog.read}. */
   readonly maxMessages?: number | undefined;
-  readonly maxBytes?: number | undefined;
   /** The time without messages after which the anchor is compared again (ms). Defaults to 10,000. */
   readonly idleCheckMs?: number;
   /** The maximum backoff after an interruption (ms). Defaults to 5,000. */
   readonly maxBackoffMs?: number;
-  /** The source of randomness for the jitter of the backoff. Tests replace it. */
-  readonly random?: () => number;
 }
 
 const FIRST_BACKOFF_MS = 50;
@@ -87,7 +84,7 @@ export async function* followLog(
   options: FollowLogOptions,
 ): AsyncGenerator<readonly LogMessage[], void, void> {
   const follower = new Follower(log, options);
-  const { signal, upTo = Infinity, maxBackoffMs = 5_000, random = systemRandom } = options;
+  const { signal, upTo = Infinity, maxBackoffMs = 5_000 } = options;
   let failures = 0;
   let missing = 0;
   while (!signal.aborted && follower.lastPosition < upTo) {
@@ -105,7 +102,7 @@ export async function* followLog(
     options.onInterrupted?.();
     failures = follower.lastPosition > before ? 0 : failures + 1;
     // Exponential backoff with jitter, so that nodes do not all return at the same moment.
-    const pause = backoffMs(failures, { firstMs: FIRST_BACKOFF_MS, maxMs: maxBackoffMs }, random());
+    const pause = backoffMs(failures, { firstMs: FIRST_BACKOFF_MS, maxMs: maxBackoffMs }, systemRandom());
     if (await isRestoredWithin(log, pause, signal)) failures = 0;
   }
 }
@@ -138,14 +135,13 @@ class Follower {
   }
 
   async *readOnce(): AsyncGenerator<readonly LogMessage[], void, void> {
-    const { signal, maxMessages, maxBytes, upTo = Infinity, idleCheckMs = 10_000 } = this.#options;
+    const { signal, maxMessages, upTo = Infinity, idleCheckMs = 10_000 } = this.#options;
     await this.#check();
     this.#options.onReading?.();
     const stop = new AbortController();
     const messages = this.#log.read(this.#currentAnchor()?.position ?? this.lastPosition + 1, {
       signal: AbortSignal.any([signal, stop.signal]),
       maxMessages,
-      maxBytes,
     });
     const iterator = messages[Symbol.asyncIterator]();
     let atAnchor = this.#currentAnchor() !== undefined;
