@@ -24,13 +24,12 @@ import { evictionsAfter } from "../index/rows/purge-row.ts";
 import { firstRow } from "../index/rows/row-cursor.ts";
 import { asFailure, logFailure } from "../observe/failures.ts";
 import { applyBatches } from "./apply-batches.ts";
-import { CheckpointComparison } from "./checkpoint-comparison.ts";
+import { CheckpointComparison, type RestoredCheckpoint } from "./checkpoint-comparison.ts";
 import { type CompleteBuild, IndexFolders, type OwnPurge } from "./index-folders.ts";
 import { isBuildOf, KeptBuild } from "./kept-build.ts";
 import { IndexThread } from "./index-thread.ts";
 import type { OwnIndexOptions, ServedIndex } from "./own-index.ts";
 import { beingBuilt, notLevel, ownIndexFailed } from "./own-index-errors.ts";
-import type { RestoredCheckpoint } from "./restored-digests.ts";
 import { StateFeed } from "./state-feed.ts";
 
 export interface KeptIndexParts {

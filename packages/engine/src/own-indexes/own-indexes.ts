@@ -8,7 +8,7 @@ import { folderForCapture, requireArchivable } from "./checkpointed-files.ts";
 import { KeptIndex, type KeptIndexParts } from "./kept-index.ts";
 import type { OwnIndexOptions } from "./own-index.ts";
 import { ownFilesUnusable } from "./own-index-errors.ts";
-import type { RestoredCheckpoint } from "./restored-digests.ts";
+import type { RestoredCheckpoint } from "./checkpoint-comparison.ts";
 
 export interface OwnIndexesParts extends Omit<KeptIndexParts, "options" | "dir"> {
   readonly indexes: readonly OwnIndexOptions[];

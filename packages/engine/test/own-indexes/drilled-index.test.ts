@@ -3,7 +3,7 @@ import path from "node:path";
 import { saveCheckpoint } from "@cairn/test-support/stores/save-checkpoint";
 import { afterEach, beforeEach, expect, it, vi } from "vitest";
 import { IndexFolders } from "../../src/own-indexes/index-folders.ts";
-import { restoredDigests } from "../../src/own-indexes/restored-digests.ts";
+import { restoredDigests } from "../../src/own-indexes/checkpoint-comparison.ts";
 import { documentsNow, sorted } from "../watch/varied-writes.ts";
 import { JSON_INDEX, OwnScene, traced } from "./own-scene.ts";
 
