@@ -1,6 +1,5 @@
 import { type CheckpointStore, idInName, type StoredFile } from "@cairn/checkpoint";
 import type { TxId } from "@cairn/client";
-import { CairnError } from "@cairn/kv";
 
 /** `log-<log id>/<first>-<last>-<8 hex>.segment`, with `-<bytes>` before the dot if its messages are compressed. */
 export interface SegmentName {
@@ -227,9 +226,4 @@ export function missingIn(
 ): { readonly count: number; readonly first: TxId | undefined } {
   const gaps = gapsIn(covered, range);
   return { count: gaps.reduce((sum, { first, last }) => sum + last - first + 1, 0), first: gaps[0]?.first };
-}
-
-export function missingThere({ first, last }: TxRange, place: string, hint: string): CairnError {
-  const what = first === last ? `Transaction ${first} is` : `Transactions ${first} to ${last} are`;
-  return new CairnError("LOG_GAP", `${what} missing ${place}.`, hint);
 }

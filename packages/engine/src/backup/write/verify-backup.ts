@@ -11,7 +11,6 @@ import {
   coveredRanges,
   holesOf,
   listBackup,
-  missingThere,
   type SegmentFile,
   type TxRange,
 } from "../segments/segment-name.ts";
@@ -123,9 +122,10 @@ export async function verifySegments(
   return { ...counts, covered, agreeing: [...new Set(agreeing)], isLocked: locked.length > 0 };
 }
 
-export function missingInBackup(hole: TxRange, location: string): CairnError {
-  const hint = `Do nothing if the log still holds them: a node writes them again within six hours. Otherwise, put their files back if there is a copy of them; if not, no point in time within them can be restored. Save a checkpoint beyond them (cairn checkpoint create) from which nodes continue, and verify it (cairn checkpoint verify). This is over once nothing before them is kept, which also accepts that they are missing: cairn log backup prune --through ${hole.last}`;
-  return missingThere(hole, `in the log backup in ${location}`, hint);
+export function missingInBackup({ first, last }: TxRange, location: string): CairnError {
+  const what = first === last ? `Transaction ${first} is` : `Transactions ${first} to ${last} are`;
+  const hint = `Do nothing if the log still holds them: a node writes them again within six hours. Otherwise, put their files back if there is a copy of them; if not, no point in time within them can be restored. Save a checkpoint beyond them (cairn checkpoint create) from which nodes continue, and verify it (cairn checkpoint verify). This is over once nothing before them is kept, which also accepts that they are missing: cairn log backup prune --through ${last}`;
+  return new CairnError("LOG_GAP", `${what} missing in the log backup in ${location}.`, hint);
 }
 
 function contradiction(
