@@ -46,7 +46,11 @@ export class SelfCheck {
   async digestAt(log: string, txId: TxId): Promise<{ txId: TxId; digest: string }> {
     const { index, agrees } = this.#life;
     if (index === undefined || !agrees) throw notReady(this.#life);
-    if (index.state.log.id !== log) throw ofAnotherLog(index.state.log.id, log);
+    const { id } = index.state.log;
+    if (id !== log) {
+      const message = `The node's index belongs to the log ${id}, not to ${log}.`;
+      throw new CairnError("LOG_DIFFERENT", message, "Check the log's address and name on both nodes.");
+    }
     try {
       const digest = await index.digest(txId);
       if (digest === undefined) throw notReady(this.#life);
@@ -124,13 +128,5 @@ function wrongIndex({ txId, digest, rebuilt, basis }: CheckOutcome): CairnError 
     `At transaction ${txId} ${difference}.`,
     "Check the disk and the memory of the node, which moved its index aside and continues from a rebuilt one. Checkpoints that it saved before may have the same fault: " +
       "save a new one (cairn checkpoint create) and remove those.",
-  );
-}
-
-function ofAnotherLog(own: string, asked: string): CairnError {
-  return new CairnError(
-    "LOG_DIFFERENT",
-    `The node's index belongs to the log ${own}, not to ${asked}.`,
-    "Check the log's address and name on both nodes.",
   );
 }
