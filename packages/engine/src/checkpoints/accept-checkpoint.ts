@@ -1,8 +1,8 @@
 import { isDeepStrictEqual } from "node:util";
 import type { CapturedState, Manifest } from "@cairn/checkpoint";
-import { CairnError, closing, isCairnError, type KvProvider } from "@cairn/kv";
+import { CairnError, isCairnError, type KvProvider } from "@cairn/kv";
 import type { LogHistory } from "../backup/log-with-backup.ts";
-import { fileReader, openIndex } from "../index/local-index.ts";
+import { readIndex } from "../index/local-index.ts";
 import { INDEX_VERSION, isReadable } from "../index/rows/index-state.ts";
 import { checkCheckpoint } from "../log/anchor.ts";
 import type { LogIdentity } from "../log/log-identity.ts";
@@ -71,9 +71,8 @@ export async function verifyRestored(
 }
 
 async function verifyIndex(provider: KvProvider, dir: string, manifest: Manifest): Promise<void> {
-  const { kv, state } = await openIndex(fileReader(provider), dir);
   const listed = manifest.chains.map(({ txId }) => txId);
-  const found = await closing(kv, async () =>
+  const found = await readIndex(provider, dir, async ({ kv, state }) =>
     state === undefined ? undefined : await capturedState(kv, state, provider.format, listed),
   );
   // An index of an earlier version is read as one of this version.

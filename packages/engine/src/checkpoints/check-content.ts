@@ -1,7 +1,6 @@
 import {
   CairnError,
   checkLiveTables,
-  closing,
   isCairnError,
   type KvProvider,
   type KvReader,
@@ -9,7 +8,7 @@ import {
 } from "@cairn/kv";
 import { wrapped } from "@cairn/text";
 import { checkTransactions } from "../index/inspect/check-rows.ts";
-import { fileReader, openIndex } from "../index/local-index.ts";
+import { readIndex } from "../index/local-index.ts";
 import { digestIndex } from "../index/read/digest.ts";
 import { readState } from "../index/rows/index-state.ts";
 
@@ -38,8 +37,7 @@ export async function checkFiles(
   dir: string,
   signal: AbortSignal,
 ): Promise<string | undefined> {
-  const { kv } = await openIndex(fileReader(provider), dir);
-  return await closing(kv, async () => {
+  return await readIndex(provider, dir, async ({ kv }) => {
     // Files that were damaged before their capture have correct SHA-256 digests but wrong LevelDB checksums.
     if (provider.format === LEVEL_FORMAT) await checkLiveTables(dir, signal);
     return await checkContent(kv, signal);

@@ -1,7 +1,6 @@
 import type { CheckpointSource, CapturedState } from "@cairn/checkpoint";
 import {
   CairnError,
-  closing,
   isCairnError,
   type KvProvider,
   type KvReader,
@@ -18,7 +17,7 @@ import { chainsOf } from "../index/chains/chain-values.ts";
 import { purgedUpTo } from "../index/rows/purge-row.ts";
 import { holdsTransactions, INDEX_VERSION, type IndexState, isReadable } from "../index/rows/index-state.ts";
 import type { IndexStore } from "../index/index-store.ts";
-import { openIndex, fileReader } from "../index/local-index.ts";
+import { readIndex } from "../index/local-index.ts";
 import { addOwnFiles } from "../own-indexes/checkpointed-files.ts";
 import type { OwnIndexes } from "../own-indexes/own-indexes.ts";
 import { mayContain } from "../log/anchor.ts";
@@ -121,8 +120,7 @@ async function readCaptured(
 ): Promise<CapturedState> {
   const captured = await namesIn(dir);
   try {
-    const { kv, state } = await openIndex(fileReader(provider), dir);
-    return await closing(kv, async () => {
+    return await readIndex(provider, dir, async ({ kv, state }) => {
       if (state !== undefined) return await capturedState(kv, state, provider.format, others);
       // Only indexes with transactions are captured. If the copy has no state, it was opened as a new index because its
       // files had been removed.

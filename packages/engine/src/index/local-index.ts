@@ -1,5 +1,6 @@
 import {
   CairnError,
+  closing,
   isCairnError,
   type KvOpening,
   type KvProvider,
@@ -50,6 +51,16 @@ export async function tryOpenIndex(
       return { unusable: error };
     throw error;
   }
+}
+
+/** Opens an index that nobody writes, and closes it when `reading` has ended. */
+export async function readIndex<T>(
+  provider: KvProvider,
+  dir: string,
+  reading: (index: OpenedIndex) => Promise<T>,
+): Promise<T> {
+  const index = await openIndex(fileReader(provider), dir);
+  return await closing(index.kv, async () => await reading(index));
 }
 
 /** A provider of indexes in memory would load the whole index. */

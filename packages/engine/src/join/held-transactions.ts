@@ -1,12 +1,12 @@
 import { isDeepStrictEqual } from "node:util";
-import { closing, isCairnError, type KvProvider, mayHoldRows, unlessFailed } from "@cairn/kv";
+import { isCairnError, type KvProvider, mayHoldRows, unlessFailed } from "@cairn/kv";
 import type { TxId } from "@cairn/client";
 import type { LogHistory } from "../backup/log-with-backup.ts";
 import type { IndexDirectory, MovedContents } from "../db-dir/index-directory.ts";
 import type { HeldTransactions, QuarantinedIndex } from "../db-dir/quarantine.ts";
 import { chainValueAt } from "../index/chains/chain-values.ts";
 import { ChainWindow, linkBefore } from "../index/chains/chain-window.ts";
-import { fileReader, openIndex, readPrefix } from "../index/local-index.ts";
+import { readIndex, readPrefix } from "../index/local-index.ts";
 import { FIRST_TX_ID, firstKept, type IndexState } from "../index/rows/index-state.ts";
 import { readOutcome, readOutcomes } from "../index/rows/outcome-rows.ts";
 import { anchorOf } from "../log/anchor.ts";
@@ -81,8 +81,7 @@ export async function reassessQuarantine(
         if (contained !== undefined) await directory.note(folder, contained);
         return;
       }
-      const { kv, state } = await openIndex(fileReader(provider), live);
-      await closing(kv, async () => {
+      await readIndex(provider, live, async ({ kv, state }) => {
         if (state === undefined) return;
         const contents = await movedContents({ kv, state }, log, identity, joined, held);
         if (contents.held === undefined) return;

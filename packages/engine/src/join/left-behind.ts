@@ -1,6 +1,6 @@
 import type { CheckpointStore } from "@cairn/checkpoint";
 import type { Chains, TxId } from "@cairn/client";
-import { CairnError, closing, unlessFailed } from "@cairn/kv";
+import { CairnError, unlessFailed } from "@cairn/kv";
 import type { System } from "../api/system.ts";
 import { lineOf, type LogOrigin, readLineages } from "../backup/backup-lineage.ts";
 import { furthestBackup } from "../backup/furthest-backup.ts";
@@ -10,7 +10,7 @@ import { listCandidates } from "../checkpoints/candidates.ts";
 import { chainValueAt } from "../index/chains/chain-values.ts";
 import { ChainWindow } from "../index/chains/chain-window.ts";
 import { compareChains } from "../index/chains/compare-chains.ts";
-import { fileReader, openIndex } from "../index/local-index.ts";
+import { readIndex } from "../index/local-index.ts";
 import { readOutcome } from "../index/rows/outcome-rows.ts";
 import {
   commonWithIndex,
@@ -62,8 +62,7 @@ export async function leftBehind(
   holders: readonly AskedHolder[],
 ): Promise<LeftBehind> {
   const { system, past } = continuation;
-  const { kv, state } = await openIndex(fileReader(system.kvProvider), past.live);
-  return await closing(kv, async () => {
+  return await readIndex(system.kvProvider, past.live, async ({ kv, state }) => {
     if (state === undefined) throw new CairnError("INTERNAL", `There is no index in ${past.live}.`);
     const comparison = new Comparison({ kv, state }, await ChainWindow.load(kv, state));
     await addStores(comparison, continuation);
@@ -127,9 +126,8 @@ class Comparison {
 
   async addHolder({ holder, txId, node, copy }: AskedHolder, system: System): Promise<void> {
     if (txId !== undefined && copy !== undefined) {
-      const { kv } = await openIndex(fileReader(system.kvProvider), copy.dir);
-      const index = { kv, state: copy.state };
-      const shared = await closing(kv, async () => {
+      const shared = await readIndex(system.kvProvider, copy.dir, async ({ kv }) => {
+        const index = { kv, state: copy.state };
         const { same, differs } = await commonWithIndex(index, this.past);
         return await sharedOf(index, { same, differs: Math.min(differs, this.past.state.txId + 1) });
       });

@@ -1,9 +1,9 @@
 import type { TxId } from "@cairn/client";
-import { closing, isCairnError, type KvProvider } from "@cairn/kv";
+import { isCairnError, type KvProvider } from "@cairn/kv";
 import type { IndexDirectory } from "../db-dir/index-directory.ts";
 import type { QuarantinedIndex } from "../db-dir/quarantine.ts";
 import type { IndexStore } from "../index/index-store.ts";
-import { fileReader, openIndex } from "../index/local-index.ts";
+import { readIndex } from "../index/local-index.ts";
 import { FIRST_TX_ID } from "../index/rows/index-state.ts";
 import { historyOfOrphans, type OrphanTransaction, orphanTransactions } from "./orphan-transactions.ts";
 import {
@@ -78,9 +78,8 @@ export class OrphanCount {
       const { txId, shared = FIRST_TX_ID } = held;
       if (txId === undefined || txId <= shared) continue;
       try {
-        const { kv, state } = await openIndex(fileReader(this.#provider), live);
         const newest = historyOfRows(index.rows, Math.min(shared, upTo), upTo);
-        await closing(kv, async () => {
+        await readIndex(this.#provider, live, async ({ kv, state }) => {
           if (state === undefined) return;
           await this.#compare(folder, orphanTransactions(kv, state, shared), index, [newest, ...older]);
         });

@@ -18,7 +18,7 @@ import type { Attachment } from "./attachment.ts";
 import type { JoinReport } from "./join-report.ts";
 import { isDamage } from "../observe/failures.ts";
 import { emptyState, type IndexState } from "../index/rows/index-state.ts";
-import { fileReader, openIndex, type OpenedIndex } from "../index/local-index.ts";
+import { openIndex, type OpenedIndex, readIndex } from "../index/local-index.ts";
 import type { LogIdentity } from "../log/log-identity.ts";
 import { listedSkipped } from "../observe/skipped-checkpoints.ts";
 import { historyOfManifest, shownLost, type Witnesses } from "./shown-lost.ts";
@@ -126,12 +126,7 @@ async function restoreFromStores(
   const { name, store, manifest } = restored;
   if (isMarked) context.logger.warn(markedOnly(name, store));
   if (local !== undefined) {
-    const newer = await openIndex(fileReader(provider), targetDir);
-    try {
-      await local.leave(newer);
-    } finally {
-      await newer.kv.close();
-    }
+    await readIndex(provider, targetDir, async (newer) => await local.leave(newer));
     await directory.place(targetDir);
   }
   const { kv } = await openIndex(provider, local === undefined ? targetDir : live);

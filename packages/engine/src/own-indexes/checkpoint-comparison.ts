@@ -1,9 +1,9 @@
 import path from "node:path";
 import type { TxId } from "@cairn/client";
-import { type CairnError, closing, levelProvider } from "@cairn/kv";
+import { type CairnError, levelProvider } from "@cairn/kv";
 import type { Logger } from "pino";
 import { IndexStore } from "../index/index-store.ts";
-import { openIndex } from "../index/local-index.ts";
+import { readIndex } from "../index/local-index.ts";
 import { logFailure } from "../observe/failures.ts";
 import { IndexFolders } from "./index-folders.ts";
 import { IndexThread } from "./index-thread.ts";
@@ -135,8 +135,7 @@ async function follow(
 ): Promise<void> {
   const { position } = thread;
   if (position === undefined) throw new Error("its files have no position");
-  const { kv } = await openIndex(levelProvider(), dir);
-  await closing(kv, async () => {
+  await readIndex(levelProvider(), dir, async ({ kv }) => {
     const feed = new StateFeed(await IndexStore.openReadOnly(kv), options);
     for await (const batch of feed.after(position, signal)) {
       await thread.apply(batch);

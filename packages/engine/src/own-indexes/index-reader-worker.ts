@@ -2,7 +2,7 @@ import { type KvReader, levelProvider, Semaphore } from "@cairn/kv";
 import { lowerThreadPriority, sendError, type SentError } from "@cairn/kv/threads";
 import { formatPosition } from "@cairn/text";
 import { parentPort, workerData } from "node:worker_threads";
-import { openIndex } from "../index/local-index.ts";
+import { readIndex } from "../index/local-index.ts";
 import { type ScannedStates, scanStates, type StateChange, type StatesFilter } from "../index/read/states.ts";
 import type { IndexState } from "../index/rows/index-state.ts";
 import type { IndexBatch } from "./own-index.ts";
@@ -29,15 +29,14 @@ port.on("message", () => sent.shift()?.());
 
 try {
   lowerThreadPriority();
-  await readIndex(workerData as ReaderOrder);
+  await sendIndex(workerData as ReaderOrder);
 } catch (error) {
   port.postMessage({ failed: sendError(error) } satisfies ReaderMessage);
 }
 port.close();
 
-async function readIndex({ dir, buckets }: ReaderOrder): Promise<void> {
-  const { kv, state } = await openIndex(levelProvider(), dir);
-  try {
+async function sendIndex({ dir, buckets }: ReaderOrder): Promise<void> {
+  await readIndex(levelProvider(), dir, async ({ kv, state }) => {
     if (state === undefined) throw new Error(`the copy of the index in ${dir} is empty`);
     const position = formatPosition(state);
     const filters: StatesFilter[] = buckets?.toSorted().map((bucket) => ({ bucket })) ?? [{}];
@@ -47,9 +46,7 @@ async function readIndex({ dir, buckets }: ReaderOrder): Promise<void> {
         await send({ position, complete: false, changes });
     }
     await send({ position, complete: true, changes: [] });
-  } finally {
-    await kv.close();
-  }
+  });
 }
 
 async function send(batch: IndexBatch): Promise<void> {

@@ -2,7 +2,6 @@ import { readdir, rename, rmdir } from "node:fs/promises";
 import path from "node:path";
 import {
   CairnError,
-  closing,
   type KvProvider,
   makeFolder,
   removeFolder,
@@ -13,7 +12,7 @@ import {
 import { UnusableSegment } from "../backup/segments/segment.ts";
 import { judgeFormat } from "../checkpoints/accept-checkpoint.ts";
 import { digestIndex } from "../index/read/digest.ts";
-import { fileReader, openIndex } from "../index/local-index.ts";
+import { readIndex } from "../index/local-index.ts";
 import { isDamage } from "../observe/failures.ts";
 import type { PastPlan, Unusable } from "./past-plan.ts";
 import {
@@ -33,8 +32,7 @@ export type PastIndex = Omit<RebuiltIndex, "chains" | "basis">;
 /** Verifies every digest and anchor. Throws the errors of checkpoints, segments, stores and logs. */
 async function buildPast({ plan, ...options }: PastBuild): Promise<PastIndex> {
   const { history, txId, checkpoint, index } = plan;
-  if (index !== undefined)
-    return await readPast(fileReader(options.system.kvProvider), index.dir, index.place);
+  if (index !== undefined) return await readPast(options.system.kvProvider, index.dir, index.place);
   if (history !== undefined)
     return await rebuildIndex({ ...options, log: history, txId, preferCheckpoint: true });
   const { system, dir } = options;
@@ -47,14 +45,15 @@ async function buildPast({ plan, ...options }: PastBuild): Promise<PastIndex> {
     accept: (manifest) => Promise.resolve(judgeFormat(manifest, provider.format) ?? true),
   });
   if (restored === undefined) throw skipped[0]?.error ?? gone(name);
-  return await readPast(fileReader(provider), live, name);
+  return await readPast(provider, live, name);
 }
 
 async function readPast(provider: KvProvider, live: string, name: string): Promise<PastIndex> {
-  const { kv, state } = await openIndex(provider, live);
-  const digest = await closing(kv, digestIndex);
-  if (state === undefined || digest === undefined) throw gone(name);
-  return { live, ...digest, state };
+  return await readIndex(provider, live, async ({ kv, state }) => {
+    const digest = await digestIndex(kv);
+    if (state === undefined || digest === undefined) throw gone(name);
+    return { live, ...digest, state };
+  });
 }
 
 interface PlannedBuild extends Omit<PastBuild, "plan" | "onSkipped"> {

@@ -5,7 +5,7 @@ import {
   type RestoreProgress,
   type RestoreResult,
 } from "@cairn/checkpoint";
-import { CairnError, closing, removeFolder } from "@cairn/kv";
+import { CairnError, removeFolder } from "@cairn/kv";
 import type { ChainValue, TxId } from "@cairn/client";
 import { type LogHistory, logWithBackup } from "../backup/log-with-backup.ts";
 import { beginningOf, foldLog } from "./fold-log.ts";
@@ -13,7 +13,7 @@ import { isOwnStore, restoreStores, type RestoringSystem } from "../checkpoints/
 import { IndexStore } from "../index/index-store.ts";
 import { logOffset, emptyState, type IndexState } from "../index/rows/index-state.ts";
 import { type LogIdentity, readLogIdentity } from "../log/log-identity.ts";
-import { fileReader, openIndex } from "../index/local-index.ts";
+import { readIndex } from "../index/local-index.ts";
 import { acceptManifest, verifyRestored } from "../checkpoints/accept-checkpoint.ts";
 import type { System } from "../api/system.ts";
 import type { TxLog } from "../log/tx-log.ts";
@@ -68,8 +68,7 @@ export async function rebuildIndex(options: RebuildOptions): Promise<RebuiltInde
   const live = path.join(dir, "live");
   const empty = await beginningOf(log, identity);
   const basis = await prepareBasis(options, log, identity, live, empty !== undefined);
-  const opened = await openIndex(fileReader(system.kvProvider), live);
-  return await closing(opened.kv, async (kv) => {
+  return await readIndex(system.kvProvider, live, async ({ kv }) => {
     const index = await IndexStore.open(kv, empty ?? emptyState(identity));
     const begin = index.state.txId;
     const last = identity.bounds.last + logOffset(identity, index.state);
