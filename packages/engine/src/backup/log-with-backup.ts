@@ -46,7 +46,7 @@ export function logWithBackup(
   log: TxLog & Partial<LogHistory>,
   stores: readonly CheckpointStore[],
 ): LogHistory {
-  if (isHistory(log)) return log;
+  if (log.earlier !== undefined) return log as LogHistory;
   let known: KnownBackups | undefined;
   /** The backup, and the log's first position when it was last compared with it. */
   let compared: { readonly backup: BackupLog; readonly first: number } | undefined;
@@ -141,10 +141,6 @@ export function logWithBackup(
     // The code that opened the log and the stores closes them.
     close: () => Promise.resolve(),
   });
-}
-
-function isHistory(log: TxLog & Partial<LogHistory>): log is LogHistory {
-  return log.earlier !== undefined;
 }
 
 /**

@@ -184,7 +184,10 @@ class RunningNode implements Omit<CairnNode, keyof NodeReads | "submit"> {
         const { policies: proposed } = system;
         await proposePolicies({ node: this.api, proposed, index, isReadOnly, logger }, signal);
       },
-      onReady: () => this.#becomeReady(),
+      onReady: () => {
+        void this.#reporting.look();
+        this.#resolveReady();
+      },
       onHalt: (failure) => this.#rejectReady(failure),
       release: async (dir) => await this.#queries.release(dir),
     });
@@ -324,11 +327,6 @@ class RunningNode implements Omit<CairnNode, keyof NodeReads | "submit"> {
     };
     return await queryIndex(index, this.#queries, name, query, options);
   };
-
-  #becomeReady(): void {
-    void this.#reporting.look();
-    this.#resolveReady();
-  }
 
   async close(): Promise<void> {
     this.#closing ??= this.#close();

@@ -3,7 +3,6 @@ import {
   CairnError,
   isCairnError,
   type KvProvider,
-  type KvReader,
   LEVEL_FORMAT,
   makeFolder,
   type RepeatedWork,
@@ -252,16 +251,6 @@ export class KeptIndex {
     return this.#isAnew ? undefined : thread;
   }
 
-  async #read<T>(read: (rows: KvReader) => Promise<T>): Promise<T> {
-    const { index, suspect } = this.#parts;
-    try {
-      return await index.read(read);
-    } catch (error) {
-      suspect(error);
-      throw error;
-    }
-  }
-
   async #buildAnew(): Promise<IndexThread> {
     const { index, provider, logger } = this.#parts;
     const { options, name } = this;
@@ -361,9 +350,13 @@ export class KeptIndex {
   async #evicted(): Promise<boolean> {
     const { purged } = this.#build;
     if (purged === undefined) return false;
-    return (
-      (await this.#read(async (rows) => await firstRow(rows, evictionsAfter(purged.txId)))) !== undefined
-    );
+    const { index, suspect } = this.#parts;
+    try {
+      return (await index.read((rows) => firstRow(rows, evictionsAfter(purged.txId)))) !== undefined;
+    } catch (error) {
+      suspect(error);
+      throw error;
+    }
   }
 
   async #start(build: CompleteBuild): Promise<IndexThread> {

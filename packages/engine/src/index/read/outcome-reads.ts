@@ -11,8 +11,12 @@ export async function readTxOutcome(reader: KvReader, txId: TxId): Promise<TxOut
   const found = await readOutcome(reader, txId);
   if (found === undefined) {
     const kept = firstKept((await readState(reader)) ?? {});
-    if (txId > 0 && txId < kept) throw outcomeRemoved(txId, kept);
-    return undefined;
+    if (txId < 1 || txId >= kept) return undefined;
+    throw new CairnError(
+      "OUTCOME_REMOVED",
+      `The outcome of transaction ${txId} was removed: outcomes are kept from transaction ${kept} onwards.`,
+      `To find out whether it took effect, read the history of a document that it wrote, which names the transaction that wrote each version. ${BOUND}`,
+    );
   }
   const { time, mark, kind, text, shards } = found;
   const place = { txId, txTime: isoTime(time), position: formatPosition({ txId, mark }) };
@@ -36,14 +40,6 @@ async function readRepeated(reader: KvReader, txId: TxId, first: TxId): Promise<
 }
 
 const BOUND = 'The policy "outcomes" determines how many outcomes are kept.';
-
-function outcomeRemoved(txId: TxId, kept: TxId): CairnError {
-  return new CairnError(
-    "OUTCOME_REMOVED",
-    `The outcome of transaction ${txId} was removed: outcomes are kept from transaction ${kept} onwards.`,
-    `To find out whether it took effect, read the history of a document that it wrote, which names the transaction that wrote each version. ${BOUND}`,
-  );
-}
 
 /** Returns `OUTCOME_REMOVED` for a time before `first`, the time of the first transaction whose outcome is kept. */
 export function timeRemoved(time: string, first: string): CairnError {

@@ -216,7 +216,11 @@ export class QueryProcess {
     const asked = this.#sent.shift();
     this.#isQuick = this.#runningMs < QUICK_MS;
     if (asked !== undefined && !("skipped" in answer)) {
-      settle(asked, this.#index.name, answer, this.#parts);
+      try {
+        asked.resolve(rowsOf(this.#index.name, answer, this.#parts));
+      } catch (error) {
+        asked.reject(error);
+      }
       asked.isRunning = false;
     }
     if (this.#sent.length > 0) this.#begin(this.#sent[0]);
@@ -247,14 +251,6 @@ export class QueryProcess {
     this.#sent = [];
     // This one is no longer counted by then.
     void Promise.resolve().then(() => this.#onFree(others));
-  }
-}
-
-function settle(asked: AskedQuery, name: string, answer: QueryAnswered, parts: readonly string[]): void {
-  try {
-    asked.resolve(rowsOf(name, answer, parts));
-  } catch (error) {
-    asked.reject(error);
   }
 }
 
