@@ -2,6 +2,7 @@ import {
   type Checkpointer,
   type CheckpointerEvent,
   type CheckpointSource,
+  listCheckpoints,
   startCheckpointer,
 } from "@cairn/checkpoint";
 import type { System } from "../api/system.ts";
@@ -16,7 +17,7 @@ import { checkpointSummary } from "../checkpoints/checkpoint-summary.ts";
 import type { EventDispatcher, WorkRun } from "../observe/event-dispatcher.ts";
 import { type ComparePast, hasSamePast } from "../checkpoints/compare-past.ts";
 import { indexSource } from "../checkpoints/index-source.ts";
-import { type RepeatedWork, withTimeout } from "@cairn/kv";
+import { isCairnError, type RepeatedWork, unlessFailed, withTimeout } from "@cairn/kv";
 import { logOffset } from "../index/rows/index-state.ts";
 import type { IndexDirectory } from "../db-dir/index-directory.ts";
 import type { JoinedIndex } from "../join/join-index.ts";
@@ -31,7 +32,10 @@ import { type FeedEnd, WatchFeed } from "../watch/watch-feed.ts";
 import { indexChanges } from "../watch/watch-source.ts";
 import type { OwnIndexes } from "../own-indexes/own-indexes.ts";
 import type { NodeObservation } from "./node-observation.ts";
-import { suspectUnlessOnly } from "../upkeep/only-copy.ts";
+import { acceptManifest } from "../checkpoints/accept-checkpoint.ts";
+import { restoreStores } from "../checkpoints/checkpoint-stores.ts";
+import { readLogIdentity } from "../log/log-identity.ts";
+import { beginningOf } from "../replay/fold-log.ts";
 
 export interface ServiceParts extends JoinedIndex {
   readonly system: System;
@@ -200,4 +204,33 @@ function startLogBackup(
   });
   backup.start();
   return backup;
+}
+
+/**
+ * Reports an error in capturing or checking an index, unless the index is damaged and the node knows of nothing from which
+ * it could build the index anew: what it has open may be the only copy.
+ */
+async function suspectUnlessOnly(parts: ServiceParts, error: unknown): Promise<void> {
+  const { logger, suspect } = parts;
+  // What cannot be reached now may not be there.
+  if (isCairnError(error, "INDEX_CORRUPT") && !(await unlessFailed(canBeBuilt(parts), "any", false))) {
+    logger.error(
+      { code: error.code },
+      `The node keeps its open index, because it knows of nothing from which it could build the index anew: ${error.message}`,
+    );
+    return;
+  }
+  suspect(error);
+}
+
+async function canBeBuilt({ system, log, history, identity: { id } }: ServiceParts): Promise<boolean> {
+  const identity = await readLogIdentity(log, id);
+  if (identity === undefined) return false;
+  if ((await beginningOf(history, identity)) !== undefined) return true;
+  for (const store of restoreStores(system)) {
+    for (const one of (await listCheckpoints(store)).checkpoints)
+      if (!one.damaged && (await acceptManifest(one, system.kvProvider.format, history, identity)) === true)
+        return true;
+  }
+  return false;
 }
