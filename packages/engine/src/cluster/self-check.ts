@@ -72,49 +72,45 @@ export class SelfCheck {
     onWork: OnWork,
     agreeAt?: TxId,
   ): Promise<CheckOutcome> {
-    return await this.#rebuilding.run(async () => await this.#check(log, txId, signal, onWork, agreeAt));
-  }
-
-  async #check(
-    ...[log, txId, signal, onWork, agreeAt]: Parameters<SelfCheck["check"]>
-  ): Promise<CheckOutcome> {
-    signal.throwIfAborted();
-    const { index, log: txLog, agrees: isInUse } = this.#life;
-    // While an index is being left, its replacement may be in the folder of rebuilds.
-    if (index === undefined || txLog === undefined || !isInUse) throw notReady(this.#life);
-    const { nodeId, kvProvider } = this.#system;
-    // The chains are read before the rebuild, because a rebuild takes a long time and only the newest chains are known.
-    const own = await index.chainsAt(txId);
-    let placed = false;
-    try {
-      const rebuilt = await rebuildIndex({
-        system: this.#system,
-        log: txLog,
-        dir: this.#directory.layout.rebuild,
-        txId,
-        exceptNode: nodeId,
-        ...(agreeAt === undefined ? {} : { agreeAt }),
-        signal,
-        onProgress: onWork,
-      });
-      const isSamePast = own === undefined || isDeepStrictEqual(own, rebuilt.chains);
-      // If the history no longer covers the transaction, only the chains are compared.
-      const forgotten = own === undefined ? [] : "CONFLICT";
-      const { digest } = await unlessFailed(this.digestAt(log, txId), forgotten, rebuilt);
-      const agrees = digest === rebuilt.digest && isSamePast;
-      const outcome = { txId, digest, rebuilt: rebuilt.digest, basis: rebuilt.basis, agrees };
-      if (agrees) {
-        this.#logger.info({ txId, digest, basis: rebuilt.basis }, "the index agrees with a rebuild");
+    return await this.#rebuilding.run(async () => {
+      signal.throwIfAborted();
+      const { index, log: txLog, agrees: isInUse } = this.#life;
+      // While an index is being left, its replacement may be in the folder of rebuilds.
+      if (index === undefined || txLog === undefined || !isInUse) throw notReady(this.#life);
+      const { nodeId, kvProvider } = this.#system;
+      // The chains are read before the rebuild, because a rebuild takes a long time and only the newest chains are known.
+      const own = await index.chainsAt(txId);
+      let placed = false;
+      try {
+        const rebuilt = await rebuildIndex({
+          system: this.#system,
+          log: txLog,
+          dir: this.#directory.layout.rebuild,
+          txId,
+          exceptNode: nodeId,
+          agreeAt,
+          signal,
+          onProgress: onWork,
+        });
+        const isSamePast = own === undefined || isDeepStrictEqual(own, rebuilt.chains);
+        // If the history no longer covers the transaction, only the chains are compared.
+        const forgotten = own === undefined ? [] : "CONFLICT";
+        const { digest } = await unlessFailed(this.digestAt(log, txId), forgotten, rebuilt);
+        const agrees = digest === rebuilt.digest && isSamePast;
+        const outcome = { txId, digest, rebuilt: rebuilt.digest, basis: rebuilt.basis, agrees };
+        if (agrees) {
+          this.#logger.info({ txId, digest, basis: rebuilt.basis }, "the index agrees with a rebuild");
+          return outcome;
+        }
+        const error = wrongIndex(outcome);
+        // If the process ends before the index has been moved aside, the next run must not serve this index either.
+        if (kvProvider.persistent && index === this.#life.index) await this.#directory.distrust(error);
+        placed = this.#life.replace(index, error, kvProvider.persistent ? rebuilt.live : undefined);
         return outcome;
+      } finally {
+        if (!placed) await this.#directory.sweep("rebuild");
       }
-      const error = wrongIndex(outcome);
-      // If the process ends before the index has been moved aside, the next run must not serve this index either.
-      if (kvProvider.persistent && index === this.#life.index) await this.#directory.distrust(error);
-      placed = this.#life.replace(index, error, kvProvider.persistent ? rebuilt.live : undefined);
-      return outcome;
-    } finally {
-      if (!placed) await this.#directory.sweep("rebuild");
-    }
+    });
   }
 }
 

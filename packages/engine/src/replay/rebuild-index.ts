@@ -34,7 +34,7 @@ export interface RebuildOptions extends Restoring {
   /** The id of a node whose checkpoints are not used, because an index must not be judged by its own copies. */
   readonly exceptNode?: string;
   /** Checkpoints after this transaction are not used, because they are in doubt regardless of which node saved them. */
-  readonly agreeAt?: TxId;
+  readonly agreeAt?: TxId | undefined;
   /** If true, begins with a checkpoint even if the log has its beginning: less work, but the index depends on it. */
   readonly preferCheckpoint?: boolean;
   readonly onProgress?: (done: number, total: number) => void;
