@@ -10,20 +10,7 @@ const ASK_MS = 1_000;
 /** How far a ready node lags behind its log: how long ago the index contained everything that the log then contained. */
 export class ReadyLag {
   /** Returns the lag (ms) if it exceeds the limit. Calls that arrive in the meantime share the next look. */
-  readonly beyondLimit = coalesced(async () => await this.#beyondLimit());
-  readonly #life: NodeLife;
-  readonly #maxMs: number | undefined;
-  /** The last time at which the index was seen to lack nothing, by `performance.now`. */
-  #currentAt: number | undefined;
-  /** The oldest end of the log that the index has not been seen to have reached, and when the log had it. */
-  #awaited: { readonly end: TxId; readonly at: number } | undefined;
-
-  constructor(life: NodeLife, maxMs: number | undefined) {
-    this.#life = life;
-    this.#maxMs = maxMs;
-  }
-
-  async #beyondLimit(): Promise<number | undefined> {
+  readonly beyondLimit = coalesced(async (): Promise<number | undefined> => {
     if (this.#maxMs === undefined) return undefined;
     // A node that becomes ready has caught up with its log.
     this.#currentAt ??= performance.now();
@@ -38,6 +25,17 @@ export class ReadyLag {
     else if (end !== undefined) this.#awaited ??= { end, at };
     const lag = performance.now() - this.#currentAt;
     return lag > this.#maxMs ? lag : undefined;
+  });
+  readonly #life: NodeLife;
+  readonly #maxMs: number | undefined;
+  /** The last time at which the index was seen to lack nothing, by `performance.now`. */
+  #currentAt: number | undefined;
+  /** The oldest end of the log that the index has not been seen to have reached, and when the log had it. */
+  #awaited: { readonly end: TxId; readonly at: number } | undefined;
+
+  constructor(life: NodeLife, maxMs: number | undefined) {
+    this.#life = life;
+    this.#maxMs = maxMs;
   }
 
   /** Returns the log's last transaction; undefined if the log does not answer, or may be another one. */
