@@ -73,16 +73,16 @@ export function indexChanges(
     hold: (reader, page) => PAGE_MEMORY.hold(reader, { transactions: [page] }),
   });
   const places = new FairReads<WatchPlace>(MAX_PLACE_READS);
-  const guarded = async <T>(read: () => Promise<T>): Promise<T> => {
+  const ask = async <T>(read: StatesRead<T>): Promise<T> => {
     try {
-      return await read();
+      return await index.ask(read);
     } catch (error) {
       suspect(error);
       throw error;
     }
   };
   const newest: WatchSource["newest"] = (query) =>
-    guarded(() => index.ask((rows, { txId: upTo }) => readChanges(rows, { ...query, upTo })));
+    ask((rows, { txId: upTo }) => readChanges(rows, { ...query, upTo }));
   const inTurn = async <T>(read: () => Promise<T>): Promise<FairRead<T>> => {
     const begunAt = performance.now();
     const { txId } = index.state;
@@ -107,16 +107,14 @@ export function indexChanges(
     }),
     past: (query, reader) => reads.read(reader, JSON.stringify(query), () => inTurn(() => newest(query))),
     states: async <T extends StatesPage>(reader: FairReader, key: string, read: StatesRead<T>) =>
-      (await states.read(reader, key, () => inTurn(() => guarded(() => index.ask(read))))) as T | undefined,
+      (await states.read(reader, key, () => inTurn(() => ask(read)))) as T | undefined,
     // Reads only two rows, so that new watchers soon learn where they begin, however many others read the past.
     place: (txId, bucket, reader) =>
       places.read(reader, JSON.stringify([txId, bucket]), async () => ({
-        answer: await guarded(() =>
-          index.ask(async (rows, { txId: upTo }) => ({
-            at: await transactionAt(rows, txId),
-            floor: await changesFloor(rows, { upTo, bucket }),
-          })),
-        ),
+        answer: await ask(async (rows, { txId: upTo }) => ({
+          at: await transactionAt(rows, txId),
+          floor: await changesFloor(rows, { upTo, bucket }),
+        })),
       })),
   };
 }
