@@ -30,7 +30,7 @@ export { askCluster, type ClusterView, isMember } from "./cluster/cluster-view.t
 export { dbDirLayout } from "./db-dir/index-directory.ts";
 export { readQuarantine } from "./db-dir/quarantine.ts";
 export { findingText, NODE_FINDINGS } from "./findings/findings.ts";
-export { certificateProblem, type ServerCertificate } from "./findings/node-findings.ts";
+export { certificateProblem } from "./findings/node-findings.ts";
 export { TOO_LARGE } from "./index/apply/apply-transactions.ts";
 export { IndexStore } from "./index/index-store.ts";
 export { checkRows } from "./index/inspect/check-rows.ts";
@@ -63,7 +63,6 @@ export { sqliteDriverProblem } from "./own-indexes/sqlite/sqlite-driver.ts";
 export {
   SQLITE_INDEX_MODULE,
   type SqliteIndexOptions,
-  type SqliteProblem,
   sqliteProblems,
 } from "./own-indexes/sqlite/sqlite-options.ts";
 export { formatPolicyProblem, policyProblems } from "./policies/policy-problems.ts";

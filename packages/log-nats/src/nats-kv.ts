@@ -31,7 +31,7 @@ interface NatsKeyValue {
   readonly expires: false;
 }
 
-export interface NatsKvSource {
+interface NatsKvSource {
   readonly pairs: AsyncIterable<readonly NatsKeyValue[]>;
   /** The number of keys, if it is known. */
   readonly total: number | undefined;

@@ -25,7 +25,7 @@ import {
   versionOf,
 } from "./segments/segment-name.ts";
 
-export interface BackupLogOptions {
+interface BackupLogOptions {
   readonly store: CheckpointStore;
   readonly logId: string;
   /**

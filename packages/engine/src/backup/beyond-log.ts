@@ -9,7 +9,7 @@ import { EarlierLogs } from "./earlier-logs.ts";
 import { type FurthestBackup, furthestBackup } from "./furthest-backup.ts";
 
 /** A backup with transactions that are not in the history of a log. */
-export interface BackupBeyond {
+interface BackupBeyond {
   /** This log itself if it has lost its end, and otherwise a log that it continues or has replaced. */
   readonly logId: string;
   readonly store: CheckpointStore;

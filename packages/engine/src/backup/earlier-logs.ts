@@ -17,7 +17,7 @@ import type { EarlierEnd } from "./write/expire-segments.ts";
 import { isUnusableSegment, UNUSABLE_SEGMENT } from "./segments/read-segment.ts";
 
 /** A log that another log continues. It is read from its backup. */
-export interface EarlierLog {
+interface EarlierLog {
   readonly log: TxLog;
   readonly identity: LogIdentity;
   readonly offset: number;

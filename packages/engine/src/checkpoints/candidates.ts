@@ -19,7 +19,7 @@ export interface Candidates {
   readonly skipped: readonly SkippedCheckpoint[];
 }
 
-export interface CandidateOptions extends Pick<FindOptions, "onRead"> {
+interface CandidateOptions extends Pick<FindOptions, "onRead"> {
   /** The format of the indexes that can be used. Defaults to all. */
   readonly kvFormat?: string;
   /** Checkpoints that turned out to be unusable, with the reasons. */

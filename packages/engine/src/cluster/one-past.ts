@@ -7,7 +7,7 @@ import { askCompare, askStatus } from "./ask-cluster.ts";
 import { type DivergenceParts, Divergences, type Turn } from "./divergences.ts";
 import type { ComparedNode } from "./self-check.ts";
 
-export interface OnePastParts extends Pick<DivergenceParts, "check"> {
+interface OnePastParts extends Pick<DivergenceParts, "check"> {
   readonly life: DivergenceParts["life"] & Pick<ComparedNode, "phase" | "log" | "position">;
   readonly node: string;
   readonly instance: string;

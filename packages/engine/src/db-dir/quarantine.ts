@@ -20,7 +20,7 @@ export interface HeldTransactions {
   readonly lost?: number | undefined;
 }
 
-export interface QuarantineNote extends Partial<HeldTransactions> {
+interface QuarantineNote extends Partial<HeldTransactions> {
   readonly code: string;
   readonly message: string;
   readonly at: string;

@@ -8,7 +8,7 @@ import { numberSkipped } from "../observe/skipped-checkpoints.ts";
 import { isoTime, madeOnce, formatBytes, formatDuration, formatNumberOf } from "@cairn/text";
 import { finding, SAME_ID_HINT, verdictOf, worstFirst } from "./findings.ts";
 
-export type NodeFacts = Omit<NodeStatus, "findings" | "verdict">;
+type NodeFacts = Omit<NodeStatus, "findings" | "verdict">;
 
 /**
  * The age in periods from which the newest checkpoint is overdue. If every upload succeeds, two are at most 1.1 periods

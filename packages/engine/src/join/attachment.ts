@@ -30,7 +30,7 @@ interface Unpacked {
   readonly dir: string;
 }
 
-export interface AttachmentOptions {
+interface AttachmentOptions {
   readonly isOn: boolean;
   readonly logger: Logger;
   readonly signal: AbortSignal;

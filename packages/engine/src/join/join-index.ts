@@ -29,7 +29,7 @@ import { historyOfIndex, shownLost } from "./shown-lost.ts";
 import type { StoreWait } from "./store-wait.ts";
 import { beginLog, emptyLog, requireNoLostLog, warnOfWrongLog } from "./wrong-log.ts";
 
-export interface JoinContext extends RestoreContext {
+interface JoinContext extends RestoreContext {
   /** The error that ended following, if any. The local index must then not be used, even if it can be opened. */
   readonly suspect: CairnError | undefined;
   readonly storeWait: StoreWait;

@@ -32,7 +32,7 @@ export interface AskedHolder extends Holder {
 }
 
 /** A log that is to be continued, and the index with which the new one begins. */
-export interface Continuation {
+interface Continuation {
   readonly log: TxLog;
   readonly existing: LogIdentity | undefined;
   readonly system: System;

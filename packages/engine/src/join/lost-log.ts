@@ -37,7 +37,7 @@ interface Unusable {
   readonly error: CairnError;
 }
 
-export interface LostLogOptions {
+interface LostLogOptions {
   readonly name: string;
   readonly kvFormat: string;
   readonly exceptId?: string | undefined;

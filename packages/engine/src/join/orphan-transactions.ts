@@ -29,7 +29,7 @@ import {
   type SoughtTransaction,
 } from "./same-transactions.ts";
 
-export interface Orphans extends SharedTransactions {
+interface Orphans extends SharedTransactions {
   /** The transactions after this one are listed. It is `txId`, the last one that both share, or a later one. */
   readonly after: TxId;
   readonly isOfOther: boolean;

@@ -9,7 +9,7 @@ import { contentHash } from "../transactions/message-frame.ts";
 import { decodeMessage } from "../transactions/transaction-codec.ts";
 
 /** How a transaction is recognized at whatever position a history holds it. */
-export interface TransactionIdentity {
+interface TransactionIdentity {
   /** Each of these identifies it: its message, its content, or an id that is derived from its content. */
   readonly names: readonly string[];
   /** Other content may have the same one in another history. */

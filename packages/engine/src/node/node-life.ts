@@ -42,7 +42,7 @@ export function nodeLife(parts: LifeParts): NodeLife {
   return new Life(parts);
 }
 
-export interface LifeParts {
+interface LifeParts {
   readonly system: System;
   readonly directory: IndexDirectory;
   readonly logger: Logger;

@@ -62,14 +62,14 @@ export interface CairnNode extends NodeApi, AsyncDisposable {
   readonly url: string | undefined;
 }
 
-export interface NodeServer {
+interface NodeServer {
   readonly url: string;
   /** Makes every later response close its connection. Requests are still accepted. */
   drain(): void;
   close(): Promise<void>;
 }
 
-export interface ServerContext {
+interface ServerContext {
   readonly logger: Logger;
   /** Completes the commands in a hint for those who may read the node's status. */
   readonly completeHint: (hint: string) => string;

@@ -11,7 +11,7 @@ import { retryDelayMs } from "./failure-policy.ts";
 /** How long a node waits for the outcome of a proposal before it is ready without it (ms). */
 const OUTCOME_MS = 5_000;
 
-export interface ProposalParts {
+interface ProposalParts {
   readonly node: Pick<NodeApi, "submit" | "await">;
   readonly proposed: Policies | undefined;
   /** The index, which has caught up with the log. */

@@ -10,14 +10,14 @@ export interface Movement {
   readonly isCaughtUp?: boolean;
 }
 
-export type Stall = NonNullable<NodeStatus["stalled"]>;
+type Stall = NonNullable<NodeStatus["stalled"]>;
 
 export interface WaitingFor {
   readonly what: Stall["waitingFor"];
   readonly text: string;
 }
 
-export interface StallWatchOptions {
+interface StallWatchOptions {
   /** Returns the current progress; undefined if no progress is expected. */
   readonly look: () => Movement | undefined;
   /** Called only after too much time without progress. Returns undefined if the node has nothing to do. */

@@ -6,7 +6,7 @@ import type { FedBatch } from "./state-feed.ts";
 /** The number of batches that an index may have been sent and not applied. */
 const MAX_BATCHES = 4;
 
-export interface AppliedBatches {
+interface AppliedBatches {
   /** Called when the index contains everything up to a transaction. */
   onApplied(txId: TxId): void;
   /** Called with whether the index has everything that it could have, whenever that may have changed. */

@@ -10,7 +10,7 @@ import type { OwnIndexOptions } from "./own-index.ts";
 import { ownFilesUnusable } from "./own-index-errors.ts";
 import type { RestoredCheckpoint } from "./checkpoint-comparison.ts";
 
-export interface OwnIndexesParts extends Omit<KeptIndexParts, "options" | "dir"> {
+interface OwnIndexesParts extends Omit<KeptIndexParts, "options" | "dir"> {
   readonly indexes: readonly OwnIndexOptions[];
   /** The folder of all indexes of one's own. */
   readonly dir: string;

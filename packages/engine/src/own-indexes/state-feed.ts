@@ -28,9 +28,9 @@ export interface FedBatch {
  * Where a position is: in the history of the index, near enough to go on from it, or too far for that; or nowhere in
  * this history, as far as the index knows.
  */
-export type Standing = "near" | "far" | "unknown";
+type Standing = "near" | "far" | "unknown";
 
-export interface FeedOptions {
+interface FeedOptions {
   /** Defaults to all. */
   readonly buckets?: readonly string[] | undefined;
   /** The number of bytes of applied rows that are kept for a slow reader. */

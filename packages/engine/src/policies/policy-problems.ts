@@ -11,7 +11,7 @@ import {
 import { comparableText, MAX_FIELD_VALUE_BYTES } from "./field-values.ts";
 import { LIMITS } from "@cairn/client/protocol";
 
-export interface PolicyProblem {
+interface PolicyProblem {
   readonly path: readonly string[];
   readonly message: string;
 }

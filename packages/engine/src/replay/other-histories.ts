@@ -9,7 +9,7 @@ import { compareChains } from "../index/chains/compare-chains.ts";
  */
 
 /** The last transaction of a history, as far as it is known, and its time (ms since 1970). */
-export interface PastEnd {
+interface PastEnd {
   readonly txId: TxId;
   readonly time: number;
 }

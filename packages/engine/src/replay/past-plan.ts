@@ -26,7 +26,7 @@ export interface Unusable {
   readonly segments: ReadonlySet<string>;
 }
 
-export interface PastOptions {
+interface PastOptions {
   readonly stores: readonly CheckpointStore[];
   readonly kvFormat: string;
   readonly logId: string;

@@ -21,7 +21,7 @@ import { isTooYoungToTrim, trimLog } from "./plan-trim.ts";
 import { recordingStore } from "./trim-record.ts";
 import { startRestoreDrill, type VerifierParts, verifyForNode } from "./restore-drill.ts";
 
-export interface UpkeepParts extends Pick<
+interface UpkeepParts extends Pick<
   VerifierParts,
   "logId" | "stagingDir" | "events" | "onJudged" | "checkOwn" | "ownIndexes"
 > {

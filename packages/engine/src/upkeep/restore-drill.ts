@@ -41,7 +41,7 @@ export interface VerifierParts {
   readonly checkOwn?: ((signal: AbortSignal) => Promise<void>) | undefined;
 }
 
-export interface DrillOptions extends VerifierParts {
+interface DrillOptions extends VerifierParts {
   /** The approximate interval at which the cluster verifies a checkpoint, in milliseconds. */
   readonly every: number;
   readonly clock: Clock;

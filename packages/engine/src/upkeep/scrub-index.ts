@@ -1,7 +1,7 @@
 import { type Clock, systemClock, type KvStore, type RepeatedWork, repeatWork } from "@cairn/kv";
 import type { EventDispatcher } from "../observe/event-dispatcher.ts";
 
-export interface ScrubParts {
+interface ScrubParts {
   readonly index: { readonly rows: Pick<KvStore, "scrub"> };
   /** The time from the beginning of one pass to that of the next (ms); undefined disables scrubs. */
   readonly every: number | undefined;

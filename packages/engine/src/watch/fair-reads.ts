@@ -10,7 +10,7 @@ export interface FairReader extends PageHolder {
 }
 
 /** The memory for the results of reads. No read begins while it is full. */
-export interface ReadMemory<T> {
+interface ReadMemory<T> {
   readonly isFull: boolean;
   hold(reader: FairReader, answer: T): void;
   wait(retry: () => void): void;

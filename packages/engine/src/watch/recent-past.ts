@@ -11,7 +11,7 @@ export interface RecentBounds {
 }
 
 /** A page of the recent past, complete up to its last transaction. */
-export interface RecentPage extends Omit<Batch, "end"> {
+interface RecentPage extends Omit<Batch, "end"> {
   readonly more: boolean;
 }
 

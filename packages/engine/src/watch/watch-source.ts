@@ -17,7 +17,7 @@ import type { StatesOfKeys } from "../index/read/states.ts";
 import { PAGE_MEMORY, type PageMemory } from "./page-memory.ts";
 
 /** A transaction (undefined if there is none), and the earliest one after which a watch (of a bucket) can begin. */
-export interface WatchPlace {
+interface WatchPlace {
   readonly at: WatchedPosition | undefined;
   readonly floor: MarkedPlace;
 }
@@ -48,7 +48,7 @@ export interface WatchSource {
 
 type NewestQuery = Omit<ChangesQuery, "upTo">;
 type StatesPage = Pick<StatesOfKeys, "changes">;
-export type StatesRead<T> = (rows: KvReader, state: IndexState) => Promise<T>;
+type StatesRead<T> = (rows: KvReader, state: IndexState) => Promise<T>;
 
 /** The maximum number of concurrent reads for lagging watchers. More reads would only delay indexing. */
 const MAX_PAST_READS = 2;

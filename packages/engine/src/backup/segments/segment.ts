@@ -60,7 +60,7 @@ export interface Segment {
   readonly release: () => void;
 }
 
-export interface SegmentSource {
+interface SegmentSource {
   readonly log: SegmentHeader["log"];
   readonly before: string | undefined;
   /** The messages, without a hole. There is at least one. */

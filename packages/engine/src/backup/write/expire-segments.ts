@@ -28,7 +28,7 @@ export interface EarlierEnd {
   readonly last: TxId;
 }
 
-export interface RemovalPlace {
+interface RemovalPlace {
   readonly store: CheckpointStore;
   readonly of: Pick<SegmentHeader["log"], "id" | "offset">;
   readonly node: string;

@@ -23,7 +23,7 @@ export interface LogBackupOptions {
 }
 
 /** The dependencies of a {@link LogBackup}. The clock and the source of randomness default to those of the machine. */
-export interface LogBackupParts {
+interface LogBackupParts {
   readonly store: CheckpointStore;
   readonly log: TxLog;
   readonly of: SegmentHeader["log"];

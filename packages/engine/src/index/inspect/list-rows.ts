@@ -31,7 +31,7 @@ export async function countBuckets(
 }
 
 /** The key of a document. `revision` throws `INDEX_CORRUPT` if the document does not match its checksum. */
-export interface KeyedDocument extends DocumentKey {
+interface KeyedDocument extends DocumentKey {
   readonly revision: () => TxId;
 }
 

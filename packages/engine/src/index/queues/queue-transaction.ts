@@ -12,7 +12,7 @@ export interface QueueView {
 }
 
 /** The transaction by which a rule is applied, whose time is the only clock of leases. */
-export interface QueueClock {
+interface QueueClock {
   readonly txId: TxId;
   readonly time: number;
 }

@@ -70,7 +70,7 @@ export async function readDocumentAsOf(
 }
 
 /** The newest value (a document or a tombstone) if it is old enough, else the newest superseded version that is. */
-export async function valueAsOf(
+async function valueAsOf(
   reader: KvReader,
   rowKey: Uint8Array,
   newest: VersionValue | undefined,

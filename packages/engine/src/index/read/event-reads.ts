@@ -15,7 +15,7 @@ export interface RecordedEvent extends EventRecord {
   readonly time: string;
 }
 
-export interface EventQuery extends EventSelection {
+interface EventQuery extends EventSelection {
   readonly limit: number;
   readonly cursor?: string | undefined;
 }

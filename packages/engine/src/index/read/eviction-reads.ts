@@ -22,7 +22,7 @@ export interface Eviction extends DocumentKey {
  * `restart` (if only a value of an indexed field remains, in LevelDB's manifest), an `own-index` that has yet to remove
  * it, or `unknown` if the key-value store does not report it.
  */
-export type EvictedFiles =
+type EvictedFiles =
   | { readonly goneSince: string; readonly waitsFor: null }
   | {
       readonly goneSince: null;

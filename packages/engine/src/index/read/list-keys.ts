@@ -19,7 +19,7 @@ import {
 } from "./field-query.ts";
 import { documentRows, isFiltered, type ListRange } from "./list-documents.ts";
 
-export interface FieldList {
+interface FieldList {
   readonly reader: KvReader;
   readonly wanted: Wanted;
   readonly range: ListRange;

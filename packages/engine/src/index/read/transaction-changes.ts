@@ -32,7 +32,7 @@ import {
 } from "../rows/version-values.ts";
 
 /** A query for the operations of the transactions after `after`, up to and including `upTo`. */
-export interface OperationsQuery {
+interface OperationsQuery {
   readonly after: TxId;
   readonly upTo: TxId;
   readonly bucket?: string | undefined;

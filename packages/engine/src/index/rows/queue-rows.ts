@@ -13,7 +13,7 @@ import {
 } from "./row-keys.ts";
 
 /** The states of shards that have a row. A spare shard has none. */
-export type ShardState = "active" | "draining" | "retiring";
+type ShardState = "active" | "draining" | "retiring";
 
 /** A shard of a queue that is not spare. */
 export interface Shard {

@@ -118,7 +118,7 @@ export function txRowKey(kind: TxRowKind, txId: TxId): Buffer {
   return key;
 }
 
-export type TxRowKind = Extract<
+type TxRowKind = Extract<
   RowKind,
   typeof ROW.transaction | typeof ROW.submissionOrder | typeof ROW.link | typeof ROW.chainEntries
 >;

@@ -10,7 +10,7 @@ import type { IndexQuery, OwnIndex, QueryLimits, ServedIndex } from "../own-inde
 // or if a query takes too much memory.
 
 /** Orders are carried out one after the other, and answered in this order. */
-export interface QueryOrder {
+interface QueryOrder {
   readonly query: IndexQuery;
   readonly limits: Pick<QueryLimits, "rows" | "bytes">;
 }

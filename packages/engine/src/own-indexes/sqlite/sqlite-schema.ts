@@ -21,7 +21,7 @@ export const POSITION_TABLE =
 const quoted = (name: string): string => `"${name}"`;
 const list = (names: readonly string[]): string => names.map(quoted).join(", ");
 
-export function columnsOf(table: SqliteTable): readonly string[] {
+function columnsOf(table: SqliteTable): readonly string[] {
   return [...KEY_COLUMNS, ...Object.keys(table.columns)];
 }
 
