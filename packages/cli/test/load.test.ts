@@ -7,7 +7,7 @@ import { Readable } from "node:stream";
 import { CairnError } from "@cairn/kv";
 import fc from "fast-check";
 import { describe, expect, test, vi } from "vitest";
-import { type NdjsonChunk, ndjsonChunks, readLines } from "../src/requests/ndjson-chunks.ts";
+import { chunkBytes, type NdjsonChunk, ndjsonChunks, readLines } from "../src/requests/ndjson-chunks.ts";
 import { NodeClient } from "../src/requests/node-client.ts";
 import { sendChunks } from "../src/requests/send-chunks.ts";
 import { MemoryNode } from "@cairn/test-support/nodes/memory-node";
@@ -242,10 +242,11 @@ describe("the chunks of a stream", () => {
             return;
           }
           const found: (readonly [number, string])[] = [];
-          for (const { bytes, firstLine, lines: count } of await collect(all, cuts, size, fromLine)) {
-            const split = bytes.toString().split("\n");
-            expect([split.at(-1), split.length]).toEqual(["", count + 1]);
-            found.push(...split.map((text, at) => [firstLine + at, text] as const));
+          for (const chunk of await collect(all, cuts, size, fromLine)) {
+            const [first, last] = [chunk[0]?.number ?? 0, chunk.at(-1)?.number ?? 0];
+            const split = chunkBytes(chunk).toString().split("\n");
+            expect([split.at(-1), split.length]).toEqual(["", last - first + 2]);
+            found.push(...split.map((text, at) => [first + at, text] as const));
           }
           expect(found.filter(([, text]) => text !== "")).toEqual(
             numbered.filter(([number]) => number >= fromLine),

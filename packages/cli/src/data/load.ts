@@ -70,8 +70,8 @@ function stopped(error: unknown, chunk: NdjsonChunk, progress: SendProgress): un
   if (!(error instanceof CairnError)) return error;
   const { accepted, line, acceptedAfter } = error instanceof NodeError ? error.details : {};
   const loaded = progress.transactions + (typeof accepted === "number" ? accepted : 0);
-  const next = typeof line === "number" ? line : chunk.firstLine;
-  const lastLine = chunk.firstLine + chunk.lines - 1;
+  const next = typeof line === "number" ? line : chunk[0]?.number;
+  const lastLine = chunk.at(-1)?.number;
   const uncertain =
     (error instanceof NoAnswerError && error.sent) ||
     (typeof acceptedAfter === "number" && acceptedAfter > 0);

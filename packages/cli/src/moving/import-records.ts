@@ -2,6 +2,7 @@ import { randomBytes } from "node:crypto";
 import { reasonWords } from "@cairn/client/protocol";
 import { type CairnError, inParallel, unlessFailed } from "@cairn/kv";
 import type { BucketSummary } from "@cairn/client";
+import type { NdjsonLine } from "@cairn/text";
 import { documentRequest } from "../requests/documents.ts";
 import { CHUNK_BYTES, type NdjsonChunk } from "../requests/ndjson-chunks.ts";
 import type { NodeClient } from "../requests/node-client.ts";
@@ -120,22 +121,13 @@ async function* recordChunks(
   const run = `import-${randomBytes(8).toString("hex")}`;
   // A source may return a key more than once. While an earlier value is on its way, the node's value says nothing.
   const underway = new Map<string, number>();
-  let firstLine = 1;
-  let lines: string[] = [];
-  let bytes = 0;
-
-  const take = (): NdjsonChunk => {
-    const content = Buffer.from(lines.join(""));
-    const chunk = { bytes: content, firstLine, lines: lines.length };
-    firstLine += lines.length;
-    [lines, bytes] = [[], 0];
-    return chunk;
-  };
-
+  let number = 0;
+  let lines: NdjsonLine[] = [];
+  let size = 0;
   for await (const page of source) {
     const { lastTxId, nextLine } = acknowledged();
-    for (const [address, number] of underway) if (number < nextLine) underway.delete(address);
-    for (const number of records.keys()) if (number < nextLine) records.delete(number);
+    for (const [address, line] of underway) if (line < nextLine) underway.delete(address);
+    for (const line of records.keys()) if (line < nextLine) records.delete(line);
     const same = new Set<ImportRecord>();
     await inParallel(page, CONCURRENT_READS, async (record) => {
       if (!isRefusal(record.result) && (await unchanged(record.result, lastTxId))) same.add(record);
@@ -153,19 +145,21 @@ async function* recordChunks(
         counts.unchanged += 1;
         continue;
       }
-      const number = firstLine + lines.length;
+      number += 1;
       const key = JSON.stringify(`${result.namespace}/${result.name}`);
       const put = `["put",${JSON.stringify(result.bucket)},${key},${result.json}]`;
-      const line = `{"ops":[${put}],"id":"${run}-${number}"}\n`;
-      const lineBytes = Buffer.byteLength(line);
-      const isFull = bytes + lineBytes > CHUNK_BYTES || lines.length === MAX_CHUNK_LINES;
-      if (lines.length > 0 && isFull) yield take();
-      lines.push(line);
+      const bytes = Buffer.from(`{"ops":[${put}],"id":"${run}-${number}"}`);
+      const isFull = size + bytes.length >= CHUNK_BYTES || lines.length === MAX_CHUNK_LINES;
+      if (lines.length > 0 && isFull) {
+        yield lines;
+        [lines, size] = [[], 0];
+      }
+      lines.push({ number, bytes });
       records.set(number, record);
-      bytes += lineBytes;
+      size += bytes.length + 1;
       underway.set(address, number);
     }
     onPage();
   }
-  if (lines.length > 0) yield take();
+  if (lines.length > 0) yield lines;
 }

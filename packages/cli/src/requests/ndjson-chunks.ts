@@ -1,13 +1,8 @@
 import { CairnError } from "@cairn/kv";
 import { type NdjsonLine, ndjsonLines } from "@cairn/text";
 
-/** Consecutive whole lines that are sent together. */
-export interface NdjsonChunk {
-  readonly bytes: Buffer;
-  /** The number of the first line, counted from 1. `lines` is the number of lines, including blank ones. */
-  readonly firstLine: number;
-  readonly lines: number;
-}
+/** Lines that are sent together, in order: at least one. */
+export type NdjsonChunk = readonly NdjsonLine[];
 
 /** The size of the chunks in which lines are sent. */
 export const CHUNK_BYTES = 1024 * 1024;
@@ -40,7 +35,7 @@ export async function* ndjsonChunks(
       if (last < fromLine) continue;
       const bytes = blank + line.bytes.length + 1;
       if (taken.length > 0 && takenBytes + bytes > size) {
-        yield chunkOf(taken);
+        yield taken;
         [taken, takenBytes] = [[], 0];
       }
       taken.push(line);
@@ -54,18 +49,18 @@ export async function* ndjsonChunks(
       `The input has no transaction in line ${fromLine}, and none after it.`,
       "Correct --from-line.",
     );
-  if (taken.length > 0) yield chunkOf(taken);
+  if (taken.length > 0) yield taken;
 }
 
-function chunkOf(lines: readonly NdjsonLine[]): NdjsonChunk {
-  const firstLine = lines[0]?.number ?? 1;
-  let next = firstLine;
+/** Joins the lines of a chunk and the blank ones between them. */
+export function chunkBytes(chunk: NdjsonChunk): Buffer {
+  let next = chunk[0]?.number ?? 1;
   const parts: Buffer[] = [];
-  for (const { number, bytes } of lines) {
+  for (const { number, bytes } of chunk) {
     parts.push(Buffer.alloc(number - next, FEED), bytes, FEED);
     next = number + 1;
   }
-  return { bytes: Buffer.concat(parts), firstLine, lines: next - firstLine };
+  return Buffer.concat(parts);
 }
 
 function tooLong(line: number): CairnError {

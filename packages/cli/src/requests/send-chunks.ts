@@ -1,6 +1,6 @@
 import { CairnError, isCairnError, unlessAborted, wait } from "@cairn/kv";
 import { NDJSON, formatCount, parsedJson } from "@cairn/text";
-import type { NdjsonChunk } from "./ndjson-chunks.ts";
+import { chunkBytes, type NdjsonChunk } from "./ndjson-chunks.ts";
 import { NoAnswerError, type NodeClient, NodeError } from "./node-client.ts";
 
 export interface SendProgress {
@@ -66,7 +66,7 @@ export async function sendChunks(
       progress = {
         transactions: progress.transactions + result.accepted,
         lastTxId: result.lastTxId ?? progress.lastTxId,
-        nextLine: chunk.firstLine + chunk.lines,
+        nextLine: (chunk.at(-1)?.number ?? 0) + 1,
       };
       options.onProgress(progress);
     }
@@ -95,10 +95,10 @@ async function sendChunk(
   progress: SendProgress,
   options: SendOptions,
 ): Promise<BatchAnswer> {
-  let rest: NdjsonChunk = chunk;
+  let rest = chunk;
   let accepted = 0;
   let lastTxId: number | null = null;
-  while (rest.lines > 0) {
+  while (rest.length > 0) {
     try {
       const answer = await sendWithRetries(client, rest, options);
       await noteAborted(answer, options);
@@ -110,7 +110,7 @@ async function sendChunk(
       await options.onRefused?.(refusal.line, refusal.error);
       accepted += refusal.accepted;
       lastTxId = refusal.lastTxId ?? lastTxId;
-      rest = after(rest, refusal.line);
+      rest = rest.filter(({ number }) => number > refusal.line);
     }
   }
   return { accepted, lastTxId };
@@ -138,16 +138,6 @@ function refusalOf(
   return line === undefined ? undefined : { line, accepted, lastTxId, error };
 }
 
-function after(chunk: NdjsonChunk, line: number): NdjsonChunk {
-  let at = 0;
-  for (let passed = chunk.firstLine; passed <= line; passed += 1) {
-    const feed = chunk.bytes.indexOf("\n", at);
-    at = feed < 0 ? chunk.bytes.length : feed + 1;
-  }
-  const passed = line + 1 - chunk.firstLine;
-  return { ...chunk, bytes: chunk.bytes.subarray(at), firstLine: line + 1, lines: chunk.lines - passed };
-}
-
 async function sendWithRetries(
   client: NodeClient,
   chunk: NdjsonChunk,
@@ -161,8 +151,8 @@ async function sendWithRetries(
       return await client.json<BatchAnswer>({
         method: "POST",
         path: "/api/v1/tx/batch",
-        query: { "first-line": chunk.firstLine, ...awaited },
-        body: chunk.bytes,
+        query: { "first-line": chunk[0]?.number, ...awaited },
+        body: chunkBytes(chunk),
         headers: { "content-type": NDJSON },
       });
     } catch (error) {
@@ -184,13 +174,10 @@ function mayRepeat(error: unknown, chunk: NdjsonChunk): error is CairnError {
   return isTemporary && everyLineHasId(chunk);
 }
 
-function everyLineHasId({ bytes }: NdjsonChunk): boolean {
-  const lines = bytes.toString("utf8").split("\n");
-  return lines.every((line) => {
-    const transaction = parsedJson(line);
-    return (
-      line.trim() === "" || (transaction !== null && typeof transaction === "object" && "id" in transaction)
-    );
+function everyLineHasId(chunk: NdjsonChunk): boolean {
+  return chunk.every(({ bytes }) => {
+    const transaction = parsedJson(bytes.toString("utf8"));
+    return transaction !== null && typeof transaction === "object" && "id" in transaction;
   });
 }
 
