@@ -19,7 +19,7 @@ import {
   chosenLog,
   openCheckpoints,
 } from "../places/checkpoint-place.ts";
-import { formatFields } from "../terminal/columns.ts";
+import { type Field, formatFields } from "../terminal/columns.ts";
 
 export const addCheckpointShow = command({
   syntax: "show [checkpoint]",
@@ -49,7 +49,7 @@ export const addCheckpointShow = command({
           "Choose a checkpoint that cairn checkpoint list prints. To name a file in this folder, write ./checkpoint-…",
         );
       const archive = formatBytes(found.bytes);
-      const fields = [...commonFields(found, archive, ""), ["Log", found.logId] as const];
+      const fields: Field[] = [...commonFields(found, archive, ""), ["Log", found.logId]];
       if (found.damaged === true) fields.push(DAMAGED);
       return await run.answer(found, formatFields(fields));
     }
@@ -63,18 +63,16 @@ export const addCheckpointShow = command({
       (isShown ? newest : undefined) ?? (await chooseCheckpoint(opened, name, omitUndefined({ logId })));
     const { log, archive, anchor, format } = found;
     const files = `${formatBytes(archive.bytes)}, ${formatNumberOf(found.fileCount, "file")}`;
-    const fields = [
+    const fields: Field[] = [
       ...commonFields(found, files, ` of ${formatTime(found.txTime)}`),
-      found.damaged ? DAMAGED : (["Verified", found.verified ? "yes" : "never"] as const),
-      ["Log", `${log.name} (id ${log.id})`] as const,
-      ["Anchor", `transaction ${formatCount(anchor.txId)}, ${anchor.sha256}`] as const,
-      ["Format", `index ${format.index}, ${format.kv}, ${format.archive}, Cairn ${found.version}`] as const,
+      found.damaged ? DAMAGED : ["Verified", found.verified ? "yes" : "never"],
+      ["Log", `${log.name} (id ${log.id})`],
+      ["Anchor", `transaction ${formatCount(anchor.txId)}, ${anchor.sha256}`],
+      ["Format", `index ${format.index}, ${format.kv}, ${format.archive}, Cairn ${found.version}`],
     ];
     return await run.answer(found, formatFields(fields));
   },
 });
-
-type Field = readonly [name: string, value: string];
 
 const DAMAGED: Field = [
   "Damaged",

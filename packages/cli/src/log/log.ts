@@ -39,9 +39,7 @@ const addStatus = command({
       ],
       ["Last", lastAt === null ? "unknown" : formatTime(lastAt)],
       ["Offset", offset === null ? "unknown: the birth record was trimmed" : formatCount(offset)],
-      ...(successor === null
-        ? []
-        : [["Successor", `${successor}, which was begun to continue this log`] as const]),
+      ["Successor", successor && `${successor}, which was begun to continue this log`],
     ]);
     await run.answer({ name, id, first, last, lastAt, offset, successor }, fields);
   },

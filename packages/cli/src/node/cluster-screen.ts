@@ -1,9 +1,9 @@
 import { clusterStatus, type ClusterView, isMember, type Peer } from "@cairn/engine";
 import { exposedText } from "../terminal/backup-text.ts";
-import { formatTable, type TableOutput } from "../terminal/columns.ts";
+import { formatFields, formatTable, type TableOutput } from "../terminal/columns.ts";
 import { formatCount, formatNumberOf, formatRelative } from "@cairn/text";
 import { printable } from "../terminal/terminal.ts";
-import { attachedText, findingFields, formatShown, willLook } from "./status-screen.ts";
+import { attachedText, findingFields, willLook } from "./status-screen.ts";
 import type { Comparison, AnsweredIndex } from "./compare-nodes.ts";
 
 /** The state of a cluster, and the comparison of its nodes if it was requested. */
@@ -34,7 +34,7 @@ export function formatCluster(view: ComparedView, now: number, output: TableOutp
     parts.push(formatTable(["NODE", "HOST", "PHASE", "TX", "LOG"], rows, ["TX"], output));
   }
   const { findings } = clusterStatus(view, now);
-  if (findings.length > 0) parts.push("", formatShown(findings.flatMap((one) => findingFields(one, now))));
+  if (findings.length > 0) parts.push("", formatFields(findings.flatMap((one) => findingFields(one, now))));
   const notes = [
     ...own.flatMap(({ node, status }) => {
       const text = attachedText(status, now);

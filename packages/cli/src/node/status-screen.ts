@@ -1,7 +1,7 @@
 import { styleText } from "node:util";
 import type { Finding, LogBackupStatus, NodeStatus, OwnIndexStatus } from "@cairn/client";
 import { exposedText, rangeText } from "../terminal/backup-text.ts";
-import { formatFields } from "../terminal/columns.ts";
+import { type Field, formatFields } from "../terminal/columns.ts";
 import {
   formatBytes,
   formatCount,
@@ -13,7 +13,6 @@ import {
 import { findingText } from "@cairn/engine";
 
 type Phase = NodeStatus["phase"];
-type Field = readonly [name: string, value: string | null];
 
 /** Formats the body of GET /status for people. `now` is in milliseconds since 1970. */
 export function formatStatus(status: NodeStatus, { now, colors }: { now: number; colors: boolean }): string {
@@ -41,7 +40,7 @@ export function formatStatus(status: NodeStatus, { now, colors }: { now: number;
     ...checkpointFields(status, now),
     ["Log backup", status.logBackup && backupText(status.logBackup, now)],
   ];
-  const text = formatShown(fields);
+  const text = formatFields(fields);
   // No other text may contain escape sequences.
   return colors
     ? text.replace(/^(Phase +)(\w+)/m, (_, name: string, phase: Phase) => name + colored(phase))
@@ -59,10 +58,6 @@ function skippedFields({
   // Earlier versions list all of them.
   if ((others ?? 0) === 0) return [field];
   return [field, ["", `and ${formatNumberOf(others, "other")} in ${store}: ${code}`]];
-}
-
-export function formatShown(fields: readonly Field[]): string {
-  return formatFields(fields.filter((field): field is readonly [string, string] => field[1] !== null));
 }
 
 const PHASE_COLORS = {

@@ -17,9 +17,12 @@ export function formatTable(
   return alignRows(fitted, new Set(right.map((name) => heading.indexOf(name))));
 }
 
+/** A field whose value is null is not shown. */
+export type Field = readonly [name: string, value: string | null];
+
 /** Formats names and values in two columns. Values may contain text from outside. */
-export function formatFields(fields: readonly (readonly [name: string, value: string])[]): string {
-  const rows = fields.map(([name, value]) => [name, printable(value)]);
+export function formatFields(fields: readonly Field[]): string {
+  const rows = fields.flatMap(([name, value]) => (value === null ? [] : [[name, printable(value)]]));
   return alignRows(rows, new Set());
 }
 

@@ -7,7 +7,7 @@ import { askNode, NODE_OPTIONS } from "../../options/node-address.ts";
 import { BACKUP_LOG, type BackupPlace, openBackup } from "../../places/backup-place.ts";
 import { checkpointSource } from "../../places/checkpoint-place.ts";
 import { exposedText, rangeText } from "../../terminal/backup-text.ts";
-import { formatFields } from "../../terminal/columns.ts";
+import { type Field, formatFields } from "../../terminal/columns.ts";
 
 /** The output of the command. A field is null if the source of information does not provide it. */
 interface BackupReport extends Pick<
@@ -85,25 +85,24 @@ function formatReport(report: BackupReport, now: number): string {
       : segments === 0
         ? "none"
         : `${formatCount(segments)}, ${formatBytes(bytes)}`;
-  const ranges = covered === null ? "unknown" : covered.map(rangeText).join(", ") || "nothing";
-  const fields: [string, string][] = [
+  const ranges = covered?.map(rangeText).join(", ") || "nothing";
+  return formatFields([
     ["Store", location],
     ["Log", logId ?? "unknown"],
     ["Covered", covered === null ? "unknown until the node has looked" : ranges],
-    ...holes.map((hole): [string, string] => [
+    ...holes.map((hole): Field => [
       "Hole",
       hole.inLog === true
         ? `LOG_GAP: The backup lacks ${rangeText(hole)}. The log still holds them, so a node writes them again within six hours.`
         : describe(missingInBackup(hole, location)),
     ]),
     ["Segments", size],
-    ...(newestAt === null ? [] : [["Newest", formatRelative(newestAt, now)] as [string, string]]),
+    ["Newest", newestAt && formatRelative(newestAt, now)],
     ["Exposed", exposedText(report, now)],
-    ...foreign.map((name): [string, string] => ["Foreign", `${name} is not a file of a log backup`]),
-    ...warnings.map((one): [string, string] => ["Warning", describe(one)]),
-    ...(lastFailure === null ? [] : [["Failure", describe(lastFailure)] as [string, string]]),
-  ];
-  return formatFields(fields);
+    ...foreign.map((name): Field => ["Foreign", `${name} is not a file of a log backup`]),
+    ...warnings.map((one): Field => ["Warning", describe(one)]),
+    ["Failure", lastFailure && describe(lastFailure)],
+  ]);
 }
 
 function isWithin(hole: TxRange, log: TxRange): boolean {
