@@ -13,7 +13,6 @@ import {
   systemErrorCode,
   unlessFailed,
 } from "@cairn/kv";
-import { requireConfig } from "@cairn/config";
 import { judgeFormat } from "@cairn/engine";
 import type { CommandRun } from "../options/command.ts";
 import { readConfiguration } from "../options/configuration.ts";
@@ -54,7 +53,7 @@ export interface DbCopy {
  * LevelDB (with links if possible), or restores a checkpoint. The original is neither locked nor written to.
  */
 export async function copyDb(run: DbRun, asked: string | undefined): Promise<DbCopy> {
-  const place = asked ?? requireConfig(await readConfiguration(run.options, run.terminal)).dbDir;
+  const place = asked ?? (await readConfiguration(run)).dbDir;
   const found = await findDbPlace(place, run.terminal);
   if (asked !== undefined)
     run.completeDbCommands(place.startsWith("s3:") ? place : folderPath(place, run.terminal));

@@ -1,4 +1,4 @@
-import { configSchema, configAsJson, printConfig, productionNotices, requireConfig } from "@cairn/config";
+import { configSchema, configAsJson, printConfig, productionNotices } from "@cairn/config";
 import { readFilesOf } from "@cairn/node";
 import { command, commandGroup } from "../options/command.ts";
 import { CONFIGURATION_OPTIONS, readConfiguration } from "../options/configuration.ts";
@@ -9,7 +9,7 @@ const addCheck = command({
   examples: ["cairn config check -f cairn.edn"],
   options: CONFIGURATION_OPTIONS,
   async act(run) {
-    const config = requireConfig(await readConfiguration(run.options, run.terminal, { isForNode: true }));
+    const config = await readConfiguration(run, { isForNode: true });
     const notices = [...config.notices, ...productionNotices(config)];
     await readFilesOf(config, (notice) => void notices.push(notice));
     const lines = [...notices.map((notice) => `notice: ${notice}`), "ok"];
@@ -23,7 +23,7 @@ const addPrint = command({
   examples: ["NATS_URL=nats://10.0.0.7:4222 cairn config print"],
   options: CONFIGURATION_OPTIONS,
   async act(run) {
-    const config = requireConfig(await readConfiguration(run.options, run.terminal));
+    const config = await readConfiguration(run);
     await run.answer(configAsJson(config), printConfig(config).trimEnd());
   },
 });

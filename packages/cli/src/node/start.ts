@@ -1,6 +1,6 @@
 import { type Logger, pino } from "pino";
 import { runNode } from "@cairn/node";
-import { tellOlderData, createSystem, requireConfig } from "@cairn/config";
+import { tellOlderData, createSystem } from "@cairn/config";
 import { command } from "../options/command.ts";
 import { CONFIGURATION_OPTIONS, readConfiguration } from "../options/configuration.ts";
 import type { OptionSpec } from "../options/option-specs.ts";
@@ -25,8 +25,9 @@ export const addStart = command({
   description: "Run a node until it is stopped",
   examples: ["cairn start", `cairn start -f cairn.edn -e '{:cairn/http-server {:port 3001}}'`],
   options: { ...CONFIGURATION_OPTIONS, logLevel: LOG_LEVEL },
-  async act({ terminal, options, json }) {
-    const config = requireConfig(await readConfiguration(options, terminal, { isForNode: true }));
+  async act(run) {
+    const { terminal, options, json } = run;
+    const config = await readConfiguration(run, { isForNode: true });
     const logger = await nodeLog(terminal, json, options.logLevel, config.nodeId);
     const onNotice = (notice: string): void => logger.warn(notice);
     for (const notice of config.notices) onNotice(notice);

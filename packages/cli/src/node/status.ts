@@ -2,7 +2,6 @@ import { timeoutSignal } from "@cairn/client/protocol";
 import { CairnError, isCairnError, unlessFailed, wait } from "@cairn/kv";
 import type { NodeStatus } from "@cairn/client";
 import type { System } from "@cairn/engine";
-import { requireConfig } from "@cairn/config";
 import { command, type CommandRun } from "../options/command.ts";
 import { NODE_OPTIONS, openNode } from "../options/node-address.ts";
 import { readConfiguration } from "../options/configuration.ts";
@@ -73,8 +72,8 @@ export const addStatus = command({
 
 /** Undefined if the log connects no nodes: an embedded log belongs to a single node, which has it locked. */
 async function openCluster(run: StatusRun, system: System): Promise<OpenedCluster | undefined> {
-  const config = requireConfig(await readConfiguration(run.options, run.terminal));
-  if (config.txLog.id === EMBEDDED_LOG) return undefined;
+  const { txLog } = await readConfiguration(run);
+  if (txLog.id === EMBEDDED_LOG) return undefined;
   const { log } = await openLog(run, system);
   return log.peers && { log, system, peers: log.peers };
 }

@@ -11,7 +11,8 @@ import {
 } from "@cairn/engine";
 import { CairnError, isCairnError, LEVEL_FORMAT, unlessFailed } from "@cairn/kv";
 import { formatCount, formatRelative, formatTime } from "@cairn/text";
-import { type ConfiguredRun, openLog, requireIdentity } from "../places/configured-system.ts";
+import type { ConfiguredRun } from "../options/configuration.ts";
+import { openLog, requireIdentity } from "../places/configured-system.ts";
 import { copyNodeIndex } from "../places/copied-index.ts";
 import { isRunning } from "../places/staging-folder.ts";
 import { formatFields } from "../terminal/columns.ts";

@@ -1,7 +1,8 @@
 import { omitUndefined } from "@cairn/text";
-import type { ConfigInput, ConfigResult } from "@cairn/config";
+import type { ConfigInput, requireConfig } from "@cairn/config";
 import type { HttpOptions } from "@cairn/engine";
 import type { Terminal } from "../terminal/terminal.ts";
+import type { CommandRun } from "./command.ts";
 import { type OptionValues, textValue } from "./option-specs.ts";
 
 /** The long name of -j is not `--json`, which every command has for its output. */
@@ -24,14 +25,15 @@ export function isConfigured({ file, edn, configJson }: ConfigurationOptions): b
   return [file, edn, configJson].some((one) => one !== undefined);
 }
 
-/** Reads the configuration. Starts, creates and deletes nothing. */
+export type ConfiguredRun = CommandRun<ConfigurationOptions>;
+
+/** Reads the configuration, and throws its problems. Starts, creates and deletes nothing. */
 export async function readConfiguration(
-  options: ConfigurationOptions,
-  terminal: Terminal,
-  { isForNode = false }: Pick<ConfigInput, "isForNode"> = {},
-): Promise<ConfigResult> {
-  const { readConfig } = await import("@cairn/config");
-  return await readConfig({ ...inputOf(options, terminal), isForNode });
+  { options, terminal }: ConfiguredRun,
+  use: Pick<ConfigInput, "isForNode"> = {},
+): Promise<ReturnType<typeof requireConfig>> {
+  const config = await import("@cairn/config");
+  return config.requireConfig(await config.readConfig({ ...inputOf(options, terminal), ...use }));
 }
 
 /** Undefined if there is none. Throws for its problems, except those of tokens if `tokenKnown`. */

@@ -8,17 +8,14 @@ import {
   readLogIdentity,
   type TxLog,
 } from "@cairn/engine";
-import { createSystem, requireConfig } from "@cairn/config";
+import { createSystem } from "@cairn/config";
 import { INLINE, shellWord } from "@cairn/text";
-import type { CommandRun } from "../options/command.ts";
-import { type ConfigurationOptions, readConfiguration } from "../options/configuration.ts";
+import { type ConfiguredRun, readConfiguration } from "../options/configuration.ts";
 import { UsageError } from "../terminal/report-error.ts";
-
-export type ConfiguredRun = CommandRun<ConfigurationOptions>;
 
 /** Creates the parts of the configured node without starting any of them. The stores are closed with the run. */
 export async function openSystem(run: ConfiguredRun): Promise<System> {
-  const config = requireConfig(await readConfiguration(run.options, run.terminal));
+  const config = await readConfiguration(run);
   const onNotice = (notice: string): void => run.notice(notice);
   for (const notice of config.notices) onNotice(notice);
   const system = await createSystem(config, { onNotice });
