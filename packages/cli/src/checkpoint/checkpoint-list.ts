@@ -6,6 +6,7 @@ import { formatBytes, formatCount, formatRelative } from "@cairn/text";
 import { command, type CommandRun } from "../options/command.ts";
 import { NODE_OPTIONS, openNode } from "../options/node-address.ts";
 import { KEY_OPTIONS } from "../places/store-keys.ts";
+import type { Column } from "../terminal/columns.ts";
 import { type CheckpointPlace, checkpointSource, openCheckpoints } from "../places/checkpoint-place.ts";
 
 export const addCheckpointList = command({
@@ -26,30 +27,17 @@ export const addCheckpointList = command({
     const now = Date.now();
     const anyDamaged = checkpoints.some(({ damaged }) => damaged === true);
     const areOfSeveral = checkpoints.some(({ logId }) => logId !== checkpoints[0]?.logId);
-    await run.list(
-      checkpoints,
-      [
-        "NAME",
-        "TX",
-        "DOCUMENTS",
-        "SIZE",
-        "TAKEN",
-        "NODE",
-        ...(areOfSeveral ? ["LOG"] : []),
-        ...(anyDamaged ? ["STATE"] : []),
-      ],
-      ({ name, txId, documents, bytes, takenAt, node, damaged, logId }) => [
-        name,
-        formatCount(txId),
-        formatCount(documents),
-        formatBytes(bytes),
-        formatRelative(takenAt, now),
-        node,
-        ...(areOfSeveral ? [logId] : []),
-        ...(anyDamaged ? [damaged === true ? "damaged" : ""] : []),
-      ],
-      ["TX", "DOCUMENTS", "SIZE"],
-    );
+    const columns: Column<ListedCheckpoint>[] = [
+      ["NAME", ({ name }) => name],
+      ["TX", ({ txId }) => formatCount(txId), "right"],
+      ["DOCUMENTS", ({ documents }) => formatCount(documents), "right"],
+      ["SIZE", ({ bytes }) => formatBytes(bytes), "right"],
+      ["TAKEN", ({ takenAt }) => formatRelative(takenAt, now)],
+      ["NODE", ({ node }) => node],
+    ];
+    if (areOfSeveral) columns.push(["LOG", ({ logId }) => logId]);
+    if (anyDamaged) columns.push(["STATE", ({ damaged }) => (damaged === true ? "damaged" : "")]);
+    await run.list(checkpoints, columns);
   },
 });
 

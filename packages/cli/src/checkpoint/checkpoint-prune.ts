@@ -107,16 +107,19 @@ async function report(
 function table(run: PruneRun, plan: readonly PruneEntry[], errors: ReadonlyMap<string, CairnError>): string {
   const now = Date.now();
   const gone = run.options.dryRun ? "would be removed" : "removed";
-  const rows = plan.map(({ name, txId, bytes, takenAt, keep, because }) => {
+  const whyOf = ({ name, because }: PruneEntry): string => {
     const error = errors.get(name);
-    return [
-      keep ? "stays" : error === undefined ? gone : "failed",
-      name,
-      txId === null ? "" : formatCount(txId),
-      formatBytes(bytes),
-      takenAt === null ? "" : formatRelative(takenAt, now),
-      error === undefined ? because : `${error.code}: ${error.message}`,
-    ];
-  });
-  return run.table(["", "NAME", "TX", "SIZE", "TAKEN", "WHY"], rows, ["TX", "SIZE"]);
+    return error === undefined ? because : `${error.code}: ${error.message}`;
+  };
+  return run.table(
+    [
+      ["", ({ name, keep }) => (keep ? "stays" : errors.has(name) ? "failed" : gone)],
+      ["NAME", ({ name }) => name],
+      ["TX", ({ txId }) => (txId === null ? "" : formatCount(txId)), "right"],
+      ["SIZE", ({ bytes }) => formatBytes(bytes), "right"],
+      ["TAKEN", ({ takenAt }) => (takenAt === null ? "" : formatRelative(takenAt, now))],
+      ["WHY", whyOf],
+    ],
+    plan,
+  );
 }

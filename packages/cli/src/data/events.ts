@@ -4,7 +4,7 @@ import { command } from "../options/command.ts";
 import { NODE_OPTIONS, openNode, READ_OPTIONS, readNode } from "../options/node-address.ts";
 import { countValue, textValue } from "../options/option-specs.ts";
 import { pages } from "../requests/documents.ts";
-import { shorten } from "../terminal/columns.ts";
+import { type Column, shorten } from "../terminal/columns.ts";
 import { writeJsonLines } from "../terminal/terminal.ts";
 
 export const addEvents = command({
@@ -24,17 +24,19 @@ export const addEvents = command({
   async act(run) {
     const { limit, bucket, object, before } = run.options;
     const events = await readNode<RecordedEvent[]>(run, "/api/v1/events", { limit, bucket, object, before });
-    await run.list(
-      events,
-      ["TIME", "REASON", "OBJECT", "MESSAGE"],
-      ({ time, reason, object: what, message = "" }) => {
-        const date = new Date(milliseconds(BigInt(time)));
-        const at = Number.isNaN(date.getTime()) ? time : date.toISOString();
-        return [at, reason, what, shorten(message)];
-      },
-    );
+    await run.list(events, [
+      ["TIME", timeText],
+      ["REASON", ({ reason }) => reason],
+      ["OBJECT", ({ object: what }) => what],
+      ["MESSAGE", ({ message = "" }) => shorten(message)],
+    ]);
   },
 });
+
+function timeText({ time }: RecordedEvent): string {
+  const date = new Date(milliseconds(BigInt(time)));
+  return Number.isNaN(date.getTime()) ? time : date.toISOString();
+}
 
 export const addEvictions = command({
   syntax: "evictions",
@@ -48,20 +50,18 @@ export const addEvictions = command({
       found.push(...items);
     if (run.json) return await writeJsonLines(run.terminal.stdout, found);
     if (found.length === 0) return await run.tell("Nothing was evicted.");
-    const isBackedUp = found.some(({ segments }) => segments === null || segments.length > 0);
-    const rows = found.map((one) => [
-      String(one.txId),
-      one.txTime,
-      `${one.bucket} ${one.namespace}/${one.name}`,
-      one.log === null ? "no" : `${one.log.firstTxId} to ${one.log.lastTxId}`,
-      one.files.goneSince === null ? "yes" : `no, since ${one.files.goneSince}`,
-      checkpointsText(one),
-      one.firstWithout ?? "none yet",
-      ...(isBackedUp ? [segmentsText(one)] : []),
-    ]);
-    const heading = ["TX", "TIME", "KEY", "IN THE LOG", "IN THE INDEX", "IN CHECKPOINTS", "FIRST WITHOUT"];
-    if (isBackedUp) heading.push("IN THE LOG BACKUP");
-    await run.line(run.table(heading, rows, ["TX"]));
+    const columns: Column<EvictionPlaces>[] = [
+      ["TX", ({ txId }) => String(txId), "right"],
+      ["TIME", ({ txTime }) => txTime],
+      ["KEY", ({ bucket, namespace, name }) => `${bucket} ${namespace}/${name}`],
+      ["IN THE LOG", ({ log }) => (log === null ? "no" : `${log.firstTxId} to ${log.lastTxId}`)],
+      ["IN THE INDEX", ({ files: { goneSince } }) => (goneSince === null ? "yes" : `no, since ${goneSince}`)],
+      ["IN CHECKPOINTS", checkpointsText],
+      ["FIRST WITHOUT", ({ firstWithout }) => firstWithout ?? "none yet"],
+    ];
+    if (found.some(({ segments }) => segments === null || segments.length > 0))
+      columns.push(["IN THE LOG BACKUP", segmentsText]);
+    await run.line(run.table(columns, found));
     const waits = new Set(found.map(({ files }) => files.waitsFor));
     for (const [waitsFor, sentence] of WAITING) if (waits.has(waitsFor)) await run.tell(sentence);
     // The newest eviction comes first, and its command removes the segments of earlier ones, too.

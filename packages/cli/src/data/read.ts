@@ -7,8 +7,8 @@ import { countValue, flag, type OptionSpec, repeatedValue, textValue } from "../
 import { selectionOf, selectionOptions } from "../options/selection.ts";
 import { documentRequest, explainPrefix, pages, pathOfBucket } from "../requests/documents.ts";
 import { DOCUMENT_OPTIONS, openReads } from "./document-reads.ts";
-import { shorten } from "../terminal/columns.ts";
-import { type ParsedVersion, versionTable } from "../terminal/version-table.ts";
+import { type Column, shorten } from "../terminal/columns.ts";
+import { type ParsedVersion, VERSION_COLUMNS } from "../terminal/version-table.ts";
 
 export const addGet = command({
   syntax: "get <bucket> <key>",
@@ -56,7 +56,7 @@ export const addHistory = command({
     let isFirst = true;
     let hasMore = false;
     for await (const { items, more } of pages<ParsedVersion>(await openReads(run), { path, query }, wanted)) {
-      await run.page(items, versionTable(items, run.terminal.stdout), isFirst);
+      await run.page(items, run.table(VERSION_COLUMNS, items), isFirst);
       isFirst = false;
       hasMore = more;
     }
@@ -64,6 +64,12 @@ export const addHistory = command({
       await run.tell(`There are older versions. Use --limit to print more than ${wanted}.`);
   },
 });
+
+const COLUMNS: readonly Column<ClientDocument<unknown>>[] = [
+  ["KEY", ({ namespace, name }) => `${namespace}/${name}`],
+  ["REVISION", ({ revision }) => String(revision), "right"],
+  ["DOCUMENT", ({ document }) => shorten(JSON.stringify(document))],
+];
 
 export const addList = command({
   syntax: "list <bucket>",
@@ -100,13 +106,7 @@ export const addList = command({
       request,
       wanted,
     )) {
-      const rows = items.map(({ namespace: space, name, revision, document }) => [
-        `${space}/${name}`,
-        String(revision),
-        shorten(JSON.stringify(document)),
-      ]);
-      const table = run.table(["KEY", "REVISION", "DOCUMENT"], rows, ["REVISION"]);
-      await run.page(items, table, shown === 0);
+      await run.page(items, run.table(COLUMNS, items), shown === 0);
       shown += items.length;
       hasMore = more;
     }
@@ -125,16 +125,11 @@ export const addBuckets = command({
   examples: ["cairn buckets", "cairn buckets --json | jq .fields"],
   options: READ_OPTIONS,
   async act(run) {
-    await run.list(
-      await readNode<BucketSummary[]>(run, "/api/v1/buckets"),
-      ["BUCKET", "DOCUMENTS", "INDEXED FIELDS"],
-      ({ name, documents, fields }) => [
-        name,
-        formatCount(documents),
-        Object.entries(fields).map(fieldText).join(", ") || "none",
-      ],
-      ["DOCUMENTS"],
-    );
+    await run.list(await readNode<BucketSummary[]>(run, "/api/v1/buckets"), [
+      ["BUCKET", ({ name }) => name],
+      ["DOCUMENTS", ({ documents }) => formatCount(documents), "right"],
+      ["INDEXED FIELDS", ({ fields }) => Object.entries(fields).map(fieldText).join(", ") || "none"],
+    ]);
   },
 });
 

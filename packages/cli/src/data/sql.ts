@@ -4,7 +4,7 @@ import { formatCount } from "@cairn/text";
 import { command } from "../options/command.ts";
 import { askNode, NODE_OPTIONS } from "../options/node-address.ts";
 import { countValue, repeatedValue } from "../options/option-specs.ts";
-import { shorten } from "../terminal/columns.ts";
+import { type Column, shorten } from "../terminal/columns.ts";
 
 export const addSql = command({
   syntax: "sql <index> <statement>",
@@ -35,9 +35,11 @@ export const addSql = command({
       body: JSON.stringify({ sql, args: arg.map(valueOf), limit }),
     });
     const { columns, rows, more } = found;
-    const right = columns.filter((_, column) => rows.every((row) => typeof row[column] === "number"));
-    const cells = rows.map((row) => row.map(cellOf));
-    await run.answer(found, run.table(columns, cells, right));
+    const shown = columns.map((name, at): Column<readonly Json[]> => {
+      const isNumeric = rows.every((row) => typeof row[at] === "number");
+      return [name, (row) => cellOf(row[at]), isNumeric ? "right" : undefined];
+    });
+    await run.answer(found, run.table(shown, rows));
     if (more && !run.json) await run.tell(`There are more than ${formatCount(rows.length)} rows.`);
   },
 });
@@ -50,6 +52,6 @@ function valueOf(given: string): Json {
   }
 }
 
-function cellOf(value: Json): string {
+function cellOf(value: Json = null): string {
   return shorten(typeof value === "string" ? value : JSON.stringify(value));
 }

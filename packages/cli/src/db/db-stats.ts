@@ -41,13 +41,15 @@ export const addDbStats = command({
       fields.push(["Index", `${end}, version ${version}`]);
       fields.push(["Log", `${log.name} (id ${log.id})`], ["Documents", formatCount(documents)]);
     }
-    const cells = rows.map((row) => [
-      row.kind,
-      formatCount(row.rows),
-      formatBytes(row.keyBytes),
-      formatBytes(row.valueBytes),
-    ]);
-    const table = run.table(["KIND", "ROWS", "KEYS", "VALUES"], cells, ["ROWS", "KEYS", "VALUES"]);
+    const table = run.table(
+      [
+        ["KIND", (row) => row.kind],
+        ["ROWS", (row) => formatCount(row.rows), "right"],
+        ["KEYS", (row) => formatBytes(row.keyBytes), "right"],
+        ["VALUES", (row) => formatBytes(row.valueBytes), "right"],
+      ],
+      rows,
+    );
     await run.answer(
       { place, kind, files, state: state ?? null, rows },
       `${formatFields(fields)}\n\n${table}`,

@@ -13,7 +13,7 @@ import {
 import { command, commandGroup } from "../options/command.ts";
 import { countValue, textValue } from "../options/option-specs.ts";
 import { writeJson, printable } from "../terminal/terminal.ts";
-import { versionTable } from "../terminal/version-table.ts";
+import { VERSION_COLUMNS } from "../terminal/version-table.ts";
 import { DB_OPTIONS, DB_NOTE, copyDb, type DbCopy, type DbRun } from "./db-copy.ts";
 import { addDbKeys, addDbStats } from "./db-stats.ts";
 import { placeFirst } from "./db-place.ts";
@@ -116,13 +116,11 @@ const addBuckets = command({
   note: DB_NOTE,
   async act(run, place) {
     const { reader } = await openIndexOf(run, place);
-    const buckets = await countBuckets(reader);
-    await run.list(
-      buckets,
-      ["BUCKET", "DOCUMENTS", "DELETED"],
-      ({ bucket, documents, deleted }) => [bucket, formatCount(documents), formatCount(deleted)],
-      ["DOCUMENTS", "DELETED"],
-    );
+    await run.list(await countBuckets(reader), [
+      ["BUCKET", ({ bucket }) => bucket],
+      ["DOCUMENTS", ({ documents }) => formatCount(documents), "right"],
+      ["DELETED", ({ deleted }) => formatCount(deleted), "right"],
+    ]);
   },
 });
 
@@ -185,7 +183,6 @@ const addHistory = command({
   async act(run, given) {
     const [place, bucket = "", key = ""] = placeFirst(given, ["bucket", "key"], 2, run.options);
     const wanted = parseDocumentKey(bucket, key);
-    const { stdout } = run.terminal;
     const { kv, state } = await openIndexOf(run, place);
     const index = await IndexStore.open(kv, state);
     let cursor: string | undefined;
@@ -196,7 +193,7 @@ const addHistory = command({
       const versions = page.versions.map(({ json, ...version }) =>
         json === undefined ? version : { ...version, document: JSON.parse(json) as unknown },
       );
-      await run.page(versions, versionTable(versions, stdout), left === run.options.limit);
+      await run.page(versions, run.table(VERSION_COLUMNS, versions), left === run.options.limit);
       left -= versions.length;
       ({ cursor } = page);
     } while (cursor !== undefined && left > 0);

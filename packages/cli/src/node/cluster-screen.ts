@@ -1,6 +1,6 @@
 import { clusterStatus, type ClusterView, isMember, type Peer } from "@cairn/engine";
 import { exposedText } from "../terminal/backup-text.ts";
-import { formatFields, formatTable, type TableOutput } from "../terminal/columns.ts";
+import { type Column, formatFields, formatTable, type TableOutput } from "../terminal/columns.ts";
 import { formatCount, formatNumberOf, formatRelative } from "@cairn/text";
 import { printable } from "../terminal/terminal.ts";
 import { attachedText, findingFields, willLook } from "./status-screen.ts";
@@ -23,15 +23,9 @@ export function formatCluster(view: ComparedView, now: number, output: TableOutp
     ...(own.length === 0 ? [] : ["", table(own, view, now, output)]),
   ];
   if (others.length > 0) {
-    const rows = others.map(({ node, host, status }) => [
-      node,
-      host,
-      status.phase,
-      countOr(status.index.txId),
-      status.log.id ?? "unknown",
-    ]);
     parts.push("", "These nodes belong to another log of the same name and were not compared:");
-    parts.push(formatTable(["NODE", "HOST", "PHASE", "TX", "LOG"], rows, ["TX"], output));
+    const phase: Column<Peer> = ["PHASE", ({ status }) => status.phase];
+    parts.push(formatTable([NODE, HOST, phase, TX, LOG], others, output));
   }
   const { findings } = clusterStatus(view, now);
   if (findings.length > 0) parts.push("", formatFields(findings.flatMap((one) => findingFields(one, now))));
@@ -52,6 +46,11 @@ function logText({ name, id, lastTxId }: ClusterView["log"]): string {
   return `${name} (id ${id}), transactions up to ${formatCount(lastTxId)}`;
 }
 
+const NODE: Column<Peer> = ["NODE", ({ node }) => node];
+const HOST: Column<Peer> = ["HOST", ({ host }) => host];
+const TX: Column<Peer> = ["TX", ({ status }) => countOr(status.index.txId), "right"];
+const LOG: Column<Peer> = ["LOG", ({ status }) => status.log.id ?? "unknown"];
+
 function table(
   peers: readonly Peer[],
   { log, comparison, silent }: ComparedView,
@@ -61,13 +60,13 @@ function table(
   // Failed nodes may have another log, and joining nodes may not have one yet.
   const differ = peers.some(({ status }) => status.log.id !== log.id);
   const isBackedUp = peers.some(({ status }) => status.logBackup !== null);
-  const columns: (readonly [heading: string, cell: (peer: Peer) => string])[] = [
-    ["NODE", ({ node }) => node],
-    ["HOST", ({ host }) => host],
+  const columns: Column<Peer>[] = [
+    NODE,
+    HOST,
     ["VERSION", ({ status }) => status.version],
     ["PHASE", phaseText],
-    ["TX", ({ status }) => countOr(status.index.txId)],
-    ["BEHIND", ({ status }) => countOr(status.index.lag)],
+    TX,
+    ["BEHIND", ({ status }) => countOr(status.index.lag), "right"],
     [
       "CHECKPOINT",
       (peer) => {
@@ -89,18 +88,14 @@ function table(
       "EXPOSED",
       ({ status: { logBackup } }) => (logBackup === null ? "unknown" : exposedText(logBackup, now)),
     ]);
-  if (differ) columns.push(["LOG", ({ status }) => status.log.id ?? "unknown"]);
+  if (differ) columns.push(LOG);
   if (comparison !== undefined)
     columns.push([`DIGEST AT ${comparison.txId}`, (peer) => digestText(comparison, peer)]);
-  const absent = silent.map(({ node }) =>
-    columns.map(([name]) => (name === "NODE" ? node : name === "PHASE" ? "no response" : "unknown")),
-  );
-  return formatTable(
-    columns.map(([name]) => name),
-    [...peers.map((peer) => columns.map(([, cell]) => cell(peer))), ...absent],
-    ["TX", "BEHIND"],
-    output,
-  );
+  const ofAny = columns.map(([name, cell, align]): Column<Peer | (typeof silent)[number]> => {
+    const absent = name === "PHASE" ? "no response" : "unknown";
+    return [name, (one) => ("status" in one ? cell(one) : name === "NODE" ? one.node : absent), align];
+  });
+  return formatTable(ofAny, [...peers, ...silent], output);
 }
 
 /** A node looks at the store only once it is ready. */

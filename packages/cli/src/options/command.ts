@@ -3,7 +3,7 @@ import { hostname } from "node:os";
 import { resolve } from "node:path";
 import { completeCommands, namedCommand, shellWord, withCommands } from "@cairn/text";
 import type { Command } from "commander";
-import { formatTable } from "../terminal/columns.ts";
+import { type Column, formatTable } from "../terminal/columns.ts";
 import { ENDING_SIGNALS, InterruptedError } from "../terminal/interrupt.ts";
 import { type FormatAmount, type ProgressDisplay, showProgress } from "../terminal/progress-display.ts";
 import { printable, tell, type Terminal, writeJson, writeJsonLines, write } from "../terminal/terminal.ts";
@@ -188,16 +188,11 @@ export class CommandRun<V = object> {
   }
 
   /** Ends the work, and writes its results as lines of JSON or as a table. */
-  async list<T>(
-    items: readonly T[],
-    heading: readonly string[],
-    rowOf: (item: T) => readonly string[],
-    right: readonly string[] = [],
-  ): Promise<void> {
+  async list<T>(items: readonly T[], columns: readonly Column<T>[]): Promise<void> {
     await this.end();
     if (this.json) return await writeJsonLines(this.terminal.stdout, items);
     if (items.length === 0) return await this.tell("None found.");
-    return await this.line(this.table(heading, items.map(rowOf), right));
+    return await this.line(this.table(columns, items));
   }
 
   /** Writes a page of a list. Only the first page of a table has a heading. */
@@ -206,12 +201,8 @@ export class CommandRun<V = object> {
     if (items.length > 0) await this.line(isFirst ? table : table.slice(table.indexOf("\n") + 1));
   }
 
-  table(
-    heading: readonly string[],
-    rows: readonly (readonly string[])[],
-    right: readonly string[] = [],
-  ): string {
-    return formatTable(heading, rows, right, this.terminal.stdout);
+  table<T>(columns: readonly Column<T>[], items: readonly T[]): string {
+    return formatTable(columns, items, this.terminal.stdout);
   }
 
   async line(line: string): Promise<void> {

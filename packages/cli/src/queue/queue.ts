@@ -4,7 +4,7 @@ import { formatCount, formatNumberOf } from "@cairn/text";
 import { command, commandGroup } from "../options/command.ts";
 import { askNode, NODE_OPTIONS, READ_OPTIONS, readNode, openNode } from "../options/node-address.ts";
 import { textValue, wholeNumber } from "../options/option-specs.ts";
-import { formatFields } from "../terminal/columns.ts";
+import { type Column, formatFields } from "../terminal/columns.ts";
 import { readJsonArgument } from "../terminal/input.ts";
 import { hostname } from "node:os";
 import { CairnError } from "@cairn/kv";
@@ -16,12 +16,12 @@ const addList = command({
   examples: ["cairn queue list"],
   options: READ_OPTIONS,
   async act(run) {
-    await run.list(
-      await readNode<QueueStatus[]>(run, "/api/v1/queues"),
-      ["QUEUE", "OPEN", "ENTRIES", "SHARDS"],
-      (queue) => [queue.name, formatCount(queue.open), formatCount(queue.entries), shardsText(queue)],
-      ["OPEN", "ENTRIES"],
-    );
+    await run.list(await readNode<QueueStatus[]>(run, "/api/v1/queues"), [
+      ["QUEUE", ({ name }) => name],
+      ["OPEN", ({ open }) => formatCount(open), "right"],
+      ["ENTRIES", ({ entries }) => formatCount(entries), "right"],
+      ["SHARDS", shardsText],
+    ]);
   },
 });
 
@@ -40,20 +40,20 @@ const addShow = command({
       ["Cap", `${formatCount(policy.cap)} entries a shard`],
       ["Lease", String(policy.lease)],
     ]);
-    const rows = shards.map(({ shard, state, entries, open, epoch, holder }) => [
-      String(shard),
-      state,
-      formatCount(entries),
-      formatCount(open),
-      epoch === null ? "" : String(epoch),
-      holder?.as ?? "",
-      holder?.until ?? "",
-    ]);
-    const heading = ["SHARD", "STATE", "ENTRIES", "OPEN", "EPOCH", "HELD BY", "UNTIL"];
-    const table = run.table(heading, rows, ["SHARD", "ENTRIES", "OPEN", "EPOCH"]);
-    await run.answer(queue, shards.length === 0 ? fields : `${fields}\n\n${table}`);
+    const text = shards.length === 0 ? fields : `${fields}\n\n${run.table(SHARD_COLUMNS, shards)}`;
+    await run.answer(queue, text);
   },
 });
+
+const SHARD_COLUMNS: readonly Column<QueueShard>[] = [
+  ["SHARD", ({ shard }) => String(shard), "right"],
+  ["STATE", ({ state }) => state],
+  ["ENTRIES", ({ entries }) => formatCount(entries), "right"],
+  ["OPEN", ({ open }) => formatCount(open), "right"],
+  ["EPOCH", ({ epoch }) => (epoch === null ? "" : String(epoch)), "right"],
+  ["HELD BY", ({ holder }) => holder?.as ?? ""],
+  ["UNTIL", ({ holder }) => holder?.until ?? ""],
+];
 
 const addEnqueue = command({
   syntax: "enqueue <queue> <json>",

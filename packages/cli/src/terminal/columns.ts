@@ -2,19 +2,21 @@ import { type Output, printable } from "./terminal.ts";
 
 export type TableOutput = Pick<Output, "isTTY" | "columns">;
 
-/** Formats a table with a heading. `right` columns are right-aligned. On a narrow terminal, shortens long cells. */
-export function formatTable(
-  heading: readonly string[],
-  rows: readonly (readonly string[])[],
-  right: readonly string[],
-  { isTTY, columns = 0 }: TableOutput,
+export type Column<T> = readonly [heading: string, cell: (item: T) => string, align?: "right" | undefined];
+
+/** Formats items as a table with a heading. On a narrow terminal, shortens long cells. */
+export function formatTable<T>(
+  columns: readonly Column<T>[],
+  items: readonly T[],
+  { isTTY, columns: width = 0 }: TableOutput,
 ): string {
+  const heading = columns.map(([name]) => name);
   // Names of nodes and logs, and keys, come from outside and can contain any character.
-  const cells = [heading, ...rows.map((row) => row.map(printable))];
+  const cells = [heading, ...items.map((item) => columns.map(([, cell]) => printable(cell(item))))];
   // A terminal that reports 0 columns does not know its width.
-  const widths = fittedWidths(cells, isTTY === true && columns > 0 ? columns : Infinity);
+  const widths = fittedWidths(cells, isTTY === true && width > 0 ? width : Infinity);
   const fitted = cells.map((row) => row.map((cell, column) => shorten(cell, widths[column] ?? 0)));
-  return alignRows(fitted, new Set(right.map((name) => heading.indexOf(name))));
+  return alignRows(fitted, new Set(columns.flatMap(([, , align], at) => (align === "right" ? [at] : []))));
 }
 
 /** A field whose value is null is not shown. */

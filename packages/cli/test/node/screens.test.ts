@@ -1,7 +1,7 @@
 import { describe, expect, test } from "vitest";
 import type { NodeStatus } from "@cairn/client";
 import { type ComparedView, formatCluster } from "../../src/node/cluster-screen.ts";
-import { formatTable } from "../../src/terminal/columns.ts";
+import { type Column, formatTable } from "../../src/terminal/columns.ts";
 import { showProgress } from "../../src/terminal/progress-display.ts";
 import { formatBytes, formatDuration, formatNumberOf, formatRelative, formatTime } from "@cairn/text";
 import { withFindings } from "@cairn/engine/src/findings/node-findings";
@@ -74,12 +74,14 @@ describe("a table", () => {
   test("aligns its columns and has no spaces at its ends", () => {
     expect(
       formatTable(
-        ["KEY", "N"],
         [
-          ["a", "1"],
-          ["long", "200"],
+          ["KEY", ({ key }) => key],
+          ["N", ({ count }) => String(count), "right"],
         ],
-        ["N"],
+        [
+          { key: "a", count: 1 },
+          { key: "long", count: 200 },
+        ],
         PIPE,
       ),
     ).toBe("KEY     N\na       1\nlong  200");
@@ -90,8 +92,13 @@ describe("a table", () => {
       ["checkpoint-100005-2026-11-20T07-27-49.760Z-d23b2086", "100,005", "10.7 MiB", "a"],
       ["checkpoint-7", "7", "1 KiB", "b"],
     ];
+    const headings = ["NAME", "TX", "SIZE", "NODE"].map((name, at): Column<string[]> => [
+      name,
+      (row) => row[at] ?? "",
+      name === "TX" ? "right" : undefined,
+    ]);
     const shown = (columns: number): readonly string[] =>
-      formatTable(["NAME", "TX", "SIZE", "NODE"], rows, ["TX"], { isTTY: true, columns }).split("\n");
+      formatTable(headings, rows, { isTTY: true, columns }).split("\n");
     expect(shown(40)).toEqual([
       "NAME                  TX  SIZE      NODE",
       "checkpoint-100…  100,005  10.7 MiB  a",

@@ -20,18 +20,13 @@ const addList = command({
       return { name, first, last, bytes, writtenAt: new Date(modifiedAt).toISOString() };
     });
     const now = Date.now();
-    await run.list(
-      segments,
-      ["NAME", "FIRST", "LAST", "SIZE", "WRITTEN"],
-      ({ name, first, last, bytes, writtenAt }) => [
-        name,
-        formatCount(first),
-        formatCount(last),
-        formatBytes(bytes),
-        formatRelative(writtenAt, now),
-      ],
-      ["FIRST", "LAST", "SIZE"],
-    );
+    await run.list(segments, [
+      ["NAME", ({ name }) => name],
+      ["FIRST", ({ first }) => formatCount(first), "right"],
+      ["LAST", ({ last }) => formatCount(last), "right"],
+      ["SIZE", ({ bytes }) => formatBytes(bytes), "right"],
+      ["WRITTEN", ({ writtenAt }) => formatRelative(writtenAt, now)],
+    ]);
   },
 });
 
