@@ -8,6 +8,7 @@ import {
   array,
   boundedText,
   BYTES,
+  closedObject,
   COUNT,
   described,
   dictionary,
@@ -22,7 +23,6 @@ import {
   TIME,
   POSITION,
   TX_ID,
-  withoutOthers,
 } from "../requests/schema-parts.ts";
 
 /** Returns the schema of a response that nodes also exchange. Its bounds are those of their messages. */
@@ -55,7 +55,7 @@ const HUNDRED_YEARS_MS = 100 * 366 * 86_400_000;
 function bound(minimum: number): OpenApiObject {
   const keep = { type: "integer", minimum, maximum: LIMITS.keep };
   return {
-    ...withoutOthers(object({ keep, for: ref("PolicyDuration") }, [])),
+    ...closedObject({ keep, for: ref("PolicyDuration") }, []),
     minProperties: 1,
     description: "The maximum number of items to keep, their maximum age, or both.",
   };
@@ -87,30 +87,26 @@ const POLICY_SCHEMAS = {
   HistoryBound: bound(0),
   EventsBound: bound(1),
   OutcomesBound: bound(LIMITS.leastOutcomes),
-  ExpireRule: withoutOthers(object({ when: dictionary({}), after: ref("PolicyDuration") }, ["after"])),
-  Queue: withoutOthers(
-    object(
-      {
-        shards: { type: "integer", minimum: 1, maximum: LIMITS.shards },
-        cap: { type: "integer", minimum: 1, maximum: LIMITS.keep },
-        terminal: dictionary({}),
-        lease: ref("PolicyDuration"),
-        retry: withoutOthers(
-          object(
-            {
-              first: ref("PolicyDuration"),
-              max: ref("PolicyDuration"),
-              limit: { type: "integer", minimum: 1, maximum: LIMITS.keep },
-              dead: dictionary({}),
-            },
-            [],
-          ),
-        ),
-      },
-      ["shards", "cap", "terminal", "lease"],
-    ),
+  ExpireRule: closedObject({ when: dictionary({}), after: ref("PolicyDuration") }, ["after"]),
+  Queue: closedObject(
+    {
+      shards: { type: "integer", minimum: 1, maximum: LIMITS.shards },
+      cap: { type: "integer", minimum: 1, maximum: LIMITS.keep },
+      terminal: dictionary({}),
+      lease: ref("PolicyDuration"),
+      retry: closedObject(
+        {
+          first: ref("PolicyDuration"),
+          max: ref("PolicyDuration"),
+          limit: { type: "integer", minimum: 1, maximum: LIMITS.keep },
+          dead: dictionary({}),
+        },
+        [],
+      ),
+    },
+    ["shards", "cap", "terminal", "lease"],
   ),
-  Policies: withoutOthers(object(POLICIES, [])),
+  Policies: closedObject(POLICIES, []),
 };
 
 const QUEUE_ENTRY = { shard: COUNT, name: TEXT, revision: TX_ID, createdTx: TX_ID, document: {} };
@@ -170,65 +166,57 @@ export const SCHEMAS = {
     minItems: 2,
     maxItems: 5,
   },
-  Transaction: withoutOthers(
-    object(
-      {
-        ops: { ...array(ref("Operation")), minItems: 1 },
-        id: described(
-          boundedText(LIMITS.idBytes, 1),
-          "An id that the client chooses. However often a transaction with this id is sent, it is applied only once.",
-        ),
-      },
-      ["ops"],
-    ),
+  Transaction: closedObject(
+    {
+      ops: { ...array(ref("Operation")), minItems: 1 },
+      id: described(
+        boundedText(LIMITS.idBytes, 1),
+        "An id that the client chooses. However often a transaction with this id is sent, it is applied only once.",
+      ),
+    },
+    ["ops"],
   ),
   Submitted: object({ txId: TX_ID }),
-  Outcome: described(
-    object(
-      {
-        txId: TX_ID,
-        txTime: TIME,
-        position: described(POSITION, "The position after the transaction, from which a watch can begin."),
-        committed: FLAG,
-        reason: TEXT,
-        duplicateOf: TX_ID,
-        shards: described(array(COUNT), "The shards of the entries that the transaction enqueued, in order."),
-        by: described(
-          nullable(TEXT),
-          "With `by=true`: the name of the token with which the transaction was submitted; null if it has no name, absent if the log no longer contains the transaction.",
-        ),
-      },
-      ["txId"],
-    ),
+  Outcome: object(
+    {
+      txId: TX_ID,
+      txTime: TIME,
+      position: described(POSITION, "The position after the transaction, from which a watch can begin."),
+      committed: FLAG,
+      reason: TEXT,
+      duplicateOf: TX_ID,
+      shards: described(array(COUNT), "The shards of the entries that the transaction enqueued, in order."),
+      by: described(
+        nullable(TEXT),
+        "With `by=true`: the name of the token with which the transaction was submitted; null if it has no name, absent if the log no longer contains the transaction.",
+      ),
+    },
+    ["txId"],
     "A 202 response contains only `txId`: the transaction is in the log, but its outcome is not known yet.",
   ),
-  BatchResult: described(
-    object(
-      {
-        accepted: COUNT,
-        firstTxId: nullable(TX_ID),
-        lastTxId: nullable(TX_ID),
-        aborted: described(COUNT, "The number of accepted transactions that were aborted."),
-        abortedLines: described(
-          array(object({ line: COUNT, txId: TX_ID, reason: TEXT })),
-          "Their lines, in order; at most 10,000 of them.",
-        ),
-      },
-      ["accepted", "firstTxId", "lastTxId"],
-    ),
+  BatchResult: object(
+    {
+      accepted: COUNT,
+      firstTxId: nullable(TX_ID),
+      lastTxId: nullable(TX_ID),
+      aborted: described(COUNT, "The number of accepted transactions that were aborted."),
+      abortedLines: described(
+        array(object({ line: COUNT, txId: TX_ID, reason: TEXT })),
+        "Their lines, in order; at most 10,000 of them.",
+      ),
+    },
+    ["accepted", "firstTxId", "lastTxId"],
     "A 202 response does not contain `aborted` and `abortedLines`: the outcomes are not known yet.",
   ),
-  Written: described(
-    object(
-      {
-        txId: TX_ID,
-        existed: described(
-          nullable(FLAG),
-          "Whether the document existed before; null if a history policy has already removed this information.",
-        ),
-      },
-      ["txId"],
-    ),
+  Written: object(
+    {
+      txId: TX_ID,
+      existed: described(
+        nullable(FLAG),
+        "Whether the document existed before; null if a history policy has already removed this information.",
+      ),
+    },
+    ["txId"],
     "A 202 response contains only `txId`.",
   ),
   Document: object({ namespace: TEXT, name: TEXT, revision: TX_ID, document: {} }),
@@ -237,21 +225,19 @@ export const SCHEMAS = {
     "txTime",
     "deleted",
   ]),
-  IndexQuery: withoutOthers(
-    object(
-      {
-        sql: described(TEXT, "The query: for an index in SQLite, a statement that reads."),
-        args: described(
-          {},
-          "The values of the query's parameters: an array in their order, or an object by their names.",
-        ),
-        limit: described(
-          { type: "integer", minimum: 1, maximum: LIMITS.queryRows },
-          `The maximum number of rows; ${LIMITS.queryRows} by default.`,
-        ),
-      },
-      ["sql"],
-    ),
+  IndexQuery: closedObject(
+    {
+      sql: described(TEXT, "The query: for an index in SQLite, a statement that reads."),
+      args: described(
+        {},
+        "The values of the query's parameters: an array in their order, or an object by their names.",
+      ),
+      limit: described(
+        { type: "integer", minimum: 1, maximum: LIMITS.queryRows },
+        `The maximum number of rows; ${LIMITS.queryRows} by default.`,
+      ),
+    },
+    ["sql"],
   ),
   QueryResult: object({
     txId: TX_ID,
@@ -264,24 +250,23 @@ export const SCHEMAS = {
     { ...CHECKPOINT, ...LISTED, damaged: described(FLAG, "True if it was read back and found damaged.") },
     [...Object.keys(CHECKPOINT), ...Object.keys(LISTED)],
   ),
-  SavedCheckpoint: described(
-    object(
-      {
-        begun: described(FLAG, "True in a 202 response. GET /status shows the progress."),
-        skipped: described(TEXT, "The reason why none was saved: `unchanged`, `leased`, …"),
-        because: described(TEXT, "The reason as a sentence."),
-        lease: nullable(object({ owner: TEXT, bytes: BYTES, since: nullable(TIME), expiresAt: TIME })),
-        ...CHECKPOINT,
-      },
-      [],
-    ),
+  SavedCheckpoint: object(
+    {
+      begun: described(FLAG, "True in a 202 response. GET /status shows the progress."),
+      skipped: described(TEXT, "The reason why none was saved: `unchanged`, `leased`, …"),
+      because: described(TEXT, "The reason as a sentence."),
+      lease: nullable(object({ owner: TEXT, bytes: BYTES, since: nullable(TIME), expiresAt: TIME })),
+      ...CHECKPOINT,
+    },
+    [],
     "The checkpoint, the reason why none was saved (`skipped`), or, in a 202 response, the note that the save has begun.",
   ),
   Verified: object({ name: TEXT, txId: TX_ID, verifiedAt: TIME, node: TEXT, digest: TEXT }),
-  EventRecord: withoutOthers(object(EVENT, ["object", "reason"])),
+  EventRecord: closedObject(EVENT, ["object", "reason"]),
   RecordedEvent: object({ id: TEXT, txId: TX_ID, ...EVENT }, ["id", "txId", "object", "reason", "time"]),
-  EventWritten: described(
-    object({ id: TEXT, txId: TX_ID, time: TEXT }, ["txId"]),
+  EventWritten: object(
+    { id: TEXT, txId: TX_ID, time: TEXT },
+    ["txId"],
     "A 202 response contains only `txId`.",
   ),
   ...POLICY_SCHEMAS,
@@ -336,21 +321,20 @@ export const SCHEMAS = {
     open: FLAG,
     moved: nullable(object({ from: COUNT, txId: TX_ID })),
   }),
-  NewEntry: withoutOthers(object({ name: boundedText(MAX_NAME, 1), document: ref("Json") }, ["document"])),
-  Enqueued: described(
-    object({ txId: TX_ID, txTime: TIME, name: TEXT, shard: COUNT }, ["txId", "name"]),
+  NewEntry: closedObject({ name: boundedText(MAX_NAME, 1), document: ref("Json") }, ["document"]),
+  Enqueued: object(
+    { txId: TX_ID, txTime: TIME, name: TEXT, shard: COUNT },
+    ["txId", "name"],
     "A 202 response contains only `txId` and `name`.",
   ),
-  ShardClaim: described(
-    withoutOthers(object({ as: boundedText(LIMITS.asBytes, 1) })),
-    "Who claims the shard.",
-  ),
+  ShardClaim: described(closedObject({ as: boundedText(LIMITS.asBytes, 1) }), "Who claims the shard."),
   ShardHold: described(
-    withoutOthers(object({ epoch: { ...TX_ID, minimum: 1 }, as: boundedText(LIMITS.asBytes, 1) }, ["epoch"])),
+    closedObject({ epoch: { ...TX_ID, minimum: 1 }, as: boundedText(LIMITS.asBytes, 1) }, ["epoch"]),
     "The epoch that the claim returned, with `as` if the name of the holder is to be compared as well.",
   ),
-  ShardChanged: described(
-    object({ txId: TX_ID, txTime: TIME, epoch: TX_ID }, ["txId"]),
+  ShardChanged: object(
+    { txId: TX_ID, txTime: TIME, epoch: TX_ID },
+    ["txId"],
     "A 202 response contains only `txId`.",
   ),
   Ready: object({ ready: FLAG, phase: TEXT }),

@@ -24,8 +24,15 @@ export function ref(name: string): OpenApiObject {
 export function object(
   properties: OpenApiObject,
   required: readonly string[] = Object.keys(properties),
+  description?: string,
 ): OpenApiObject {
-  return required.length === 0 ? { type: "object", properties } : { type: "object", properties, required };
+  const named = required.length === 0 ? {} : { required };
+  return { type: "object", properties, ...named, ...(description === undefined ? {} : { description }) };
+}
+
+/** An object that a node rejects if it has any other properties. */
+export function closedObject(...given: Parameters<typeof object>): OpenApiObject {
+  return { ...object(...given), additionalProperties: false };
 }
 
 /** If a node limits the number of bytes, the same number of characters is the upper bound. */
@@ -35,11 +42,6 @@ export function boundedText(maxLength: number, minLength = 0): OpenApiObject {
 
 export function oneOf(...texts: readonly string[]): OpenApiObject {
   return { ...TEXT, enum: texts };
-}
-
-/** Returns an object schema that allows no other properties, for objects that a node rejects if they have any. */
-export function withoutOthers(schema: OpenApiObject): OpenApiObject {
-  return { ...schema, additionalProperties: false };
 }
 
 export function array(items: OpenApiObject): OpenApiObject {
