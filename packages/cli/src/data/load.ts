@@ -1,3 +1,4 @@
+import type { AbortedLine } from "@cairn/client";
 import { reasonWords } from "@cairn/client/protocol";
 import { CairnError } from "@cairn/kv";
 import { command } from "../options/command.ts";
@@ -6,7 +7,7 @@ import { countValue, flag } from "../options/option-specs.ts";
 import { openNdjson } from "../requests/export-lines.ts";
 import { CHUNK_BYTES, type NdjsonChunk, ndjsonChunks } from "../requests/ndjson-chunks.ts";
 import { NoAnswerError, NodeError } from "../requests/node-client.ts";
-import { type AbortedLine, pace, sendChunks, type SendProgress } from "../requests/send-chunks.ts";
+import { pace, sendChunks, type SendProgress } from "../requests/send-chunks.ts";
 import { formatCount, formatNumberOf } from "@cairn/text";
 
 export const addLoad = command({

@@ -1,3 +1,4 @@
+import type { AbortedLine, BatchResult } from "@cairn/client";
 import { CairnError, isCairnError, unlessAborted, wait } from "@cairn/kv";
 import { NDJSON, formatCount, parsedJson } from "@cairn/text";
 import { chunkBytes, type NdjsonChunk } from "./ndjson-chunks.ts";
@@ -8,13 +9,6 @@ export interface SendProgress {
   readonly lastTxId: number | undefined;
   /** The number of the line with which to continue. */
   readonly nextLine: number;
-}
-
-/** A line whose transaction is stored, but was aborted. */
-export interface AbortedLine {
-  readonly line: number;
-  readonly txId: number;
-  readonly reason: string;
 }
 
 export interface SendOptions {
@@ -81,20 +75,13 @@ export async function sendChunks(
   }
 }
 
-interface BatchAnswer {
-  readonly accepted: number;
-  readonly lastTxId: number | null;
-  readonly aborted?: number;
-  readonly abortedLines?: readonly AbortedLine[];
-}
-
 /** Sends a chunk, and the lines after each refused one as another chunk. */
 async function sendChunk(
   client: NodeClient,
   chunk: NdjsonChunk,
   progress: SendProgress,
   options: SendOptions,
-): Promise<BatchAnswer> {
+): Promise<Pick<BatchResult, "accepted" | "lastTxId">> {
   let rest = chunk;
   let accepted = 0;
   let lastTxId: number | null = null;
@@ -117,7 +104,7 @@ async function sendChunk(
 }
 
 async function noteAborted(
-  { aborted = 0, abortedLines = [] }: Partial<BatchAnswer>,
+  { aborted = 0, abortedLines = [] }: Partial<BatchResult>,
   { onAborted }: SendOptions,
 ): Promise<void> {
   if (aborted > 0) await onAborted?.(aborted, abortedLines);
@@ -134,7 +121,7 @@ function refusalOf(
 ): { line: number; accepted: number; lastTxId: number | null; error: NodeError } | undefined {
   if (!(error instanceof NodeError) || !REFUSALS.some((code) => code === error.code)) return undefined;
   if (error.status === LATE) return undefined;
-  const { line, accepted = 0, lastTxId = null } = error.details as Partial<BatchAnswer> & { line?: number };
+  const { line, accepted = 0, lastTxId = null } = error.details as Partial<BatchResult> & { line?: number };
   return line === undefined ? undefined : { line, accepted, lastTxId, error };
 }
 
@@ -142,13 +129,13 @@ async function sendWithRetries(
   client: NodeClient,
   chunk: NdjsonChunk,
   { signal, onRetry, onAborted }: SendOptions,
-): Promise<BatchAnswer> {
+): Promise<BatchResult> {
   const awaited = onAborted === undefined ? {} : { await: true, timeout: "PT1H" };
   const deadline = Date.now() + RETRY_FOR_MS;
   let isRepeated = false;
   for (let pause = FIRST_PAUSE_MS; ; pause = Math.min(LONGEST_PAUSE_MS, pause * 2)) {
     try {
-      return await client.json<BatchAnswer>({
+      return await client.json<BatchResult>({
         method: "POST",
         path: "/api/v1/tx/batch",
         query: { "first-line": chunk[0]?.number, ...awaited },

@@ -114,3 +114,21 @@ interface AnyOutcome {
    */
   readonly by?: string | null;
 }
+
+/** The response to a batch of lines, of which each is a transaction. */
+export interface BatchResult {
+  readonly accepted: number;
+  readonly firstTxId: TxId | null;
+  readonly lastTxId: TxId | null;
+  /** The number of accepted transactions that were aborted; absent if the outcomes were not awaited. */
+  readonly aborted?: number;
+  /** Their lines, in order; at most 10,000 of them. */
+  readonly abortedLines?: readonly AbortedLine[];
+}
+
+/** A line whose transaction is stored, but was aborted. */
+export interface AbortedLine {
+  readonly line: number;
+  readonly txId: TxId;
+  readonly reason: string;
+}

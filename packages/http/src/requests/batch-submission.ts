@@ -1,5 +1,5 @@
 import { CairnError, type Deadline, isCairnError, type TimeSlice } from "@cairn/kv";
-import type { TxId, TxOutcome } from "@cairn/client";
+import type { AbortedLine, BatchResult, TxId, TxOutcome } from "@cairn/client";
 import { AppendSequence, type NodeApi, type SubmittedTransaction, validTransaction } from "@cairn/engine";
 import { bodyTooLarge, RequestError } from "../answers/request-error.ts";
 import type { IndexBacklog } from "./index-backlog.ts";
@@ -8,22 +8,6 @@ import { type NdjsonLine, ndjsonLines, parseJson } from "@cairn/text";
 interface StoredLine {
   readonly line: number;
   readonly txId: TxId;
-}
-
-interface AbortedLine {
-  readonly line: number;
-  readonly txId: TxId;
-  readonly reason: string;
-}
-
-export interface BatchResult {
-  readonly accepted: number;
-  readonly firstTxId: TxId | null;
-  readonly lastTxId: TxId | null;
-  /** The number of accepted transactions that were aborted; absent if the outcomes were not awaited. */
-  readonly aborted?: number;
-  /** Their lines, in order; at most 10,000 of them. */
-  readonly abortedLines?: readonly AbortedLine[];
 }
 
 /** The most that a line contains besides its document: a key has up to 1,024 bytes, each of which JSON may write as six. */
