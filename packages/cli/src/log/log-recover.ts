@@ -34,12 +34,10 @@ import { type RecoverySource, recoverySource } from "./recovery-source.ts";
 
 const RECOVER = {
   ...CONFIGURATION_OPTIONS,
-  from: {
-    ...textValue(
-      "<place>",
-      "continue from exactly this checkpoint (its name in the configured store, or a path) or this index (the db-dir of a node), or from what a folder or bucket of checkpoints and log backups leads to",
-    ),
-  },
+  from: textValue(
+    "<place>",
+    "continue from exactly this checkpoint (its name in the configured store, or a path) or this index (the db-dir of a node), or from what a folder or bucket of checkpoints and log backups leads to",
+  ),
   ...KEY_OPTIONS,
   ...POINT_OPTIONS,
   log: textValue("<id>", "the id of the lost log, if the stores contain several of the same name"),

@@ -47,11 +47,7 @@ export async function importRecords(
   const counts = { read: 0, unchanged: 0, expiring: 0 };
   const records = new Map<number, ImportRecord>();
   let aborted = 0;
-  let sent: Pick<SendProgress, "transactions" | "lastTxId" | "nextLine"> = {
-    transactions: 0,
-    lastTxId: undefined,
-    nextLine: 1,
-  };
+  let sent: SendProgress = { transactions: 0, lastTxId: undefined, nextLine: 1 };
   const progress = (): ImportProgress => ({
     ...counts,
     written: sent.transactions - aborted,
@@ -106,7 +102,7 @@ interface ChunkingOptions {
   /** Receives the records of the lines that are not acknowledged, by their numbers. */
   readonly records: Map<number, ImportRecord>;
   /** Returns what the node has acknowledged: all lines before `nextLine`, up to the transaction `lastTxId`. */
-  readonly acknowledged: () => Pick<SendProgress, "lastTxId" | "nextLine">;
+  readonly acknowledged: () => SendProgress;
   /** Returns whether the node has the document, as of transaction `minTx` or a later one. */
   readonly unchanged: (document: ImportedDocument, minTx: number | undefined) => Promise<boolean>;
   readonly onPage: () => void;

@@ -120,7 +120,10 @@ export function stopAtSignal(
       const cut = await Promise.race([
         // The code of the error is about its cause, such as a folder. To a service manager, it would mean a configuration
         // with which a restart fails.
-        node.close().then(() => undefined, notStopped),
+        node.close().then(
+          () => undefined,
+          (error: unknown) => `The node did not stop as it should: ${errorMessage(error)}`,
+        ),
         aborted(forced.signal),
         wait(limitMs, done.signal).then(() => tooLong(node, limitMs)),
       ]);
@@ -132,10 +135,6 @@ export function stopAtSignal(
       forget();
     }
   };
-}
-
-function notStopped(error: unknown): string {
-  return `The node did not stop as it should: ${errorMessage(error)}`;
 }
 
 async function aborted(signal: AbortSignal): Promise<string> {

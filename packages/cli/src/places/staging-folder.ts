@@ -65,7 +65,8 @@ export async function workFolder(run: CommandRun, parent: string, purpose: strin
   const folder = join(parent, `${prefix}${process.pid}-${randomBytes(4).toString("hex")}`);
   inUse.add(folder);
   run.defer(() => inUse.delete(folder));
-  return removedAtEnd(run, folder);
+  run.defer(() => removeFrom(folder));
+  return folder;
 }
 
 /** Anyone may put a folder into the temporary folder, and replace what is in it with links while it is removed. */
@@ -81,11 +82,6 @@ export function isRunning(pid: number): boolean {
   } catch (error) {
     return systemErrorCode(error) !== "ESRCH";
   }
-}
-
-function removedAtEnd(run: CommandRun, folder: string): string {
-  run.defer(() => removeFrom(folder));
-  return folder;
 }
 
 /** If a parent is a file, nothing was created, and the error that reports this must not be replaced. */

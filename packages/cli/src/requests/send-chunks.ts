@@ -1,5 +1,5 @@
 import type { AbortedLine, BatchResult } from "@cairn/client";
-import { CairnError, isCairnError, unlessAborted, wait } from "@cairn/kv";
+import { backoffMs, CairnError, isCairnError, unlessAborted, wait } from "@cairn/kv";
 import { NDJSON, formatCount, parsedJson } from "@cairn/text";
 import { chunkBytes, type NdjsonChunk } from "./ndjson-chunks.ts";
 import { NoAnswerError, type NodeClient, NodeError } from "./node-client.ts";
@@ -29,8 +29,7 @@ export interface SendOptions {
 }
 
 const RETRY_FOR_MS = 30_000;
-const FIRST_PAUSE_MS = 100;
-const LONGEST_PAUSE_MS = 2_000;
+const PAUSES = { firstMs: 100, maxMs: 2_000 };
 
 /**
  * Sends chunks of NDJSON in order, one request at a time, and prepares the next one meanwhile. Ends early, without an
@@ -132,8 +131,7 @@ async function sendWithRetries(
 ): Promise<BatchResult> {
   const awaited = onAborted === undefined ? {} : { await: true, timeout: "PT1H" };
   const deadline = Date.now() + RETRY_FOR_MS;
-  let isRepeated = false;
-  for (let pause = FIRST_PAUSE_MS; ; pause = Math.min(LONGEST_PAUSE_MS, pause * 2)) {
+  for (let failures = 0; ; failures += 1) {
     try {
       return await client.json<BatchResult>({
         method: "POST",
@@ -143,10 +141,10 @@ async function sendWithRetries(
         headers: { "content-type": NDJSON },
       });
     } catch (error) {
+      const pause = backoffMs(failures, PAUSES);
       const isInTime = Date.now() + pause < deadline && !signal.aborted;
       if (!isInTime || !mayRepeat(error, chunk)) throw error;
-      if (!isRepeated) onRetry(error);
-      isRepeated = true;
+      if (failures === 0) onRetry(error);
       await wait(pause);
     }
   }

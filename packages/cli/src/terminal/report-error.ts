@@ -113,14 +113,7 @@ function isConfigError(error: unknown): error is ConfigError {
   return error instanceof CairnError && Object.hasOwn(error, "problems");
 }
 
-interface Described {
-  readonly code: string;
-  readonly message: string;
-  readonly hint: string | undefined;
-  readonly exitCode: number;
-}
-
-function describe(error: unknown): Described {
+function describe(error: unknown): Pick<CommandError, "code" | "message" | "hint" | "exitCode"> {
   if (error instanceof CairnError) {
     const { code, message, hint } = error;
     return { code, message, hint, exitCode: exitCodeOf(error) };

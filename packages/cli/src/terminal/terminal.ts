@@ -4,7 +4,6 @@ import { CairnError, systemErrorCode, systemErrorOf } from "@cairn/kv";
 export type Output = Writable & {
   readonly isTTY?: boolean;
   readonly columns?: number;
-  readonly rows?: number;
 };
 
 /** A command's view of its process, which tests replace. */
