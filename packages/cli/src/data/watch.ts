@@ -106,7 +106,7 @@ function followWatch(
     if (reason instanceof WatchEndedError && reason.regressed) {
       throw new CairnError("WATCH_COMPACTED", reason.message, LIST_FIRST);
     }
-    const isPassing = isCairnError(reason, "NOT_READY") || isCairnError(reason, "INDEX_CORRUPT");
+    const isPassing = isCairnError(reason, "NOT_READY", "INDEX_CORRUPT");
     // No other node, nor the same node later, can continue.
     if (!(reason instanceof WatchEndedError) && !(reason instanceof NoAnswerError) && !isPassing)
       throw reason;

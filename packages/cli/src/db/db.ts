@@ -96,8 +96,7 @@ async function checkContent(run: DbRun, copy: DbCopy, onProblem: OnProblem): Pro
       await onProblem({ key: rowName(step.value.key), problem: step.value.problem });
     return { ...step.value, txId: state.txId, logId: state.log.id };
   } catch (error) {
-    const isProblem = ["INDEX_CORRUPT", "INDEX_VERSION", "CHECKPOINT_CORRUPT"] as const;
-    if (!isCairnError(error) || !isProblem.some((code) => code === error.code)) throw error;
+    if (!isCairnError(error, "INDEX_CORRUPT", "INDEX_VERSION", "CHECKPOINT_CORRUPT")) throw error;
     await onProblem({ problem: error.message.replaceAll(copy.dir, copy.source) });
     return undefined;
   }

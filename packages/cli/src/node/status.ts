@@ -86,7 +86,7 @@ async function unlessSilent<T>(run: StatusRun, system: System, asking: Promise<T
   try {
     return await asking;
   } catch (error) {
-    if (!isCairnError(error) || !SILENCE.some((code) => code === error.code)) throw error;
+    if (!isCairnError(error, ...SILENCE)) throw error;
     const signal = timeoutSignal(DEFAULT_TIMEOUT_MS);
     const own = openNode(run).then((node) => node.json<NodeStatus>({ path: "/status", signal }));
     return await writeWithoutNodes(run, system, error, unlessFailed(own, "any", undefined));

@@ -57,8 +57,7 @@ export async function openBackup(
     return { store: await inStore(), logId: identity.id, configured: { ...configured, identity } };
   } catch (error) {
     // An embedded log is locked while its node runs.
-    const isClosed = isCairnError(error, "LOG_UNREACHABLE") || isCairnError(error, "INDEX_LOCKED");
-    if (!withoutLog || !isClosed) throw error;
+    if (!withoutLog || !isCairnError(error, "LOG_UNREACHABLE", "INDEX_LOCKED")) throw error;
     run.notice(`the log cannot be read: ${error.code}: ${error.message}`);
     return await alone(await inStore());
   }

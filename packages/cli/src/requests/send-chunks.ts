@@ -118,8 +118,8 @@ const LATE = 408;
 function refusalOf(
   error: unknown,
 ): { line: number; accepted: number; lastTxId: number | null; error: NodeError } | undefined {
-  if (!(error instanceof NodeError) || !REFUSALS.some((code) => code === error.code)) return undefined;
-  if (error.status === LATE) return undefined;
+  if (!(error instanceof NodeError) || error.status === LATE || !isCairnError(error, ...REFUSALS))
+    return undefined;
   const { line, accepted = 0, lastTxId = null } = error.details as Partial<BatchResult> & { line?: number };
   return line === undefined ? undefined : { line, accepted, lastTxId, error };
 }
@@ -154,8 +154,7 @@ async function sendWithRetries(
 function mayRepeat(error: unknown, chunk: NdjsonChunk): error is CairnError {
   if (error instanceof NoAnswerError) return !error.sent || everyLineHasId(chunk);
   if (!(error instanceof NodeError)) return false;
-  const isTemporary =
-    error.status === LATE || isCairnError(error, "NOT_READY") || isCairnError(error, "LOG_UNREACHABLE");
+  const isTemporary = error.status === LATE || isCairnError(error, "NOT_READY", "LOG_UNREACHABLE");
   return isTemporary && everyLineHasId(chunk);
 }
 

@@ -160,11 +160,9 @@ type ShardOperation = Extract<
   readonly ["claim" | "drain" | "renew" | "release" | "retire", ...unknown[]]
 >;
 
-const UNDECIDED: ReadonlySet<string> = new Set(["TX_TIMEOUT", "LOG_UNREACHABLE"]);
-
 /** Returns the error of an enqueue whose outcome is unknown, with the name of the entry, which may be a random one. */
 function withName(error: unknown, queue: string, name: string): unknown {
-  if (!isCairnError(error) || !UNDECIDED.has(error.code)) return error;
+  if (!isCairnError(error, "TX_TIMEOUT", "LOG_UNREACHABLE")) return error;
   const { status, details } = error instanceof RequestError ? error : { status: undefined, details: {} };
   return new RequestError(error.code, error.message, {
     ...(status === undefined ? {} : { status }),

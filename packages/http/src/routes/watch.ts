@@ -94,8 +94,7 @@ async function eventStream<T>(
     return await batches.next();
   };
   const first = await begin().catch((error: unknown) => {
-    if (isEventSource && (isCairnError(error, "NOT_READY") || isCairnError(error, "OVERLOADED")))
-      return error;
+    if (isEventSource && isCairnError(error, "NOT_READY", "OVERLOADED")) return error;
     if (!(error instanceof WatchCompactedError)) throw error;
     const { code, message, floor, reason, hint } = error;
     throw new RequestError(code, message, { hint, cause: error, details: { floor, reason } });

@@ -67,8 +67,9 @@ export function missingFile(path: string, cause?: unknown): CairnError {
   });
 }
 
-export function isCairnError(error: unknown, code?: ErrorCode): error is CairnError {
-  return error instanceof CairnError && (code === undefined || error.code === code);
+/** Returns whether an error is one of Cairn's, with one of the codes if there are any. */
+export function isCairnError(error: unknown, ...codes: readonly ErrorCode[]): error is CairnError {
+  return error instanceof CairnError && (codes.length === 0 || codes.includes(error.code));
 }
 
 /** Returns the `code` of Node's file and socket errors (`ENOENT`, `EXDEV`, …), undefined for other errors. */
