@@ -13,7 +13,7 @@ import { MORE_FILES, openStreams } from "./answers/open-streams.ts";
 import { GONE_AFTER_MS, RequestMemory } from "./answers/request-memory.ts";
 import { connectionLimit, Connections, openFilesLimit, streamLimit } from "./connections.ts";
 import { pageRoutes, requirePage } from "./page.ts";
-import type { OnFiles } from "./permits/reloaded-files.ts";
+import { type OnFiles, ReloadedFiles } from "./permits/reloaded-files.ts";
 import { ReloadedTls } from "./permits/server-tls.ts";
 import { Tokens } from "./permits/tokens.ts";
 import { IndexBacklog } from "./requests/index-backlog.ts";
@@ -51,27 +51,19 @@ export interface HttpServerContext {
   readonly onRefused?: (problem: CairnError) => void;
 }
 
-interface OpenFiles {
-  readonly tokens: Tokens;
-  readonly tls: ReloadedTls | undefined;
-  readonly close: () => Promise<void>;
-}
-
 /** Reads the files that a server with these options needs, and again when they change. Throws `CONFIG_INVALID`. */
 export async function openHttpFiles(
-  { tokens: options, tls: files }: Pick<HttpOptions, "tokens" | "tls">,
+  options: Pick<HttpOptions, "tokens" | "tls">,
   context: Pick<HttpServerContext, "logger" | "onCertificate" | "onFiles">,
-): Promise<OpenFiles> {
-  const tokens = await Tokens.open(options, context);
+) {
+  const { logger, onCertificate } = context;
+  const files = new ReloadedFiles(context);
   try {
-    const tls = files && (await ReloadedTls.open(files, context));
-    const close = async (): Promise<void> => {
-      await tokens.close();
-      await tls?.close();
-    };
-    return { tokens, tls, close };
+    const tokens = await Tokens.open(options.tokens, files);
+    const tls = options.tls && (await ReloadedTls.open(options.tls, files, logger, onCertificate));
+    return { tokens, tls, close: () => files.close() };
   } catch (error) {
-    await tokens.close();
+    await files.close();
     throw error;
   }
 }

@@ -10,73 +10,69 @@ import {
 } from "@cairn/kv";
 import type { HttpLogger } from "../answers/failed-requests.ts";
 
-/** Files that are only useful together, and what to do with their contents. */
-export interface ReloadedFilesOptions<T> {
-  readonly paths: readonly string[];
-  readonly read: () => Promise<T>;
-  readonly apply: (contents: T) => void;
-  /**
-   * Called once for each reason why changed files cannot be used. The last applied contents remain in use. Files that
-   * must not delay each other's changes are read by separate calls of {@link reloadFiles}.
-   */
-  readonly onRefused: (error: unknown) => void;
-  /** Called once files that could not be used can be used again. */
-  readonly onUsable: () => void;
-}
-
 /** Called when changed files cannot be used, and without a problem once they can be used again. */
 export type OnFiles = (paths: readonly string[], problem: CairnError | undefined) => void;
 
 const LOOK_INTERVAL_MS = 1_000;
 
-/**
- * Reads files, and again after each change. They are examined once per second, because notifications do not cover links
- * into folders replaced as a whole (Kubernetes), and read once they are the same at two consecutive looks, because a
- * certificate and its key are replaced one after the other.
- */
-export async function reloadFiles<T>(options: ReloadedFilesOptions<T>): Promise<RepeatedWork> {
-  const { paths, read, apply, onRefused, onUsable } = options;
-  let used = await stateOf(paths);
-  let last = used;
-  apply(await read());
-  let refusal: string | undefined;
-  const look = async (): Promise<void> => {
-    const now = await stateOf(paths);
-    const isSettled = now === last;
-    last = now;
-    if ((now === used && refusal === undefined) || !isSettled) return;
-    try {
-      apply(await read());
-      used = now;
-      if (refusal !== undefined) onUsable();
-      refusal = undefined;
-    } catch (error) {
-      const reason = `${now}\n${errorMessage(error)}`;
-      if (reason === refusal) return;
-      refusal = reason;
-      throw error;
-    }
-  };
-  return repeatEvery(systemClock, LOOK_INTERVAL_MS, look, onRefused);
-}
+/** The files of a server that are read again when they change. */
+export class ReloadedFiles {
+  readonly #logger: HttpLogger;
+  readonly #onFiles: OnFiles | undefined;
+  readonly #looking: RepeatedWork[] = [];
 
-/** Logs and reports why changed files cannot be used; `what` says what happens instead. */
-export function reportRefusals(
-  paths: readonly string[],
-  what: string,
-  { logger, onFiles }: { readonly logger: HttpLogger; readonly onFiles?: OnFiles | undefined },
-): Pick<ReloadedFilesOptions<unknown>, "paths" | "onRefused" | "onUsable"> {
-  return {
-    paths,
-    onUsable: () => onFiles?.(paths, undefined),
-    onRefused: (error) => {
+  constructor({ logger, onFiles }: { readonly logger: HttpLogger; readonly onFiles?: OnFiles | undefined }) {
+    this.#logger = logger;
+    this.#onFiles = onFiles;
+  }
+
+  /**
+   * Reads files that are only useful together, and again after each change. They are examined once per second, because
+   * notifications do not cover links into folders replaced as a whole (Kubernetes), and read once they are the same at
+   * two consecutive looks, because a certificate and its key are replaced one after the other. If changed files cannot be
+   * used, what was applied last remains in use, and `refused`, which says so, is logged once for each reason. Files that
+   * must not delay each other's changes are followed by separate calls.
+   */
+  async follow<T>(
+    paths: readonly string[],
+    refused: string,
+    read: () => Promise<T>,
+    apply: (contents: T) => void,
+  ): Promise<void> {
+    let used = await stateOf(paths);
+    let last = used;
+    apply(await read());
+    let refusal: string | undefined;
+    const look = async (): Promise<void> => {
+      const now = await stateOf(paths);
+      const isSettled = now === last;
+      last = now;
+      if ((now === used && refusal === undefined) || !isSettled) return;
+      try {
+        apply(await read());
+        used = now;
+        if (refusal !== undefined) this.#onFiles?.(paths, undefined);
+        refusal = undefined;
+      } catch (error) {
+        const reason = `${now}\n${errorMessage(error)}`;
+        if (reason === refusal) return;
+        refusal = reason;
+        throw error;
+      }
+    };
+    const report = (error: unknown): void => {
       if (!(error instanceof CairnError)) throw error;
       const { code, message } = error;
       const hint = `${error.hint ?? ""} It is read again when it changes.`.trim();
-      logger.warn({ code, message, hint }, what);
-      onFiles?.(paths, new CairnError(code, message, hint));
-    },
-  };
+      this.#logger.warn({ code, message, hint }, refused);
+      this.#onFiles?.(paths, new CairnError(code, message, hint));
+    };
+    this.#looking.push(repeatEvery(systemClock, LOOK_INTERVAL_MS, look, report));
+  }
+
+  async close(): Promise<void> {
+    await Promise.all(this.#looking.map((work) => work.stop()));
+  }
 }
 
 /** Returns a text that changes when one of the files is replaced or changed. */

@@ -1,8 +1,9 @@
 import { createPrivateKey, X509Certificate } from "node:crypto";
 import { createSecureContext, type SecureContextOptions, type Server as TlsServer } from "node:tls";
-import { CairnError, errorMessage, type RepeatedWork } from "@cairn/kv";
+import { CairnError, errorMessage } from "@cairn/kv";
 import { certificateProblem, type HttpOptions, type NodeMetrics } from "@cairn/engine";
-import { readFileOf, reloadFiles, reportRefusals } from "./reloaded-files.ts";
+import type { HttpLogger } from "../answers/failed-requests.ts";
+import { readFileOf, type ReloadedFiles } from "./reloaded-files.ts";
 
 export type ServerTlsFiles = NonNullable<HttpOptions["tls"]>;
 type TlsContents = Pick<SecureContextOptions, "cert" | "key" | "ca">;
@@ -71,41 +72,30 @@ const REFUSED = "A file for TLS has changed, but cannot be used. What it contain
 export class ReloadedTls {
   context: TlsContents = {};
   #server: TlsServer | undefined;
-  readonly #reloading: RepeatedWork[] = [];
 
   /** Reads the files, and again whenever they change. Throws `CONFIG_INVALID`. */
   static async open(
-    files: ServerTlsFiles,
-    context: Parameters<typeof reportRefusals>[2] & {
-      readonly onCertificate?: NodeMetrics["onCertificate"] | undefined;
-    },
+    options: ServerTlsFiles,
+    files: ReloadedFiles,
+    logger: HttpLogger,
+    onCertificate?: NodeMetrics["onCertificate"],
   ): Promise<ReloadedTls> {
     const tls = new ReloadedTls();
-    const { cert, key, clientCa } = files;
-    const { logger, onCertificate } = context;
-    try {
-      const identity = await reloadFiles({
-        ...reportRefusals([cert, key], REFUSED, context),
-        read: async () => await readIdentity(files),
-        apply: ({ context: identityContext, certificate }) => {
-          tls.#use(identityContext);
-          onCertificate?.(certificate);
-          const problem = certificateProblem(certificate, Date.now());
-          if (problem !== undefined) logger.warn({ cert, hint: problem.hint }, problem.message);
-        },
-      });
-      tls.#reloading.push(identity);
-      if (clientCa === undefined) return tls;
-      const reloaded = await reloadFiles({
-        ...reportRefusals([clientCa], REFUSED, context),
-        read: async () => await readAuthorities(clientCa),
-        apply: (authorities) => tls.#use(authorities),
-      });
-      tls.#reloading.push(reloaded);
-    } catch (error) {
-      await tls.close();
-      throw error;
-    }
+    const { cert, key, clientCa } = options;
+    const useIdentity = ({ context, certificate }: Awaited<ReturnType<typeof readIdentity>>): void => {
+      tls.#use(context);
+      onCertificate?.(certificate);
+      const problem = certificateProblem(certificate, Date.now());
+      if (problem !== undefined) logger.warn({ cert, hint: problem.hint }, problem.message);
+    };
+    await files.follow([cert, key], REFUSED, async () => await readIdentity(options), useIdentity);
+    if (clientCa !== undefined)
+      await files.follow(
+        [clientCa],
+        REFUSED,
+        async () => await readAuthorities(clientCa),
+        (authorities) => tls.#use(authorities),
+      );
     return tls;
   }
 
@@ -118,9 +108,5 @@ export class ReloadedTls {
   follow(server: TlsServer): void {
     this.#server = server;
     server.setSecureContext(this.context);
-  }
-
-  async close(): Promise<void> {
-    await Promise.all(this.#reloading.map((work) => work.stop()));
   }
 }

@@ -1,8 +1,8 @@
 import { createHash, timingSafeEqual } from "node:crypto";
-import { CairnError, type RepeatedWork } from "@cairn/kv";
+import { CairnError } from "@cairn/kv";
 import { TOKEN_PATTERN, type TokenOptions } from "@cairn/engine";
 import { EVERYTHING, Permit } from "./permit.ts";
-import { readFileOf, reloadFiles, reportRefusals } from "./reloaded-files.ts";
+import { readFileOf, type ReloadedFiles } from "./reloaded-files.ts";
 
 /** A value that a token may have. Only its digest is kept. */
 interface Grant {
@@ -16,7 +16,6 @@ export class Tokens {
   #grants: readonly Grant[] = [];
   /** The token that was valid most recently. Computing a digest takes 2 us, and most requests have this token. */
   #latest: { readonly bytes: Buffer; readonly permit: Permit } | undefined;
-  readonly #reloading: RepeatedWork[] = [];
 
   private constructor(areRequired: boolean) {
     this.areRequired = areRequired;
@@ -25,24 +24,17 @@ export class Tokens {
   /** Reads the tokens, and their files again whenever they change. Throws `CONFIG_INVALID`. */
   static async open(
     options: readonly TokenOptions[] | undefined,
-    context: Parameters<typeof reportRefusals>[2],
+    files: ReloadedFiles,
   ): Promise<Tokens> {
     const tokens = new Tokens(options !== undefined);
-    if (options === undefined) return tokens;
-    try {
-      // Each file is read by itself, so that an unusable file does not keep the tokens in other files valid.
-      for (const one of options) {
-        const work = await reloadFiles({
-          ...reportRefusals("file" in one.source ? [one.source.file] : [], REFUSED, context),
-          read: async () => [...new Set(await textsOf(one))].map(digestOf),
-          apply: (digests) => tokens.#use(one, digests),
-        });
-        tokens.#reloading.push(work);
-      }
-    } catch (error) {
-      await tokens.close();
-      throw error;
-    }
+    // Each file is read by itself, so that an unusable file does not keep the tokens in other files valid.
+    for (const one of options ?? [])
+      await files.follow(
+        "file" in one.source ? [one.source.file] : [],
+        REFUSED,
+        async () => [...new Set(await textsOf(one))].map(digestOf),
+        (digests) => tokens.#use(one, digests),
+      );
     return tokens;
   }
 
@@ -62,10 +54,6 @@ export class Tokens {
     for (const { digest, permit } of this.#grants) if (timingSafeEqual(given, digest)) found = permit;
     if (found !== undefined) this.#latest = { bytes, permit: found };
     return found;
-  }
-
-  async close(): Promise<void> {
-    await Promise.all(this.#reloading.map((work) => work.stop()));
   }
 
   /**

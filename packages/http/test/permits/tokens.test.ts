@@ -6,6 +6,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { expect, it, onTestFinished, vi } from "vitest";
 import type { TokenOptions } from "@cairn/engine";
+import { ReloadedFiles } from "../../src/permits/reloaded-files.ts";
 import { Tokens } from "../../src/permits/tokens.ts";
 import { serve } from "@cairn/test-support/nodes/served-node";
 import { quickLooks } from "./quick-looks.ts";
@@ -36,9 +37,10 @@ function all(name: string, source: TokenOptions["source"]): TokenOptions {
 
 it("a token is compared with every token by its SHA-256, and in constant time, whatever it is", async () => {
   const comparisons = watchComparisons();
+  const files = new ReloadedFiles({ logger });
   const tokens = await Tokens.open(
     ["first", "second", "third"].map((name) => all(name, { text: `${name}-value` })),
-    { logger },
+    files,
   );
   const given = ["first-value", "third-value", "wrong", "f", "first-valu", "x".repeat(1_000)];
   for (const token of given) {
@@ -56,7 +58,7 @@ it("a token is compared with every token by its SHA-256, and in constant time, w
       [token, "first-value"].map((text) => String(Buffer.from(text))),
     );
   }
-  await tokens.close();
+  await files.close();
 });
 
 it("a file of tokens that is replaced takes effect without a restart, and ends the watches of the old token", async () => {
@@ -144,12 +146,13 @@ it("a token that is in its file twice is one token, whose permit remains valid w
   const looks = quickLooks();
   const file = join(await folder(), "app");
   await writeFile(file, "one\none\n");
-  const tokens = await Tokens.open([all("app", { file })], { logger });
+  const files = new ReloadedFiles({ logger });
+  const tokens = await Tokens.open([all("app", { file })], files);
   const permit = tokens.permitOf("one");
   await looks.between(() => writeFile(file, "one\none\ntwo\n"));
   await vi.waitFor(() => expect(tokens.permitOf("two")?.name).toBe("app"), 10_000);
   expect(permit?.isRevoked).toBe(false);
-  await tokens.close();
+  await files.close();
 });
 
 it("two tokens that exchange their values keep the old ones", async () => {
