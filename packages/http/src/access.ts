@@ -10,25 +10,22 @@ import { isSafeMethod } from "./requests/request-head.ts";
 
 export type AccessOptions = Pick<HttpOptions, "host" | "corsOrigins" | "allowedHosts">;
 
-/** Decides about requests before anything else is done with them. */
-export interface Guard {
-  /** Sets the response headers that permit a browser to use the response. Returns whether the page is allowed to. */
-  allowPage(request: IncomingMessage, headers: Record<string, string | number>): boolean;
-  /**
-   * Returns what the sender may do. Throws for requests with ambiguous headers, writes that a page of another site causes
-   * a browser to send, requests whose Host is not a name of this machine, requests without a token (unless their route
-   * requires none), and requests whose token does not have the right that the route requires.
-   */
-  permitOf(request: IncomingMessage, route: Route | undefined, isAllowedPage: boolean): Permit;
-}
+export type Guard = ReturnType<typeof guard>;
 
-export function guard(options: AccessOptions, tokens: Tokens): Guard {
+/** Returns what decides about requests before anything else is done with them. */
+export function guard(options: AccessOptions, tokens: Tokens) {
   const { corsOrigins } = options;
   const isOwnHost = ownHosts(options, tokens);
   return {
-    allowPage: ({ headers: { origin } }, headers) =>
+    /** Sets the response headers that permit a browser to use the response. Returns whether the page is allowed to. */
+    allowPage: ({ headers: { origin } }: IncomingMessage, headers: Record<string, string | number>) =>
       corsOrigins !== undefined && allowPage(corsOrigins, origin, headers),
-    permitOf(request, route, isAllowedPage) {
+    /**
+     * Returns what the sender may do. Throws for requests with ambiguous headers, writes that a page of another site
+     * causes a browser to send, requests whose Host is not a name of this machine, requests without a token (unless their
+     * route requires none), and requests whose token does not have the right that the route requires.
+     */
+    permitOf(request: IncomingMessage, route: Route | undefined, isAllowedPage: boolean): Permit {
       requireProper(request, tokens, isOwnHost, isAllowedPage);
       if (route?.right === "none") return NOTHING;
       const [, given] = /^bearer +(\S+)\s*$/i.exec(request.headers.authorization ?? "") ?? [];

@@ -13,24 +13,22 @@ const BUCKET = `${API}{bucket}`;
 /** The path of a document whose key is a parameter. */
 export const BY_KEY = `${API}buckets/{bucket}/document`;
 
-class ServedPlace implements RoutePlace {
-  readonly methods = new Map<string, Route>();
-  readonly params = {};
-}
+const newPlace = () => ({ methods: new Map<string, Route>(), params: {} });
+type ServedPlace = ReturnType<typeof newPlace>;
 
 /** Returns a function that finds a route. The most specific address that a URL matches decides, whatever the method is. */
 export function routeTable(routes: readonly Route[]): (method: string, url: string) => RoutePlace {
   const exact = new Map<string, ServedPlace>();
   const patterns = new Map<string, ServedPlace & { readonly pattern: RegExp }>();
-  const lists = new ServedPlace();
-  const documents = new ServedPlace();
+  const lists = newPlace();
+  const documents = newPlace();
 
   function placeOf(path: string): ServedPlace {
     if (path === BUCKET) return lists;
     if (path.startsWith(BUCKET)) return documents;
     const known = exact.get(path) ?? patterns.get(path);
     if (known !== undefined) return known;
-    const place = new ServedPlace();
+    const place = newPlace();
     const pattern = new RegExp(`^${path.replaceAll(/\{(\w+)\}/g, "(?<$1>[^/]+)")}$`);
     if (path.includes("{")) patterns.set(path, Object.assign(place, { pattern }));
     else exact.set(path, place);
