@@ -4,16 +4,17 @@ import { CairnClientError } from "./types/client-error.ts";
 import type {
   ClientDocument,
   ClientFollowQuery,
+  ClientGetOptions,
+  ClientHistoryOptions,
   ClientListQuery,
   ClientPage,
-  ClientReadOptions,
   ClientStates,
   ClientTransaction,
   ClientVersion,
   ClientWatchQuery,
   LoadedDocument,
+  LoadedDocuments,
   LoadOptions,
-  PointInTime,
   Removed,
   RemoveQuery,
   WaitOptions,
@@ -40,10 +41,7 @@ export class Bucket<T> {
     this.#schema = schema;
   }
 
-  async get(
-    key: string,
-    options?: ClientReadOptions & { readonly asOf?: PointInTime },
-  ): Promise<ClientDocument<T> | undefined> {
+  async get(key: string, options?: ClientGetOptions): Promise<ClientDocument<T> | undefined> {
     const found = await this.#client.get<T>(this.name, key, options);
     return found && (await this.#checked(found));
   }
@@ -57,10 +55,7 @@ export class Bucket<T> {
     return { ...page, documents: await this.#allChecked(page.documents) };
   }
 
-  async *history(
-    key: string,
-    options?: ClientReadOptions & { readonly pageSize?: number },
-  ): AsyncGenerator<ClientVersion<T>, void, void> {
+  async *history(key: string, options?: ClientHistoryOptions): AsyncGenerator<ClientVersion<T>, void, void> {
     for await (const version of this.#client.history<T>(this.name, key, options))
       yield version.deleted ? version : { ...version, document: await this.#valid(key, version.document) };
   }
@@ -86,10 +81,7 @@ export class Bucket<T> {
     return await this.#client.update<T>(this.name, key, validly, options);
   }
 
-  async load(
-    documents: Iterable<LoadedDocument<T>> | AsyncIterable<LoadedDocument<T>>,
-    options?: LoadOptions,
-  ): Promise<{ readonly documents: number }> {
+  async load(documents: LoadedDocuments<T>, options?: LoadOptions): Promise<{ readonly documents: number }> {
     const valid = async function* (this: Bucket<T>): AsyncGenerator<LoadedDocument<T>, void, void> {
       for await (const { key, document } of documents)
         yield { key, document: (await this.#valid(key, document)) as T & Faithful<T> };

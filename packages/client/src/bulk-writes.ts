@@ -1,7 +1,7 @@
 import type { ClientCalls } from "./types/client-calls.ts";
 import { CairnClientError } from "./types/client-error.ts";
 import { requireJson } from "./request-parts.ts";
-import type { ClientPage, LoadedDocument, LoadOptions, Removed, RemoveQuery } from "./types/client-types.ts";
+import type { ClientPage, LoadedDocuments, LoadOptions, Removed, RemoveQuery } from "./types/client-types.ts";
 import type { Json, TxOperation, TxOutcome } from "./types/transaction.ts";
 
 /** A transaction holds at most so many documents, and ends with the one with which it exceeds so many characters. */
@@ -14,7 +14,7 @@ const MAX_PENDING = 8;
 export async function loadDocuments<T>(
   client: Pick<ClientCalls, "transact">,
   bucket: string,
-  documents: Iterable<LoadedDocument<T>> | AsyncIterable<LoadedDocument<T>>,
+  documents: LoadedDocuments<T>,
   { onProgress, ...options }: LoadOptions,
 ): Promise<{ readonly documents: number }> {
   const pending = new Map<Promise<void>, ReadonlySet<string>>();

@@ -31,9 +31,12 @@ import type {
   CallOptions,
   ClientBuckets,
   ClientDocument,
+  ClientEntriesOptions,
   ClientEvent,
   ClientEventQuery,
   ClientFollowQuery,
+  ClientGetOptions,
+  ClientHistoryOptions,
   ClientListQuery,
   ClientPage,
   ClientQueryOptions,
@@ -44,10 +47,8 @@ import type {
   ClientVersion,
   ClientWatchQuery,
   HttpClientOptions,
-  LoadedDocument,
+  LoadedDocuments,
   LoadOptions,
-  PageOptions,
-  PointInTime,
   QueryArguments,
   Removed,
   RemoveQuery,
@@ -91,7 +92,7 @@ export class CairnClient implements ClientCalls {
   async get<T = Json>(
     bucket: string,
     key: string,
-    options: ClientReadOptions & { readonly asOf?: PointInTime } = {},
+    options: ClientGetOptions = {},
   ): Promise<ClientDocument<T> | undefined> {
     const found = await this.#seen.read("get", bucket, options, (reading) =>
       this.#access.get(bucket, key, reading),
@@ -126,7 +127,7 @@ export class CairnClient implements ClientCalls {
   async *history<T = Json>(
     bucket: string,
     key: string,
-    { pageSize, ...options }: ClientReadOptions & { readonly pageSize?: number } = {},
+    { pageSize, ...options }: ClientHistoryOptions = {},
   ): AsyncGenerator<ClientVersion<T>, void, void> {
     let cursor: string | undefined;
     do {
@@ -170,7 +171,7 @@ export class CairnClient implements ClientCalls {
   /** Writes many documents, in transactions of bounded size, of which several are under way at once. */
   async load<T = Json>(
     bucket: string,
-    documents: Iterable<LoadedDocument<T>> | AsyncIterable<LoadedDocument<T>>,
+    documents: LoadedDocuments<T>,
     options: LoadOptions = {},
   ): Promise<{ readonly documents: number }> {
     const client = { transact: this.#transact.bind(this) };
@@ -267,7 +268,7 @@ export class CairnClient implements ClientCalls {
   async openEntries<T = Json>(
     queue: string,
     shard: number,
-    options: ClientReadOptions & PageOptions = {},
+    options: ClientEntriesOptions = {},
   ): Promise<OpenEntriesPage<T>> {
     const page = await this.#seen.read("openEntries", queue, options, (reading) =>
       this.#access.openEntries(queue, shard, reading),

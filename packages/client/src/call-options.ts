@@ -1,6 +1,7 @@
 import { CairnClientError } from "./types/client-error.ts";
 import type {
   CallOptions,
+  ClientEntriesOptions,
   ClientEventQuery,
   ClientFollowQuery,
   ClientListQuery,
@@ -10,7 +11,6 @@ import type {
   DocumentSelection,
   HttpClientOptions,
   LoadOptions,
-  PageOptions,
   RemoveQuery,
   WaitOptions,
   WriteOptions,
@@ -34,7 +34,7 @@ const LIST: Names<ClientListQuery> = {
   order: true,
   pageSize: true,
 };
-const ENTRIES: Names<ClientReadOptions & PageOptions> = { ...READ, limit: true, cursor: true };
+const ENTRIES: Names<ClientEntriesOptions> = { ...READ, limit: true, cursor: true };
 const SQL: Names<ClientQueryOptions> = { ...WAIT, minTx: true, limit: true };
 const EVENTS: Names<ClientEventQuery> = { ...READ, limit: true, bucket: true, object: true, before: true };
 const FOLLOW: Names<ClientFollowQuery> = { ...CALL, ...PLACE, from: true, onReconnect: true };

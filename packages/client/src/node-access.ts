@@ -3,9 +3,11 @@ import type {
   CallOptions,
   ClientBuckets,
   ClientDocument,
+  ClientEntriesOptions,
   ClientEvent,
   ClientEventQuery,
   ClientFollowQuery,
+  ClientGetOptions,
   ClientListQuery,
   ClientPage,
   ClientQueryOptions,
@@ -15,8 +17,6 @@ import type {
   ClientTransaction,
   ClientVersion,
   ClientWatchQuery,
-  PageOptions,
-  PointInTime,
   QueryArguments,
   WaitOptions,
 } from "./types/client-types.ts";
@@ -31,16 +31,12 @@ import type { AnyOperation, Transaction, TxId, TxOutcome } from "./types/transac
  * that may pass are retried for a while. Reads wait until `minTx` is indexed. Documents are parsed.
  */
 export interface NodeAccess {
-  get(
-    bucket: string,
-    key: string,
-    options: ClientReadOptions & { readonly asOf?: PointInTime | undefined },
-  ): Promise<ClientDocument | undefined>;
+  get(bucket: string, key: string, options: ClientGetOptions): Promise<ClientDocument | undefined>;
   page(bucket: string, query: ClientListQuery, cursor: string | undefined): Promise<ClientPage>;
   versions(
     bucket: string,
     key: string,
-    options: ClientReadOptions & PageOptions,
+    options: ClientEntriesOptions,
   ): Promise<{ readonly versions: readonly ClientVersion[]; readonly next: string | undefined }>;
   /** Resolves once the transaction, which has an id, is indexed. */
   transact(transaction: Transaction<AnyOperation>, options: WaitOptions): Promise<TxOutcome>;
@@ -51,11 +47,7 @@ export interface NodeAccess {
   policies(options: ClientReadOptions): Promise<PolicyState>;
   queues(options: ClientReadOptions): Promise<readonly QueueStatus[]>;
   queue(name: string, options: ClientReadOptions): Promise<QueueStatus>;
-  openEntries(
-    queue: string,
-    shard: number,
-    options: ClientReadOptions & PageOptions,
-  ): Promise<OpenEntriesPage>;
+  openEntries(queue: string, shard: number, options: ClientEntriesOptions): Promise<OpenEntriesPage>;
   entry(queue: string, name: string, options: ClientReadOptions): Promise<PlacedEntry | undefined>;
   sql(index: string, text: string, args: QueryArguments, options: ClientQueryOptions): Promise<ClientRows>;
   events(query: ClientEventQuery): Promise<readonly ClientEvent[]>;

@@ -1,4 +1,5 @@
 import { CairnClientError, unreachable } from "./types/client-error.ts";
+import type { HttpClientOptions } from "./types/client-types.ts";
 import { type NodeRequest, sendRequest } from "./node-request.ts";
 import { retryPauseMs, startTimer, wait } from "./types/timing.ts";
 
@@ -12,13 +13,7 @@ export interface PoolRequest extends Pick<NodeRequest, "path" | "query" | "signa
   readonly timeoutMs?: number | undefined;
 }
 
-export interface PoolOptions {
-  readonly urls: readonly string[];
-  readonly token: string | undefined;
-  readonly fetch: typeof globalThis.fetch;
-  readonly retryForMs: number;
-  readonly attemptMs: number;
-}
+export type PoolOptions = Required<Omit<HttpClientOptions, "urls">> & { readonly urls: readonly string[] };
 
 /**
  * Nodes that share one log. A request goes to the node that responded most recently and, if that node fails, to the

@@ -1,6 +1,9 @@
 import type {
   ClientDocument,
+  ClientEntriesOptions,
   ClientFollowQuery,
+  ClientGetOptions,
+  ClientHistoryOptions,
   ClientListQuery,
   ClientPage,
   ClientReadOptions,
@@ -8,10 +11,8 @@ import type {
   ClientTransaction,
   ClientVersion,
   ClientWatchQuery,
-  LoadedDocument,
+  LoadedDocuments,
   LoadOptions,
-  PageOptions,
-  PointInTime,
   Removed,
   RemoveQuery,
   WaitOptions,
@@ -29,18 +30,10 @@ export type DocumentChange<T> = (
 
 /** The calls of a client on which others are built: those of a bucket, bulk writes, directors. */
 export interface ClientCalls {
-  get<T>(
-    bucket: string,
-    key: string,
-    options?: ClientReadOptions & { readonly asOf?: PointInTime },
-  ): Promise<ClientDocument<T> | undefined>;
+  get<T>(bucket: string, key: string, options?: ClientGetOptions): Promise<ClientDocument<T> | undefined>;
   list<T>(bucket: string, query?: ClientListQuery): AsyncIterable<ClientDocument<T>>;
   page<T = Json>(bucket: string, query?: ClientListQuery, cursor?: string): Promise<ClientPage<T>>;
-  history<T>(
-    bucket: string,
-    key: string,
-    options?: ClientReadOptions & { readonly pageSize?: number },
-  ): AsyncIterable<ClientVersion<T>>;
+  history<T>(bucket: string, key: string, options?: ClientHistoryOptions): AsyncIterable<ClientVersion<T>>;
   put<T>(bucket: string, key: string, document: T & Faithful<T>, options?: WriteOptions): Promise<Written>;
   delete(bucket: string, key: string, options?: WriteOptions): Promise<Written>;
   update<T>(
@@ -51,7 +44,7 @@ export interface ClientCalls {
   ): Promise<ClientDocument<T> | undefined>;
   load<T>(
     bucket: string,
-    documents: Iterable<LoadedDocument<T>> | AsyncIterable<LoadedDocument<T>>,
+    documents: LoadedDocuments<T>,
     options?: LoadOptions,
   ): Promise<{ readonly documents: number }>;
   deleteAll(bucket: string, query?: RemoveQuery): Promise<Removed>;
@@ -59,9 +52,5 @@ export interface ClientCalls {
   follow<T>(query?: ClientFollowQuery): AsyncIterable<ClientStates<T>>;
   transact(transaction: Transaction<AnyOperation>, options?: WaitOptions): Promise<TxOutcome>;
   queue(name: string, options?: ClientReadOptions): Promise<QueueStatus>;
-  openEntries(
-    queue: string,
-    shard: number,
-    options?: ClientReadOptions & PageOptions,
-  ): Promise<OpenEntriesPage>;
+  openEntries(queue: string, shard: number, options?: ClientEntriesOptions): Promise<OpenEntriesPage>;
 }

@@ -45,6 +45,10 @@ export interface ClientReadOptions extends WaitOptions {
 /** A transaction's id, or an instant (an ISO 8601 string or a Date). */
 export type PointInTime = TxId | string | Date;
 
+export type ClientGetOptions = ClientReadOptions & { readonly asOf?: PointInTime | undefined };
+export type ClientHistoryOptions = ClientReadOptions & { readonly pageSize?: number | undefined };
+export type ClientEntriesOptions = ClientReadOptions & PageOptions;
+
 export interface ClientDocument<T = Json> {
   readonly namespace: string;
   readonly name: string;
@@ -113,6 +117,8 @@ export interface LoadedDocument<T> {
   readonly key: string;
   readonly document: T & Faithful<T>;
 }
+
+export type LoadedDocuments<T> = Iterable<LoadedDocument<T>> | AsyncIterable<LoadedDocument<T>>;
 
 export interface LoadOptions extends WaitOptions {
   /** Called with the number of documents that were written so far. */

@@ -43,17 +43,12 @@ export function useFollowed(
     let place: FollowState["place"];
     let position = from;
     return whileVisible(async (signal) => {
-      const token = tabToken.value;
-      const client = new CairnClient({
-        urls: NODE.href,
-        readYourWrites: false,
-        ...(token === undefined ? {} : { token }),
-      });
+      const client = new CairnClient({ urls: NODE.href, token: tabToken.value, readYourWrites: false });
       const query = {
         signal,
-        ...(bucket === undefined || bucket === "" ? {} : { bucket }),
-        ...(namespace === undefined || namespace === "" ? {} : { namespace }),
-        ...(position === undefined ? {} : { from: position }),
+        bucket: bucket || undefined,
+        namespace: namespace || undefined,
+        from: position,
         onPosition: (reached: Position, txId: number) => {
           position = reached;
           place = { position, txId };
