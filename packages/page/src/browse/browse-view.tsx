@@ -1,13 +1,11 @@
-import { addressOf } from "../data/place.ts";
+import { addressOf, type ViewProps } from "../data/place.ts";
 import { FilterForm } from "../parts/filter-form.tsx";
 import { Buckets } from "./buckets.tsx";
 import { DocumentView } from "./document-view.tsx";
 import { Documents } from "./documents.tsx";
 
-export type BrowseParameters = Readonly<Record<string, string>>;
-
 /** The buckets, the documents of one, or one document. */
-export function BrowseView({ parameters }: { readonly parameters: BrowseParameters }) {
+export function BrowseView({ parameters }: ViewProps) {
   const { bucket, name } = parameters;
   if (bucket === undefined) return <Buckets />;
   return (
@@ -45,7 +43,7 @@ const FIELDS = [
   { name: "as-of", label: "As of", placeholder: "now" },
 ];
 
-function BrowseForm({ parameters }: { readonly parameters: BrowseParameters }) {
+function BrowseForm({ parameters }: ViewProps) {
   const isList = parameters["name"] === undefined;
   return (
     <FilterForm

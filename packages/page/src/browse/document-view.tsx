@@ -25,7 +25,7 @@ interface History {
 }
 
 export function DocumentView({ bucket, namespace, name, asOf, revision }: DocumentProps) {
-  const version = useChanges({ bucket, namespace, isLive: asOf === undefined });
+  const version = useChanges({ bucket, namespace, isOn: asOf === undefined });
   const key = `${namespace}/${name}`;
   const query = queryOf({ key, history: "true", limit: String(MAX_VERSIONS) });
   const history = useAsked(`api/v1/${encodeURIComponent(bucket)}${query}`, historyIn, version);

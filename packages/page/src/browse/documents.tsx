@@ -1,8 +1,8 @@
 import type { ClientDocument } from "@cairn/client";
 import { type JsonAnswer, nextCursor } from "@cairn/client/protocol";
 import { useEffect, useRef, useState } from "preact/hooks";
-import { useFollowed } from "../data/followed.ts";
-import { addressOf, queryOf } from "../data/place.ts";
+import { type Followed, useFollowed } from "../data/followed.ts";
+import { addressOf, queryOf, type ViewProps } from "../data/place.ts";
 import { bodyOf, useAsked } from "../data/polled.ts";
 import { Panel } from "../parts/panel.tsx";
 import { Table } from "../parts/tables.tsx";
@@ -13,11 +13,6 @@ const MAX_CHARACTERS = 160;
 /** The time after a change until the list is read again, together with the changes of that time. */
 const RELOAD_MS = 500;
 
-interface DocumentsProps {
-  readonly bucket: string;
-  readonly parameters: Readonly<Record<string, string>>;
-}
-
 interface Page {
   readonly documents: readonly ClientDocument[];
   readonly txId: number;
@@ -25,10 +20,10 @@ interface Page {
 }
 
 /** A page of the documents of a bucket. The first page follows changes, unless it is as of the past. */
-export function Documents({ bucket, parameters }: DocumentsProps) {
+export function Documents({ bucket, parameters }: ViewProps & { readonly bucket: string }) {
   const { namespace, prefix, where, cursor, "as-of": asOf } = parameters;
   const isLive = asOf === undefined && cursor === undefined;
-  const version = useChanges({ bucket, namespace, isLive });
+  const version = useChanges({ bucket, namespace, isOn: isLive });
   const query = queryOf({ namespace, prefix, where, cursor, "as-of": asOf, limit: String(PAGE) });
   const page = useAsked(`api/v1/${encodeURIComponent(bucket)}${query}`, pageIn, version);
   return (
@@ -84,18 +79,12 @@ function pageIn(answer: JsonAnswer): Page {
   return { documents: bodyOf(answer, "list"), txId, next: nextCursor(answer) };
 }
 
-interface Changing {
-  readonly bucket: string;
-  readonly namespace: string | undefined;
-  readonly isLive: boolean;
-}
-
 /** Returns a number that increases soon after each change. */
-export function useChanges({ bucket, namespace, isLive }: Changing): number {
+export function useChanges(followed: Followed): number {
   const [version, setVersion] = useState(0);
   const timer = useRef<ReturnType<typeof setTimeout> | undefined>(undefined);
   useEffect(() => () => clearTimeout(timer.current), []);
-  useFollowed({ bucket, namespace, isOn: isLive }, () => {
+  useFollowed(followed, () => {
     timer.current ??= setTimeout(() => {
       timer.current = undefined;
       setVersion((before) => before + 1);

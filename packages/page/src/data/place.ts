@@ -2,10 +2,13 @@ import { useEffect, useState } from "preact/hooks";
 
 export const VIEWS = ["cluster", "browse", "queues", "watch", "sql"] as const;
 
-/** A view, and what it shows. The address contains both, so that a place can be shared and Back returns to it. */
-export interface PagePlace {
-  readonly view: (typeof VIEWS)[number];
+export interface ViewProps {
   readonly parameters: Readonly<Record<string, string>>;
+}
+
+/** A view, and what it shows. The address contains both, so that a place can be shared and Back returns to it. */
+export interface PagePlace extends ViewProps {
+  readonly view: (typeof VIEWS)[number];
 }
 
 /** Returns parameters as a query, without those that are empty. */

@@ -1,6 +1,6 @@
 import { CairnClientError, type ClientRows, type Json, type NodeStatus } from "@cairn/client";
 import { useEffect, useRef, useState } from "preact/hooks";
-import { addressOf } from "../data/place.ts";
+import { addressOf, type ViewProps } from "../data/place.ts";
 import type { Polled } from "../data/polled.ts";
 import { Panel, Understood } from "../parts/panel.tsx";
 import { Table } from "../parts/tables.tsx";
@@ -9,16 +9,8 @@ import { type Queried, useQueried } from "./queried.ts";
 
 const PLAN_COLUMNS = "id,parent,notused,detail";
 
-type Parameters = Readonly<Record<string, string>>;
-
 /** Queries of the node's own indexes. An address with a statement shows it, and does not run it. */
-export function SqlView({
-  status,
-  parameters,
-}: {
-  readonly status: Polled<NodeStatus>;
-  readonly parameters: Parameters;
-}) {
+export function SqlView({ status, parameters }: ViewProps & { readonly status: Polled<NodeStatus> }) {
   const names = ownIndexNames(status.value);
   return (
     <Panel id="sql" title="SQL" source={status} aside={names.length === 1 ? names[0] : undefined}>
@@ -38,12 +30,8 @@ export function ownIndexNames(status: NodeStatus | undefined): string[] {
   return Array.isArray(indexes) ? indexes.map((index: { name?: unknown } | null) => words(index?.name)) : [];
 }
 
-interface QueryProps {
-  readonly names: readonly string[];
-  readonly parameters: Parameters;
-}
-
-function Query({ names, parameters: { index: placeIndex, sql: placeSql = "" } }: QueryProps) {
+function Query({ names, parameters }: ViewProps & { readonly names: readonly string[] }) {
+  const { index: placeIndex, sql: placeSql = "" } = parameters;
   const [sql, setSql] = useState(placeSql);
   const [index, setIndex] = useState(placeIndex);
   useEffect(() => setSql(placeSql), [placeSql]);

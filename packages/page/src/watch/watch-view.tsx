@@ -1,6 +1,6 @@
 import type { ClientChange, ClientTransaction, Position } from "@cairn/client";
 import { useState } from "preact/hooks";
-import { addressOf } from "../data/place.ts";
+import { addressOf, type ViewProps } from "../data/place.ts";
 import { useFollowed } from "../data/followed.ts";
 import { FilterForm } from "../parts/filter-form.tsx";
 import { Mark } from "../parts/marks.tsx";
@@ -22,14 +22,12 @@ const FIELDS = [
   { name: "namespace", label: "Namespace", placeholder: "all" },
 ];
 
-type Filter = Readonly<Record<string, string>>;
-
 /** The changes of a bucket, or of all, as they are made. */
-export function WatchView({ parameters }: { readonly parameters: Filter }) {
+export function WatchView({ parameters }: ViewProps) {
   return <Changes key={JSON.stringify(parameters)} parameters={parameters} />;
 }
 
-function Changes({ parameters }: { readonly parameters: Filter }) {
+function Changes({ parameters }: ViewProps) {
   const { bucket, namespace } = parameters;
   const [changes, setChanges] = useState<readonly ShownChange[]>([]);
   const [pausedAt, setPausedAt] = useState<Position | undefined>();
