@@ -5,7 +5,7 @@ import type { AddressInfo, Socket } from "node:net";
 import type { Server as TlsServer } from "node:tls";
 import { CairnError, startTimer, systemErrorCode, errorMessage, TimeSlice } from "@cairn/kv";
 import type { HttpOptions, NodeApi, NodeMetrics } from "@cairn/engine";
-import { formatCount } from "@cairn/text";
+import { formatCount, localUrl } from "@cairn/text";
 import { guard, isLoopback } from "./access.ts";
 import { FailedRequests, type HttpLogger } from "./answers/failed-requests.ts";
 import { continueWhenRead } from "./answers/unread-body.ts";
@@ -108,7 +108,7 @@ export async function startHttpServer(
   const { port } = server.address() as AddressInfo;
   let closing: Promise<void> | undefined;
   return {
-    url: `${tls === undefined ? "http" : "https"}://${reachableHost(options.host)}:${port}`,
+    url: localUrl(options.host, port, tls !== undefined),
     port,
     drain: () => connections.drain(),
     close: () => (closing ??= close()),
@@ -220,13 +220,6 @@ function openness({ host, tokens, tls }: HttpOptions): string | undefined {
   }
   if (tls !== undefined) return undefined;
   return "Tokens and documents cross the network unencrypted. Set tls of cairn/http-server, or set host to 127.0.0.1 and let a proxy on this machine encrypt the connections.";
-}
-
-/** Returns a host to which clients can connect, because not every system can connect to a wildcard address. */
-function reachableHost(host: string): string {
-  if (host === "0.0.0.0") return "127.0.0.1";
-  if (host === "::") return "[::1]";
-  return host.includes(":") ? `[${host}]` : host;
 }
 
 function bindError(error: unknown, { host, port }: HttpOptions): unknown {

@@ -8,3 +8,10 @@ export function addressUrl(address: string, ...schemes: readonly string[]): URL 
   if (url === undefined || !schemes.includes(url.protocol.slice(0, -1))) return undefined;
   return url.pathname.includes("@") || url.search + url.hash !== "" ? undefined : url;
 }
+
+/** Returns the URL of a server on this machine, because not every system can connect to a wildcard address. */
+export function localUrl(host: string, port: number, isEncrypted: boolean): string {
+  const reachable = host === "0.0.0.0" ? "127.0.0.1" : host === "::" ? "::1" : host;
+  const named = reachable.includes(":") ? `[${reachable}]` : reachable;
+  return `${isEncrypted ? "https" : "http"}://${named}:${port}`;
+}

@@ -1,4 +1,4 @@
-export { addressUrl } from "./address-url.ts";
+export { addressUrl, localUrl } from "./address-url.ts";
 export * from "./document-key.ts";
 export * from "./duration.ts";
 export { parseJson } from "./faithful-json.ts";

@@ -1,7 +1,7 @@
 import { readFile } from "node:fs/promises";
 import { type NodeRequest, ALL_RIGHTS, includesRight } from "@cairn/client/protocol";
 import type { HttpOptions } from "@cairn/engine";
-import { addressUrl, omitUndefined } from "@cairn/text";
+import { addressUrl, localUrl, omitUndefined } from "@cairn/text";
 import { NodeClient, type ClientTls } from "../requests/node-client.ts";
 import { UsageError } from "../terminal/report-error.ts";
 import type { Terminal } from "../terminal/terminal.ts";
@@ -134,21 +134,19 @@ async function ownToken(http: HttpOptions | undefined): Promise<string | undefin
   }
 }
 
-/** Returns the address at which a server with these options can be reached from its own machine. */
 function addressOf(http: HttpOptions | undefined, { file }: ConfigurationOptions): string {
   const source = file ?? "the configuration";
   if (http === undefined) {
     throw new UsageError(`The node of ${source} has no HTTP server.`, "Name another node with --url.");
   }
-  const { host, port } = http;
+  const { host, port, tls } = http;
   if (port === 0) {
     throw new UsageError(
       `The node of ${source} listens on any free port (0).`,
       "Name its address with --url. The node logs its address when it is ready.",
     );
   }
-  const reached = host === "0.0.0.0" ? "127.0.0.1" : host === "::" ? "::1" : host;
-  return `${http.tls === undefined ? "http" : "https"}://${reached.includes(":") ? `[${reached}]` : reached}:${port}`;
+  return localUrl(host, port, tls !== undefined);
 }
 
 /** Completes an address. If it has no scheme, HTTP is assumed. */
