@@ -18,8 +18,25 @@ export function versionsJson(versions: readonly DocumentVersion[]): string[] {
   });
 }
 
-/** Longer arrays are written item by item to avoid a copy of the page. */
+/** A longer body is written in its parts to avoid a copy of it. */
 const MAX_JOINED_CHARACTERS = 1_048_576;
+
+/** Returns a body with one line of JSON: what is before its items, the items, and what is after them. */
+export function listBody(
+  begin: string,
+  items: readonly string[],
+  separator: string,
+  end: string,
+): string | Readable {
+  let length = 0;
+  for (const item of items) length += item.length;
+  if (length <= MAX_JOINED_CHARACTERS) return jsonLine(`${begin}${items.join(separator)}${end}`);
+  const parts = function* (): Iterable<string> {
+    for (const [at, item] of items.entries()) yield (at === 0 ? begin : separator) + item;
+    yield jsonLine(end);
+  };
+  return Readable.from(parts(), { objectMode: false });
+}
 
 /** Returns `items` as a JSON array, with a Link to the next page. */
 export function page(
@@ -28,24 +45,10 @@ export function page(
   cursor: string | undefined,
   headers: Headers = {},
 ): HttpAnswer {
-  let length = 0;
-  for (const item of items) length += item.length;
   return {
     headers: cursor === undefined ? headers : { ...headers, link: `<${nextUrl(url, cursor)}>; rel="next"` },
-    body:
-      length <= MAX_JOINED_CHARACTERS
-        ? jsonLine(`[${items.join(",\n")}]`)
-        : Readable.from(pieces(items), { objectMode: false }),
+    body: listBody("[", items, ",\n", "]"),
   };
-}
-
-function* pieces(items: readonly string[]): Iterable<string> {
-  let separator = "[";
-  for (const item of items) {
-    yield separator + item;
-    separator = ",\n";
-  }
-  yield jsonLine("]");
 }
 
 function nextUrl(url: string, cursor: string): string {

@@ -1,9 +1,9 @@
-import { Readable } from "node:stream";
 import type { Json } from "@cairn/client";
 import { LIMITS } from "@cairn/client/protocol";
 import type { IndexQuery, QueryRows } from "@cairn/engine";
 import { isMap } from "@cairn/text";
-import { type HttpAnswer, jsonLine } from "../answers/answer.ts";
+import type { HttpAnswer } from "../answers/answer.ts";
+import { listBody } from "../answers/document-page.ts";
 import { badRequest, DISCONNECTED } from "../answers/request-error.ts";
 import { found, jsonOf, type Route, route } from "../openapi/route.ts";
 import { INDEX_QUERY_PARAMETERS } from "../requests/parameters.ts";
@@ -55,16 +55,5 @@ function isRowLimit(count: unknown): count is number {
 function rowsAnswer({ txId, columns, rows, more }: QueryRows): HttpAnswer {
   const headers = { "cairn-tx": txId };
   const begin = `{"txId":${txId},"columns":${JSON.stringify(columns)},"rows":[`;
-  const end = `],"more":${more}}`;
-  const [first = "", ...others] = rows;
-  if (others.length === 0) return { headers, body: jsonLine(`${begin}${first}${end}`) };
-  // All parts as one string would be copied several times at once.
-  const parts = [begin, first, ...others.flatMap((part) => [",", part]), jsonLine(end)];
-  return {
-    headers,
-    body: Readable.from(
-      parts.map((part) => Buffer.from(part)),
-      { objectMode: false },
-    ),
-  };
+  return { headers, body: listBody(begin, rows, ",", `],"more":${more}}`) };
 }
