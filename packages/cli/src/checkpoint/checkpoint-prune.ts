@@ -1,4 +1,4 @@
-import { planPrune, prune, type PruneEntry, type PruneOptions } from "@cairn/checkpoint";
+import { type Manifest, planPrune, prune, type PruneEntry } from "@cairn/checkpoint";
 import { type CairnError, levelProvider } from "@cairn/kv";
 import { INDEX_VERSION, mayContain } from "@cairn/engine";
 import { formatBytes, formatCount, formatNumberOf, formatRelative, omitUndefined } from "@cairn/text";
@@ -52,10 +52,11 @@ export const addCheckpointPrune = command({
     const plan = await planPrune({
       store,
       format: { index: INDEX_VERSION, kv: kvProvider.format },
-      ...(configured === undefined
-        ? omitUndefined({ logId: await chooseLog({ store }, asked) })
-        : await logOptions(configured, asked)),
-      ...omitUndefined({ policy: given ?? checkpointer?.retentionPolicy }),
+      ...omitUndefined({
+        logId: configured ? await idOf(configured, asked) : await chooseLog({ store }, asked),
+        agrees: configured && (async (manifest: Manifest) => await mayContain(configured.log, manifest)),
+        policy: given ?? checkpointer?.retentionPolicy,
+      }),
       otherLogs,
       lost,
       damaged,
@@ -64,11 +65,7 @@ export const addCheckpointPrune = command({
   },
 });
 
-/** Returns the log's id, and the function that compares checkpoints with the log. */
-async function logOptions(
-  { log, system }: ConfiguredLog,
-  wanted: string | undefined,
-): Promise<Pick<PruneOptions, "logId" | "agrees">> {
+async function idOf({ log, system }: ConfiguredLog, wanted: string | undefined): Promise<string> {
   const { id: logId } = await requireIdentity(log, system);
   if (wanted !== undefined && wanted !== logId) {
     throw new UsageError(
@@ -76,10 +73,7 @@ async function logOptions(
       "Omit --log, or name the folder instead of the configuration.",
     );
   }
-  return {
-    logId,
-    agrees: async (manifest) => await mayContain(log, manifest),
-  };
+  return logId;
 }
 
 async function report(

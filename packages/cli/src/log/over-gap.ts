@@ -1,5 +1,4 @@
 import {
-  askStatus,
   type buildPlanned,
   encodeBarrier,
   furthestBackup,
@@ -16,13 +15,11 @@ import type { CommandRun } from "../options/command.ts";
 import { type ConfiguredLog, requireIdentity, savingStore } from "../places/configured-system.ts";
 import { copyNodeIndex } from "../places/copied-index.ts";
 import { workFolder } from "../places/staging-folder.ts";
+import { askPeers } from "./recovery-plan.ts";
 import type { RecoverySource } from "./recovery-source.ts";
 
 /** Builds what a plan leads to. */
 type ReadPast = (plan: RecoverySource["plan"]) => ReturnType<typeof buildPlanned>;
-
-/** The time within which nodes must report their indexes, in ms. */
-const ASK_MS = 2_000;
 
 /**
  * Saves a checkpoint that ends with the log's last message and contains everything but the messages that the log lacks,
@@ -82,7 +79,7 @@ async function requireLost(
   { id }: LogIdentity,
   txId: TxId,
 ): Promise<void> {
-  const peers = log.peers === undefined ? [] : await askStatus(log.peers, { timeoutMs: ASK_MS });
+  const peers = await askPeers(log);
   const { copy } = await copyNodeIndex(run, system);
   const isOwn = copy !== undefined && copy.state.log.id === id && copy.state.txId >= txId;
   const peer = peers.find(({ status }) => status.log.id === id && (status.index.txId ?? 0) >= txId);

@@ -18,6 +18,7 @@ import {
   type PastIndex,
   type PastPlan,
   type PastPoint,
+  type Peer,
   planPast,
   readQuarantine,
   type System,
@@ -38,8 +39,10 @@ export interface RecoveryPlace extends ConfiguredLog {
 
 type PlanOptions = Parameters<typeof planPast>[0];
 
-/** The time within which nodes must report that they have a log open, in ms. */
-const ASK_MS = 2_000;
+/** Asks the nodes that have a log open, which must answer within two seconds. */
+export async function askPeers({ peers }: TxLog): Promise<Peer[]> {
+  return peers === undefined ? [] : await askStatus(peers, { timeoutMs: 2_000 });
+}
 
 /** Returns the error for a log that is in use and must not be replaced. */
 export async function whyNotReplaced(
@@ -49,7 +52,7 @@ export async function whyNotReplaced(
   if (existing === undefined) return undefined;
   if (!isUnused(existing) || log.removeUnused === undefined)
     return usedLog(log.name, existing.bounds.last, replaceOnPurpose(log.name));
-  const peers = log.peers === undefined ? [] : await askStatus(log.peers, { timeoutMs: ASK_MS });
+  const peers = await askPeers(log);
   const writers = peers.filter(({ status }) => status.log.id === existing.id && status.phase !== "failed");
   if (writers.length === 0) return undefined;
   // These nodes could write to the log before it is removed, and transactions that they acknowledged would be lost.
