@@ -7,7 +7,6 @@ import type { Json, TxOperation, TxOutcome } from "./types/transaction.ts";
 /** A transaction holds at most so many documents, and ends with the one with which it exceeds so many characters. */
 const MAX_DOCUMENTS = 100;
 const MAX_CHARACTERS = 256 * 1024;
-/** The number of transactions that are under way at once. */
 const MAX_PENDING = 8;
 
 /** Writes documents in transactions of bounded size. If a key occurs more than once, the last document stays. */

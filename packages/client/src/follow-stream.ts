@@ -4,7 +4,6 @@ import type { Position } from "./types/transaction.ts";
 /** The duration of silence after which a connection counts as dead. Nodes send heartbeats every 10 s. */
 export const SILENCE_MS = 35_000;
 
-/** The watched nodes, independent of the transport. */
 export interface WatchedNodes {
   /**
    * Opens the current node's stream from this position, and returns its text. The position is undefined at the first

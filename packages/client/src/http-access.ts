@@ -23,7 +23,6 @@ const WAIT_MS = 30_000;
 
 type Query = NonNullable<PoolRequest["query"]>;
 
-/** Nodes over HTTP. */
 class HttpAccess implements NodeAccess {
   readonly #pool: NodePool;
 
@@ -166,7 +165,6 @@ export function httpAccess(options: HttpClientOptions): NodeAccess {
   );
 }
 
-/** Resolves with undefined if there is nothing to read. */
 async function unlessNotFound<T>(read: Promise<T>): Promise<T | undefined> {
   try {
     return await read;

@@ -53,7 +53,6 @@ export interface NodeAccess {
   events(query: ClientEventQuery): Promise<readonly ClientEvent[]>;
   /** Continues at another node, or when this one is ready again. */
   watch(query: ClientWatchQuery): AsyncIterable<ClientTransaction>;
-  /** Like {@link watch}. */
   follow(query: ClientFollowQuery): AsyncIterable<ClientStates>;
   status(options: CallOptions): Promise<NodeStatus>;
   cluster(options: WaitOptions): Promise<ClusterStatus>;

@@ -136,7 +136,6 @@ function ownHosts(
   };
 }
 
-/** The response headers that a page is allowed to read. */
 const EXPOSED = "cairn-position, cairn-tx, etag, link, location, retry-after, x-request-id";
 
 /** The headers of the response to a preflight request of an allowed page. */

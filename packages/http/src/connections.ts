@@ -271,7 +271,6 @@ export function connectionLimit(openFiles: number | undefined): number | undefin
 /** The share of the connections that watches may occupy. The others are for requests that end, such as those of probes. */
 const STREAMS_SHARE = 3 / 4;
 
-/** Returns how many of `maxConnections` may be streams. */
 export function streamLimit(maxConnections: number | undefined): number {
   return Math.floor((maxConnections ?? Number.POSITIVE_INFINITY) * STREAMS_SHARE);
 }

@@ -31,7 +31,6 @@ export interface HttpServer {
   close(): Promise<void>;
 }
 
-/** The dependencies of {@link startHttpServer}, in addition to the options. */
 export interface HttpServerContext {
   readonly logger: HttpLogger;
   /** Completes the commands in a hint for those who may read the node's status. By default, hints are left as they are. */
@@ -201,7 +200,6 @@ function allInUse(maxConnections = 0): CairnError {
   return new CairnError("OVERLOADED", message, MORE_FILES);
 }
 
-/** Returns a function that calls `warn` at most once a minute. */
 function atIntervals(warn: () => void): () => void {
   let warnedAt = Number.NEGATIVE_INFINITY;
   return () => {

@@ -72,7 +72,6 @@ export const addCheckpointRestore = command({
   },
 });
 
-/** Returns how many later transactions the backup of the log in the store holds, and says so. */
 async function countBeyond(
   run: CommandRun,
   store: CheckpointStore,

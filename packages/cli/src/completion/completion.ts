@@ -74,7 +74,6 @@ ${words.join("\n")}
 complete -o default -F _cairn cairn`;
 }
 
-/** Returns a script for zsh, which has what scripts for bash need. */
 function zshCompletion(commands: readonly CommandWords[]): string {
   return `autoload -U +X bashcompinit && bashcompinit\n${bashCompletion(commands)}`;
 }
@@ -128,7 +127,6 @@ function anyCommand(commands: readonly CommandWords[]): string {
   return commands.flatMap(({ path }) => (path === "" ? [] : [path])).join("|");
 }
 
-/** A word that can be completed, with its description. */
 interface Word {
   readonly name: string;
   readonly description: string;

@@ -11,7 +11,6 @@ import { KEY_OPTIONS } from "../places/store-keys.ts";
 import { UsageError } from "../terminal/report-error.ts";
 import type { NodeClient } from "../requests/node-client.ts";
 
-/** Options of commands that read documents, from a node or from a checkpoint. */
 export const DOCUMENT_OPTIONS = {
   ...READ_OPTIONS,
   ...KEY_OPTIONS,
@@ -90,7 +89,6 @@ async function answered(
   throw new CairnError("NOT_FOUND", `There is no ${JSON.stringify(key)} in ${bucket}.`, absent(bucket));
 }
 
-/** The parameters of requests for documents. */
 interface Query {
   readonly key?: string;
   readonly history?: true;

@@ -121,7 +121,6 @@ function question(bucket: string, { namespace, prefix, from, to }: DocumentSelec
   return `Delete all documents of ${bucket}${where}${which}${begin}${end}? Write yes to delete them:`;
 }
 
-/** Returns whether a person agrees. */
 async function isConfirmed(terminal: Terminal, asked: string): Promise<boolean> {
   await tell(terminal, printable(asked));
   // With `terminal`, readline would take the keys, so that Ctrl-C would not end the command.

@@ -53,7 +53,6 @@ export const addWatch = command({
   },
 });
 
-/** Returns a line for each change, with the id of its transaction. */
 function changeLines({ txId, txTime, changes }: ClientTransaction<unknown>): readonly string[] {
   return changes.map(({ op, bucket, namespace, name, document }) => {
     const head = `${formatTime(txTime)}  ${txId}  ${op.padEnd(6)}  ${bucket} ${namespace}/${name}`;

@@ -24,7 +24,6 @@ import { STAGING, stagingFolder, workFolder } from "../places/staging-folder.ts"
 import { UsageError } from "../terminal/report-error.ts";
 import { type DbPlace, findDbPlace } from "./db-place.ts";
 
-/** The options of all `cairn db` commands. */
 export const DB_OPTIONS = {
   ...STORE_OPTIONS,
   staging: STAGING,

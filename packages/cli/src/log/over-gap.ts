@@ -18,7 +18,6 @@ import { workFolder } from "../places/staging-folder.ts";
 import { askPeers } from "./recovery-plan.ts";
 import type { RecoverySource } from "./recovery-source.ts";
 
-/** Builds what a plan leads to. */
 type ReadPast = (plan: RecoverySource["plan"]) => ReturnType<typeof buildPlanned>;
 
 /**

@@ -68,7 +68,6 @@ function replaceOnPurpose(name: string): string {
   return `Nothing was changed; --dry-run shows what the command would do. To replace a working log on purpose, remove it first: nats stream rm ${name} (embedded: stop the node and move the log's folder away). The nodes' indexes then hold the only copy of the transactions that its backup lacks.`;
 }
 
-/** A recovery that was asked for. */
 export type PlanRequest = Partial<Pick<PlanOptions, "at" | "logId">> & Pick<PlanOptions, "found" | "signal">;
 
 /**
@@ -141,7 +140,6 @@ export function requireTransactions({ txId, log: { id } }: PastIndex["state"]): 
   );
 }
 
-/** Plans from stores alone. */
 async function storedPlan(wanted: PlanOptions): Promise<PastPlan> {
   const { at, stores, logId } = wanted;
   const plan = await planPast(wanted);

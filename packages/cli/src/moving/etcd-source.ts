@@ -75,7 +75,6 @@ function endOf(prefix: string): Buffer {
   return prefix === "" ? ZERO : end;
 }
 
-/** The HTTP gateway of an etcd member. */
 class EtcdGateway {
   readonly #url: string;
   readonly #user: string;
@@ -97,7 +96,6 @@ class EtcdGateway {
     this.#place = `etcd at ${this.#url}`;
   }
 
-  /** Obtains a token, if there are credentials. */
   async authenticate(): Promise<void> {
     if (this.#user === "") return;
     const [name = "", ...rest] = this.#user.split(":");

@@ -9,7 +9,6 @@ export interface ImportedDocument {
   readonly bucket: string;
   readonly namespace: string;
   readonly name: string;
-  /** The document as JSON text. */
   readonly json: string;
 }
 
@@ -106,7 +105,6 @@ export function placeOfKey(key: Buffer, { bucket, namespace, pattern }: Placemen
   });
 }
 
-/** Returns the address, or the reason why it is not valid. */
 export function checkedPlace(place: Place): Place | ImportRefusal {
   const problem = bucketProblem(place.bucket) ?? keyProblem(place.namespace, place.name);
   return problem === undefined ? place : refused(problem);

@@ -28,7 +28,6 @@ export interface ImportRecordsOptions {
 
 /** The maximum number of lines of a chunk. Not more than a node names if all of them are aborted. */
 const MAX_CHUNK_LINES = 5_000;
-/** The number of documents that are compared at a time. */
 const CONCURRENT_READS = 16;
 
 /**

@@ -92,7 +92,6 @@ function placeOfMember(line: unknown, member: string, placement: Placement): Pla
   return invalid(`It has no member ${JSON.stringify(member)} with a string or a number.`);
 }
 
-/** Returns the documents that a transaction puts. */
 function putsOf(line: unknown): ImportRecord["result"][] {
   const ops = typeof line === "object" && line !== null && "ops" in line ? line.ops : undefined;
   if (!Array.isArray(ops) || !ops.every(isPut)) return [invalid(NOT_PUTS)];

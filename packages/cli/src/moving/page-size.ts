@@ -8,7 +8,6 @@ const MOST_GROWTH = 4;
 
 /** Chooses how many items to request, so that a page fits into memory whatever the size of its items. */
 export class PageSize {
-  /** The number of items to request for the next page. */
   items = FIRST_ITEMS;
 
   received(items: number, bytes: number): void {

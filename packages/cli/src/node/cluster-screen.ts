@@ -6,7 +6,6 @@ import { printable } from "../terminal/terminal.ts";
 import { attachedText, findingFields, willLook } from "./status-screen.ts";
 import type { Comparison, AnsweredIndex } from "./compare-nodes.ts";
 
-/** The state of a cluster, and the comparison of its nodes if it was requested. */
 export interface ComparedView extends ClusterView {
   readonly comparison: Comparison | undefined;
 }
@@ -125,7 +124,6 @@ function digestText({ answers, checks }: Comparison, { instance }: Peer): string
   return `${short} ${check.agrees ? "matches the log" : "INDEX_CORRUPT"}`;
 }
 
-/** Returns a note on the comparison of the nodes' pasts; a difference is a finding. */
 function pastNotes({ txId, pasts, differ }: NonNullable<ClusterView["past"]>): string[] {
   if (differ !== undefined) return [];
   return [`The same past at transaction ${formatCount(txId)} on ${formatNumberOf(pasts.size, "node")}.`];

@@ -3,7 +3,6 @@ import { askEach, askStatus, type Peer, type PeerChannel } from "@cairn/engine";
 
 export type AnsweredIndex = Awaited<ReturnType<typeof askEach>> extends Map<string, infer A> ? A : never;
 
-/** The result of comparing the nodes of one log. */
 export interface Comparison {
   readonly txId: TxId;
   /** The responses, by instance. */

@@ -142,7 +142,6 @@ async function aborted(signal: AbortSignal): Promise<string> {
   return String(signal.reason);
 }
 
-/** Describes the work that is known to be still running. */
 async function tooLong(node: NodeApi, limitMs: number): Promise<string> {
   const saving = await Promise.race([
     node.status().then(

@@ -119,7 +119,6 @@ export function requireNodes(
   );
 }
 
-/** Returns the nodes that found that their index did not match the log. */
 function wrongPeers({ comparison, peers }: ComparedView): Peer[] {
   return peers.filter(({ instance }) => comparison?.checks.get(instance)?.check?.agrees === false);
 }

@@ -229,7 +229,6 @@ function backupText(backup: LogBackupStatus, now: number): string {
   return `${held}; exposed: ${exposedText(backup, now)}`;
 }
 
-/** Returns the reason why no checkpoint is shown. */
 function noneKnown(phase: Phase, checkpoints: NodeStatus["checkpoints"]): string {
   if (phase !== "ready") return "unknown until the node is ready";
   return willLook(checkpoints) ? "unknown until the node has looked at the store" : "none yet";

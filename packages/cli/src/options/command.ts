@@ -11,7 +11,6 @@ import { addOptions, type OptionSpecs, type OptionValues } from "./option-specs.
 
 export type AddCommand = (parent: Command, terminal: Terminal) => void;
 
-/** The options of every command. */
 export interface OutputOptions {
   readonly json?: boolean;
   readonly debug?: boolean;

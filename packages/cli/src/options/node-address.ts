@@ -46,7 +46,6 @@ export const NODES_OPTIONS = {
   ),
 };
 
-/** Options of commands that read documents, events, queues or policies. */
 export const READ_OPTIONS = {
   ...NODE_OPTIONS,
   linearizable: flag("include every write that any node has acknowledged"),
@@ -82,7 +81,6 @@ export async function openNodes(
   return [first, ...others];
 }
 
-/** Returns the response of the node that the options name. */
 export async function askNode<T>(run: CommandRun<NodeOptions>, request: NodeRequest): Promise<T> {
   return await (await openNode(run)).json(request);
 }

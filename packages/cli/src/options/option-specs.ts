@@ -35,7 +35,6 @@ export function negatedFlag(description: string): OptionSpec<boolean> {
   return { description, negated: true };
 }
 
-/** An option whose value is a text; `fallback` if it is not given. */
 export function textValue<D extends string | undefined>(
   value: string,
   description: string,
@@ -57,7 +56,6 @@ export function parsedValue<T>(
   return { value, description, parse };
 }
 
-/** An option whose value is an integer of at least `least`. */
 export function countValue<D extends number | undefined>(
   value: string,
   description: string,

@@ -12,7 +12,6 @@ export function selectionOptions(act: string) {
   };
 }
 
-/** Returns the values of {@link selectionOptions}. */
 export function selectionOf(options: OptionValues<ReturnType<typeof selectionOptions>>): DocumentSelection {
   const { namespace, prefix, from, to } = options;
   return omitUndefined({ namespace, prefix, from, to });

@@ -16,7 +16,6 @@ import {
   savingStore,
 } from "./configured-system.ts";
 
-/** The backup of a log in a store and, if there is a configuration, that log and the other parts of its node. */
 export interface BackupPlace {
   readonly store: CheckpointStore;
   readonly logId: string;

@@ -29,7 +29,6 @@ export async function openSystem(run: ConfiguredRun): Promise<System> {
   return system;
 }
 
-/** A configured log, and the other parts of its node. */
 export interface ConfiguredLog {
   readonly log: TxLog;
   readonly system: System;
@@ -88,7 +87,6 @@ export function requireLogItself({ backup }: TxLog): void {
   );
 }
 
-/** Returns the store to which the configured node saves. */
 export function savingStore(system: Pick<System, "checkpointer"> | undefined): CheckpointStore {
   if (system?.checkpointer === undefined) throw noStore();
   return system.checkpointer.store;

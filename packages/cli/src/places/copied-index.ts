@@ -10,7 +10,6 @@ export interface IndexCopy {
   readonly unread?: string;
 }
 
-/** Copies the index of the configured node, if it has one. */
 export async function copyNodeIndex(run: CommandRun, system: System): Promise<IndexCopy> {
   const { dbDir, kvProvider } = system;
   return kvProvider.persistent && kvProvider.format === LEVEL_FORMAT
@@ -18,7 +17,6 @@ export async function copyNodeIndex(run: CommandRun, system: System): Promise<In
     : {};
 }
 
-/** Copies the index in a folder or a `db-dir`, if there is one. */
 export async function copyFrom(run: CommandRun, system: System, place: string): Promise<IndexCopy> {
   try {
     const folder = await indexFolder(place);

@@ -13,7 +13,6 @@ export const POINT_OPTIONS = {
   ),
 };
 
-/** Returns the point that the options name; undefined if they name none. */
 export function pointOf({ atTx, at }: Partial<OptionValues<typeof POINT_OPTIONS>>): PastPoint | undefined {
   if (atTx !== undefined) return { txId: atTx };
   return at === undefined ? undefined : { time: at };
@@ -22,7 +21,6 @@ export function pointOf({ atTx, at }: Partial<OptionValues<typeof POINT_OPTIONS>
 /** A segment without which the past is built, in the words of a notice. */
 export const BACKUP_PART = "a segment of the log backup";
 
-/** Describes the sources from which an index as of a point in the past is built. */
 export function describeSource({ checkpoint, history, segments, source, txId, index }: PastPlan): string {
   if (index !== undefined) return `from the index in ${index.place}`;
   const basis = checkpoint === undefined ? "an empty index" : `${checkpoint.name} in ${checkpoint.store}`;

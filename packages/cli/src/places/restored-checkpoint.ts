@@ -11,7 +11,6 @@ export function showRestore(
   return { onProgress: ({ done, total, name }) => update(done, total, name), stop };
 }
 
-/** What to restore, and where. */
 type ShownRestore = Omit<RestoreOptions, "node" | "onProgress" | "signal"> & { readonly verb: string };
 
 /** Throws the reason why the named checkpoint cannot be used, or `CHECKPOINT_NOT_FOUND`. */

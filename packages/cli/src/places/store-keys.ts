@@ -13,7 +13,6 @@ export const KEY_OPTIONS = {
   acceptPlain: flag("with --key-file: also use files that are not encrypted"),
 };
 
-/** The options of commands that find a store by a path or in a configuration. */
 export const STORE_OPTIONS = { ...CONFIGURATION_OPTIONS, ...KEY_OPTIONS };
 
 export type StoreKeyOptions = Partial<OptionValues<typeof KEY_OPTIONS>>;

@@ -133,7 +133,6 @@ function digestOf(hash: Hash): string {
 export interface NdjsonInput {
   /** Its lines, without blank ones, and without the first and the last one of an export. */
   readonly lines: Lines;
-  /** The size of the file; undefined if unknown. */
   readonly bytes: number | undefined;
   bytesRead(): number;
   close(): void;

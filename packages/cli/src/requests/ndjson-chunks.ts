@@ -4,7 +4,6 @@ import { type NdjsonLine, ndjsonLines } from "@cairn/text";
 /** Lines that are sent together, in order: at least one. */
 export type NdjsonChunk = readonly NdjsonLine[];
 
-/** The size of the chunks in which lines are sent. */
 export const CHUNK_BYTES = 1024 * 1024;
 const FEED = Buffer.from("\n");
 /** No node accepts a longer line, and a source with no line feed in this many bytes is not NDJSON. */

@@ -145,7 +145,6 @@ class QueueDirector implements Director {
     }
   }
 
-  /** Waits for the handlers, and gives the shards back. */
   async #leave(looking: Promise<void>): Promise<void> {
     const { stopMs = DEFAULT_STOP_MS } = this.#options;
     const patience = timeoutSignal(stopMs);

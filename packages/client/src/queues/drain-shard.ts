@@ -14,7 +14,6 @@ import {
   withHold,
 } from "./queue-access.ts";
 
-/** The maximum number of entries that one transaction moves. */
 const MAX_MOVES = 256;
 
 export type DrainAccess = Pick<QueueAccess, "transact" | "queue" | "openEntries">;
@@ -29,7 +28,6 @@ export interface DrainedShard extends Omit<Hold, "epoch"> {
   readonly onProgress?: (moved: number, open: number) => void;
 }
 
-/** How a director decides which shard to drain. */
 export interface DrainRule {
   /** The finished part of a shard from which on it is drained. */
   readonly drainAt: number;

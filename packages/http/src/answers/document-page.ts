@@ -10,7 +10,6 @@ export function documentsJson(documents: readonly StoredDocument[]): string[] {
   );
 }
 
-/** Returns each version as JSON. A deletion has no document. */
 export function versionsJson(versions: readonly DocumentVersion[]): string[] {
   return versions.map(({ revision, txTime, deleted, json }) => {
     const head = `{"revision":${revision},"txTime":"${txTime}","deleted":${deleted}`;

@@ -65,7 +65,6 @@ export class RequestError extends CairnError {
   }
 }
 
-/** A request that cannot be understood. */
 export function badRequest(message: string, hint = REQUESTS_DESCRIBED): RequestError {
   return new RequestError(BAD_REQUEST, message, { hint });
 }

@@ -78,7 +78,6 @@ export function registerMetrics(
 
 const CUTOFF_REASONS: readonly CutoffReason[] = ["slow", "stopping", "not-ready", "compacted", "regressed"];
 
-/** Registers the metrics of watches, and returns their counters. */
 function watchMetrics(make: Instruments): NodeMetrics["watches"] {
   const watchers = make.gauge("cairn_watchers", "Watches that are open now.");
   const cutoffs = make.counter(
@@ -94,7 +93,6 @@ function watchMetrics(make: Instruments): NodeMetrics["watches"] {
   };
 }
 
-/** Registers the metrics of attached checkpoints, and returns what counts each of them. */
 function attachedMetrics(make: Instruments): NodeMetrics["onAttachmentEnded"] {
   const requests = make.counter(
     "cairn_attached_requests_total",

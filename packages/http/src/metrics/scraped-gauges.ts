@@ -12,7 +12,6 @@ export interface Scraped {
   readonly queues: readonly QueueStatus[] | undefined;
 }
 
-/** The parts of a node's system that appear in metrics. */
 export type MeasuredSystem = Pick<System, "nodeId"> & {
   readonly checkpointer?:
     | Pick<NonNullable<System["checkpointer"]>, "approxFrequency" | "verifyEvery">

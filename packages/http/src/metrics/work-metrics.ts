@@ -137,7 +137,6 @@ const MISMATCHES = ["LOG_REGRESSED", "LOG_DIFFERENT", "LOG_TRIMMED", "LOG_GAP"];
 /** Buckets in seconds: from one transaction on a fast disk to a large array on a slow disk. */
 const APPLY_SECONDS = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1, 5];
 
-/** Registers the metrics of the code that follows the log, and returns their counters. */
 export function followingMetrics(make: Instruments): NodeMetrics["following"] {
   const transactions = make.counter(
     "cairn_applied_transactions_total",
@@ -187,7 +186,6 @@ export function followingMetrics(make: Instruments): NodeMetrics["following"] {
   };
 }
 
-/** Makes the metrics of one registry. */
 export class Instruments {
   readonly #registers: Registry[];
 

@@ -51,9 +51,7 @@ export class BatchSubmission {
   /** The line with the highest transaction id up to now, and the first one that is stored behind a later line. */
   #highest: StoredLine = { line: 0, txId: 0 };
   #misplaced: { readonly line: StoredLine; readonly before: StoredLine } | undefined;
-  /** The number of submitted lines, regardless of their outcome. */
   #submitted = 0;
-  /** The number of the last submitted line in the body. */
   #lastLine = 0;
   #accepted = 0;
   #firstTxId: TxId | null = null;

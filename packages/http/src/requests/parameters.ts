@@ -68,7 +68,6 @@ const ISO_DURATION = `P(${DAYS}(${HOURS_TO_SECONDS})?|${HOURS_TO_SECONDS})`;
 const DURATION_PATTERN = `^([0-9]{1,15}|${ISO_DURATION})$`;
 const DURATION_REGEXP = new RegExp(DURATION_PATTERN);
 
-/** The pattern of an ISO 8601 duration with units from weeks to seconds. */
 export const ISO_DURATION_PATTERN = `^${ISO_DURATION}$`;
 
 const HOUR_MS = 3_600_000;

@@ -8,7 +8,6 @@ const LINES = /^(?:application\/(?:x-ndjson|ndjson|jsonl|x-jsonlines|octet-strea
 /** `curl -d` declares its body as a form, and many clients declare a string as text/plain. */
 const JSON_TYPES = /^(?:application\/(?:json|x-www-form-urlencoded|[\w.-]+\+json)|text\/plain)$/i;
 
-/** The names of UTF-8 and of its subset. */
 const UTF_8 = /^(?:utf-?8|(?:us-)?ascii)$/i;
 
 /** Throws an error with status 415 unless a request declares its body as lines of JSON in UTF-8. */

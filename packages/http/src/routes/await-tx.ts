@@ -13,7 +13,6 @@ export function timeLimit(timeoutMs: number = LIMITS.waitMs): Deadline {
   return new Deadline(timeoutMs);
 }
 
-/** Submits a transaction and, if `isAwaited`, waits until it is indexed. */
 export async function submit(
   call: WriteCall,
   transaction: Parameters<WriteCall["submit"]>[0],
@@ -27,7 +26,6 @@ export async function submit(
     : { txId };
 }
 
-/** The request that reads the outcome of a transaction. */
 export const outcomeRequest = (txId: TxId): string => `GET /api/v1/tx/${txId}`;
 
 /** Returns the result of a call to a checkpoint store. Throws `STORE_UNREACHABLE` once the limit has passed. */

@@ -172,7 +172,6 @@ function resumed(request: IncomingMessage, query: Query<typeof WATCH_PARAMETERS>
 /** All watchers of the same changes receive the same array, so its events are encoded only once. */
 const encoded = new WeakMap<readonly WatchEvent[], Buffer>();
 
-/** Returns events as the bytes of a stream of server-sent events. */
 export function eventStreamText(events: readonly WatchEvent[]): Buffer {
   return madeOnce(encoded, events, () => Buffer.from(events.map(eventText).join(""), "utf8"));
 }

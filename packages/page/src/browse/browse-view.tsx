@@ -4,7 +4,6 @@ import { Buckets } from "./buckets.tsx";
 import { DocumentView } from "./document-view.tsx";
 import { Documents } from "./documents.tsx";
 
-/** The buckets, the documents of one, or one document. */
 export function BrowseView({ parameters }: ViewProps) {
   const { bucket, name } = parameters;
   if (bucket === undefined) return <Buckets />;

@@ -7,7 +7,6 @@ import { count, counted, words } from "../text/amounts.ts";
 
 const MAX_VALUES = 12;
 
-/** All buckets with their numbers of documents, by the values of indexed fields. */
 export function Buckets() {
   const buckets = useAsked("api/v1/buckets?stale=true", (answer) =>
     bodyOf<readonly BucketSummary[]>(answer, "list"),

@@ -54,7 +54,6 @@ export function ClusterOverview() {
   );
 }
 
-/** Records the counters of each new answer. */
 function useRates<T>(
   answer: T | undefined,
   at: number | undefined,

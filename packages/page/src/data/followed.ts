@@ -9,7 +9,6 @@ import { useEffect, useRef, useState } from "preact/hooks";
 import { whileVisible } from "./polled.ts";
 import { NODE, tabToken } from "./requests.ts";
 
-/** The pause after an error with which a stream ends. */
 const RETRY_MS = 3_000;
 
 /** The changes to follow. `from` is the position at which they begin; by default, the current one. */

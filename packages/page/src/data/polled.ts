@@ -3,10 +3,8 @@ import type { JsonAnswer } from "@cairn/client/protocol";
 import { useEffect, useState } from "preact/hooks";
 import { ask, tabToken } from "./requests.ts";
 
-/** The newest answer to a request. */
 export interface Polled<T> {
   readonly value: T | undefined;
-  /** The time at which `value` arrived. */
   readonly at: number | undefined;
   /** The reason why the last request failed, and the time since which requests fail. */
   readonly failure: { readonly error: CairnClientError; readonly since: number } | undefined;

@@ -1,4 +1,3 @@
-/** A value of a counter, and the time at which it had this value (ms). */
 interface Sample {
   readonly at: number;
   readonly value: number;

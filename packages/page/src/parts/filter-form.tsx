@@ -4,7 +4,6 @@ import { addressOf, type PagePlace } from "../data/place.ts";
 interface FilterFormProps {
   readonly view: PagePlace["view"];
   readonly parameters: Readonly<Record<string, string | undefined>>;
-  /** The parameters that can be changed. */
   readonly fields: readonly { readonly name: string; readonly label: string; readonly placeholder: string }[];
   readonly action: string;
   readonly children?: ComponentChildren;

@@ -7,7 +7,6 @@ interface PanelProps {
   readonly id: string;
   readonly title: string;
   readonly source: Polled<unknown>;
-  /** Shown next to the title. */
   readonly aside?: ComponentChildren;
   readonly children: () => ComponentChildren;
 }

@@ -1,7 +1,6 @@
 /** What is shown in the place of a value that the node does not report. */
 export const UNKNOWN = "unknown";
 
-/** Returns a number from a node; 0 if it is anything else. */
 export function numberOf(value: unknown): number {
   return isNumber(value) ? value : 0;
 }
@@ -24,7 +23,6 @@ export function counted(value: unknown, noun: string): string {
 
 const BYTE_UNITS = ["bytes", "KiB", "MiB", "GiB", "TiB"];
 
-/** Returns an amount of bytes in a unit that suits it. */
 export function amountOfBytes(value: unknown): string {
   if (!isNumber(value)) return UNKNOWN;
   const power = value < 1 ? 0 : Math.min(BYTE_UNITS.length - 1, Math.floor(Math.log2(value) / 10));

@@ -150,7 +150,6 @@ function sound(verified: Verified): string {
   return printable(parts.join("; "));
 }
 
-/** Returns phrases about a backup that does not go back to the beginning of the history. */
 function beginningText({ because, lacksEarlier, checkpoint }: NonNullable<Verified["beginning"]>): string[] {
   if (checkpoint === null) return [];
   const parts = because === "removed" ? ["it begins where a .begin file records"] : [];
