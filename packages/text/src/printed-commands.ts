@@ -91,6 +91,13 @@ export function withCommands<T>(value: T, commandLine: (command: string) => stri
   return Object.fromEntries(members) as T;
 }
 
+/** Returns those options that have a value, as a command line contains them. */
+export function givenOptions(options: Readonly<Record<string, string | undefined>>): string {
+  return Object.entries(options)
+    .map(([option, value]) => (value === undefined ? "" : ` ${option} ${shellWord(value)}`))
+    .join("");
+}
+
 /** Quotes a word for a shell, if it must be. */
 export function shellWord(text: string): string {
   return /^[\w./:@%+=,-]+$/.test(text) ? text : `'${text.replaceAll("'", "'\\''")}'`;

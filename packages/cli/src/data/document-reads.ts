@@ -2,7 +2,7 @@ import { resolve } from "node:path";
 import { CairnClientError, type JsonAnswer, type NodeAccess, type NodeRequest } from "@cairn/client/protocol";
 import { openCheckpointAccess } from "@cairn/engine";
 import { CairnError, LEVEL_FORMAT } from "@cairn/kv";
-import { formatCount, formatTime, omitUndefined, shellWord } from "@cairn/text";
+import { formatCount, formatTime, givenOptions, omitUndefined } from "@cairn/text";
 import type { CommandRun } from "../options/command.ts";
 import { openNode, READ_OPTIONS } from "../options/node-address.ts";
 import { type OptionValues, textValue } from "../options/option-specs.ts";
@@ -51,13 +51,13 @@ export async function openReads(
   run.defer(close);
   run.notice(`read from ${chosen}, as of transaction ${formatCount(txId)} of ${formatTime(txTime)}`);
   const { cwd } = run.terminal;
-  const same = [
-    ["--checkpoint", place.startsWith("s3:") || name === place ? place : folderPath(place, run.terminal)],
-    ["--log", log],
-    ["--key-file", keyFile && resolve(cwd, keyFile)],
-  ].flatMap(([option, value]) => (value === undefined ? [] : ` ${option} ${shellWord(value)}`));
+  const same = givenOptions({
+    "--checkpoint": place.startsWith("s3:") || name === place ? place : folderPath(place, run.terminal),
+    "--log": log,
+    "--key-file": keyFile && resolve(cwd, keyFile),
+  });
   const absent = (bucket: string): string =>
-    `List the documents: cairn list ${bucket}${same.join("")}${acceptPlain ? " --accept-plain" : ""}.`;
+    `List the documents: cairn list ${bucket}${same}${acceptPlain ? " --accept-plain" : ""}.`;
   return { send: async (request) => await answered(access, request, absent) };
 }
 

@@ -12,6 +12,8 @@ import { ENDING_SIGNALS } from "../terminal/interrupt.ts";
 import { spawn } from "node:child_process";
 
 const STOP_LIMIT_MS = 10_000;
+/** For how long a repeated signal is ignored: a group or a wrapper may cause a second one. */
+const REPEATED_MS = 1_000;
 
 const LOG_LEVEL: OptionSpec<string> = {
   value: "<level>",
@@ -88,10 +90,8 @@ interface SignalStopOptions {
   readonly onSignal: (signal: NodeJS.Signals) => void;
   /** Called when the node could not stop, did not stop in time, or a second signal forced it. */
   readonly onForced: (sentence: string) => void;
-  /** The time within which the node must stop (ms). Defaults to 10,000. */
+  /** The time within which the node must stop (ms). */
   readonly limitMs?: number;
-  /** For how long a repeated signal is ignored (ms, default 1,000): a group or a wrapper may cause a second one. */
-  readonly repeatMs?: number;
   readonly now?: () => number;
 }
 
@@ -100,7 +100,7 @@ export function stopAtSignal(
   terminal: Terminal,
   options: SignalStopOptions,
 ): (node: NodeApi) => Promise<number> {
-  const { limitMs = 10_000, repeatMs = 1000, now = Date.now } = options;
+  const { limitMs = STOP_LIMIT_MS, now = Date.now } = options;
   const begun = new AbortController();
   const forced = new AbortController();
   let first: number | undefined;
@@ -109,7 +109,7 @@ export function stopAtSignal(
       first = now();
       options.onSignal(signal);
       begun.abort();
-    } else if (now() - first > repeatMs)
+    } else if (now() - first > REPEATED_MS)
       forced.abort(`A second ${signal} arrived before the node had stopped.`);
   });
 

@@ -1,7 +1,7 @@
 import type { CairnError } from "@cairn/kv";
 import { hostname } from "node:os";
 import { resolve } from "node:path";
-import { completeCommands, namedCommand, shellWord, withCommands } from "@cairn/text";
+import { completeCommands, givenOptions, namedCommand, shellWord, withCommands } from "@cairn/text";
 import type { Command } from "commander";
 import { type Column, formatTable } from "../terminal/columns.ts";
 import { ENDING_SIGNALS, InterruptedError } from "../terminal/interrupt.ts";
@@ -85,6 +85,11 @@ export function commandGroup(name: string, description: string, commands: readon
 export interface LateProgress extends Pick<ProgressDisplay, "stop"> {
   update(done: number, total: number, note: string): void;
 }
+
+/** The options that say where a command works, of which not every command has all. */
+type Placed = Partial<Record<"file" | "edn" | "configJson", string>> & {
+  readonly url?: string | readonly string[];
+};
 
 /** One run of a command: its options, its terminal, and what must be closed when its work is done. */
 export class CommandRun<V = object> {
@@ -231,18 +236,15 @@ export class CommandRun<V = object> {
   /** Adds the options with which this command was told where it works. The environment stays that of the shell. */
   #withOptions(line: string): string {
     const named = namedCommand(line);
-    const { url, file, edn, configJson } = this.options as Partial<
-      Record<string, string | readonly string[]>
-    >;
     if (named === undefined) return `cairn ${line}`;
-    const [address] = [url ?? []].flat();
-    const given = [
-      ...(file === undefined ? [] : ["-f", resolve(this.terminal.cwd, String(file))]),
-      ...(edn === undefined ? [] : ["-e", String(edn)]),
-      ...(configJson === undefined ? [] : ["-j", String(configJson)]),
-      ...(named.asksNode && address !== undefined ? ["--url", address] : []),
-    ];
-    return ["cairn", named.words, ...given.map(shellWord)].join(" ") + named.rest;
+    const { url, file, edn, configJson } = this.options as Placed;
+    const given = givenOptions({
+      "-f": file === undefined ? undefined : resolve(this.terminal.cwd, file),
+      "-e": edn,
+      "-j": configJson,
+      "--url": named.asksNode ? [url ?? []].flat()[0] : undefined,
+    });
+    return `cairn ${named.words}${given}${named.rest}`;
   }
 
   /** Writes a line to standard error, with its commands completed. */

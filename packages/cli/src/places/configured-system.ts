@@ -9,7 +9,7 @@ import {
   type TxLog,
 } from "@cairn/engine";
 import { createSystem } from "@cairn/config";
-import { INLINE, shellWord } from "@cairn/text";
+import { givenOptions, INLINE } from "@cairn/text";
 import { type ConfiguredRun, readConfiguration } from "../options/configuration.ts";
 import { UsageError } from "../terminal/report-error.ts";
 
@@ -20,11 +20,8 @@ export async function openSystem(run: ConfiguredRun): Promise<System> {
   for (const notice of config.notices) onNotice(notice);
   const system = await createSystem(config, { onNotice });
   const { edn, configJson } = run.options;
-  const inline = [
-    edn === undefined ? [] : ["-e", edn],
-    configJson === undefined ? [] : ["-j", configJson],
-  ].flat();
-  run.commandLine = (line) => system.commandLine(line).replace(INLINE, () => inline.map(shellWord).join(" "));
+  const inline = givenOptions({ "-e": edn, "-j": configJson }).trim();
+  run.commandLine = (line) => system.commandLine(line).replace(INLINE, () => inline);
   run.defer(() => closeStores(system));
   return system;
 }
