@@ -5,14 +5,12 @@ import {
   type FollowEvent,
   type StateChange,
   type WatchChange,
-  WatchCompactedError,
   type WatchEvent,
   type WatchQuery,
   WRITE_BYTES,
   WRITE_TURNS,
 } from "@cairn/engine";
 import type { HttpAnswer } from "../answers/answer.ts";
-import { RequestError } from "../answers/request-error.ts";
 import type { Call } from "../permits/call.ts";
 import type { Query } from "../requests/address.ts";
 import { type Route, route } from "../openapi/route.ts";
@@ -95,9 +93,7 @@ async function eventStream<T>(
   };
   const first = await begin().catch((error: unknown) => {
     if (isEventSource && isCairnError(error, "NOT_READY", "OVERLOADED")) return error;
-    if (!(error instanceof WatchCompactedError)) throw error;
-    const { code, message, floor, reason, hint } = error;
-    throw new RequestError(code, message, { hint, cause: error, details: { floor, reason } });
+    throw error;
   });
   if (first instanceof CairnError)
     return { ...EVENT_STREAM, body: `retry: ${RETRY_MS}\n: ${first.message}\n\n` };
