@@ -1,10 +1,8 @@
 import { dirname, resolve } from "node:path";
-import type { CheckpointStore } from "@cairn/checkpoint";
-import type { TxId } from "@cairn/client";
 import { lastBackedUp, takeOwnFiles } from "@cairn/engine";
 import { diskError, namesIn, systemErrorCode } from "@cairn/kv";
 import { formatBytes, formatCount, formatNumberOf, omitUndefined } from "@cairn/text";
-import { command, type CommandRun } from "../options/command.ts";
+import { command } from "../options/command.ts";
 import { OUTPUT, textValue } from "../options/option-specs.ts";
 import { POINT_OPTIONS, pointOf } from "../places/past-point.ts";
 import { STORE_OPTIONS } from "../places/store-keys.ts";
@@ -62,7 +60,12 @@ export const addCheckpointRestore = command({
     const { txId, log } = restored.manifest;
     const names = await namesIn(target);
     const files = restored.manifest.files.filter((file) => names.includes(file.name));
-    const beyond = await countBeyond(run, store, log.id, txId);
+    const lastInBackup = await lastBackedUp([store], log.id);
+    const beyond = Math.max(0, lastInBackup - txId);
+    if (beyond > 0)
+      run.notice(
+        `the log backup in the store holds ${formatNumberOf(beyond, "later transaction")}, up to ${lastInBackup}, of which this index has none: --at-tx ${lastInBackup} restores them as well.`,
+      );
     const bytes = files.reduce((sum, file) => sum + file.bytes, 0);
     const size = `${formatNumberOf(files.length, "file")}, ${formatBytes(bytes)}`;
     return await run.answer(
@@ -71,18 +74,3 @@ export const addCheckpointRestore = command({
     );
   },
 });
-
-async function countBeyond(
-  run: CommandRun,
-  store: CheckpointStore,
-  logId: string,
-  txId: TxId,
-): Promise<number> {
-  const last = await lastBackedUp([store], logId);
-  const beyond = Math.max(0, last - txId);
-  if (beyond > 0)
-    run.notice(
-      `the log backup in the store holds ${formatNumberOf(beyond, "later transaction")}, up to ${last}, of which this index has none: --at-tx ${last} restores them as well.`,
-    );
-  return beyond;
-}

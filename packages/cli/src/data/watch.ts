@@ -35,7 +35,7 @@ export const addWatch = command({
     if (from !== undefined) parsePosition(from, "--from");
     const stop = new AbortController();
     run.defer(run.terminal.onSignal(["SIGINT", "SIGTERM"], () => stop.abort()));
-    const onLeft = (reason: string, position: Position | undefined): void => {
+    const onLeft: OnLeft = (reason, position) => {
       const where = position === undefined ? "from the current transaction" : `from position ${position}`;
       if (!run.json) void run.tell(printable(`${reason} Continuing ${where}.`));
     };
@@ -77,20 +77,18 @@ async function handle(script: string, txId: number, json: string, from: string):
   throw new CommandError("COMMAND_FAILED", message, hint, exitCode);
 }
 
-const PAUSES = { firstMs: 200, maxMs: 15_000 };
+type OnLeft = (reason: string, from: Position | undefined) => void;
 
-interface FollowOptions extends Omit<ClientWatchQuery, "onReconnect"> {
-  /** Called with the reason when a node is abandoned, before the next node (or the same one) is tried. */
-  readonly onLeft: (reason: string, from: Position | undefined) => void;
-}
+const PAUSES = { firstMs: 200, maxMs: 15_000 };
 
 /**
  * Yields every transaction after `from`, once and in order, until `signal` is aborted; if a node becomes unreachable,
- * from the next one. Throws `WATCH_COMPACTED` if no node can continue, and the last error if none ever responded.
+ * from the next one. Throws `WATCH_COMPACTED` if no node can continue, and the last error if none ever responded. `onLeft`
+ * is called with the reason when a node is abandoned, before the next node (or the same one) is tried.
  */
 function followWatch(
   nodes: readonly [NodeClient, ...NodeClient[]],
-  options: FollowOptions,
+  options: Omit<ClientWatchQuery, "onReconnect"> & { readonly onLeft: OnLeft },
 ): AsyncGenerator<FollowedTransaction<unknown>, void, void> {
   const { signal, bucket, namespace, onLeft } = options;
   let [node] = nodes;

@@ -31,10 +31,7 @@ export async function openDb(run: DbRun, place: string | undefined): Promise<Ope
  * Like {@link openDb}, but the reader joins versions with their documents. Throws `INDEX_VERSION` for a later version, and
  * `INDEX_CORRUPT` if this is not an index.
  */
-export async function openIndexOf(
-  run: DbRun,
-  place: string | undefined,
-): Promise<OpenedDb & { readonly state: NonNullable<Awaited<ReturnType<typeof findState>>> }> {
+export async function openIndexOf(run: DbRun, place: string | undefined) {
   const db = await openDb(run, place);
   const state = await findState(db.reader);
   if (state !== undefined) return { ...db, reader: indexReader(db.reader), state };

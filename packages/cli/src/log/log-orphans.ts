@@ -25,7 +25,7 @@ import { CONFIGURATION_OPTIONS } from "../options/configuration.ts";
 import { flag, textValue } from "../options/option-specs.ts";
 import { openLog, requireIdentity } from "../places/configured-system.ts";
 import { BACKUP_PART } from "../places/past-point.ts";
-import { type PresentHistory, presentHistory } from "../places/present-history.ts";
+import { presentHistory } from "../places/present-history.ts";
 import { rangeText } from "../terminal/backup-text.ts";
 import { workFolder } from "../places/staging-folder.ts";
 
@@ -54,14 +54,8 @@ export const addLogOrphans = command({
     const identity = await requireIdentity(log, system);
     const { fromBackup, log: other } = run.options;
     const provider = fileReader(system.kvProvider);
-    const printing = {
-      log,
-      identity,
-      provider,
-      run,
-      other,
-      present: await presentHistory(run, log, identity, system),
-    };
+    const present = await presentHistory(run, log, identity, system);
+    const printing = { log, identity, provider, run, other, present };
     if (fromBackup)
       return await printFromBackups(await backupsBeyond(opened, identity, stores), opened, system, printing);
     const absent = await noDbDir(system);
@@ -168,7 +162,7 @@ interface Printing {
   readonly identity: LogIdentity;
   readonly provider: KvProvider;
   readonly run: CommandRun;
-  readonly present: PresentHistory;
+  readonly present: Awaited<ReturnType<typeof presentHistory>>;
   /** The id of a log whose indexes are printed although the log does not continue it. */
   readonly other: string | undefined;
 }

@@ -42,7 +42,7 @@ export async function compareNodes(
     if (answers.get(peer.instance)?.digest === undefined) continue;
     const onWork = (_instance: string, done: number, total: number): void =>
       options.onCheck(peer, done, total);
-    const ask = { timeoutMs: silenceOf(options), onWork };
+    const ask = { timeoutMs: Math.max(options.timeoutMs, MIN_SILENCE_MS), onWork };
     const question = { ask: "check", log, txId, instance: peer.instance } as const;
     for (const [instance, answer] of await askEach(channel, [peer], question, ask))
       checks.set(instance, answer);
@@ -50,24 +50,21 @@ export async function compareNodes(
   return { txId, answers, digests, checks };
 }
 
-function silenceOf({ timeoutMs }: CompareOptions): number {
-  return Math.max(timeoutMs, MIN_SILENCE_MS);
-}
-
 async function digestsAt(
   channel: PeerChannel,
   log: string,
   peers: readonly Peer[],
-  options: CompareOptions,
+  { timeoutMs }: CompareOptions,
 ): Promise<Pick<Comparison, "txId" | "answers">> {
   let txId = commonTransaction(peers);
   for (let tries = 1; ; tries += 1) {
     const question = { ask: "digest", log, txId, waitMs: CATCH_UP_MS } as const;
-    const answers = await askEach(channel, peers, question, { timeoutMs: silenceOf(options) });
+    const silence = { timeoutMs: Math.max(timeoutMs, MIN_SILENCE_MS) };
+    const answers = await askEach(channel, peers, question, silence);
     // A later transaction is asked for if a node's history no longer covers this one.
     const isOutdated = [...answers.values()].some(({ error }) => error?.code === "CONFLICT");
     if (!isOutdated || tries === MAX_TRIES) return { txId, answers };
-    const now = await askStatus(channel, { timeoutMs: options.timeoutMs });
+    const now = await askStatus(channel, { timeoutMs });
     txId = Math.max(txId, commonTransaction(now.filter(({ status }) => status.log.id === log)));
   }
 }

@@ -14,19 +14,16 @@ import {
 import type { CommandRun } from "../options/command.ts";
 import { copyNodeIndex } from "./copied-index.ts";
 
-/** What the log holds after a transaction: as the node's index shows it, if it agrees with the log, and the rest of the log. */
-export interface PresentHistory {
-  readonly after: (txId: TxId) => readonly History[];
-  /** The last transaction that has been trimmed and that the index does not show either. */
-  readonly unknownUpTo: TxId;
-}
-
+/**
+ * Returns what the log holds after a transaction, as the node's index shows it, if it agrees with the log, and the rest of
+ * the log; and the last transaction that has been trimmed and that the index does not show either.
+ */
 export async function presentHistory(
   run: CommandRun,
   log: ReturnType<typeof logWithBackup>,
   identity: LogIdentity,
   system: System,
-): Promise<PresentHistory> {
+) {
   const { copy } = await copyNodeIndex(run, system);
   const { bounds, birth, id } = identity;
   // An index that the log does not continue may have the lost transactions itself.

@@ -1,14 +1,12 @@
 import { type RestoreOptions, type RestoreResult, restoreCheckpoint } from "@cairn/checkpoint";
-import type { CommandRun, LateProgress } from "../options/command.ts";
+import type { CommandRun } from "../options/command.ts";
 import { noCheckpoint } from "./checkpoint-place.ts";
 
 /** Shows the progress of a restore; `verb` is a word such as `unpacking`. */
-export function showRestore(
-  run: CommandRun,
-  verb: string,
-): Pick<LateProgress, "stop"> & Required<Pick<RestoreOptions, "onProgress">> {
+export function showRestore(run: CommandRun, verb: string) {
   const { update, stop } = run.lateProgress(verb);
-  return { onProgress: ({ done, total, name }) => update(done, total, name), stop };
+  const onProgress: RestoreOptions["onProgress"] = ({ done, total, name }) => update(done, total, name);
+  return { onProgress, stop };
 }
 
 type ShownRestore = Omit<RestoreOptions, "node" | "onProgress" | "signal"> & { readonly verb: string };

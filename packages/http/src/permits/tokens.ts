@@ -22,10 +22,7 @@ export class Tokens {
   }
 
   /** Reads the tokens, and their files again whenever they change. Throws `CONFIG_INVALID`. */
-  static async open(
-    options: readonly TokenOptions[] | undefined,
-    files: ReloadedFiles,
-  ): Promise<Tokens> {
+  static async open(options: readonly TokenOptions[] | undefined, files: ReloadedFiles): Promise<Tokens> {
     const tokens = new Tokens(options !== undefined);
     // Each file is read by itself, so that an unusable file does not keep the tokens in other files valid.
     for (const one of options ?? [])

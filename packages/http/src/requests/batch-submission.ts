@@ -1,4 +1,5 @@
-import { CairnError, type Deadline, isCairnError, type TimeSlice } from "@cairn/kv";
+import { LIMITS } from "@cairn/client/protocol";
+import { CairnError, isCairnError, type TimeSlice } from "@cairn/kv";
 import type { AbortedLine, BatchResult, TxId, TxOutcome } from "@cairn/client";
 import { AppendSequence, type NodeApi, type SubmittedTransaction, validTransaction } from "@cairn/engine";
 import { bodyTooLarge, RequestError } from "../answers/request-error.ts";
@@ -18,8 +19,8 @@ export interface BatchOptions {
   readonly maxBody: number;
   /** The number that the first line has in error messages. */
   readonly firstLine: number;
-  /** Starts a time limit. There is one for storing each line in the log. */
-  readonly startLimit: () => Deadline;
+  /** The time limit for storing each line in the log. */
+  readonly timeoutMs: number | undefined;
   /** Returns the outcome of an accepted transaction once it is indexed. If absent, outcomes are not awaited. */
   readonly outcomeOf?: ((submitted: SubmittedTransaction) => Promise<TxOutcome>) | undefined;
   /** The time slice that all bodies share, and the backlog that all batches do. */
@@ -150,7 +151,7 @@ export class BatchSubmission {
     try {
       const transaction = validTransaction(parseJson(line.bytes));
       const submitted = await this.#api.submit(transaction, {
-        timeoutMs: this.#options.startLimit().limitMs,
+        timeoutMs: this.#options.timeoutMs ?? LIMITS.waitMs,
         sequence: this.#sequence,
       });
       this.#accepted += 1;

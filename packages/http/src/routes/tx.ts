@@ -64,7 +64,7 @@ export const txRoutes: readonly Route[] = [
         {
           maxBody,
           firstLine: query.firstLine ?? 1,
-          startLimit: () => timeLimit(query.timeoutMs),
+          timeoutMs: query.timeoutMs,
           outcomeOf: isAwaited
             ? async (submitted) =>
                 (await awaitSubmitted(api, submitted, timeLimit(query.timeoutMs), outcomeRequest)).outcome

@@ -1,6 +1,6 @@
 import { Readable } from "node:stream";
 import type { TxOutcome } from "@cairn/client";
-import { CairnError, Deadline, TimeSlice } from "@cairn/kv";
+import { CairnError, TimeSlice } from "@cairn/kv";
 import { BatchSubmission } from "@cairn/http/src/requests/batch-submission";
 import { IndexBacklog } from "@cairn/http/src/requests/index-backlog";
 import { describe, expect, test } from "vitest";
@@ -16,7 +16,7 @@ async function submitTo(positions: number[]): Promise<BatchSubmission> {
     {
       maxBody: 1_000,
       firstLine: 1,
-      startLimit: () => new Deadline(1_000),
+      timeoutMs: 1_000,
       outcomeOf: () => {
         position = left.shift() ?? position;
         return position >= txId

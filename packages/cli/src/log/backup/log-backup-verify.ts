@@ -12,18 +12,9 @@ import { rangeText } from "../../terminal/backup-text.ts";
 import { ProblemsFoundError } from "../../terminal/report-error.ts";
 import { printable, writeJson } from "../../terminal/terminal.ts";
 
-/** The digest of an index that was built from the backup, and the checkpoint with which it was compared. */
-interface Rebuilt {
-  readonly checkpoint: string;
-  readonly txId: number;
-  readonly digest: string;
-  /** A phrase that describes the sources from which the index was built. */
-  readonly basis: string;
-}
-
 type Verified = Awaited<ReturnType<typeof verifyBackup>> & {
   readonly location: string;
-  readonly rebuilt: Rebuilt | null;
+  readonly rebuilt: Awaited<ReturnType<typeof rebuild>>;
 };
 
 const VERIFY = {
@@ -88,12 +79,13 @@ async function verify(
   return { ...found, location: store.location, beginning, rebuilt };
 }
 
+/** Returns the digest of an index that was built from the backup, and what it was compared with and built from. */
 async function rebuild(
   run: VerifyRun,
   { store, logId }: Pick<BackupPlace, "store" | "logId">,
   checkpoint: CheckpointListing | undefined,
   onProblem: OnProblem,
-): Promise<Rebuilt | null> {
+) {
   if (checkpoint === undefined) {
     throw new CairnError(
       "CHECKPOINT_NOT_FOUND",
