@@ -52,6 +52,7 @@ import type {
   QueryArguments,
   Removed,
   RemoveQuery,
+  SubmitOptions,
   WaitOptions,
   WriteOptions,
   Written,
@@ -294,7 +295,7 @@ export class CairnClient implements ClientCalls {
     queue: string,
     name: string,
     document: T & Faithful<T>,
-    options: Omit<WriteOptions, "ifRevision"> = {},
+    options: SubmitOptions = {},
   ): Promise<Written & { readonly shard: number | undefined }> {
     const hint = `If there is an entry of that name, use another name. If no shard has room, directors make some as entries are finished; to make room at once, raise "shards" or "cap" of ${queue} in the policies.`;
     const entry: TxOperation = ["enqueue", queue, name, document as Json];
@@ -327,7 +328,7 @@ export class CairnClient implements ClientCalls {
     );
   }
 
-  async recordEvent(event: EventRecord, options: Omit<WriteOptions, "ifRevision"> = {}): Promise<Written> {
+  async recordEvent(event: EventRecord, options: SubmitOptions = {}): Promise<Written> {
     return await this.#write(["event", event], checkedOptions("recordEvent", options));
   }
 
@@ -363,7 +364,7 @@ export class CairnClient implements ClientCalls {
    * Returns the outcome of the transaction that `outcome` repeats, because a repetition has an id and a time of its own.
    * Without the right to read it, or if a policy removed it, returns its id with the time of the repetition.
    */
-  async #first(outcome: TxOutcome, options: Omit<WriteOptions, "ifRevision" | "id">): Promise<TxOutcome> {
+  async #first(outcome: TxOutcome, options: WaitOptions): Promise<TxOutcome> {
     if (outcome.duplicateOf === undefined) return outcome;
     try {
       return await this.await(outcome.duplicateOf, options);
@@ -380,17 +381,15 @@ export class CairnClient implements ClientCalls {
     // Each part by itself, so that the path in an error is one in the document.
     for (const part of [...operation, { ifRevision, id }]) requireJson(part);
     const ops: TxOperation[] = [operation];
-    if (ifRevision !== undefined && (kind === "put" || kind === "delete")) {
+    if (ifRevision !== undefined && (kind === "put" || kind === "delete"))
       ops.unshift(["match", bucket, key, ifRevision]);
-    }
-    const transaction = id === undefined ? { ops } : { ops, id };
-    const outcome = await this.#transact(transaction, rest);
+    const outcome = await this.#transact(id === undefined ? { ops } : { ops, id }, rest);
     if (outcome.committed) return await this.#first(outcome, rest);
-    const reason = outcome.reason;
+    const { reason, txId } = outcome;
     throw new CairnClientError("CONFLICT", `Nothing was written: ${reason.replace(/^CONFLICT: /, "")}.`, {
       status: 412,
       hint: queueHint(reason) ?? hint,
-      details: { txId: outcome.txId },
+      details: { txId },
     });
   }
 

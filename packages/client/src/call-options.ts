@@ -12,6 +12,7 @@ import type {
   HttpClientOptions,
   LoadOptions,
   RemoveQuery,
+  SubmitOptions,
   WaitOptions,
   WriteOptions,
 } from "./types/client-types.ts";
@@ -22,7 +23,7 @@ type Names<Options> = Readonly<Record<keyof Options, true>>;
 const CALL: Names<CallOptions> = { signal: true };
 const WAIT: Names<WaitOptions> = { ...CALL, timeoutMs: true };
 const READ: Names<ClientReadOptions> = { ...WAIT, minTx: true, stale: true, linearizable: true };
-const SUBMIT: Names<Omit<WriteOptions, "ifRevision">> = { ...WAIT, id: true };
+const SUBMIT: Names<SubmitOptions> = { ...WAIT, id: true };
 const WRITE: Names<WriteOptions> = { ...SUBMIT, ifRevision: true };
 const PLACE = { bucket: true, namespace: true } as const;
 const SELECTION: Names<DocumentSelection> = { namespace: true, prefix: true, from: true, to: true };

@@ -98,11 +98,14 @@ export interface ClientPage<T = Json> {
 }
 
 /** After `timeoutMs`, the error's details name the transaction if it was stored; otherwise, the outcome is unknown. */
-export interface WriteOptions extends WaitOptions {
-  /** The revision at which the document must be, or null if it must not exist. Otherwise, `CONFLICT` is thrown. */
-  readonly ifRevision?: Revision | null;
+export interface SubmitOptions extends WaitOptions {
   /** The idempotency id. Defaults to a random one. */
   readonly id?: string;
+}
+
+export interface WriteOptions extends SubmitOptions {
+  /** The revision at which the document must be, or null if it must not exist. Otherwise, `CONFLICT` is thrown. */
+  readonly ifRevision?: Revision | null;
 }
 
 /** The transaction that wrote a document. Its `txId` is the document's new revision. */
