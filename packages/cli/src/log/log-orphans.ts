@@ -1,16 +1,21 @@
 import path from "node:path";
 import { CairnError, isCairnError, type KvProvider, namesIn } from "@cairn/kv";
 import {
+  anchorOfPrefix,
   backupsBeyond,
   buildPlanned,
+  checkAnchor,
   comparedWith,
   dbDirLayout,
   fileReader,
   findOrphans,
   type History,
+  historyOfLog,
   historyOfOrphans,
+  historyOfRows,
   type LogIdentity,
   logWithBackup,
+  openIndex,
   openUnlocked,
   planPast,
   readQuarantine,
@@ -25,7 +30,7 @@ import { CONFIGURATION_OPTIONS } from "../options/configuration.ts";
 import { flag, textValue } from "../options/option-specs.ts";
 import { openLog, requireIdentity } from "../places/configured-system.ts";
 import { BACKUP_PART } from "../places/past-point.ts";
-import { presentHistory } from "../places/present-history.ts";
+import { copyNodeIndex } from "../places/copied-index.ts";
 import { rangeText } from "../terminal/backup-text.ts";
 import { workFolder } from "../places/staging-folder.ts";
 
@@ -266,4 +271,37 @@ function unproven(shared: TxId, kept: TxId, isUncompared: boolean): string {
       ? `the policy "outcomes" removed the outcomes`
       : "neither the log nor a backup holds the messages";
   return `${why} of its transactions up to ${formatCount(shared)}, so it is unknown whether the log's history contains all of these (${isUncompared ? "a node compares them with its own index when it starts" : "cairn db can read the index"})`;
+}
+
+/**
+ * Returns what the log holds after a transaction, as the node's index shows it, if it agrees with the log, and the rest of
+ * the log; and the last transaction that has been trimmed and that the index does not show either.
+ */
+async function presentHistory(
+  run: CommandRun,
+  log: ReturnType<typeof logWithBackup>,
+  identity: LogIdentity,
+  system: System,
+) {
+  const { copy } = await copyNodeIndex(run, system);
+  const { bounds, birth, id } = identity;
+  // An index that the log does not continue may have the lost transactions itself.
+  const isPresent =
+    copy?.state.log.id === id && (await checkAnchor(log, anchorOfPrefix(copy.state))) === undefined;
+  const shown = isPresent ? copy.state.txId : 0;
+  const offset = birth?.offset ?? copy?.state.log.offset ?? 0;
+  const { kv } = isPresent ? await openIndex(fileReader(system.kvProvider), copy.dir) : {};
+  run.defer(async () => await kv?.close());
+  const after = (txId: TxId): readonly History[] => {
+    const rest = historyOfLog(log, Math.max(bounds.first, Math.max(shown, txId) + 1 - offset), run.signal);
+    return kv === undefined || shown <= txId ? [rest] : [historyOfRows(kv, txId, shown), rest];
+  };
+  return {
+    after,
+    unknownUpTo: isPresent
+      ? (copy.state.outcomesAfter ?? 0)
+      : bounds.first > 1
+        ? bounds.first - 1 + offset
+        : 0,
+  };
 }
