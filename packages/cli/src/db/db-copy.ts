@@ -31,9 +31,6 @@ export const DB_OPTIONS = {
   checksums: negatedFlag("do not compare the tables with their checksums first"),
 };
 
-export const DB_NOTE =
-  "The place defaults to the index of the configured node. With a configuration (-f, -e, -j), it can also be the name of a checkpoint in the configured store.";
-
 export type DbRun = CommandRun<OptionValues<typeof DB_OPTIONS>>;
 
 /** A private, temporary copy of a database. */

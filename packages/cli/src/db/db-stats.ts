@@ -6,7 +6,7 @@ import { isoTime, formatBytes, formatCount, formatNumberOf, formatTime } from "@
 import { command, type CommandRun } from "../options/command.ts";
 import { formatFields } from "../terminal/columns.ts";
 import { printable, write } from "../terminal/terminal.ts";
-import { copyDb, DB_OPTIONS, DB_NOTE } from "./db-copy.ts";
+import { copyDb, DB_OPTIONS } from "./db-copy.ts";
 import { openCopy, requireWholeTables, openDb, openIndexOf } from "./db-reader.ts";
 import { flag } from "../options/option-specs.ts";
 import { selectionOf, selectionOptions } from "../options/selection.ts";
@@ -19,7 +19,6 @@ export const addDbStats = command({
   description: "Count rows and bytes by kind and measure the files, reading everything once",
   examples: ["cairn db stats ./cairn-data/node-1-index"],
   options: DB_OPTIONS,
-  note: DB_NOTE,
   async act(run, given) {
     const copy = await copyDb(run, given);
     const { source: place, kind } = copy;
@@ -82,7 +81,6 @@ export const addDbKeys = command({
     ...selectionOptions("print only keys"),
     raw: flag("print the key of every row of any kind, and the size of its value"),
   },
-  note: DB_NOTE,
   async act(run, given) {
     const [place, bucket] = placeFirst(given, ["bucket"], 0, run.options);
     const selection = selectionOf(run.options);

@@ -14,7 +14,7 @@ import { command, commandGroup } from "../options/command.ts";
 import { countValue, textValue } from "../options/option-specs.ts";
 import { writeJson, printable } from "../terminal/terminal.ts";
 import { VERSION_COLUMNS } from "../terminal/version-table.ts";
-import { DB_OPTIONS, DB_NOTE, copyDb, type DbCopy, type DbRun } from "./db-copy.ts";
+import { DB_OPTIONS, copyDb, type DbCopy, type DbRun } from "./db-copy.ts";
 import { addDbKeys, addDbStats } from "./db-stats.ts";
 import { placeFirst } from "./db-place.ts";
 import { openIndexOf, type DbProblem, openCopy, tableDamage } from "./db-reader.ts";
@@ -37,7 +37,6 @@ const addCheck = command({
     "cairn db check s3://bucket/prefix --json",
   ],
   options: { ...DB_OPTIONS, limit: countValue("<count>", "print at most this many problems", 1, 100) },
-  note: DB_NOTE,
   async act(run, place) {
     const { limit, checksums } = run.options;
     const { stdout } = run.terminal;
@@ -112,7 +111,6 @@ const addBuckets = command({
   description: "List the buckets with the number of documents in each",
   examples: ["cairn db buckets ./cairn-data/node-1-index"],
   options: DB_OPTIONS,
-  note: DB_NOTE,
   async act(run, place) {
     const { reader } = await openIndexOf(run, place);
     await run.list(await countBuckets(reader), [
@@ -134,7 +132,6 @@ const addDigest = command({
     ...DB_OPTIONS,
     atTx: countValue("<id>", "print the digest at an earlier transaction, computed from the history", 1),
   },
-  note: DB_NOTE,
   async act(run, place) {
     const { reader } = await openIndexOf(run, place);
     const digest = await digestIndex(reader, run.options.atTx);
@@ -155,7 +152,6 @@ const addGet = command({
     ...DB_OPTIONS,
     asOf: textValue("<tx-or-time>", "print the document as of a transaction or a time"),
   },
-  note: DB_NOTE,
   async act(run, given) {
     const { asOf } = run.options;
     const [place, bucket = "", key = ""] = placeFirst(given, ["bucket", "key"], 2, run.options);
@@ -178,7 +174,6 @@ const addHistory = command({
   description: "List the versions of a document, newest first",
   examples: ["cairn db history ./cairn-data/node-1-index pods default/web-0 --limit 5"],
   options: { ...DB_OPTIONS, limit: countValue("<count>", "print at most this many versions", 1, 100) },
-  note: DB_NOTE,
   async act(run, given) {
     const [place, bucket = "", key = ""] = placeFirst(given, ["bucket", "key"], 2, run.options);
     const wanted = parseDocumentKey(bucket, key);
@@ -212,4 +207,5 @@ export const addDb = commandGroup(
   "db",
   "Inspect an index without its node: in a db-dir (even one in use), a LevelDB database or a checkpoint",
   [addCheck, addBuckets, addDbKeys, addGet, addHistory, addDbStats, addDigest],
+  "The place defaults to the index of the configured node. With a configuration (-f, -e, -j), it can also be the name of a checkpoint in the configured store.",
 );

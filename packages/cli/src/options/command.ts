@@ -75,10 +75,17 @@ export function command<const S extends string, O extends OptionSpecs>(spec: Com
   };
 }
 
-export function commandGroup(name: string, description: string, commands: readonly AddCommand[]): AddCommand {
+/** `note` is a paragraph below the help of each command. */
+export function commandGroup(
+  name: string,
+  description: string,
+  commands: readonly AddCommand[],
+  note?: string,
+): AddCommand {
   return (parent, terminal) => {
     const group = parent.command(name).description(description).helpCommand(false);
     for (const add of commands) add(group, terminal);
+    if (note !== undefined) for (const one of group.commands) one.addHelpText("after", `\n${note}`);
   };
 }
 
