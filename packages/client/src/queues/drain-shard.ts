@@ -77,10 +77,11 @@ export function shardToDrain(
   return isShared ? sharing.findLast((one) => countOf(one) > 1 && hasRoom(one)) : undefined;
 }
 
-export type DrainResult =
-  | { readonly retired: true; readonly moved: number }
-  /** The shard is active again, or has another holder. `because` is a sentence. */
-  | { readonly retired: false; readonly moved: number; readonly because: string };
+/** If it is not retired, the shard is active again, or has another holder. `because` is a sentence. */
+export type DrainResult = { readonly moved: number } & (
+  | { readonly retired: true }
+  | { readonly retired: false; readonly because: string }
+);
 
 /**
  * Drains a shard: moves its open entries to active shards with room, and retires it. If there is no room, or the signal

@@ -109,13 +109,7 @@ export interface OwnIndexStatus {
   readonly served: number | null;
   /** The number of documents that the build has reached; null unless it is being built. */
   readonly built: number | null;
-  readonly failure: {
-    readonly code: string;
-    readonly message: string;
-    readonly hint: string | null;
-    readonly since: string;
-    readonly nextTryAt: string;
-  } | null;
+  readonly failure: (Failure & { readonly since: string; readonly nextTryAt: string }) | null;
 }
 
 /** The response to GET /status. docs/http.md explains each field. Null means that there is no value. */
@@ -246,13 +240,12 @@ export interface NodeStatus {
         })
       | null;
     /** The newest checkpoint that this node has saved since its start. `at` is by the node's clock. */
-    readonly lastSaved: {
-      readonly name: string;
-      readonly txId: TxId;
-      readonly bytes: number;
-      readonly at: string;
-      readonly durationMs: number;
-    } | null;
+    readonly lastSaved:
+      | (Pick<CheckpointSummary, "name" | "txId" | "bytes"> & {
+          readonly at: string;
+          readonly durationMs: number;
+        })
+      | null;
     /** The newest verification for this log by any node. `durationMs` is null if another node performed it. */
     readonly lastVerified:
       | (VerifiedSummary & { readonly ageMs: number; readonly durationMs: number | null })
@@ -287,12 +280,7 @@ export interface NodeStatus {
       readonly because: string;
     } | null;
     /** Problems that need attention although checkpoints are being saved. There is at most one of each kind. */
-    readonly warnings: readonly {
-      readonly at: string;
-      readonly about: string;
-      readonly message: string;
-      readonly hint: string;
-    }[];
+    readonly warnings: readonly (Omit<Warning, "code"> & { readonly at: string; readonly about: string })[];
     readonly lastFailure: (Failure & { readonly at: string }) | null;
     /** The capabilities that the store has detected. Null before the detection, and for stores that detect nothing. */
     readonly store: {

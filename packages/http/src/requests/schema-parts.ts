@@ -13,7 +13,6 @@ export const TIME = { type: "string", format: "date-time" } as const;
 export const TEXT = { type: "string" } as const;
 export const FLAG = { type: "boolean" } as const;
 export const COUNT = { type: "integer", format: "int64", minimum: 0 } as const;
-export const BYTES = COUNT;
 export const MILLISECONDS = { type: "number", format: "double", minimum: 0 } as const;
 
 export function ref(name: string): OpenApiObject {
