@@ -13,12 +13,12 @@ export function Buckets() {
   );
   return (
     <Panel id="buckets" title="Buckets" source={buckets} aside={counted(buckets.value?.length, "bucket")}>
-      {() =>
-        buckets.value?.length === 0 ? (
+      {(all) =>
+        all.length === 0 ? (
           <p class="quiet">There are no documents yet.</p>
         ) : (
           <Table caption="Buckets by name" columns={["Bucket", "Documents", "By indexed fields"]}>
-            {buckets.value?.map(({ name, documents, fields = {} }) => (
+            {all.map(({ name, documents, fields = {} }) => (
               <tr key={name}>
                 <th scope="row">
                   <a href={addressOf("browse", { bucket: words(name) })}>{words(name)}</a>

@@ -36,8 +36,7 @@ export function DocumentView({ bucket, namespace, name, asOf, revision }: Docume
       source={history}
       aside={asOf === undefined ? "shows changes as this node receives them" : `as of ${asOf}`}
     >
-      {() => {
-        const all = history.value?.versions ?? [];
+      {({ versions: all, hasMore }) => {
         const versions = all.filter((one) => isUpTo(one, asOf));
         const found = versions.findIndex((one) => String(one.revision) === revision);
         const selected = Math.max(0, found);
@@ -67,7 +66,7 @@ export function DocumentView({ bucket, namespace, name, asOf, revision }: Docume
                   </li>
                 ))}
               </ol>
-              {history.value?.hasMore === true ? <p class="quiet">Older revisions are not shown.</p> : null}
+              {hasMore ? <p class="quiet">Older revisions are not shown.</p> : null}
             </div>
             <div>
               <h3>

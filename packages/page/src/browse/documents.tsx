@@ -28,10 +28,10 @@ export function Documents({ bucket, parameters }: ViewProps & { readonly bucket:
   const page = useAsked(`api/v1/${encodeURIComponent(bucket)}${query}`, pageIn, version);
   return (
     <Panel id="documents" title={`Documents of ${bucket}`} source={page} aside={asideOf(page.value, isLive)}>
-      {() => (
+      {({ documents, next }) => (
         <>
           <Table caption="Documents in the order of their keys" columns={["Key", "Revision", "Document"]}>
-            {page.value?.documents.map(({ namespace: group, name, revision, document }) => (
+            {documents.map(({ namespace: group, name, revision, document }) => (
               <tr key={`${group}/${name}`}>
                 <th scope="row">
                   <a
@@ -52,15 +52,15 @@ export function Documents({ bucket, parameters }: ViewProps & { readonly bucket:
               </tr>
             ))}
           </Table>
-          {page.value?.documents.length === 0 ? <p class="quiet">No documents match.</p> : null}
+          {documents.length === 0 ? <p class="quiet">No documents match.</p> : null}
           <p>
             {cursor === undefined ? null : (
               <a href={addressOf("browse", { bucket, namespace, prefix, where, "as-of": asOf })}>
                 First page
               </a>
             )}{" "}
-            {page.value?.next === undefined ? null : (
-              <a href={addressOf("browse", { ...parameters, bucket, cursor: page.value.next })}>Next page</a>
+            {next === undefined ? null : (
+              <a href={addressOf("browse", { ...parameters, bucket, cursor: next })}>Next page</a>
             )}
           </p>
         </>

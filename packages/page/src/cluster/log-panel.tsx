@@ -15,18 +15,17 @@ interface LogProps {
 export function LogPanel({ cluster, status, rates }: LogProps) {
   return (
     <Panel id="log" title="Log" source={status} aside={words(status.value?.log?.name)}>
-      {() => {
-        const ofNode = status.value?.log;
+      {({ log }) => {
         const last = cluster.failure === undefined ? cluster.value?.log.lastTxId : undefined;
         return (
           <dl>
-            <Fact name="Reachable">{yesOrNo(ofNode?.reachable)}</Fact>
-            <Fact name="First transaction">{count(ofNode?.firstTxId)}</Fact>
-            <Fact name="Last transaction">{count(last ?? ofNode?.lastTxId)}</Fact>
+            <Fact name="Reachable">{yesOrNo(log?.reachable)}</Fact>
+            <Fact name="First transaction">{count(log?.firstTxId)}</Fact>
+            <Fact name="Last transaction">{count(last ?? log?.lastTxId)}</Fact>
             <Fact name="Writes">{rate(rates.perSecond("log"))}</Fact>
-            <Fact name="Location">{words(ofNode?.location)}</Fact>
+            <Fact name="Location">{words(log?.location)}</Fact>
             <Fact name="Id">
-              <code>{words(ofNode?.id)}</code>
+              <code>{words(log?.id)}</code>
             </Fact>
           </dl>
         );

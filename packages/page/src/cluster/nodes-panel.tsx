@@ -16,15 +16,14 @@ interface NodesProps {
 
 /** All nodes of the log, with those that no longer answer. */
 export function NodesPanel({ cluster, rates }: NodesProps) {
-  const { value } = cluster;
   return (
-    <Panel id="nodes" title="Nodes" source={cluster} aside={counted(value?.nodes?.length, "node")}>
-      {() => (
+    <Panel id="nodes" title="Nodes" source={cluster} aside={counted(cluster.value?.nodes?.length, "node")}>
+      {(value) => (
         <Table caption="The nodes of the log" columns={COLUMNS}>
-          {value?.nodes.map((node) => (
+          {value.nodes.map((node) => (
             <NodeRow key={node.instance} node={node} cluster={value} rates={rates} />
           ))}
-          {value?.silent.map(({ node, instance, forMs }) => (
+          {value.silent.map(({ node, instance, forMs }) => (
             <tr key={instance} class="gone" data-node={words(node)} data-state="gone">
               <th scope="row">{words(node)}</th>
               <td colSpan={6}>

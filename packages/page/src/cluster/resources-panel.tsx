@@ -13,18 +13,16 @@ interface ResourcesProps {
 export function ResourcesPanel({ status, rates }: ResourcesProps) {
   return (
     <Panel id="resources" title="This node" source={status} aside={words(status.value?.node)}>
-      {() => {
-        const { value } = status;
-        const used = value?.resources;
+      {({ version, resources: used, index, ownIndexes }) => {
         const busy = rates.perSecond("processor");
         return (
           <dl>
-            <Fact name="Version">{words(value?.version)}</Fact>
+            <Fact name="Version">{words(version)}</Fact>
             <Fact name="Running for">{span(used?.uptimeMs)}</Fact>
             <Fact name="Documents">
-              {count(value?.index.documents)} in {amountOfBytes(value?.index.bytes)}
+              {count(index.documents)} in {amountOfBytes(index.bytes)}
             </Fact>
-            {value?.ownIndexes?.map((own) => (
+            {ownIndexes?.map((own) => (
               <Fact key={own.name} name="Own index">
                 {ownIndex(own)}
               </Fact>

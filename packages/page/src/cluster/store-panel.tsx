@@ -19,22 +19,19 @@ interface StoreProps {
 export function StorePanel({ checkpoints, status }: StoreProps) {
   return (
     <Panel id="store" title="Checkpoint store" source={checkpoints} aside={totals(checkpoints.value)}>
-      {() => {
-        const { value = [] } = checkpoints;
-        return (
-          <>
-            <StoreFacts status={status.value} isReachable={checkpoints.failure === undefined} />
-            <Table caption="The checkpoints in the store, newest first" columns={COLUMNS}>
-              {value.slice(0, MAX_ROWS).map((checkpoint) => (
-                <CheckpointRow key={checkpoint.name} checkpoint={checkpoint} />
-              ))}
-            </Table>
-            {value.length > MAX_ROWS ? (
-              <p class="quiet">{count(value.length - MAX_ROWS)} older ones are not shown.</p>
-            ) : null}
-          </>
-        );
-      }}
+      {(all) => (
+        <>
+          <StoreFacts status={status.value} isReachable={checkpoints.failure === undefined} />
+          <Table caption="The checkpoints in the store, newest first" columns={COLUMNS}>
+            {all.slice(0, MAX_ROWS).map((checkpoint) => (
+              <CheckpointRow key={checkpoint.name} checkpoint={checkpoint} />
+            ))}
+          </Table>
+          {all.length > MAX_ROWS ? (
+            <p class="quiet">{count(all.length - MAX_ROWS)} older ones are not shown.</p>
+          ) : null}
+        </>
+      )}
     </Panel>
   );
 }

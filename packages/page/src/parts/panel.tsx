@@ -3,16 +3,16 @@ import type { Polled } from "../data/polled.ts";
 import { span } from "../text/amounts.ts";
 import { localTime } from "../text/times.ts";
 
-interface PanelProps {
+interface PanelProps<T> {
   readonly id: string;
   readonly title: string;
-  readonly source: Polled<unknown>;
+  readonly source: Polled<T>;
   readonly aside?: ComponentChildren;
-  readonly children: () => ComponentChildren;
+  readonly children: (value: T) => ComponentChildren;
 }
 
 /** A part of a view that shows one answer of the node: how old it is if the node no longer answers, and why. */
-export function Panel({ id, title, source, aside, children }: PanelProps) {
+export function Panel<T>({ id, title, source, aside, children }: PanelProps<T>) {
   const { value, failure } = source;
   return (
     <section
@@ -29,7 +29,7 @@ export function Panel({ id, title, source, aside, children }: PanelProps) {
         failure === undefined && <p class="quiet">Asking the node …</p>
       ) : (
         <Understood key={id} answer={value}>
-          {children}
+          {() => children(value)}
         </Understood>
       )}
     </section>

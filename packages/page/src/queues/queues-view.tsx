@@ -18,11 +18,11 @@ export function QueuesView() {
   const queues = usePolled(QUEUES);
   return (
     <Panel id="queues" title="Queues" source={queues} aside={counted(queues.value?.length, "queue")}>
-      {() =>
-        queues.value?.length === 0 ? (
+      {(all) =>
+        all.length === 0 ? (
           <p class="quiet">There are no queues. A policy makes an empty bucket a queue.</p>
         ) : (
-          queues.value?.map((queue, at) => (
+          all.map((queue, at) => (
             <Understood key={at} answer={queue}>
               {() => <Queue queue={queue} />}
             </Understood>
