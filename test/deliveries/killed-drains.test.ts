@@ -24,6 +24,7 @@ type Access = Pick<QueueAccess, "transact" | "queue" | "openEntries">;
 /** The end of a process. Its code is one that is never tried again. */
 class Killed extends Error {
   readonly code = "NOT_FOUND";
+  readonly details = {};
 }
 
 /** Returns an access whose process is killed at one of its requests: before it is sent, or before its answer arrives. */

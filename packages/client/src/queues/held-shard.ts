@@ -1,7 +1,7 @@
 import { startTimer, timeoutSignal } from "../types/timing.ts";
 import type { QueueEntry } from "../types/queues.ts";
 import type { AnyOperation, Json, TxId } from "../types/transaction.ts";
-import { CairnClientError } from "../types/client-error.ts";
+import { CairnClientError, hasCode } from "../types/client-error.ts";
 import {
   AGAIN_PAUSE_MS,
   asError,
@@ -14,7 +14,7 @@ import {
   unsuspected,
 } from "./entry-rules.ts";
 import { OpenEntries } from "./open-entries.ts";
-import { codeOf, type DirectedQueue, type Hold, isHeld, withHold } from "./queue-access.ts";
+import { type DirectedQueue, type Hold, isHeld, withHold } from "./queue-access.ts";
 
 /** The part of a lease after which it is renewed. */
 export const RENEW_AFTER = 1 / 4;
@@ -324,8 +324,7 @@ export class HeldShard {
       const { committed, txId, duplicateOf = txId } = await transact(ops, signal);
       return committed ? duplicateOf : "refused";
     } catch (error) {
-      const isUnstorable = ["TX_INVALID", "TX_TOO_LARGE"].includes(String(codeOf(error)));
-      if (isUnstorable || error instanceof TypeError) return error as Error;
+      if (hasCode(error, "TX_INVALID", "TX_TOO_LARGE") || error instanceof TypeError) return error;
       throw error;
     }
   }

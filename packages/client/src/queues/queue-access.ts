@@ -1,4 +1,5 @@
 import type { ClientCalls } from "../types/client-calls.ts";
+import { hasCode } from "../types/client-error.ts";
 import type { ClientTransaction } from "../types/client-types.ts";
 import type { QueuePolicy } from "../types/policies.ts";
 import type { OpenEntriesPage, QueueEntry, QueueStatus } from "../types/queues.ts";
@@ -14,7 +15,7 @@ import { retryPauseMs, wait } from "../types/timing.ts";
 
 /**
  * The nodes of a queue as a director uses them. A client provides it over HTTP, and a node in the same process. Reads
- * include everything that this director wrote before, and what its watch has yielded. Errors have a `code`.
+ * include everything that this director wrote before, and what its watch has yielded. Errors are those of {@link hasCode}.
  */
 export interface QueueAccess {
   /** Submits a transaction, and returns its outcome once it is indexed. It has an id, so it may be sent again. */
@@ -99,7 +100,7 @@ export interface DirectedQueue {
 }
 
 /** Errors that the same request will meet again, however often it is sent. */
-const PERMANENT: ReadonlySet<unknown> = new Set([
+const PERMANENT = [
   "TX_INVALID",
   "TX_TOO_LARGE",
   "REQUEST_INVALID",
@@ -108,16 +109,11 @@ const PERMANENT: ReadonlySet<unknown> = new Set([
   "NOT_FOUND",
   "OUTCOME_REMOVED",
   "LOG_READ_ONLY",
-]);
+] as const;
 
 /** Returns whether the same request may succeed later. */
 export function mayPass(error: unknown): boolean {
-  return !PERMANENT.has(codeOf(error));
-}
-
-/** Returns the code of an error of a node or a client; undefined for other errors. */
-export function codeOf(error: unknown): unknown {
-  return error instanceof Error && "code" in error ? error.code : undefined;
+  return !hasCode(error, ...PERMANENT);
 }
 
 /** Submits a transaction again and again, until it is indexed. It is applied once. Throws errors that will not pass. */

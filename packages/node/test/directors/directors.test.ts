@@ -1,5 +1,5 @@
 import {
-  type CairnClientError,
+  CairnClientError,
   type DirectorOptions,
   type Json,
   type QueueEntry,
@@ -858,7 +858,7 @@ it("an entry whose end a node refuses for good is handed out again", async () =>
     transact: async (transaction, signal) => {
       if (refusals === 0 && transaction.ops.some(([op]) => op === "put")) {
         refusals += 1;
-        throw Object.assign(new Error("This token may not write."), { code: "FORBIDDEN" });
+        throw new CairnClientError("FORBIDDEN", "This token may not write.");
       }
       return await access.transact(transaction, signal);
     },
