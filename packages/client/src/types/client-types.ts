@@ -124,15 +124,12 @@ export interface LoadedDocument<T> {
 export type LoadedDocuments<T> = Iterable<LoadedDocument<T>> | AsyncIterable<LoadedDocument<T>>;
 
 export interface LoadOptions extends WaitOptions {
-  /** Called with the number of documents that were written so far. */
+  /** Called with the number of documents that were written, or deleted, so far. */
   readonly onProgress?: (documents: number) => void;
 }
 
 /** The documents to delete. Defaults to the whole bucket. */
-export interface RemoveQuery extends WaitOptions, DocumentSelection {
-  /** Called with the number of documents that were deleted so far. */
-  readonly onProgress?: (documents: number) => void;
-}
+export type RemoveQuery = LoadOptions & DocumentSelection;
 
 export interface Removed {
   readonly documents: number;
