@@ -39,7 +39,8 @@ export async function runProcess(argv: readonly string[]): Promise<void> {
   const code = await runCli(argv, terminal);
   process.off("exit", whenEndedEarly);
   process.exitCode = code;
-  endProcessIfStuck(code);
+  // Something in the process may still wait for a call that does not return.
+  setTimeout(() => endProcess(code), END_MS).unref();
 }
 
 /** A supervisor would take it for success if a module of a configuration ended the process with code 0. */
@@ -89,9 +90,4 @@ function killLater(): void {
   });
   killer.on("error", () => undefined);
   killer.unref();
-}
-
-/** Ends the process if it does not end by itself, because something in it still waits for a call that does not return. */
-function endProcessIfStuck(code: number): void {
-  setTimeout(() => endProcess(code), END_MS).unref();
 }

@@ -21,12 +21,10 @@ export const DOCUMENT_OPTIONS = {
   log: CHECKPOINT_LOG,
 };
 
-export type DocumentReads = Pick<NodeClient, "send">;
-
 /** Returns what answers requests for documents: the node, or the checkpoint that the options name. */
 export async function openReads(
   run: CommandRun<OptionValues<typeof DOCUMENT_OPTIONS>>,
-): Promise<DocumentReads> {
+): Promise<Pick<NodeClient, "send">> {
   const { checkpoint: place, url, log, keyFile, acceptPlain } = run.options;
   if (place === undefined) {
     if (log !== undefined || keyFile !== undefined || acceptPlain)

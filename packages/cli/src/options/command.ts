@@ -89,10 +89,6 @@ export function commandGroup(
   };
 }
 
-export interface LateProgress extends Pick<ProgressDisplay, "stop"> {
-  update(done: number, total: number, note: string): void;
-}
-
 /** The options that say where a command works, of which not every command has all. */
 type Placed = Partial<Record<"file" | "edn" | "configJson", string>> & {
   readonly url?: string | readonly string[];
@@ -160,10 +156,10 @@ export class CommandRun<V = object> {
   }
 
   /** Like {@link progress}, for work whose size becomes known when it has begun. */
-  lateProgress(verb: string, format?: FormatAmount): LateProgress {
+  lateProgress(verb: string, format?: FormatAmount) {
     let display: ProgressDisplay | undefined;
     return {
-      update: (done, total, note) => {
+      update: (done: number, total: number, note: string): void => {
         display ??= this.progress(verb, total, format);
         display.update(done, note);
       },

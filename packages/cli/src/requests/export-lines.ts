@@ -76,7 +76,11 @@ export async function* checkedExport(pages: Lines): Lines {
     const lines = held.slice(0, -1);
     held = held.slice(-1);
     const end = lines.find(({ bytes }) => startsWith(bytes, LAST));
-    if (end !== undefined) throw continued(end);
+    if (end !== undefined)
+      throw damaged(
+        `The export ends in line ${end.number}, but other lines follow.`,
+        `Write what is after line ${end.number} to another file.`,
+      );
     hash.update(joinLines(lines));
     documents += lines.length;
     yield lines;
@@ -119,11 +123,6 @@ function compareSummary(line: string, lines: number, hash: Hash): void {
 
 function damaged(message: string, hint = "Repeat the export, and use its whole output."): CairnError {
   return new CairnError("EXPORT_DAMAGED", message, hint);
-}
-
-function continued({ number }: NdjsonLine): CairnError {
-  const hint = `Write what is after line ${number} to another file.`;
-  return damaged(`The export ends in line ${number}, but other lines follow.`, hint);
 }
 
 function digestOf(hash: Hash): string {

@@ -19,11 +19,6 @@ interface DocumentProps {
   readonly revision: string | undefined;
 }
 
-interface History {
-  readonly versions: readonly ClientVersion[];
-  readonly hasMore: boolean;
-}
-
 export function DocumentView({ bucket, namespace, name, asOf, revision }: DocumentProps) {
   const version = useChanges({ bucket, namespace, isOn: asOf === undefined });
   const key = `${namespace}/${name}`;
@@ -83,8 +78,9 @@ export function DocumentView({ bucket, namespace, name, asOf, revision }: Docume
   );
 }
 
-function historyIn(answer: JsonAnswer): History {
-  return { versions: bodyOf(answer, "list"), hasMore: nextCursor(answer) !== undefined };
+function historyIn(answer: JsonAnswer) {
+  const versions = bodyOf<readonly ClientVersion[]>(answer, "list");
+  return { versions, hasMore: nextCursor(answer) !== undefined };
 }
 
 /** Returns whether a version existed at a transaction or time. */
