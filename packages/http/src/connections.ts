@@ -64,31 +64,6 @@ function keepBytesWhilePaused(socket: Socket): void {
   };
 }
 
-/** TLS handshakes in progress. The encrypted socket is another object, so both are identified by their remote end. */
-class Handshakes {
-  readonly #sockets = new Map<string, Socket>();
-
-  get size(): number {
-    return this.#sockets.size;
-  }
-
-  begin(socket: Socket): void {
-    const end = remoteEnd(socket);
-    this.#sockets.set(end, socket);
-    socket.once("close", () => {
-      if (this.#sockets.get(end) === socket) this.#sockets.delete(end);
-    });
-  }
-
-  end(socket: Socket): void {
-    this.#sockets.delete(remoteEnd(socket));
-  }
-
-  destroy(): void {
-    for (const socket of this.#sockets.values()) socket.destroy();
-  }
-}
-
 function remoteEnd({ remoteAddress, remotePort }: Socket): string {
   return `${remoteAddress} ${remotePort}`;
 }
@@ -106,7 +81,8 @@ function remoteEnd({ remoteAddress, remotePort }: Socket): string {
 export class Connections {
   readonly #limits: ConnectionLimits;
   readonly #states = new Map<Socket, ConnectionState>();
-  readonly #handshakes = new Handshakes();
+  /** TLS handshakes in progress. The encrypted socket is another object, so both are identified by their remote end. */
+  readonly #handshakes = new Map<string, Socket>();
   #isClosing = false;
   #isDraining = false;
 
@@ -114,11 +90,11 @@ export class Connections {
     this.#limits = limits;
     server.on("connection", (socket: Socket) => {
       if (!this.#admit(socket)) return;
-      if (limits.isEncrypted) this.#handshakes.begin(socket);
+      if (limits.isEncrypted) this.#beginHandshake(socket);
       else this.#register(socket);
     });
     server.on("secureConnection", (socket: Socket) => {
-      this.#handshakes.end(socket);
+      this.#handshakes.delete(remoteEnd(socket));
       if (this.#isClosing) return void socket.destroy();
       this.#register(socket);
       keepBytesWhilePaused(socket);
@@ -137,7 +113,7 @@ export class Connections {
   /** Ends each connection once its request in progress has been answered. */
   close(): void {
     this.#isClosing = true;
-    this.#handshakes.destroy();
+    for (const socket of this.#handshakes.values()) socket.destroy();
     for (const [socket, { current }] of this.#states) if (current === undefined) endOnceSent(socket);
   }
 
@@ -229,6 +205,14 @@ export class Connections {
   #oldestIdle(): Socket | undefined {
     for (const [socket, { current }] of this.#states) if (current === undefined) return socket;
     return undefined;
+  }
+
+  #beginHandshake(socket: Socket): void {
+    const end = remoteEnd(socket);
+    this.#handshakes.set(end, socket);
+    socket.once("close", () => {
+      if (this.#handshakes.get(end) === socket) this.#handshakes.delete(end);
+    });
   }
 
   #register(socket: Socket): void {
