@@ -11,11 +11,6 @@ import { addOptions, type OptionSpecs, type OptionValues } from "./option-specs.
 
 export type AddCommand = (parent: Command, terminal: Terminal) => void;
 
-export interface OutputOptions {
-  readonly json?: boolean;
-  readonly debug?: boolean;
-}
-
 /** The arguments of a command whose syntax is a string such as `get <bucket> <key>`. */
 type Arguments<S extends string> = S extends `${string} ${infer Rest}` ? ArgumentList<Rest> : [];
 type ArgumentList<S extends string> = S extends `${infer First} ${infer Rest}`
@@ -96,7 +91,7 @@ type Placed = Partial<Record<"file" | "edn" | "configJson", string>> & {
 
 /** One run of a command: its options, its terminal, and what must be closed when its work is done. */
 export class CommandRun<V = object> {
-  readonly options: V & OutputOptions;
+  readonly options: V & { readonly json?: boolean };
   readonly terminal: Terminal;
   /** What stands for this command where a node names itself, such as in a store. */
   readonly node: string;
@@ -109,7 +104,7 @@ export class CommandRun<V = object> {
   commandLine: (line: string) => string = (line) => this.#withOptions(line);
 
   /** `words` are those of the command, such as `cairn db keys`. */
-  constructor(terminal: Terminal, options: V & OutputOptions, words: string) {
+  constructor(terminal: Terminal, options: CommandRun<V>["options"], words: string) {
     this.terminal = terminal;
     this.options = options;
     this.node = `${words} on ${hostname()}`;
@@ -146,7 +141,7 @@ export class CommandRun<V = object> {
   /** Throws the error of a signal that ended the work early, with what became of the work and how to go on. */
   throwIfInterrupted(outcome: string, hint: string): void {
     const reason: unknown = this.#signal.reason;
-    if (reason instanceof InterruptedError) throw reason.withOutcome(outcome, hint);
+    if (reason instanceof InterruptedError) throw new InterruptedError(reason.by, outcome, hint);
   }
 
   progress(verb: string, total: number | undefined, format?: FormatAmount): ProgressDisplay {

@@ -5,7 +5,7 @@ import { addressUrl, localUrl, omitUndefined } from "@cairn/text";
 import { NodeClient, type ClientTls } from "../requests/node-client.ts";
 import { UsageError } from "../terminal/report-error.ts";
 import type { Terminal } from "../terminal/terminal.ts";
-import type { CommandRun, OutputOptions } from "./command.ts";
+import type { CommandRun } from "./command.ts";
 import {
   CONFIGURATION_OPTIONS,
   type ConfigurationOptions,
@@ -51,8 +51,8 @@ export const READ_OPTIONS = {
   linearizable: flag("include every write that any node has acknowledged"),
 };
 
-export type NodeOptions = OutputOptions & Partial<OptionValues<typeof NODE_OPTIONS>>;
-type NodesOptions = OutputOptions & Partial<OptionValues<typeof NODES_OPTIONS>>;
+export type NodeOptions = Partial<OptionValues<typeof NODE_OPTIONS>>;
+type NodesOptions = Partial<OptionValues<typeof NODES_OPTIONS>>;
 export type NodeReadOptions = OptionValues<typeof READ_OPTIONS>;
 
 /**

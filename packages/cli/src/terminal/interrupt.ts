@@ -19,16 +19,11 @@ export class CommandError extends Error {
 
 /** The error of a command that a signal ended before its work was done. */
 export class InterruptedError extends CommandError {
-  readonly #by: NodeJS.Signals;
+  readonly by: NodeJS.Signals;
 
   /** `outcome` is a clause such as "nothing was verified". */
   constructor(by: NodeJS.Signals, outcome: string, hint?: string) {
     super("INTERRUPTED", `Interrupted; ${outcome}.`, hint, 128 + constants.signals[by]);
-    this.#by = by;
-  }
-
-  /** Returns this error with an outcome that becomes known only after the work has ended. */
-  withOutcome(outcome: string, hint: string): InterruptedError {
-    return new InterruptedError(this.#by, outcome, hint);
+    this.by = by;
   }
 }
