@@ -1,5 +1,5 @@
 import { once } from "node:events";
-import { createServer as createHttp, type Server } from "node:http";
+import { createServer as createHttp } from "node:http";
 import { createServer as createHttps } from "node:https";
 import type { AddressInfo, Socket } from "node:net";
 import type { Server as TlsServer } from "node:tls";
@@ -132,7 +132,7 @@ function createListener(
   api: NodeApi,
   options: HttpOptions,
   context: HttpServerContext & { readonly tokens: Tokens; readonly tls: ReloadedTls | undefined },
-): { server: Server; connections: Connections; failures: FailedRequests; memories: RequestMemory[] } {
+) {
   const { logger, onAnswered, onRefused = () => {}, tokens, tls } = context;
   const { requestTimeoutMs = REQUEST_TIMEOUT_MS, goneAfterMs = GONE_AFTER_MS } = context;
   const settings = {

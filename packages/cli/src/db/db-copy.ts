@@ -103,11 +103,7 @@ async function capture(source: string, dir: string): Promise<void> {
   }
 }
 
-async function restore(
-  run: DbRun,
-  place: string,
-  staging: string,
-): Promise<{ source: string; manifest: Manifest }> {
+async function restore(run: DbRun, place: string, staging: string) {
   const found = await openCheckpoints(run, place);
   const { store, name: inPlace } = found;
   const { log } = run.options;

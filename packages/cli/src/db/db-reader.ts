@@ -1,27 +1,13 @@
 import { stat } from "node:fs/promises";
 import { join } from "node:path";
-import {
-  CairnError,
-  isCairnError,
-  type KvReader,
-  type KvStore,
-  levelProvider,
-  liveTableNames,
-} from "@cairn/kv";
+import { CairnError, isCairnError, type KvReader, levelProvider, liveTableNames } from "@cairn/kv";
 import { checkTable } from "@cairn/kv/tables";
 import { findState, indexReader } from "@cairn/engine";
 import { formatCount } from "@cairn/text";
 import { copyDb, type DbCopy, type DbRun } from "./db-copy.ts";
 
-interface OpenedDb {
-  readonly copy: DbCopy;
-  readonly kv: KvStore;
-  /** The same database, row by row; its range reads show their progress and end when the command is interrupted. */
-  readonly reader: KvReader;
-}
-
 /** Unless `checksums` is false, first compares tables with their checksums; throws `INDEX_CORRUPT` if one differs. */
-export async function openDb(run: DbRun, place: string | undefined): Promise<OpenedDb> {
+export async function openDb(run: DbRun, place: string | undefined) {
   const copy = await copyDb(run, place);
   await requireWholeTables(run, copy);
   return { copy, ...(await openCopy(run, copy)) };
@@ -44,11 +30,12 @@ export async function openIndexOf(run: DbRun, place: string | undefined) {
 }
 
 /** Opens the copy, whose tables must have been checked before. */
-export async function openCopy(run: DbRun, { dir }: DbCopy): Promise<Pick<OpenedDb, "kv" | "reader">> {
+export async function openCopy(run: DbRun, { dir }: DbCopy) {
   const kv = await levelProvider().open(dir);
   run.defer(() => kv.close());
   const display = run.progress("reading", undefined, (rows) => `${formatCount(rows)} rows`);
   let rowsRead = 0;
+  /** The same database, row by row; its range reads show their progress and end when the command is interrupted. */
   const reader: KvReader = {
     get: async (key) => await kv.get(key),
     getMany: async (keys) => await kv.getMany(keys),

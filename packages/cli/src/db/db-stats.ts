@@ -56,7 +56,7 @@ export const addDbStats = command({
   },
 });
 
-async function measureFiles(dir: string): Promise<{ tables: number; tableBytes: number; bytes: number }> {
+async function measureFiles(dir: string) {
   const tables = await liveTableNames(dir);
   let bytes = 0;
   let tableBytes = 0;

@@ -19,14 +19,6 @@ import { addDbKeys, addDbStats } from "./db-stats.ts";
 import { placeFirst } from "./db-place.ts";
 import { openIndexOf, type DbProblem, openCopy, tableDamage } from "./db-reader.ts";
 
-/** The content of an intact database. `txId` is null if the database is not a Cairn index. */
-interface Content {
-  readonly rows: number;
-  readonly documents: number;
-  readonly txId: number | null;
-  readonly logId: string | null;
-}
-
 const addCheck = command({
   syntax: "check [place]",
   description:
@@ -76,8 +68,8 @@ const NO_STATE = "its write-ahead log is missing or empty, or its node has only 
 
 type OnProblem = (problem: DbProblem) => Promise<void>;
 
-/** Undefined if the index cannot be used, which is a problem. */
-async function checkContent(run: DbRun, copy: DbCopy, onProblem: OnProblem): Promise<Content | undefined> {
+/** Undefined if the index cannot be used, which is a problem. `txId` is null if the database is not a Cairn index. */
+async function checkContent(run: DbRun, copy: DbCopy, onProblem: OnProblem) {
   try {
     if (copy.manifest !== undefined) await verifyRestored(levelProvider(), copy.dir, copy.manifest);
     const { reader } = await openCopy(run, copy);

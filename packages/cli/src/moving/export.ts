@@ -63,7 +63,7 @@ export const addExport = command({
 async function planExport(
   node: NodeClient,
   { bucket, asOf, ...options }: NodeReadOptions & Record<"bucket" | "asOf", string | undefined>,
-): Promise<{ txId: number; buckets: readonly BucketSummary[] }> {
+) {
   const path = "/api/v1/buckets";
   const now = await node.send({ path, query: readQuery(options) });
   let buckets = now.body as BucketSummary[];

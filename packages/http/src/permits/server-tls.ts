@@ -9,10 +9,7 @@ export type ServerTlsFiles = NonNullable<HttpOptions["tls"]>;
 type TlsContents = Pick<SecureContextOptions, "cert" | "key" | "ca">;
 
 /** Reads and checks a certificate and its key. Throws `CONFIG_INVALID`, which names the parameter and the file. */
-async function readIdentity(
-  files: ServerTlsFiles,
-): Promise<{ context: TlsContents; certificate: X509Certificate }> {
-  const { cert, key } = files;
+async function readIdentity({ cert, key }: ServerTlsFiles) {
   const certs = await readFileOf("cert of tls", cert);
   const keys = await readFileOf("key of tls", key);
   const certificate = certificateIn("cert", cert, certs);
