@@ -69,10 +69,10 @@ export class BatchSubmission {
 
   /**
    * Resolves once each line up to the first rejected one is acknowledged and, if outcomes are awaited, indexed or
-   * rejected. If the rest of the body is refused, the first incomplete line counts as rejected. Throws any other error
-   * in reading the body, unless a line was rejected before.
+   * rejected. If the rest of the body is refused, the first incomplete line counts as rejected. If a line failed, throws
+   * the error of the earliest one, with a summary of the accepted lines; else, any other error in reading the body.
    */
-  async submitAll(body: AsyncIterable<Buffer>): Promise<void> {
+  async submitAll(body: AsyncIterable<Buffer>): Promise<BatchResult> {
     const maxLineBytes = this.#options.maxBody + BESIDE_DOCUMENT_BYTES;
     const tooLong = (line: number): Error => {
       const error = bodyTooLarge("The transaction", maxLineBytes);
@@ -93,10 +93,10 @@ export class BatchSubmission {
     } finally {
       while (this.#waiting.length > 0) await this.#awaitOldest();
     }
+    return this.#result();
   }
 
-  /** If a line failed, throws the error of the earliest one, with a summary of the accepted lines. */
-  result(): BatchResult {
+  #result(): BatchResult {
     const summary = {
       accepted: this.#accepted,
       firstTxId: this.#firstTxId,

@@ -54,7 +54,6 @@ export const txRoutes: readonly Route[] = [
     errors: [...SUBMIT_ERRORS, "CONFLICT"],
     async handle(call) {
       const { api, query, request, served } = call;
-      const { maxBody, requestTimeoutMs, slice, backlog } = served;
       const isAwaited = query.await === true;
       const batch = new BatchSubmission(
         {
@@ -62,19 +61,17 @@ export const txRoutes: readonly Route[] = [
           indexed: async (...wanted) => await api.indexed(...wanted),
         },
         {
-          maxBody,
+          ...served,
           firstLine: query.firstLine ?? 1,
           timeoutMs: query.timeoutMs,
           outcomeOf: isAwaited
             ? async (submitted) =>
                 (await awaitSubmitted(api, submitted, timeLimit(query.timeoutMs), outcomeRequest)).outcome
             : undefined,
-          slice,
-          backlog,
         },
       );
-      await batch.submitAll(new PacedBody(request, requestTimeoutMs));
-      return jsonAnswer(batch.result(), {}, isAwaited ? 200 : 202);
+      const result = await batch.submitAll(new PacedBody(request, served.requestTimeoutMs));
+      return jsonAnswer(result, {}, isAwaited ? 200 : 202);
     },
   }),
   route({

@@ -8,7 +8,7 @@ import { describe, expect, test } from "vitest";
 const LINE = JSON.stringify({ ops: [["put", "pods", "default/a", 1]] });
 
 /** Submits an awaited line to an index that is at `positions`, one after the other, whenever the wait has timed out. */
-async function submitTo(positions: number[]): Promise<BatchSubmission> {
+async function submitTo(positions: number[]): ReturnType<BatchSubmission["submitAll"]> {
   const [txId, left] = [9, [...positions]];
   let position = 0;
   const batch = new BatchSubmission(
@@ -27,17 +27,15 @@ async function submitTo(positions: number[]): Promise<BatchSubmission> {
       backlog: new IndexBacklog(),
     },
   );
-  await batch.submitAll(Readable.from([Buffer.from(LINE)]));
-  return batch;
+  return await batch.submitAll(Readable.from([Buffer.from(LINE)]));
 }
 
 describe("an awaited line of a batch", () => {
   test("is awaited as long as the index makes progress", async () => {
-    expect((await submitTo([3, 5, 8, 9])).result()).toMatchObject({ accepted: 1, aborted: 0 });
+    expect(await submitTo([3, 5, 8, 9])).toMatchObject({ accepted: 1, aborted: 0 });
   });
 
   test("fails once the index has not moved for the time limit", async () => {
-    const batch = await submitTo([3, 5, 5, 9]);
-    expect(() => batch.result()).toThrow("Line 1: not indexed in time");
+    await expect(submitTo([3, 5, 5, 9])).rejects.toThrow("Line 1: not indexed in time");
   });
 });
