@@ -18,8 +18,16 @@ export function guard(options: AccessOptions, tokens: Tokens) {
   const isOwnHost = ownHosts(options, tokens);
   return {
     /** Sets the response headers that permit a browser to use the response. Returns whether the page is allowed to. */
-    allowPage: ({ headers: { origin } }: IncomingMessage, headers: Record<string, string | number>) =>
-      corsOrigins !== undefined && allowPage(corsOrigins, origin, headers),
+    allowPage({ headers: { origin } }: IncomingMessage, headers: Record<string, string | number>): boolean {
+      if (corsOrigins === undefined) return false;
+      const any = corsOrigins.includes("*");
+      // Otherwise, caches could serve one page the response that they stored for another page.
+      if (!any) headers["vary"] = "origin";
+      if (origin === undefined || !(any || corsOrigins.includes(origin))) return false;
+      headers["access-control-allow-origin"] = any ? "*" : origin;
+      headers["access-control-expose-headers"] = EXPOSED;
+      return true;
+    },
     /**
      * Returns what the sender may do. Throws for requests with ambiguous headers, writes that a page of another site
      * causes a browser to send, requests whose Host is not a name of this machine, requests without a token (unless their
@@ -145,20 +153,6 @@ export const PREFLIGHT: Headers = {
     "authorization, content-type, if-match, if-none-match, last-event-id, x-request-id",
   "access-control-max-age": "600",
 };
-
-function allowPage(
-  origins: readonly string[],
-  origin: string | undefined,
-  headers: Record<string, string | number>,
-): boolean {
-  const any = origins.includes("*");
-  // Otherwise, caches could serve one page the response that they stored for another page.
-  if (!any) headers["vary"] = "origin";
-  if (origin === undefined || !(any || origins.includes(origin))) return false;
-  headers["access-control-allow-origin"] = any ? "*" : origin;
-  headers["access-control-expose-headers"] = EXPOSED;
-  return true;
-}
 
 /** Headers that must occur only once, because Node would keep the first occurrence and silently drop the others. */
 const SINGLE: readonly string[] = ["host", "authorization", "content-type"];
