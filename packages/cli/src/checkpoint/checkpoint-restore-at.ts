@@ -90,9 +90,8 @@ function exactPlanner(
     if (!isCairnError(plan) && plan.exact) return plan;
     if (damaged[0] !== undefined) throw damaged[0];
     if (isCairnError(plan)) throw plan;
-    const where = stores.map(({ location }) => location).join(" or ");
     const last = `--at-tx ${plan.txId} restores the last earlier transaction that can be reached.`;
-    throw notReached(plan, at, where, last);
+    throw notReached(plan, at, stores, last);
   };
   return async (found) => {
     const from = { ...wanted, found };

@@ -148,9 +148,8 @@ async function storedPlan(wanted: PlanOptions): Promise<PastPlan> {
   // The backup determines the last transaction at or before a time, but it may end before that time.
   const reaches = plan.exact || at === undefined || ("time" in at && plan.history !== undefined);
   if (reaches) return plan;
-  const where = stores.map(({ location }) => location).join(" or ");
   const hint = `Use --at-tx ${plan.txId} to continue after the last earlier transaction that can be read back.`;
-  throw notReached(plan, at, where, hint);
+  throw notReached(plan, at, stores, hint);
 }
 
 function contested(

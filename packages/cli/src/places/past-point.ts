@@ -1,3 +1,4 @@
+import type { CheckpointStore } from "@cairn/checkpoint";
 import { CairnError } from "@cairn/kv";
 import { formatBytes, formatNumberOf, isoTime, parseTime } from "@cairn/text";
 import type { PastPlan, PastPoint } from "@cairn/engine";
@@ -35,14 +36,15 @@ export function describeSource({ checkpoint, history, segments, source, txId, in
 
 /**
  * Returns `CHECKPOINT_NOT_FOUND` for a point to which a plan does not lead exactly. A transaction beyond all that is known
- * of its log may never have existed. `where` contains the searched locations, and `hint` the advice.
+ * of its log may never have existed. `hint` contains the advice.
  */
 export function notReached(
   { known, covered, source, checkpoint, history }: PastPlan,
   at: PastPoint,
-  where: string,
+  stores: readonly CheckpointStore[],
   hint: string,
 ): CairnError {
+  const where = stores.map(({ location }) => location).join(" or ");
   if (!("txId" in at) || at.txId <= known) {
     const point = "txId" in at ? `transaction ${at.txId}` : isoTime(at.time);
     const message = `Nothing in ${where} leads exactly to ${point}.`;
