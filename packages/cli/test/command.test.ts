@@ -5,8 +5,8 @@ import { countValue, flag, repeatedValue, textValue } from "../src/options/optio
 import { CapturedTerminal } from "@cairn/test-support/nodes/captured-terminal";
 
 const OPTIONS = {
-  atTx: countValue("<id>", "a transaction", 1),
-  limit: countValue("<count>", "a limit", 0, 10),
+  atTx: countValue("<id>", "a transaction"),
+  limit: countValue("<count>", "a limit", 10),
   name: textValue("<name>", "a name", "none"),
   where: repeatedValue("<condition>", "conditions"),
   all: flag("everything"),
@@ -38,9 +38,9 @@ it("a command receives its arguments, and a value for each option", async () => 
   await execute(["a"], keep);
   const defaults = { limit: 10, name: "none", all: false, marks: true };
   expect(received).toEqual([[defaults, "a", []]]);
-  const given = ["--at-tx", "7", "--limit", "0", "--name", "n", "--where", "x", "--where", "y"];
+  const given = ["--at-tx", "7", "--limit", "3", "--name", "n", "--where", "x", "--where", "y"];
   await execute(["a", "b", "c", ...given, "--all", "--no-marks", "--json"], keep);
-  const values = { atTx: 7, limit: 0, name: "n", where: ["x", "y"], all: true, marks: false, json: true };
+  const values = { atTx: 7, limit: 3, name: "n", where: ["x", "y"], all: true, marks: false, json: true };
   expect(received[1]).toEqual([values, "a", ["b", "c"]]);
   await expect(execute(["a", "--at-tx", "0"], keep)).rejects.toThrow("--at-tx must be a whole number");
 });

@@ -14,7 +14,7 @@ const PRUNE = {
   ...STORE_OPTIONS,
   dryRun: flag("only print what would be removed or kept, and why"),
   retainNewerThan: durationValue("keep checkpoints younger than this (default: the configured policy)", 0),
-  retainAtLeast: countValue("<count>", "keep this many of the newest checkpoints", 1),
+  retainAtLeast: countValue("<count>", "keep this many of the newest checkpoints"),
   log: textValue(
     "<id>",
     "the log to which the policy applies, if a folder contains checkpoints of several logs",

@@ -13,7 +13,7 @@ export const addEvents = command({
   examples: ["cairn events --limit 20", "cairn events --object pod/web-0 --json"],
   options: {
     ...READ_OPTIONS,
-    limit: countValue("<count>", "print at most this many events, up to 1,000", 1, 100),
+    limit: countValue("<count>", "print at most this many events, up to 1,000", 100),
     bucket: textValue("<bucket>", "print only events about objects in this bucket"),
     object: textValue("<object>", "print only events about this object"),
     before: textValue(
@@ -42,7 +42,7 @@ export const addEvictions = command({
   syntax: "evictions",
   description: "List evictions, newest first, and where the evicted bytes may still be stored",
   examples: ["cairn evictions", "cairn evictions --json"],
-  options: { ...NODE_OPTIONS, limit: countValue("<count>", "print at most this many evictions", 1, 100) },
+  options: { ...NODE_OPTIONS, limit: countValue("<count>", "print at most this many evictions", 100) },
   async act(run) {
     const found: EvictionPlaces[] = [];
     const request = { path: "/api/v1/tx/evictions" };

@@ -16,7 +16,7 @@ export const addLoad = command({
   examples: ["cairn load history.ndjson", "gunzip < history.ndjson.gz | cairn load - --await"],
   options: {
     ...NODE_OPTIONS,
-    fromLine: countValue("<number>", "skip the lines before this line", 1, 1),
+    fromLine: countValue("<number>", "skip the lines before this line", 1),
     await: flag("wait until the node has indexed all transactions, and report those that were aborted"),
   },
   async act(run, file) {

@@ -33,7 +33,7 @@ const addApply = command({
   examples: ["cairn policy apply policies.json", "cairn policy apply policies.json --if-revision 17"],
   options: {
     ...NODE_OPTIONS,
-    ifRevision: countValue("<revision>", "set the policies only if they are at this revision", 1),
+    ifRevision: countValue("<revision>", "set the policies only if they are at this revision"),
   },
   async act(run, file) {
     const body = await readJsonInput(file, run.terminal);

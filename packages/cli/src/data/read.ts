@@ -36,7 +36,7 @@ const SHOWN_ON_TERMINAL = 100;
 
 function limitOf(things: string): OptionSpec<number | undefined> {
   const fallback = `default: ${SHOWN_ON_TERMINAL} on a terminal; all in a pipe and with --json`;
-  return countValue("<count>", `print at most this many ${things} (${fallback})`, 1);
+  return countValue("<count>", `print at most this many ${things} (${fallback})`);
 }
 
 /** Returns how many items to print. A program must not take the first ones for all. */

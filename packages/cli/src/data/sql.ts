@@ -19,11 +19,10 @@ export const addSql = command({
       "<value>",
       "the value of the next parameter, as JSON or, if it is not JSON, as a text; may be repeated",
     ),
-    minTx: countValue("<tx>", "wait until the index contains this transaction", 1),
+    minTx: countValue("<tx>", "wait until the index contains this transaction"),
     limit: countValue(
       "<count>",
       `print at most this many rows (default and maximum: ${formatCount(LIMITS.queryRows)})`,
-      1,
     ),
   },
   async act(run, index, sql) {

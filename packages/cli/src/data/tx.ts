@@ -19,7 +19,7 @@ interface DocumentWritten {
 
 const WRITE = {
   ...NODE_OPTIONS,
-  ifRevision: countValue("<revision>", "do this only if the document is at this revision", 1),
+  ifRevision: countValue("<revision>", "do this only if the document is at this revision"),
 };
 
 const addPut = command({

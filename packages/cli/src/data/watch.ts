@@ -24,7 +24,7 @@ export const addWatch = command({
     ...NODES_OPTIONS,
     namespace: textValue("<namespace>", "print only changes in this namespace"),
     from: textValue("<position>", "begin at this position; 0 is the beginning (default: the end)"),
-    limit: countValue("<count>", "stop after this many transactions", 1),
+    limit: countValue("<count>", "stop after this many transactions"),
     exec: textValue(
       "<command>",
       "instead of printing, run this command of the shell for each transaction, with its JSON on standard input",

@@ -28,7 +28,7 @@ const addCheck = command({
     "cairn db check -f cairn.edn",
     "cairn db check s3://bucket/prefix --json",
   ],
-  options: { ...DB_OPTIONS, limit: countValue("<count>", "print at most this many problems", 1, 100) },
+  options: { ...DB_OPTIONS, limit: countValue("<count>", "print at most this many problems", 100) },
   async act(run, place) {
     const { limit, checksums } = run.options;
     const { stdout } = run.terminal;
@@ -122,7 +122,7 @@ const addDigest = command({
   ],
   options: {
     ...DB_OPTIONS,
-    atTx: countValue("<id>", "print the digest at an earlier transaction, computed from the history", 1),
+    atTx: countValue("<id>", "print the digest at an earlier transaction, computed from the history"),
   },
   async act(run, place) {
     const { reader } = await openIndexOf(run, place);
@@ -165,7 +165,7 @@ const addHistory = command({
   usage: "[options] [place] <bucket> <key>",
   description: "List the versions of a document, newest first",
   examples: ["cairn db history ./cairn-data/node-1-index pods default/web-0 --limit 5"],
-  options: { ...DB_OPTIONS, limit: countValue("<count>", "print at most this many versions", 1, 100) },
+  options: { ...DB_OPTIONS, limit: countValue("<count>", "print at most this many versions", 100) },
   async act(run, given) {
     const [place, bucket = "", key = ""] = placeFirst(given, ["bucket", "key"], 2, run.options);
     const wanted = parseDocumentKey(bucket, key);

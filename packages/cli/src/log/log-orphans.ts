@@ -179,7 +179,7 @@ interface Printing {
 async function printOrphans(
   index: Awaited<ReturnType<typeof readQuarantine>>[number],
   printing: Printing,
-  listed = 0,
+  listed: TxId,
   earlier: readonly History[] = [],
 ): Promise<TxId | undefined> {
   const { log, identity, provider, run, other, present } = printing;

@@ -34,7 +34,7 @@ const STATUS_OPTIONS = {
   cluster: flag("query all nodes that have the configured log open; the options below imply it"),
   digest: { ...flag("compare their indexes at one transaction"), ...OF_CLUSTER },
   expect: {
-    ...countValue("<nodes>", "exit with 1 if fewer nodes of the log respond than this", 1),
+    ...countValue("<nodes>", "exit with 1 if fewer nodes of the log respond than this"),
     ...OF_CLUSTER,
   },
   timeout: { ...durationValue("how long to wait for nodes (default: PT3S)", 1), ...OF_CLUSTER },

@@ -56,13 +56,13 @@ export function parsedValue<T>(
   return { value, description, parse };
 }
 
+/** An option whose value is a whole number of at least 1. */
 export function countValue<D extends number | undefined>(
   value: string,
   description: string,
-  least: number,
   fallback?: D,
 ): OptionSpec<number | D> {
-  return { value, description, fallback, parse: (given, name) => wholeNumber(given, name, least) };
+  return { value, description, fallback, parse: (given, name) => wholeNumber(given, name, 1) };
 }
 
 /** An option whose value is a duration of at least `least` milliseconds. */

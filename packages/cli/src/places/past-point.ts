@@ -5,7 +5,7 @@ import type { PastPlan, PastPoint } from "@cairn/engine";
 import { countValue, type OptionValues, parsedValue } from "../options/option-specs.ts";
 
 export const POINT_OPTIONS = {
-  atTx: { ...countValue("<id>", "use the state exactly at this transaction", 1), conflicts: ["at"] },
+  atTx: { ...countValue("<id>", "use the state exactly at this transaction"), conflicts: ["at"] },
   /** A time in milliseconds since 1970. */
   at: parsedValue(
     "<time>",

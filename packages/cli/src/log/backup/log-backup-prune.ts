@@ -19,7 +19,6 @@ export const addLogBackupPrune = command({
     through: countValue(
       "<transaction>",
       "remove the segments up to this transaction; a verified checkpoint must cover it",
-      1,
     ),
     lost: flag(
       "remove the transactions that the log lost; print them first with cairn log orphans --from-backup",
