@@ -50,10 +50,14 @@ export class TierReporter extends DefaultReporter {
       this.log(`Passed only at the second try: ${module.relativeModuleId} > ${fullName}`);
       for (const { stack, message } of task.result?.errors ?? []) this.log(stack ?? message);
     }
-    for (const { module, fullName } of this.#running)
+    for (const test of this.#running) {
+      // The event of a result can be missing although there is one.
+      if (test.result().state !== "pending") continue;
+      const { module, fullName } = test;
       this.log(
         `Error: no result, perhaps because its process ended: ${module.relativeModuleId} > ${fullName}`,
       );
+    }
     for (const [{ needed, remedy }, count] of this.#wanting)
       if (count > 0) this.log(`${count} tests were skipped for want of ${needed} (${remedy}).`);
   }
