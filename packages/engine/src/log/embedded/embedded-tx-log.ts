@@ -234,8 +234,8 @@ interface Waiting extends PendingAppend {
 /** The bounds of a group, which is one batch of the database and is held in memory. */
 const MAX_MESSAGES = 1_000;
 const MAX_BYTES = 4 * 1024 * 1024;
-/** How long a group waits for clients that were just answered (ms). */
-const GATHERING_MS = 1;
+/** How long a group waits for clients that were just answered (ms). Sixteen need more than one, when out of step. */
+const GATHERING_MS = 2;
 const MAX_HURRIED = 64;
 
 /**
