@@ -297,7 +297,7 @@ export class GroupCommit {
   }
 
   /**
-   * Waits for clients that send their next message once they are answered: with 16 of them, one group takes a sixth less
+   * Waits for clients that send their next message once they are answered: with 16 of them, one group takes a fifth less
    * processor time for each message than two groups of half the size that take turns. Other clients are hardly delayed,
    * because after several waits in vain more and more groups do not wait.
    */
