@@ -12,7 +12,7 @@ export type AccessOptions = Pick<HttpOptions, "host" | "corsOrigins" | "allowedH
 
 export type Guard = ReturnType<typeof guard>;
 
-/** Returns what decides about requests before anything else is done with them. */
+/** Returns the checks that a request must pass before anything else is done with it. */
 export function guard(options: AccessOptions, tokens: Tokens) {
   const { corsOrigins } = options;
   const isOwnHost = ownHosts(options, tokens);

@@ -53,7 +53,7 @@ export async function tryOpenIndex(
   }
 }
 
-/** Opens an index that nobody writes, and closes it when `reading` has ended. */
+/** Opens an index that no process writes to, and closes it when `reading` has ended. */
 export async function readIndex<T>(
   provider: KvProvider,
   dir: string,

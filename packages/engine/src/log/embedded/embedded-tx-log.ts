@@ -234,9 +234,10 @@ interface Waiting extends PendingAppend {
 /** The bounds of a group, which is one batch of the database and is held in memory. */
 const MAX_MESSAGES = 1_000;
 const MAX_BYTES = 4 * 1024 * 1024;
-/** How long a group waits for clients that were just answered (ms). Sixteen need more than one, when out of step. */
+/** How long a group waits for clients that were just answered (ms). For sixteen that are out of step, 1 is too short. */
 const GATHERING_MS = 2;
-const MAX_HURRIED = 64;
+/** The number of groups, with the one that waits, of which at least one waits. */
+const MAX_SKIPS = 64;
 
 /**
  * Commits messages in groups, in the order of the calls: those that arrive while a group is being written form the next
@@ -250,9 +251,9 @@ export class GroupCommit {
   /** How many messages the next group has if all clients that wait or were just answered send another one. */
   #expected = 0;
   #onExpected: (() => void) | undefined;
-  /** How many of the last waits for that number were in vain, and how many groups do not wait for this reason. */
-  #vain = 0;
-  #hurried = 0;
+  /** The number of consecutive waits that timed out, and of the next groups that do not wait for this reason. */
+  #timeouts = 0;
+  #skips = 0;
 
   /** Messages that arrive until `gather` resolves belong to the next group. */
   constructor(
@@ -299,20 +300,20 @@ export class GroupCommit {
   /**
    * Waits for clients that send their next message once they are answered: with 16 of them, one group takes a fifth less
    * processor time for each message than two groups of half the size that take turns. Other clients are hardly delayed,
-   * because after several waits in vain more and more groups do not wait.
+   * because after each wait that times out, more groups do not wait.
    */
   async #gatherExpected(): Promise<void> {
     if (this.#waiting.length >= this.#expected) return;
-    if (this.#hurried > 0) {
-      this.#hurried -= 1;
+    if (this.#skips > 0) {
+      this.#skips -= 1;
       return;
     }
     const { promise, resolve } = resolvable();
     this.#onExpected = resolve;
     const isLate = (await withTimeout(promise, GATHERING_MS)) === TIMED_OUT;
     this.#onExpected = undefined;
-    this.#vain = isLate ? this.#vain + 1 : 0;
-    this.#hurried = isLate ? Math.min(2 ** (this.#vain - 1), MAX_HURRIED) - 1 : 0;
+    this.#timeouts = isLate ? this.#timeouts + 1 : 0;
+    this.#skips = isLate ? Math.min(2 ** (this.#timeouts - 1), MAX_SKIPS) - 1 : 0;
   }
 
   /** Takes the next group, and rejects what follows a rejected message. */
