@@ -202,6 +202,37 @@ it(
 );
 
 it(
+  "evicted bytes are in no file of an index in memory that was loaded from a checkpoint",
+  { tags: "rest/slow" },
+  async () => {
+    const a = await startReady("a");
+    const secret = token();
+    await write(a.url, [["put", "vault", "default/s", { secret }]], ...filler(5));
+    await saveCheckpoint(a.url);
+    const config = path.join(folder, "memory.json");
+    const store = {
+      "cairn/module": "cairn.checkpoint/->filesystem-checkpoint-store",
+      path: path.join(folder, "checkpoints"),
+    };
+    const checkpointer = { "cairn/module": "cairn.checkpoint/->checkpointer", "restore-from": [store] };
+    await writeFile(
+      config,
+      JSON.stringify({
+        "cairn/tx-log": { "cairn/module": "cairn.nats/->tx-log", servers: [nats.url] },
+        "cairn/index-store": { "kv-store": { "cairn/module": "cairn.memory/->kv-store", checkpointer } },
+      }),
+    );
+    const { node, url } = await startReady("m", config);
+    expect((await node.status()).join.restoredFrom).not.toBeNull();
+    await write(url, [["evict", "vault", "default/s"]]);
+    await expect
+      .poll(async () => (await evictions(url))[0]?.files.goneSince, { timeout: 30_000 })
+      .toEqual(expect.any(String));
+    expect(await findTokens("m-index", [secret])).toEqual([]);
+  },
+);
+
+it(
   "evicted bytes disappear from the files of every index, and are in no later checkpoint, even after kills and joins",
   { tags: "rest/slow" },
   async () => {

@@ -1,3 +1,4 @@
+import { rm } from "node:fs/promises";
 import path from "node:path";
 import {
   type CheckpointStore,
@@ -79,7 +80,7 @@ async function restoreFromStores(
   const { system, directory, report, signal, attachment } = context;
   const { kvProvider: provider } = system;
   const { live, staging, own } = directory.layout;
-  // An index in memory is loaded from restored files, which are removed afterwards; it must not touch live/.
+  // An index in memory is loaded from restored files, which are removed then; it must not touch live/.
   const direct = provider.persistent && local === undefined;
   const targetDir = direct ? live : path.join(staging, "loading");
   const isOwn = isOwnStore(system);
@@ -130,6 +131,8 @@ async function restoreFromStores(
     await directory.place(targetDir);
   }
   const { kv } = await openIndex(provider, local === undefined ? targetDir : live);
+  // They could contain what is evicted later.
+  if (!provider.persistent) await rm(targetDir, { recursive: true, force: true });
   const { txId, takenAt, archive } = manifest;
   run.moved(archive.bytes);
   report.restoredFrom = { name, store, txId };

@@ -185,7 +185,7 @@ export interface KvOpening {
 export interface KvProvider {
   /** Such as `leveldb/1`. Checkpoints record it, and only checkpoints in the same format are restored. */
   readonly format: string;
-  /** Whether rows survive closing and opening the same directory. */
+  /** Whether rows survive closing and opening the same directory. If not, a restored one is removed once it is open. */
   readonly persistent: boolean;
   /**
    * Opens the store in `dir`, which may be a live, captured or restored directory. A missing or empty directory becomes
