@@ -8,6 +8,7 @@ import {
   foldOf,
   readDocuments,
   readFeed,
+  readOwnIndex,
   TRACKED,
 } from "./reading.ts";
 import type { Life } from "./state.ts";
@@ -59,6 +60,8 @@ export async function check({
   const views = await Promise.all(running.map((member) => viewOf(member, end, past)));
   const [first] = views;
   if (first === undefined) return end;
+  if (cluster.scene.ownIndex !== undefined)
+    await Promise.all(running.map((member) => checkOwnIndex(cluster, member, end, first)));
   for (const [n, view] of views.entries()) {
     const problem = differenceOf(view, first);
     if (problem !== undefined)
@@ -121,6 +124,27 @@ function judgeView(cluster: LifeCluster, { feeds, documents, found }: View, past
   const names = running.map(([key]) => key.slice(key.indexOf("/") + 1)).toSorted();
   if (names.join() !== found.join())
     cluster.violated(`an indexed field finds ${found.join()}, not ${names.join()}`);
+}
+
+async function checkOwnIndex(
+  cluster: LifeCluster,
+  { id, process: node }: Member,
+  end: number,
+  { documents }: View,
+): Promise<void> {
+  const expected = new Map<string, string>();
+  for (const [address, text] of documents.get("things") ?? []) {
+    const space = text.indexOf(" ");
+    const { state = null, uid = null, n = null } = JSON.parse(text.slice(space)) as Record<string, unknown>;
+    expected.set(address, JSON.stringify([Number(text.slice(0, space)), state, uid, n]));
+  }
+  try {
+    const problem = difference(await readOwnIndex((await node?.url()) ?? "", end), expected);
+    if (problem !== undefined)
+      cluster.violated(`the own index of ${id} differs from its documents: ${problem}`);
+  } catch (error) {
+    cluster.violated(`the own index of ${id} at ${end}: ${String(error)}`);
+  }
 }
 
 async function checkFollower(cluster: LifeCluster, follower: Follower, feed: Feed): Promise<void> {

@@ -5,11 +5,12 @@ import { tmpdir } from "node:os";
 import path from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import type { NodeStatus } from "@cairn/node";
+import { newIdentity } from "@cairn/checkpoint/testing";
 import { testS3 } from "@cairn/localstack";
 import { type NatsTestCluster, startNatsCluster, startNatsServer } from "@cairn/log-nats/testing";
 import { CAIRN, type CommandResult, NodeProcess } from "@cairn/test-support/cairn-process";
 import { embeddedPlace, type LogPlace, natsPlace } from "./log-place.ts";
-import { configOf, type Places, type Scene } from "./scene.ts";
+import { configOf, keyFileOf, type Places, type Scene } from "./scene.ts";
 
 const COMMAND_TIMEOUT_MS = 120_000;
 const MAX_OUTPUT = 1 << 26;
@@ -75,6 +76,7 @@ export class LifeCluster {
     await mkdir(path.join(folder, "bin"));
     const script = `#!/bin/sh\nexec "${process.execPath}" "${program}" "$@"\n`;
     await writeFile(path.join(folder, "bin/cairn"), script, { mode: 0o755 });
+    await writeFile(keyFileOf(places), `${newIdentity()}\n`, { mode: 0o600 });
     for (const id of ["a", "b", "c"].slice(0, scene.nodes)) life.members.push(await life.member(id));
     return life;
   }

@@ -1,3 +1,4 @@
+import { setTimeout as delay } from "node:timers/promises";
 import type { ClientChange } from "@cairn/client";
 import { openWatch, readText, type SentEvent, watchEvents } from "@cairn/test-support/torture-watcher";
 
@@ -68,6 +69,28 @@ export async function readDocuments(url: string, bucket: string, asOf?: number):
     next = /<([^>]*)>; rel="next"/.exec(answer.headers.get("link") ?? "")?.[1];
   }
   return found;
+}
+
+/**
+ * Reads the own index of a node once it contains a transaction: the columns of each document by its address, as text.
+ * Throws if the index does not get there.
+ */
+export async function readOwnIndex(url: string, minTx: number): Promise<Documents> {
+  const sql = "select namespace || '/' || name, revision, state, uid, n from things";
+  for (const deadline = Date.now() + READ_WITHIN_MS; ; await delay(200)) {
+    const answer = await fetch(`${url}/api/v1/sql/things?min-tx=${minTx}`, {
+      method: "POST",
+      headers: { "content-type": "application/json" },
+      body: JSON.stringify({ sql }),
+      signal: AbortSignal.timeout(READ_WITHIN_MS),
+    });
+    const body = (await answer.json()) as { rows?: [string, ...unknown[]][]; error?: { code: string } };
+    if (body.rows !== undefined)
+      return new Map(body.rows.map(([address, ...columns]) => [address, JSON.stringify(columns)]));
+    // An index that is being built answers nothing.
+    if (body.error?.code !== "NOT_READY" || Date.now() > deadline)
+      throw new Error(`the own index answered ${answer.status} ${JSON.stringify(body)}`);
+  }
 }
 
 /** Returns the documents that follow from a feed, up to a transaction. */

@@ -1,15 +1,19 @@
-import { cp, mkdir, readdir, rm } from "node:fs/promises";
+import { cp, mkdir, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import path from "node:path";
+import { newIdentity } from "@cairn/checkpoint/testing";
+import { startTimer } from "@cairn/kv";
 import { quiet } from "./checks.ts";
 import type { Member } from "./life-cluster.ts";
 import { difference, readDocuments, TRACKED } from "./reading.ts";
-import { configOf, readerOf, type Scene } from "./scene.ts";
+import { configOf, keyFileOf, readerOf, type Scene } from "./scene.ts";
 import type { Life } from "./state.ts";
 
 /** A step of a life. `member` is a node chosen at random, which may not run. */
 export type Step = (life: Life, member: Member) => Promise<unknown>;
 
 const BACKED_UP_WITHIN_SECONDS = 20;
+/** Leases and connections end during the longest pauses. */
+const PAUSE_MS = 12_000;
 
 /** What operators and clients do on any day. */
 export const EVERYDAY: Readonly<Record<string, Step>> = {
@@ -79,7 +83,7 @@ export const EVERYDAY: Readonly<Record<string, Step>> = {
     const other = await cluster.member(
       "other",
       dir,
-      configOf(cluster.scene, "other", dir, cluster.places, log),
+      configOf(cluster.scene, "other", dir, cluster.places, { log }),
     );
     await cluster.start(other);
     const url = (await other.process?.url()) ?? "";
@@ -110,7 +114,46 @@ export const EVERYDAY: Readonly<Record<string, Step>> = {
     await writer.write(2);
     await Promise.all(down.map((server) => server.start()));
   },
+  "pause a node": async ({ writer, picks }, member) => {
+    const { process: node } = member;
+    if (node === undefined || node.exited) return;
+    node.signal("SIGSTOP");
+    await whileFor(PAUSE_MS * picks.next(), () => node.signal("SIGCONT"), writer.write(4));
+  },
+  "pause the servers": async ({ cluster, writer, picks }) => {
+    const { servers } = cluster.log;
+    const frozen = picks.next() < 0.5 ? servers : servers.slice(0, 1);
+    for (const server of frozen) server.freeze();
+    const thaw = (): void => frozen.forEach((server) => server.thaw());
+    await whileFor(PAUSE_MS * picks.next(), thaw, writer.write(3));
+  },
+  "add a key": async ({ cluster, picks }) => {
+    const file = keyFileOf(cluster.places);
+    const keys = await readFile(file, "utf8");
+    const added = `${newIdentity()}\n`;
+    await writeFile(file, picks.next() < 0.5 ? added + keys : keys + added);
+    for (const member of cluster.running) {
+      await cluster.end(member);
+      await cluster.start(member);
+    }
+  },
+  "change the version of the own index": async ({ cluster, picks }, member) => {
+    await cluster.end(member, picks.of<"kill" | "stop">(["kill", "stop"]));
+    const config = configOf(cluster.scene, member.id, member.dir, cluster.places, {
+      version: 1 + picks.below(3),
+    });
+    await writeFile(member.config, JSON.stringify(config));
+    await cluster.start(member);
+  },
 };
+
+/** Calls `end` after some time, even if `work` takes longer, and waits for both. */
+async function whileFor(ms: number, end: () => void, work: Promise<unknown>): Promise<void> {
+  const over = new Promise<void>((resolve) => {
+    startTimer(ms, () => resolve(end()));
+  });
+  await Promise.all([over, work]);
+}
 
 /** The steps that not every scene has. */
 const NEEDS: Readonly<Record<string, (scene: Scene) => boolean>> = {
@@ -119,6 +162,9 @@ const NEEDS: Readonly<Record<string, (scene: Scene) => boolean>> = {
   "put an older machine back": ({ log }) => log === "embedded",
   "remove the stream": ({ log }) => log !== "embedded",
   "servers stop": ({ log }) => log !== "embedded",
+  "pause the servers": ({ log }) => log !== "embedded",
+  "add a key": ({ isEncrypted }) => isEncrypted,
+  "change the version of the own index": ({ ownIndex }) => ownIndex !== undefined,
   "read the backup": ({ backup }) => backup !== undefined,
   "go back before a transaction": ({ backup }) => backup !== undefined,
 };
