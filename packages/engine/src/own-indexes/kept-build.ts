@@ -1,4 +1,4 @@
-import { removeFolder, systemClock } from "@cairn/kv";
+import { removeFolder, Semaphore, systemClock } from "@cairn/kv";
 import type { TxId } from "@cairn/client";
 import type { CompleteBuild, IndexFolders, OwnPurge } from "./index-folders.ts";
 import type { OwnIndexOptions } from "./own-index.ts";
@@ -9,6 +9,8 @@ export class KeptBuild {
   /** Whether the build is known to be of this history, and may answer queries. */
   isServed = false;
   readonly #release: (dir: string) => Promise<void>;
+  /** A checkpoint and the purge, for example, may note at the same time what they have purged. */
+  readonly #changes = new Semaphore();
   #complete: CompleteBuild | undefined;
 
   /** `release` ends the processes that have files in a folder open. */
@@ -27,18 +29,22 @@ export class KeptBuild {
 
   /** Returns the complete build, if any, and removes everything else. */
   async find(): Promise<CompleteBuild | undefined> {
-    this.#complete ??= await this.folders.complete();
-    await this.folders.removeOthers(this.#complete?.dir);
-    return this.#complete;
+    return await this.#changes.run(async () => {
+      this.#complete ??= await this.folders.complete();
+      await this.folders.removeOthers(this.#complete?.dir);
+      return this.#complete;
+    });
   }
 
   async replace(build: CompleteBuild): Promise<void> {
-    const before = this.#complete;
-    await this.folders.publish(build);
-    this.#complete = build;
-    this.isServed = true;
-    if (before !== undefined) await this.#release(before.dir);
-    await this.folders.removeOthers(build.dir);
+    await this.#changes.run(async () => {
+      const before = this.#complete;
+      await this.folders.publish(build);
+      this.#complete = build;
+      this.isServed = true;
+      if (before !== undefined) await this.#release(before.dir);
+      await this.folders.removeOthers(build.dir);
+    });
   }
 
   /** Removes the complete build. */
@@ -52,9 +58,11 @@ export class KeptBuild {
   }
 
   async notePurged(txId: TxId): Promise<void> {
-    if (this.#complete === undefined) return;
-    this.#complete = { ...this.#complete, purged: { txId, at: systemClock.now() } };
-    await this.folders.note(this.#complete);
+    await this.#changes.run(async () => {
+      if (this.#complete === undefined) return;
+      this.#complete = { ...this.#complete, purged: { txId, at: systemClock.now() } };
+      await this.folders.note(this.#complete);
+    });
   }
 }
 
