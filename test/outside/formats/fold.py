@@ -12,7 +12,7 @@ from chains import Chains
 from expiry import Expiry
 from frame import Refused
 from json_text import field_of, ordered_text, parse
-from queues import Aborted, Queues
+from queues import RETIRING, Aborted, Queues
 from rows import INDEX_VERSION, is_deletion, number, part, sealed, sealed_json, short, stem, version_revision, version_sum, version_value
 
 COMMITTED, ABORTED, DUPLICATE = range(3)
@@ -161,8 +161,11 @@ class Fold:
             elif one.op == "configure":
                 policies_set = one.document
             elif one.op == "evict" and self._queue_policy(one.bucket) is not None:
+                retiring = self.queues.keys_of(one, RETIRING)
                 for own in self.queues.keys_of(one):
-                    self._evict(own, one)
+                    if own in self.newest or self.versions.get(own) or own in retiring:
+                        self._evict(own, one)
+                self._evict(stem(one.bucket, one.key), one)
             elif one.op != "match":
                 getattr(self, f"_{one.op}")(stem(one.bucket, one.key), one)
         self.queues = queues
@@ -182,8 +185,6 @@ class Fold:
             self.write(own, None)
 
     def _evict(self, own, _):
-        if own not in self.newest and not self.versions.get(own):
-            return
         if own in self.newest:
             self.count(own, self.newest.pop(own), -1)
         self.versions.pop(own, None)

@@ -198,10 +198,11 @@ class Queues:
         if is_shard(namespace) and name in self._places(one.bucket):
             self._remove(one.bucket, name)
 
-    def keys_of(self, one):
-        """Returns the stems of all keys that the entry may have, which an eviction names by any of them."""
+    def keys_of(self, one, state=None):
+        """Returns the stems of all keys that the entry may have, or of those in shards with a state. An eviction names any."""
         namespace, name = one.key.split("/", 1)
-        return [stem(one.bucket, f"{shard}/{name}") for shard in self.shards.get(one.bucket, {})] if is_shard(namespace) else []
+        shards = self.shards.get(one.bucket, {}).items() if is_shard(namespace) else ()
+        return [stem(one.bucket, f"{number}/{name}") for number, shard in shards if state in (None, shard.state)]
 
     def _places(self, queue):
         return self.places.setdefault(queue, {})

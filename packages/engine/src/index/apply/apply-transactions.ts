@@ -329,7 +329,7 @@ function applyOperations({ ops, header }: LoggedTransaction, context: Context): 
   }
   policies?.take(ops, txId, time);
   if (queues === undefined || plan === undefined) return { kind: "committed", text: header, replaced };
-  for (const { key, hasOnlyVersions } of plan.evicted) keys.evict(key, txId, time, hasOnlyVersions);
+  for (const key of plan.evicted) keys.evict(key, txId, time);
   queues.commit(plan);
   const { shards } = plan;
   return { kind: "committed", text: committedText(header, shards), replaced, shards };

@@ -2,7 +2,7 @@ import type { KvOperation } from "@cairn/kv";
 import type { Json, Policies, TxId } from "@cairn/client";
 import { splitKey } from "@cairn/client/protocol";
 import type { IndexedMessage } from "./batches.ts";
-import { collectEvicted, type EvictedKey } from "./evicted-entries.ts";
+import { collectEvicted } from "./evicted-entries.ts";
 import { QueueState } from "./queue-state.ts";
 import type { KeyState, KeyStates } from "./key-states.ts";
 import { Retirement } from "./retirement.ts";
@@ -28,7 +28,7 @@ export interface QueuePlan {
   readonly shards: readonly number[];
   /** The keys that operations on queues write, by the operation's place in the transaction. */
   readonly writes: ReadonlyMap<number, QueueWriteKeys>;
-  readonly evicted: ReadonlySet<EvictedKey>;
+  readonly evicted: ReadonlySet<KeyState>;
   readonly drafts: ReadonlyMap<string, QueueTransaction>;
   readonly retired: readonly RetiredShard[];
 }
@@ -129,7 +129,7 @@ export class BatchQueues {
     const shards: number[] = [];
     const retired: RetiredShard[] = [];
     const writes = new Map<number, QueueWriteKeys>();
-    const evicted = new Set<EvictedKey>();
+    const evicted = new Set<KeyState>();
     const plan = { shards, writes, evicted, drafts, retired };
     for (const [at, operation] of ops.entries()) {
       const name = operation.queue?.[1] ?? operation.bucket;

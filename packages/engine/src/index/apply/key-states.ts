@@ -239,11 +239,12 @@ export class KeyStates {
   }
 
   /**
-   * Removes the key. Its older versions must be removed after the batch, which is therefore a separate one.
-   * `hasOnlyVersions` means that there are some although the key has neither a document nor a tombstone.
+   * Removes the key. Its older versions must be removed after the batch, which is therefore a separate one. An eviction
+   * of a key that the index does not have is recorded as well: a bound or the removal of a shard may have removed it,
+   * and then its bytes may still be in files, the log and checkpoints.
    */
-  evict(key: KeyState, txId: TxId, time: number, hasOnlyVersions = false): void {
-    if (key.document === undefined && key.tombstone === undefined && !hasOnlyVersions) return;
+  evict(key: KeyState, txId: TxId, time: number): void {
+    if (key.evicted === txId) return;
     this.drop(key);
     key.evicted = txId;
     this.evicts = true;

@@ -1,6 +1,6 @@
 import type { KvOperation, KvReader } from "@cairn/kv";
 import { madeOnce } from "@cairn/text";
-import type { EvictedKey } from "./evicted-entries.ts";
+import type { KeyState } from "./key-states.ts";
 import {
   decodePlace,
   decodeShard,
@@ -31,7 +31,7 @@ export class QueueState {
   readonly shards = new Map<number, Shard>();
   readonly places = new Map<string, EntryPlace | undefined>();
   /** The entries that the batch may evict, with all of their keys once these are found. */
-  readonly evicted = new Map<string, readonly EvictedKey[]>();
+  readonly evicted = new Map<string, readonly KeyState[]>();
   /** The rows of the shards that the batch changes; undefined for rows that it removes. */
   readonly #shardRows = new Map<number, Buffer | undefined>();
   readonly #placeRows = new Map<string, PlaceRow>();

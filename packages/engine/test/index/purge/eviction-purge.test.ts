@@ -180,6 +180,25 @@ it(
   },
 );
 
+it("an index purges what a bound had removed completely before the key was evicted", async () => {
+  const secret = token();
+  await apply([["configure", { history: { vault: { for: "PT0.1S" } } }]]);
+  await apply([["put", "vault", "default/s", { secret }]], [["delete", "vault", "default/s"]]);
+  const key = { bucket: "vault", namespace: "default", name: "s" };
+  while ((await index.history(key, 10)).versions.length > 0) {
+    await apply(
+      ...Array.from({ length: 256 }, (_, n): TxOperation[] => [["put", "vault", "default/other", n]]),
+    );
+  }
+  expect(await found([secret])).toBe(1);
+  await apply([["evict", "vault", "default/s"]]);
+  expect((await index.evictions(10)).evictions).toMatchObject([
+    { ...key, txId: position, files: { goneSince: null } },
+  ]);
+  expect(await index.purgeEvictions(ENOUGH)).toEqual({ txId: position, held: undefined });
+  expect(await found([secret])).toBe(0);
+});
+
 it("after reopening, an index purges evictions that were not purged before it was closed", async () => {
   const secret = token();
   await apply([["put", "vault", "default/s", secret]], [["evict", "vault", "default/s"]]);

@@ -321,10 +321,13 @@ it("an eviction removes an entry from every shard in which it was, whichever key
       expect(transactions.map(({ txId, changes }) => [txId, changes])).toEqual([[evicted, [change]]]);
     }
     const { evictions } = await scene.index.evictions(10);
-    expect(evictions.map(({ txId, namespace }) => [txId, namespace])).toEqual([
-      [evicted, "1"],
-      [evicted, "0"],
-    ]);
+    const listed = new Set(["1", "0", ...named.map((key) => key.slice(0, 1))]);
+    expect(evictions.map(({ txId, namespace }) => [txId, namespace])).toEqual(
+      [...listed]
+        .toSorted()
+        .toReversed()
+        .map((namespace) => [evicted, namespace]),
+    );
     expect((await scene.index.ask(readQueue, "jobs")).queue).toMatchObject({ entries: 0, open: 0 });
     expect(await scene.problems()).toEqual([]);
     await scene.commit(["enqueue", "jobs", "x", OPEN]);
