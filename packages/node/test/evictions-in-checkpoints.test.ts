@@ -1,3 +1,4 @@
+import { rm, writeFile } from "node:fs/promises";
 import path from "node:path";
 import { filesystemStore } from "@cairn/checkpoint";
 import { CairnError } from "@cairn/kv";
@@ -66,7 +67,7 @@ it(
     }
     expect(held.size).toBeGreaterThan(8);
     const { evictions } = await node.evictions();
-    expect(evictions).toHaveLength(4);
+    expect(evictions).toHaveLength(5);
     for (const { namespace, name, txId, checkpoints, inFilesOf, firstWithout, files } of evictions) {
       // Each of these checkpoints was saved after everything that had been evicted before was purged.
       expect([inFilesOf, firstWithout]).toEqual([[], saved.findLast((one) => one.txId >= txId)?.name]);
@@ -123,4 +124,12 @@ it.each<[what: string, log: Partial<TxLog> | undefined]>([
     checkpointer: { store, approxFrequency: 3_600_000 } as never,
   });
   expect(later.evictions[0]).toMatchObject({ inFilesOf: names.toReversed(), firstWithout: null });
+  // Killed nodes leave archives without a manifest, and damaged ones have none that can be read.
+  const [first = "", second = ""] = names;
+  await rm(path.join(folder, `${first}.json`));
+  await writeFile(path.join(folder, `${second}.json`), "{");
+  const left = await evictionPlaces(page, state, asked, {
+    checkpointer: { store, approxFrequency: 3_600_000 } as never,
+  });
+  expect(left.evictions[0]).toMatchObject({ checkpoints: [], inFilesOf: [second, first] });
 });

@@ -51,10 +51,12 @@ export interface CheckpointListing extends Omit<StoredManifest, "files"> {
   readonly damaged: boolean;
 }
 
-/** The checkpoints are newest first. Neither list contains foreign files. */
+/** The checkpoints are newest first. No list contains foreign files. */
 export interface CheckpointList {
   readonly checkpoints: readonly CheckpointListing[];
   readonly skipped: readonly SkippedCheckpoint[];
+  /** The names of archives without a manifest: they are being written, or their writers have died. */
+  readonly incomplete: readonly string[];
 }
 
 /** No content of the store makes it fail. Throws the store's errors (`STORE_*`) and the reason of `signal`. */
@@ -73,7 +75,10 @@ export async function readListings(
     if ("error" in found) skipped.push(found);
     else checkpoints.push(listingOf(found));
   }
-  return { checkpoints, skipped };
+  const incomplete = listed.filter(
+    ({ archive, manifest }) => archive !== undefined && manifest === undefined,
+  );
+  return { checkpoints, skipped, incomplete: incomplete.map(({ name }) => name) };
 }
 
 export function listingOf({ manifest, ...checkpoint }: StoredCheckpoint): CheckpointListing {

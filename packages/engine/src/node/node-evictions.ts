@@ -35,14 +35,15 @@ export async function evictionPlaces(
   ]);
   const comparable =
     first.isKnown && txLog !== undefined
-      ? await withTimeout(ofOneHistory(txLog, state, saved ?? []), limit.leftMs, NONE)
+      ? await withTimeout(ofOneHistory(txLog, state, saved?.checkpoints ?? []), limit.leftMs, NONE)
       : NONE;
   return {
     ...page,
     evictions: evictions.map((eviction) => ({
       ...eviction,
       log: first.txId >= eviction.txId ? null : { firstTxId: first.txId, lastTxId: eviction.txId - 1 },
-      checkpoints: saved?.filter(({ txId }) => txId < eviction.txId).map(({ name }) => name) ?? null,
+      checkpoints:
+        saved?.checkpoints.filter(({ txId }) => txId < eviction.txId).map(({ name }) => name) ?? null,
       ...inFiles(eviction.txId, saved, comparable),
       ...inSegments(segments, eviction.txId, system.logBackup?.keep),
     })),
@@ -62,17 +63,23 @@ export function withOwnFiles(page: EvictionPage, purged: OwnPurge | undefined): 
   return { ...page, evictions };
 }
 
+interface Saved {
+  readonly checkpoints: readonly CheckpointListing[];
+  /** The names of archives without a usable manifest, such as those that interrupted writers left behind. */
+  readonly archives: readonly string[];
+}
+
 function inFiles(
   evicted: TxId,
-  saved: readonly CheckpointListing[] | null,
+  saved: Saved | null,
   comparable: ReadonlySet<string>,
 ): Pick<EvictionPlaces, "inFilesOf" | "firstWithout"> {
   if (saved === null) return { inFilesOf: null, firstWithout: null };
-  const since = saved.filter(({ txId }) => txId >= evicted);
+  const since = saved.checkpoints.filter(({ txId }) => txId >= evicted);
   const isClean = ({ name, purged }: CheckpointListing): boolean => purged >= evicted && comparable.has(name);
   const clean = since.filter(isClean).toSorted((a, b) => Date.parse(a.takenAt) - Date.parse(b.takenAt));
   return {
-    inFilesOf: since.filter((one) => !isClean(one)).map(({ name }) => name),
+    inFilesOf: [...since.filter((one) => !isClean(one)).map(({ name }) => name), ...saved.archives],
     firstWithout: clean[0]?.name ?? null,
   };
 }
@@ -117,20 +124,22 @@ async function shows(log: TxLog, { position, sha256 }: Anchor): Promise<boolean>
   return message !== undefined && anchorOf(message).sha256.startsWith(sha256);
 }
 
-/**
- * Returns the checkpoints in all stores; null if one does not respond, as its content must not be reported as removed.
- */
+/** Returns what all stores have of a log; null if one does not respond, as its content must not be reported as removed. */
 async function savedCheckpoints(
   system: RestoringSystem,
   { id, offset }: IndexState["log"],
-): Promise<readonly CheckpointListing[] | null> {
+): Promise<Saved | null> {
   const listing = Promise.all(allStores(system).map(async (store) => await listCheckpoints(store)));
   const listed = await unlessFailed(listing, UNREADABLE, null);
+  if (listed === null) return null;
   // Checkpoints of a log that this one continues end at or before the offset.
   const found = listed
-    ?.flatMap(({ checkpoints }) => checkpoints)
+    .flatMap(({ checkpoints }) => checkpoints)
     .filter(({ log, txId }) => log.id === id || txId <= offset);
-  return found === undefined ? null : [...new Map(found.map((one) => [one.name, one])).values()];
+  const unusable = listed.flatMap(({ skipped }) => skipped).filter(({ logId = id }) => logId === id);
+  const archives = [...unusable.map(({ name }) => name), ...listed.flatMap(({ incomplete }) => incomplete)];
+  const checkpoints = [...new Map(found.map((one) => [one.name, one])).values()];
+  return { checkpoints, archives: [...new Set(archives)] };
 }
 
 const UNREADABLE = ["STORE_UNREACHABLE", "STORE_DENIED"] as const;

@@ -151,7 +151,6 @@ export function filesystemStore(options: FilesystemStoreOptions): CheckpointStor
       const file = await run(doing, () => temporary(name));
       let bytes = 0;
       try {
-        await run(doing, async () => removeDeadTemporaries(root, (await file.handle.stat()).mtimeMs - grace));
         // Only write errors are converted, because an error in the content itself must keep its meaning.
         if (direct !== undefined) {
           const explain = (error: unknown): unknown => folderError(error, doing, location);
@@ -221,7 +220,10 @@ export function filesystemStore(options: FilesystemStoreOptions): CheckpointStor
         if (!(await isThere())) return systemClock.now();
         const file = await createTemporary(root);
         try {
-          return Math.floor((await file.handle.stat()).mtimeMs);
+          const { mtimeMs } = await file.handle.stat();
+          // Every look, sweep and prune asks for the time, even if nothing is uploaded.
+          await removeDeadTemporaries(root, mtimeMs - grace);
+          return Math.floor(mtimeMs);
         } finally {
           await discard(file);
         }

@@ -54,7 +54,9 @@ export async function removeDeadTemporaries(root: string, before: number): Promi
     // Folders and links with such names are foreign.
     if (!name.startsWith(TEMPORARY_PREFIX) || !entry.isFile()) continue;
     const file = await statOf(join(root, name));
-    if (file !== undefined && file.mtimeMs < before) await rm(join(root, name), { force: true });
+    if (file === undefined || file.mtimeMs >= before) continue;
+    // Those of another user can stay.
+    await unlessFailed(rm(join(root, name), { force: true }), ["EACCES", "EPERM"], undefined);
   }
 }
 
