@@ -23,7 +23,7 @@ import { foreignIndex, indexBehind, noBeginning } from "./join-errors.ts";
 import { lookBeforeBeginning } from "./may-begin.ts";
 import { commonWithIndex, type FilledIndex, sharedOf } from "./common-history.ts";
 import { isContainedIn, movedContents, reassessQuarantine } from "./held-transactions.ts";
-import { judgeOldCopy } from "./old-copy.ts";
+import { judgeOldCopy, oldCopyByNodes } from "./old-copy.ts";
 import { type RestoreContext, restoreNewest } from "./restore-index.ts";
 import { historyOfIndex, shownLost } from "./shown-lost.ts";
 import type { StoreWait } from "./store-wait.ts";
@@ -75,7 +75,20 @@ export async function joinIndex(context: JoinContext): Promise<JoinedIndex> {
   }
   // The identity is read again, because it can take a long time to judge the local index, and the log may have been
   // trimmed in the meantime.
-  return await withQuarantine(context, await joinWithoutLocal(context, await reidentify(context)));
+  const identity = await reidentify(context);
+  const asked = identity.id === context.followed ? undefined : askNodes(context, identity);
+  const joined = await joinWithoutLocal(context, identity);
+  const problem = await asked;
+  if (problem === undefined) return await withQuarantine(context, joined);
+  await joined.index.close();
+  throw problem;
+}
+
+/** How long other nodes may take to say that the log is an old copy (ms), while the index is restored. */
+const ASK_MS = 250;
+
+async function askNodes({ log, signal }: JoinContext, { id }: LogIdentity): Promise<CairnError | undefined> {
+  return await unlessFailed(oldCopyByNodes(log, id, { timeoutMs: ASK_MS, signal }), "any", undefined);
 }
 
 /** Determines the orphans, because only an index that agrees with the log shows what the log's history contains. */

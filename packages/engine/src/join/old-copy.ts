@@ -5,6 +5,7 @@ import { readLineages, successorOf } from "../backup/backup-lineage.ts";
 import { furthestBackup } from "../backup/furthest-backup.ts";
 import { UNUSABLE_SEGMENT } from "../backup/segments/read-segment.ts";
 import { listCandidates } from "../checkpoints/candidates.ts";
+import { type AskOptions, askStatus } from "../cluster/ask-cluster.ts";
 import type { LogIdentity } from "../log/log-identity.ts";
 import type { TxLog } from "../log/tx-log.ts";
 import type { FilledIndex } from "./common-history.ts";
@@ -105,7 +106,31 @@ export async function judgeOldCopy(
       : `keep a copy of this one (nats stream backup ${name} DIR), remove it (nats stream rm ${name})`;
   return new CairnError(
     "LOG_DIFFERENT",
-    `The log "${name}" (${identity.id}) is an old copy: the log ${id} continues it, and ${holder}.`,
+    `${isOldCopy(name, identity.id)}: the log ${id} continues it, and ${holder}.`,
     `Put the log ${id} back, or correct the address if it is elsewhere, and restart the node. If it is lost, ${removal}, run cairn log recover --log ${id}, and restart the nodes. If the command is refused because of what was written to this copy, add --yes; cairn log orphans then prints what the nodes' indexes hold of that. To use this copy nevertheless, give its nodes a checkpoint store of their own, and restart them. Nothing was deleted.`,
   );
+}
+
+function isOldCopy(name: string, id: string): string {
+  return `The log "${name}" (${id}) is an old copy`;
+}
+
+/**
+ * Returns what another node says that has failed because a log is an old copy: its index may be all that shows it. A node
+ * that refuses the log only because of this does not count.
+ */
+export async function oldCopyByNodes(
+  { name, peers }: Pick<TxLog, "name" | "peers">,
+  id: string,
+  options: AskOptions,
+): Promise<CairnError | undefined> {
+  if (peers === undefined) return undefined;
+  for (const { node, status } of await askStatus(peers, options)) {
+    if (status.failure?.code !== "LOG_DIFFERENT") continue;
+    const { message, hint } = status.failure;
+    if (!message.startsWith(isOldCopy(name, id))) continue;
+    const there = hint === null ? "" : `On the machine of node ${node}: ${hint}`;
+    return new CairnError("LOG_DIFFERENT", `Node ${node} reports: ${message}`, there);
+  }
+  return undefined;
 }

@@ -10,7 +10,7 @@ import type { System } from "../api/system.ts";
 import { logOffset } from "../index/rows/index-state.ts";
 import { checkCheckpoint, lacksNothing } from "../log/anchor.ts";
 import { withStoreFirst } from "../join/join-errors.ts";
-import { judgeOldCopy } from "../join/old-copy.ts";
+import { judgeOldCopy, oldCopyByNodes } from "../join/old-copy.ts";
 import type { LogIdentity } from "../log/log-identity.ts";
 import type { TxLog } from "../log/tx-log.ts";
 import { recordingStore, recordTrim, trimmedUpTo } from "../upkeep/trim-record.ts";
@@ -21,6 +21,8 @@ import type { NodeLife } from "./node-life.ts";
  * never remove the last one, and a removal by others need not be reported sooner.
  */
 const COVERED_MS = 3_600_000;
+/** How long other nodes may take to answer (ms). */
+const ASK_MS = 1_000;
 /** An age that no message has, for logs that are not trimmed. */
 const UNTRIMMED_KEEP = "P9999D";
 
@@ -147,7 +149,8 @@ export class LogWatch {
     const stores = restoreStores(this.#system);
     const compare = async (): Promise<CairnError | undefined> =>
       (await lostEnd(log, identity.id, stores)) ??
-      (await judgeOldCopy(log, identity, stores, { kv: index.rows, state: index.state }));
+      (await judgeOldCopy(log, identity, stores, { kv: index.rows, state: index.state })) ??
+      (await oldCopyByNodes(log, identity.id, { timeoutMs: ASK_MS }));
     // An unreachable log or store is reported by the code that needs it, and the next look compares.
     const lost = await unlessFailed(compare(), "any", null);
     if (lost !== null) [this.#lost, this.#compared] = [lost, identity];

@@ -1,5 +1,5 @@
 // @module-tag nats
-import { cp, mkdtemp, rename, rm } from "node:fs/promises";
+import { cp, mkdtemp, readdir, readFile, rename, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { filesystemStore } from "@cairn/checkpoint";
@@ -239,6 +239,33 @@ describe("a server of NATS with a log that was lost and continued elsewhere", ()
         expect((await node.status()).log.warnings).toEqual([]);
         await scene.stop(node);
       }
+    },
+  );
+
+  it(
+    "is not followed by a new node if only the index of another node shows that one",
+    { tags: "rest/slow" },
+    async () => {
+      const { scene, successor } = await returned();
+      const store = path.join(scene.folder, "checkpoints");
+      for (const file of await readdir(store)) {
+        const place = path.join(store, file);
+        if (file.endsWith(".json") && (await readFile(place, "utf8")).includes(successor)) await rm(place);
+      }
+      const expected = {
+        code: "LOG_DIFFERENT",
+        message: expect.stringContaining(`is an old copy: the log ${successor} continues it`) as string,
+        hint: expect.stringContaining(`cairn log recover --log ${successor}`) as string,
+      };
+      expect(await failureOf(await scene.start("a"))).toMatchObject(expected);
+      const node = await scene.start("new");
+      const failure = await failureOf(node);
+      expect(failure).toMatchObject(expected);
+      expect(failure.message).toMatch(/^Node a reports: /);
+      expect(failure.hint).toMatch(/^On the machine of node a: /);
+      await expect(node.submit({ ops: [["put", "things", "default/x", 1]] })).rejects.toMatchObject({
+        code: "NOT_READY",
+      });
     },
   );
 
