@@ -49,7 +49,7 @@ async function compareWithLog(log: TxLog, store: CheckpointStore, logId: string,
   try {
     await requireSameHistory({ log, store, of: { id: logId, offset } }, segments, last);
   } catch (error) {
-    if (!isCairnError(error, "LOG_REGRESSED") && !isCairnError(error, "LOG_TRIMMED")) throw error;
+    if (!isCairnError(error, "LOG_REGRESSED", "LOG_TRIMMED")) throw error;
     return { first, last, begin, exposed: { transactions: null, since: null }, failure: asFailure(error) };
   }
   const range = { first: Math.max(first, begin), last };

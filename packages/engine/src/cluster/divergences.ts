@@ -115,7 +115,7 @@ export class Divergences {
     } catch (error) {
       this.#parts.life.suspect(index, error);
       // The node has left the index or is leaving it, so there is nothing to compare.
-      if (isCairnError(error, "INDEX_CORRUPT") || isCairnError(error, "NOT_READY")) return undefined;
+      if (isCairnError(error, "INDEX_CORRUPT", "NOT_READY")) return undefined;
       throw error;
     }
   }

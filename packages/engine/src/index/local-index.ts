@@ -47,8 +47,7 @@ export async function tryOpenIndex(
   try {
     return await openIndex(provider, dir, opening);
   } catch (error) {
-    if (isCairnError(error, "INDEX_CORRUPT") || isCairnError(error, "INDEX_VERSION"))
-      return { unusable: error };
+    if (isCairnError(error, "INDEX_CORRUPT", "INDEX_VERSION")) return { unusable: error };
     throw error;
   }
 }

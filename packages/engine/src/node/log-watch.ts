@@ -85,7 +85,7 @@ export class LogWatch {
       this.#missing = beginning.length > 0 ? beginning : removed;
     } catch (error) {
       // An unreachable log or store is reported by the code that needs it.
-      if (isCairnError(error, "LOG_UNREACHABLE") || isCairnError(error, "STORE_UNREACHABLE")) return;
+      if (isCairnError(error, "LOG_UNREACHABLE", "STORE_UNREACHABLE")) return;
       if (!isCairnError(error)) throw error;
       this.#inspected = followed;
       [this.#found, this.#missing] = [this.#life.failure === undefined ? [error] : [], []];

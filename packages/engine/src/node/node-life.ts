@@ -191,7 +191,7 @@ class Life implements ComparedNode {
   suspect(index: IndexStore, error: unknown): unknown {
     if (index.isReadOnly)
       return this.attachment.failed(index, error) ? notReady(this, { cause: error }) : error;
-    const matters = isCairnError(error, "INDEX_CORRUPT") || isCairnError(error, "LOG_REGRESSED");
+    const matters = isCairnError(error, "INDEX_CORRUPT", "LOG_REGRESSED");
     if (matters) this.#distrust(index, error);
     return error;
   }

@@ -71,7 +71,7 @@ export function startRestoreDrill(options: DrillOptions): RepeatedWork {
     // An unreachable store may recover soon, whereas a checkpoint that cannot be restored remains unusable and is
     // expensive to read again. Meanwhile, looks find what other nodes have verified.
     retryDelay: (error: unknown) => {
-      const isTransient = isCairnError(error, "STORE_UNREACHABLE") || isCairnError(error, "LOG_UNREACHABLE");
+      const isTransient = isCairnError(error, "STORE_UNREACHABLE", "LOG_UNREACHABLE");
       memory.failures = isTransient ? memory.failures + 1 : 0;
       memory.isUnfinished &&= isTransient;
       if (isTransient) return retryDelay(every, memory.failures, random());

@@ -33,10 +33,10 @@ import {
   parsePreconditions,
   preconditionProblem,
   readDecision,
+  requiredRevision,
 } from "../requests/preconditions.ts";
 import { array, ref } from "../requests/schema-parts.ts";
-import type { WriteCall } from "./await-tx.ts";
-import { writeConditionally } from "./conditional-write.ts";
+import { submit, type WriteCall } from "./await-tx.ts";
 import { BY_KEY } from "./find-route.ts";
 
 const DOCUMENT = {
@@ -236,11 +236,10 @@ async function readHistory(call: Call<Query<typeof DOCUMENT_PARAMETERS>>): Promi
 
 async function write(call: WriteCall, key: DocumentKey, operation: TxOperation): Promise<HttpAnswer> {
   const { api } = call;
-  const { txId, result } = await writeConditionally(call, (required) =>
-    required === undefined
-      ? [operation]
-      : [["match", key.bucket, `${key.namespace}/${key.name}`, required], operation],
-  ).catch((error: unknown) => {
+  const required = requiredRevision(call.request);
+  const ops: TxOperation[] = [operation];
+  if (required !== undefined) ops.unshift(["match", key.bucket, `${key.namespace}/${key.name}`, required]);
+  const { txId, result } = await submit(call, { ops }).catch((error: unknown) => {
     if (!isCairnError(error, "TX_INVALID")) throw error;
     // The client did not send a transaction.
     const problem = error.message.replace(/^Not a valid transaction: ops\[\d+\]: /, "");

@@ -1,4 +1,4 @@
-import type { Policies } from "@cairn/client";
+import type { Policies, TxOperation } from "@cairn/client";
 import { formatPolicyProblem, policyProblems } from "@cairn/engine";
 import { repeatedKeys } from "@cairn/text";
 import { jsonAnswer } from "../answers/answer.ts";
@@ -15,9 +15,9 @@ import {
 } from "../openapi/route.ts";
 import { POLICY_NAMES } from "../openapi/schemas.ts";
 import { READ_PARAMETERS, WRITE_PARAMETERS } from "../requests/parameters.ts";
-import { etag, lostBecause } from "../requests/preconditions.ts";
+import { etag, lostBecause, requiredRevision } from "../requests/preconditions.ts";
 import { ref } from "../requests/schema-parts.ts";
-import { writeConditionally } from "./conditional-write.ts";
+import { submit } from "./await-tx.ts";
 
 const POLICIES = {
   path: "/api/v1/policies",
@@ -63,9 +63,10 @@ export const policyRoutes: readonly Route[] = [
       const problems = policyProblems(call.body);
       if (problems.length > 0) throw invalidPolicies(problems);
       const policies = call.body as Policies;
-      const { txId, result } = await writeConditionally(call, (required) => [
-        required === undefined ? ["configure", policies] : ["configure", policies, required],
-      ]);
+      const required = requiredRevision(call.request);
+      const operation: TxOperation =
+        required === undefined ? ["configure", policies] : ["configure", policies, required];
+      const { txId, result } = await submit(call, { ops: [operation] });
       if (result === undefined) return jsonAnswer({ txId }, {}, 202);
       const { committed, reason } = result.outcome;
       if (!committed) throw lostBecause(reason, { lost: READ_AGAIN, refused: AFTER_THAT });

@@ -286,7 +286,7 @@ export class LogBackup {
 
 /** Returns whether a look failed because the log may not continue the backup. */
 function isLost(error: CairnError | undefined): boolean {
-  return isCairnError(error, "LOG_REGRESSED") || isCairnError(error, "LOG_TRIMMED");
+  return isCairnError(error, "LOG_REGRESSED", "LOG_TRIMMED");
 }
 
 function report(run: WorkRun<"backup"> | undefined, look: BackupLook): void {
