@@ -10,6 +10,8 @@ import { runNode } from "@cairn/node";
 import { quietSystem } from "@cairn/test-support/nodes/quiet-system";
 import { madePosition, positionAfter } from "@cairn/test-support/nodes/positions";
 import { submit } from "@cairn/test-support/nodes/watch-reader";
+import { startStallingProxy } from "@cairn/test-support/links/stalling-proxy";
+import { serve } from "@cairn/test-support/nodes/served-node";
 import { cairn, CapturedTerminal } from "@cairn/test-support/nodes/captured-terminal";
 
 let folder = "";
@@ -166,6 +168,18 @@ describe("cairn watch", () => {
     const { code, stdout, stderr } = await result;
     expect([code, stdout]).toEqual([0, expect.stringContaining("2  put     pods default/a  1\n")]);
     expect(stderr).toBe(`The node is restoring (${joining}). Continuing from position ${from}.\n`);
+  });
+
+  it("goes to the next node if its request does not reach a node in time", async () => {
+    await submit(node, ["put", "pods", "a", 1]);
+    await using slow = await serve({ requestTimeoutMs: 100 });
+    const stalling = await startStallingProxy(slow.url, 0);
+    const from = await positionAfter(node, 1);
+    const urls = ["--url", stalling.url, "--url", node.url ?? ""];
+    const { code, stdout, stderr } = await watching("--from", from, "--limit", "1", ...urls).result;
+    stalling.close();
+    expect([code, stdout]).toEqual([0, expect.stringContaining("2  put     pods default/a  1\n")]);
+    expect(stderr).toMatch(/^The request did not arrive in time \(.*\)\. Continuing from position /);
   });
 
   it("exits with 1 and reports where to begin again if the requested history has been pruned", async () => {

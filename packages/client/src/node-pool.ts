@@ -104,8 +104,9 @@ export class NodePool {
 }
 
 /** Returns whether the request may succeed at another node, or later at the same node. */
-export function isTransient({ code, status }: CairnClientError): boolean {
-  return code === "UNREACHABLE" || (status === 503 && code !== "TX_TIMEOUT");
+export function isTransient({ code, status }: Pick<CairnClientError, "code" | "status">): boolean {
+  // A request that did not arrive in time, because this program or the network stalled, was not executed.
+  return code === "UNREACHABLE" || status === 408 || (status === 503 && code !== "TX_TIMEOUT");
 }
 
 /** The origin of the page that runs this program. Outside a browser, it is undefined. */

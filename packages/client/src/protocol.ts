@@ -40,6 +40,7 @@ export {
   revisionOf,
   splitKey,
 } from "./request-parts.ts";
+export { isTransient } from "./node-pool.ts";
 export { LIST_FIRST } from "./watch-transactions.ts";
 export { retryPauseMs, timeoutSignal } from "./types/timing.ts";
 export { LIMITS, REMEMBERED_TRANSACTIONS } from "./types/limits.ts";

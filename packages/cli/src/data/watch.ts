@@ -2,12 +2,12 @@ import { spawn } from "node:child_process";
 import { constants } from "node:os";
 import type { ClientTransaction, ClientWatchQuery, Position } from "@cairn/client";
 import { backoffMs, systemClock, CairnError, isCairnError } from "@cairn/kv";
-import { type FollowedTransaction, followStream, LIST_FIRST, WatchEndedError } from "@cairn/client/protocol";
+import { followStream, isTransient, LIST_FIRST, WatchEndedError } from "@cairn/client/protocol";
 import { formatTime, parsePosition } from "@cairn/text";
 import { command } from "../options/command.ts";
 import { NODES_OPTIONS, openNodes } from "../options/node-address.ts";
 import { countValue, textValue } from "../options/option-specs.ts";
-import { NoAnswerError, type NodeClient } from "../requests/node-client.ts";
+import { NoAnswerError, type NodeClient, NodeError } from "../requests/node-client.ts";
 import { shorten } from "../terminal/columns.ts";
 import { CommandError } from "../terminal/interrupt.ts";
 import { printable } from "../terminal/terminal.ts";
@@ -89,7 +89,7 @@ const PAUSES = { firstMs: 200, maxMs: 15_000 };
 function followWatch(
   nodes: readonly [NodeClient, ...NodeClient[]],
   options: Omit<ClientWatchQuery, "onReconnect"> & { readonly onLeft: OnLeft },
-): AsyncGenerator<FollowedTransaction<unknown>, void, void> {
+): ReturnType<typeof followStream<unknown>> {
   const { signal, bucket, namespace, onLeft } = options;
   let [node] = nodes;
   let answered = false;
@@ -100,13 +100,10 @@ function followWatch(
     return stream;
   };
   const onEnd = async (reason: unknown, failures: number, from: Position | undefined): Promise<void> => {
-    if (reason instanceof WatchEndedError && reason.regressed) {
+    if (reason instanceof WatchEndedError && reason.regressed)
       throw new CairnError("WATCH_COMPACTED", reason.message, LIST_FIRST);
-    }
-    const isPassing = isCairnError(reason, "NOT_READY", "INDEX_CORRUPT");
     // No other node, nor the same node later, can continue.
-    if (!(reason instanceof WatchEndedError) && !(reason instanceof NoAnswerError) && !isPassing)
-      throw reason;
+    if (!isPassing(reason)) throw reason;
     answered ||= !(reason instanceof NoAnswerError);
     // If no node has ever responded, the addresses are probably wrong.
     if (!answered && failures >= nodes.length) throw reason;
@@ -116,4 +113,9 @@ function followWatch(
     if (failures >= nodes.length) await systemClock.wait(backoffMs(failures - nodes.length, PAUSES), signal);
   };
   return followStream({ open, onEnd }, options);
+}
+
+function isPassing(reason: unknown): reason is Error {
+  if (reason instanceof NodeError) return isTransient(reason);
+  return reason instanceof WatchEndedError || isCairnError(reason, "NOT_READY");
 }
