@@ -1,5 +1,6 @@
 import {
   Inbox,
+  isCairnError,
   lowerThreadPriority,
   receiveError,
   sendError,
@@ -83,19 +84,10 @@ async function answer(own: OwnIndex, request: ThreadRequest): Promise<string | u
       isBetween = !request.batch.complete;
       await own.apply(received(request.batch));
       return undefined;
-    case "capture": {
+    case "capture":
       if (request.purge) await own.purge?.();
-      const capture: Partial<IndexCapture> | undefined = await own.capture?.(request.dir);
-      if (typeof capture?.copied?.then !== "function")
-        throw new Error(
-          "its method capture did not return {copied}, with a promise that settles with the copy",
-        );
-      capture.copied.then(
-        () => post({ copied: undefined }),
-        (error: unknown) => post({ copied: sendError(error) }),
-      );
+      await capture(own, request.dir);
       return undefined;
-    }
     case "purge":
       await own.purge?.();
       return undefined;
@@ -104,6 +96,25 @@ async function answer(own: OwnIndex, request: ThreadRequest): Promise<string | u
     case "close":
       return undefined;
   }
+}
+
+/** Returns once batches may be applied again. That a copy fails says nothing about the index, unless it is damaged. */
+async function capture(own: OwnIndex, dir: string): Promise<void> {
+  try {
+    const { copied }: Partial<IndexCapture> = (await own.capture?.(dir)) ?? {};
+    if (typeof copied?.then !== "function")
+      throw new Error(
+        "its method capture did not return {copied}, with a promise that settles with the copy",
+      );
+    void Promise.resolve(copied).then(() => post({ copied: undefined }), notCopied);
+  } catch (error) {
+    if (isCairnError(error, "INDEX_CORRUPT")) throw error;
+    notCopied(error);
+  }
+}
+
+function notCopied(error: unknown): void {
+  post({ copied: sendError(error) });
 }
 
 function received({ position, complete, changes, rows }: FedBatch): Parameters<OwnIndex["apply"]>[0] {

@@ -32,10 +32,14 @@ it("says why a copy of the node's index cannot be read", { tags: "rest/slow" }, 
   });
 });
 
-it("says at once that a module does not report the end of its capture", async () => {
+it.each([
+  ["does not report the end of its capture", { isMute: true }, "capture did not return {copied}"],
+  ["throws when it is captured", { isShy: true }, "it is not captured"],
+])("says at once that a module %s, and goes on with it", async (_, options, message) => {
   const into = path.join(folder, "captured");
   await mkdir(into);
-  await withThread({ isMute: true }, async (thread) => {
-    await expect(thread.capture(into, false)).rejects.toThrow("capture did not return {copied}");
+  await withThread(options, async (thread) => {
+    await expect(thread.capture(into, false)).rejects.toThrow(message);
+    expect(await thread.digest()).toBe("[]");
   });
 });

@@ -17,12 +17,12 @@ import path from "node:path";
  * `hold`, a file while which exists nothing is applied; `trace`, a file to which it adds a line for each build and
  * purge, and when it is held; `isBare`, whether it can only do what it must; `isTorn`, whether its captures are incomplete;
  * `leaves`, a `folder`, a `link` or a `name` that its captures contain besides; `exitsOn`, the name of a document at which its thread ends;
- * `isMute`, whether it does not report when its captures are complete; `forgets`, the name of a document that it indexes
+ * `isMute`, whether it does not report when its captures are complete; `isShy`, whether its captures throw; `forgets`, the name of a document that it indexes
  * only when it is built; `hangs`, the call that never returns (`open` or `capture`), or `native` for a process that it
  * waits for, whose id is in `trace`.
  */
 export async function create(
-  { failOn, hold, trace, isBare, isTorn, leaves, exitsOn, isMute, forgets, hangs },
+  { failOn, hold, trace, isBare, isTorn, leaves, exitsOn, isMute, isShy, forgets, hangs },
   { dir },
 ) {
   if (hangs === "open") await new Promise(() => {});
@@ -69,6 +69,7 @@ export async function create(
     ...needed,
     capture: (to) => {
       if (hangs === "capture") return new Promise(() => {});
+      if (isShy) throw new Error("it is not captured");
       copyFileSync(file, path.join(to, "index.json"));
       if (leaves === "folder") mkdirSync(path.join(to, "more"));
       if (leaves === "link") symlinkSync("index.json", path.join(to, "more"));

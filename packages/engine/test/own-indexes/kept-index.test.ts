@@ -192,8 +192,8 @@ describe("an index of one's own", () => {
     },
   );
 
-  it.each([{ leaves: "folder" }, { leaves: "link" }, { leaves: "name" }, { isMute: true }])(
-    "that cannot be in a checkpoint does not keep it from being saved, and its module is told: %j",
+  it.each([{ leaves: "folder" }, { leaves: "link" }, { leaves: "name" }, { isMute: true }, { isShy: true }])(
+    "that cannot be in a checkpoint does not keep it from being saved, its module is told, and it stays live: %j",
     { tags: "rest/slow" },
     async (options) => {
       await scene.start({ options });
@@ -207,11 +207,14 @@ describe("an index of one's own", () => {
         expect.objectContaining({
           code: "OWN_INDEX_FAILED",
           msg: expect.stringMatching(
-            /^The index json could not be captured \(.*(own-json\.1\.more|its method capture)/,
+            /^The index json could not be captured \(.*(own-json\.1\.more|its method capture|it is not captured)/,
           ) as string,
           hint: expect.stringContaining("Correct its module") as string,
         }),
       );
+      await scene.put("b");
+      await scene.reached();
+      expect(scene.logged.filter(({ msg }) => String(msg).includes("index json failed"))).toEqual([]);
     },
   );
 
