@@ -6,10 +6,12 @@ export function answeringIndex({ failsToOpen = false }, { dir, readOnly, onNotic
   if (failsToOpen) throw new Error("the file is not a database");
   const { position, rows: stored } = JSON.parse(readFileSync(join(dir, "rows.json"), "utf8"));
   const answer = (rows, columns = ["value"]) => ({ position, columns, rows });
+  const two = ["value", "more"];
   const queries = {
-    rows: () => answer(stored),
+    rows: () => answer(stored, two),
+    odd: ([columns, rows]) => answer(rows, columns),
     args: (args) => answer([[args]]),
-    about: () => answer([[process.pid, readOnly, Object.keys(process.env)]]),
+    about: () => answer([[process.pid, readOnly, Object.keys(process.env)]], ["pid", "readOnly", "names"]),
     endless: () =>
       answer(
         (function* () {
@@ -22,9 +24,14 @@ export function answeringIndex({ failsToOpen = false }, { dir, readOnly, onNotic
         (async function* () {
           yield* stored;
         })(),
+        two,
       );
     },
-    wide: ([rows, bytes]) => answer(Array.from({ length: rows }, (_, row) => [row, "é".repeat(bytes / 2)])),
+    wide: ([rows, bytes]) =>
+      answer(
+        Array.from({ length: rows }, (_, row) => [row, "é".repeat(bytes / 2)]),
+        two,
+      ),
     notice: () => {
       onNotice("something to know");
       return answer([]);

@@ -81,7 +81,7 @@ function isAlive(pid: number): boolean {
 
 describe("a query of an own index", () => {
   it("is answered as of a transaction, by a process that may only read and is used again", async () => {
-    expect(await ask("rows")).toEqual({ txId: 7, columns: ["value"], rows: [["a", 1]], more: false });
+    expect(await ask("rows")).toEqual({ txId: 7, columns: ["value", "more"], rows: [["a", 1]], more: false });
     const args = [1, null, "é", { a: [true] }];
     expect((await ask("args", { args })).rows).toEqual([[args]]);
     expect((await ask("later")).rows).toEqual([["a", 1]]);
@@ -126,11 +126,21 @@ describe("a query of an own index", () => {
     expect(await pidOf()).toBe(pid);
   });
 
-  it.each([{ a: 1 }, null, "text"])("fails if a row is %j instead of a list", async (row) => {
-    await write([row]);
-    await expect(ask("rows")).rejects.toMatchObject({
+  it.each([
+    ["a row is an object", ["a"], [{ a: 1 }]],
+    ["a row is null", ["a"], [null]],
+    ["a row is a text", ["a"], ["text"]],
+    ["a row has too many values", ["a"], [[1], [1, 2]]],
+    ["a row has too few values", ["a", "b"], [[1]]],
+    ["there are no columns", null, []],
+    ["the columns are a text", "ab", []],
+    ["a column is a number", ["a", 1], []],
+    ["the rows are a number", ["a"], 5],
+    ["there are no rows", ["a"], null],
+  ])("fails because of its module if %s", async (_, ...odd) => {
+    await expect(ask("odd", { args: odd })).rejects.toMatchObject({
       code: "OWN_INDEX_FAILED",
-      hint: expect.stringContaining("each row is a list") as unknown,
+      hint: expect.stringMatching(/correct the module of the index/i) as unknown,
     });
   });
 

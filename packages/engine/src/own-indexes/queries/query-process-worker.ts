@@ -76,7 +76,9 @@ async function answer({ query, limits }: QueryOrder): Promise<QueryAnswered> {
         "Its module has no query. Query another index, or add query to the module.",
       );
     const { position, columns, rows } = await index.query(query);
-    return { position, columns, ...(await readRows(rows, limits, JSON.stringify(columns).length)) };
+    if (!Array.isArray(columns) || !columns.every((column) => typeof column === "string"))
+      throw wrongAnswer("columns that are no list of names");
+    return { position, columns, ...(await readRows(rows, limits, columns)) };
   } catch (error) {
     const failed = sendError(error);
     // The files may have been replaced, so that it helps to open them anew.
@@ -89,8 +91,9 @@ async function answer({ query, limits }: QueryOrder): Promise<QueryAnswered> {
 async function readRows(
   rows: AsyncIterable<unknown> | Iterable<unknown>,
   limits: QueryOrder["limits"],
-  before: number,
+  columns: readonly string[],
 ): Promise<{ rows: string; more: boolean }> {
+  const before = JSON.stringify(columns).length;
   let part: string[] = [];
   let partBytes = 0;
   let bytes = before;
@@ -103,13 +106,9 @@ async function readRows(
       part = [];
       partBytes = 0;
     }
-    if (!Array.isArray(row)) {
-      throw new CairnError(
-        "OWN_INDEX_FAILED",
-        `The index ${served?.context.name} answers with a row that is no list: ${typeof row}.`,
-        "Correct the module of the index: each row is a list with a value for each column.",
-      );
-    }
+    if (!Array.isArray(row)) throw wrongAnswer(`a row that is no list (${typeof row})`);
+    if (row.length !== columns.length)
+      throw wrongAnswer(`${columns.length} columns and a row of ${row.length} values`);
     const json = JSON.stringify(row);
     const size = Buffer.byteLength(json) + 1;
     part.push(json);
@@ -125,6 +124,14 @@ async function readRows(
     }
   }
   return { rows: part.join(","), more: false };
+}
+
+function wrongAnswer(what: string): CairnError {
+  return new CairnError(
+    "OWN_INDEX_FAILED",
+    `The index ${served?.context.name} answers with ${what}.`,
+    "Correct the module of the index: columns is a list of names, and each row is a list with a value for each column.",
+  );
 }
 
 /** Those that were withdrawn are undefined. */
