@@ -59,6 +59,21 @@ describe.each(ACCESSES)("a query of an own index, %s,", (_access, client) => {
     expect(attempts).toBe(1);
   });
 
+  it.each([
+    ["a text that is no string", 5, [], {}],
+    ["arguments that are null", "select", null, {}],
+    ["arguments that are a text", "select", "a", {}],
+    ["a limit beyond the maximum", "select", [], { limit: 10_001 }],
+    ["a limit of 0", "select", [], { limit: 0 }],
+  ])("is refused with %s", async (_, text, args, options) => {
+    await using served = await serve();
+    const asked = client(served).sql("pods", text as string, args as never, options);
+    await expect(asked).rejects.toMatchObject({
+      code: "REQUEST_INVALID",
+      message: "Not a valid query: it has another form.",
+    });
+  });
+
   it("is refused if JSON would change its arguments, or an option is unknown", async () => {
     await using served = await serve();
     const refused = client(served).sql("pods", "select ?", [Number.NaN]);

@@ -57,7 +57,7 @@ export { openCheckpointAccess } from "./node/open-checkpoint.ts";
 export type { NodeMetrics } from "./node/node-observation.ts";
 export { numberSkipped } from "./observe/skipped-checkpoints.ts";
 export { takeOwnFiles } from "./own-indexes/checkpointed-files.ts";
-export { parseRows } from "./own-indexes/queries/index-queries.ts";
+export { checkedQuery, parseRows } from "./own-indexes/queries/index-queries.ts";
 export type { OwnIndexOptions, ServedIndex } from "./own-indexes/own-index.ts";
 export { sqliteDriverProblem } from "./own-indexes/sqlite/sqlite-driver.ts";
 export {

@@ -24,7 +24,7 @@ import { nodeClosed } from "../api/not-ready.ts";
 import type { AsOf, DocumentVersion, StoredDocument } from "../index/read/documents.ts";
 import { type FieldQuery, parseFieldQuery } from "../index/read/field-query.ts";
 import type { StateChange } from "../index/read/states.ts";
-import { parseRows } from "../own-indexes/queries/index-queries.ts";
+import { checkedQuery, parseRows } from "../own-indexes/queries/index-queries.ts";
 import type { WatchChange } from "../index/read/transaction-event.ts";
 import type { NodeReads } from "./node-reads.ts";
 
@@ -126,9 +126,9 @@ export class LocalAccess implements NodeAccess {
 
   readonly sql: NodeAccess["sql"] = (index, text, args, { minTx, limit, timeoutMs, signal }) =>
     this.#call({ signal, timeoutMs }, async (node) => {
-      const limits = limit === undefined ? {} : { rows: limit };
+      const { query, limits } = checkedQuery({ sql: text, args, limit });
       const options = { ...omitUndefined({ minTx, timeoutMs }), limits, signal };
-      return await parseRows(await node.queryIndex(index, { text, args }, options));
+      return await parseRows(await node.queryIndex(index, query, options));
     });
 
   readonly events: NodeAccess["events"] = ({ limit, bucket, object, before, ...options }) =>

@@ -8,7 +8,7 @@ import type { Json } from "@cairn/client";
 import { CairnError, Deadline } from "@cairn/kv";
 import { parseRows, type AskedIndex, queryIndex } from "@cairn/engine/src/own-indexes/queries/index-queries";
 import { indexNamed } from "@cairn/engine/src/own-indexes/own-indexes";
-import type { ServedIndex, QueryLimits } from "@cairn/engine/src/own-indexes/own-index";
+import type { IndexQuery, ServedIndex, QueryLimits } from "@cairn/engine/src/own-indexes/own-index";
 import type { QueryRun } from "@cairn/engine/src/own-indexes/queries/asked-query";
 import { QueryProcesses } from "@cairn/engine/src/own-indexes/queries/query-processes";
 import { pino } from "pino";
@@ -372,6 +372,16 @@ describe("an own index that is asked", () => {
       });
     },
   );
+
+  it.each([
+    [5, []],
+    ["rows", null],
+    [undefined, undefined],
+  ])("is refused if its text or its arguments cannot be any: %j, %j", async (text, args) => {
+    const query = { text, args } as unknown as IndexQuery;
+    const asked = queryIndex(() => index, processes, "orders", query, {});
+    await expect(asked).rejects.toMatchObject({ code: "REQUEST_INVALID" });
+  });
 
   it("is too long, and no other one is, if it has no time", async () => {
     const asked = queryIndex(() => index, processes, "orders", ROWS, { timeoutMs: 0 });

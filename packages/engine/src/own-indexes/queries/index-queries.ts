@@ -1,7 +1,7 @@
-import type { ClientRows, Json, TxId } from "@cairn/client";
+import type { ClientRows, Json, QueryArguments, TxId } from "@cairn/client";
 import { LIMITS } from "@cairn/client/protocol";
 import { CairnError, Deadline, isCairnError, TimeSlice, unlessAborted } from "@cairn/kv";
-import { badValue } from "@cairn/text";
+import { badValue, isMap } from "@cairn/text";
 import type { IndexQuery, QueryLimits, ServedIndex } from "../own-index.ts";
 import { wrongPosition } from "../own-index-errors.ts";
 import type { KeptIndex } from "../kept-index.ts";
@@ -26,6 +26,32 @@ const DEFAULT_LIMITS: QueryLimits = {
   bytes: LIMITS.queryBytes,
 };
 
+/** Returns a query as requests and clients contain it. Throws `REQUEST_INVALID`. */
+export function checkedQuery(asked: unknown): {
+  readonly query: IndexQuery;
+  readonly limits: Partial<QueryLimits>;
+} {
+  const { sql, args = [], limit, ...others } = isMap(asked) ? asked : { other: asked };
+  if (
+    typeof sql === "string" &&
+    (Array.isArray(args) || isMap(args)) &&
+    (limit === undefined || isRowLimit(limit)) &&
+    Object.keys(others).length === 0
+  )
+    return {
+      query: { text: sql, args: args as QueryArguments },
+      limits: limit === undefined ? {} : { rows: limit },
+    };
+  throw badValue(
+    "Not a valid query: it has another form.",
+    `A query is {"sql": statement, "args": [value, …], "limit": count}. "args" may also be an object, "limit" is at most ${LIMITS.queryRows}, and only "sql" is required.`,
+  );
+}
+
+function isRowLimit(count: unknown): count is number {
+  return Number.isInteger(count) && Number(count) >= 1 && Number(count) <= LIMITS.queryRows;
+}
+
 /** The index of one's own that a query asks. */
 export interface AskedIndex extends Pick<KeptIndex, "newest" | "served" | "damaged"> {
   readonly position: Pick<KeptIndex["position"], "reached">;
@@ -41,6 +67,7 @@ export async function queryIndex(
 ): Promise<QueryRows> {
   const { minTx, timeoutMs = LIMITS.waitMs, admit, signal } = options;
   const limits = checkedLimits(options.limits);
+  checkedQuery({ sql: query.text, args: query.args });
   const time = new Deadline(timeoutMs);
   // The query must not wait for an index that cannot answer.
   index().served();
