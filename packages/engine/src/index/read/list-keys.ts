@@ -1,4 +1,4 @@
-import type { KvRange, KvReader } from "@cairn/kv";
+import { CairnError, type KvRange, type KvReader } from "@cairn/kv";
 import type { TxId } from "@cairn/client";
 import { fieldTexts } from "../fields/field-texts.ts";
 import { fieldRowDocument, fieldRowKey, fieldValuePrefix } from "../rows/field-row-keys.ts";
@@ -50,8 +50,14 @@ export async function* documentKeys(list: FieldList, changed: readonly Buffer[] 
     if (field !== undefined) yield* keysByValue(list, field, changed ?? []);
     return;
   }
-  // A list would otherwise include documents outside its range.
-  if (after !== undefined && !isAmong(fields[order.at]?.rows ?? [], after)) throw notOfThisList();
+  const { index, rows = [] } = fields[order.at] ?? {};
+  // The cursor has the parameters of the list, but its rows were removed: a field that is added again has others.
+  if (after !== undefined && !isAmong(rows, after))
+    throw new CairnError(
+      "REQUEST_INVALID",
+      `The field ${JSON.stringify(index?.field)}, which orders the list, was removed from the indexes and added again after the list began.`,
+      "Start the list again without a cursor.",
+    );
   for await (const keys of keysInOrder(list, order, changed))
     yield keys.map((key) => fieldRowDocument(key, range.bucket));
 }

@@ -262,6 +262,23 @@ describe("a list by ranges and in the order of a field", () => {
       expect(await read({ ...of, asOf: { txId } }, [7, 20])).toEqual(wanted[at]);
   });
 
+  it.each<Query>([{ order: "a" }, { order: "-a" }, { where: [{ field: "a", is: ">=", value: 1 }] }])(
+    "is refused with the reason if its field was removed and added again after it began: %j",
+    async (of) => {
+      await write([1, 2, 3].map((n) => [`n/${n}`, { a: n }] as const));
+      const { cursor = "" } = await index.list({ bucket: "pods", ...of, limit: 1 });
+      await apply(["configure", { indexes: {} }]);
+      await apply(["configure", { indexes: { pods: FIELDS } }]);
+      while (await index.buildFields());
+      await expect(index.list({ bucket: "pods", ...of, limit: 1, cursor })).rejects.toMatchObject({
+        code: "REQUEST_INVALID",
+        message: expect.stringMatching(
+          /^The field "a", .* was removed from the indexes and added again/,
+        ) as string,
+      });
+    },
+  );
+
   it("reads one row and document more than its page has or, for a rare value, all documents that have it", async () => {
     await write(Array.from({ length: 400 }, (_, n) => [`n/${n}`, { a: n, b: { c: n % 100 } }] as const));
     const counts = countReads();
