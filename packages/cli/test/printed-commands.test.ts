@@ -122,3 +122,14 @@ it("no text glues a full stop to a command, unless it ends with one that is comp
     expect([name, lines.join("\n").match(glued)]).toEqual([name, null]);
   }
 });
+
+it("no text names a command for what it shows: completed, the command would be a part of the sentence", async () => {
+  const purpose = new RegExp(
+    `(?:\\bFor|\\band for) cairn (?:${[...CONFIGURED_COMMANDS.alone, ...CONFIGURED_COMMANDS.asking].join("|")})`,
+  );
+  expect("For cairn status --cluster, permit more.").toMatch(purpose);
+  for (const name of await sources()) {
+    const text = await readFile(path.join(ROOT, name), "utf8");
+    expect([name, purpose.exec(text)?.[0]]).toEqual([name, undefined]);
+  }
+});

@@ -130,7 +130,7 @@ export class NatsPeers implements PeerChannel {
     const { place, inboxPrefix } = this.#link;
     const why = cause === undefined ? "" : `: ${errorMessage(cause)}`;
     const message = `NATS at ${place} does not permit this user to ${action} ${subject}${why}.`;
-    const hint = `Permit nodes to subscribe to ${this.address} and ${inboxPrefix}.>, and to publish to both (to the inboxes of all other nodes, or with allow_responses). They need this to compare themselves with one another, and for cairn status --cluster.`;
+    const hint = `Permit nodes to subscribe to ${this.address} and ${inboxPrefix}.>, and to publish to both (to the inboxes of all other nodes, or with allow_responses). They need this to compare themselves with one another, and for the status of the whole cluster.`;
     return new CairnError("UNAUTHORIZED", message, { hint, cause });
   }
 }

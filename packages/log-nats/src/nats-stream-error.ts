@@ -106,7 +106,7 @@ const HINTS: ReadonlyMap<number, string> = new Map([
 ]);
 
 function permissions({ inboxPrefix }: Place): string {
-  return `Permit the user of the log to publish to the log's subject and to $JS.API.> (for another domain, to $JS.DOMAIN.API.>), and to subscribe to ${inboxPrefix}.>. For cairn status --cluster, also permit nodes to subscribe and publish to _CAIRN.nodes.STREAM, and to publish to ${inboxPrefix}.>. Then restart nats-server, one server after another, because a reload does not always apply changed permissions.`;
+  return `Permit the user of the log to publish to the log's subject and to $JS.API.> (for another domain, to $JS.DOMAIN.API.>), and to subscribe to ${inboxPrefix}.>. For the status of the whole cluster, also permit nodes to subscribe and publish to _CAIRN.nodes.STREAM, and to publish to ${inboxPrefix}.>. Then restart nats-server, one server after another, because a reload does not always apply changed permissions.`;
 }
 
 /** `operation` is the client's name for it. */
