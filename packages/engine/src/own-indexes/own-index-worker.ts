@@ -8,6 +8,7 @@ import {
   ThreadModule,
 } from "@cairn/kv/threads";
 import type { Position } from "@cairn/client";
+import { POSITION_PATTERN } from "@cairn/text";
 import { parentPort, workerData } from "node:worker_threads";
 import { importIndex } from "./import-index.ts";
 import type { ReaderMessage, ReaderOrder } from "./index-reader-worker.ts";
@@ -41,6 +42,7 @@ const OPTIONAL = ["capture", "purge", "digest", "query"] as const satisfies (key
 export type OptionalOperation = (typeof OPTIONAL)[number];
 
 const BETWEEN_SEQUENCES: ReadonlySet<ThreadRequest["op"]> = new Set(["capture", "purge", "digest"]);
+const POSITION = new RegExp(POSITION_PATTERN);
 const READER = new ThreadModule(import.meta.url, "index-reader-worker");
 
 if (parentPort === null) throw new Error("This module runs in a thread.");
@@ -62,8 +64,10 @@ try {
   // Writes and other reads come first.
   lowerThreadPriority();
   const own = await importIndex(workerData as ServedIndex, false, (notice) => post({ notice }));
-  const can = OPTIONAL.filter((name) => own[name] !== undefined);
-  post({ opened: await own.position(), can });
+  const opened = await own.position();
+  if (opened !== undefined && !POSITION.test(opened))
+    throw new Error(`its method position returned ${JSON.stringify(opened)}, which is no position`);
+  post({ opened, can: OPTIONAL.filter((name) => own[name] !== undefined) });
   for (let request = await requests.take(); request.op !== "close"; request = await requests.take()) {
     // What was requested before the thread was told to close would only delay that.
     if (isClosing) continue;
@@ -103,9 +107,7 @@ async function capture(own: OwnIndex, dir: string): Promise<void> {
   try {
     const { copied }: Partial<IndexCapture> = (await own.capture?.(dir)) ?? {};
     if (typeof copied?.then !== "function")
-      throw new Error(
-        "its method capture did not return {copied}, with a promise that settles with the copy",
-      );
+      throw new Error("its method capture did not return {copied}, a promise that settles with the copy");
     void Promise.resolve(copied).then(() => post({ copied: undefined }), notCopied);
   } catch (error) {
     if (isCairnError(error, "INDEX_CORRUPT")) throw error;

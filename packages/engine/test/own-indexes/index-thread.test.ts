@@ -11,10 +11,14 @@ beforeEach(async () => {
 });
 afterEach(async () => await rm(folder, { recursive: true, force: true }));
 
-async function withThread(options: object, work: (thread: IndexThread) => Promise<void>): Promise<void> {
+async function withThread(
+  options: object,
+  work: (thread: IndexThread) => Promise<void>,
+  stored: object = {},
+): Promise<void> {
   const dir = path.join(folder, "own");
   await mkdir(dir);
-  await writeFile(path.join(dir, "index.json"), '{"documents": {}}');
+  await writeFile(path.join(dir, "index.json"), JSON.stringify({ documents: {}, ...stored }));
   const served = { module: JSON_INDEX, options: { ...options }, context: { name: "json", version: 1, dir } };
   const thread = await IndexThread.start(served, () => undefined, new AbortController().signal);
   try {
@@ -42,4 +46,11 @@ it.each([
     await expect(thread.capture(into, false)).rejects.toThrow(message);
     expect(await thread.digest()).toBe("[]");
   });
+});
+
+it.each(["4", 4, null, "4-0123"])("refuses %j as the position of an index", async (position) => {
+  const opened = withThread({}, () => Promise.resolve(), { position });
+  await expect(opened).rejects.toThrow(
+    `its method position returned ${JSON.stringify(position)}, which is no position`,
+  );
 });
