@@ -1,5 +1,5 @@
 import { CairnError, errorMessage, resolvable } from "@cairn/kv";
-import { connect, createInbox, DebugEvents, Events, type NatsConnection } from "nats";
+import { connect, createInbox, DebugEvents, Events, type NatsConnection, NatsError } from "nats";
 import { credentialOptions, credentialsRefused, type NatsCredentials } from "./nats-credentials.ts";
 import { answeringFirst, logUnreachable, serverList, serversUnreachable } from "./nats-reachable.ts";
 import { omitUndefined, parseServer } from "@cairn/text";
@@ -30,6 +30,10 @@ const CONNECT_TIMEOUT_MS = 2_500;
 const DEFAULT_MAX_PAYLOAD = 1_048_576;
 /** The minimum time between two looks whether a server's limit was raised. */
 const LIMIT_INTERVAL_MS = 5_000;
+/** The minimum time between two looks for lost responses: what loses them may do so again after each reconnection. */
+const RESPONSES_INTERVAL_MS = 30_000;
+/** How long each request of such a look waits for its response. */
+const RESPONSE_MS = 5_000;
 /** The minimum time between two diagnoses of a lost connection. */
 const DIAGNOSIS_INTERVAL_MS = 2_000;
 
@@ -52,6 +56,7 @@ export class NatsLink {
   #saidAt = Number.NEGATIVE_INFINITY;
   #diagnosedAt = Number.NEGATIVE_INFINITY;
   #limitSeenAt = Number.NEGATIVE_INFINITY;
+  #responsesSoughtAt = Number.NEGATIVE_INFINITY;
 
   private constructor(connection: NatsConnection, attempt: Attempt) {
     this.connection = connection;
@@ -154,6 +159,22 @@ export class NatsLink {
     }
   }
 
+  /**
+   * Connects anew, which renews all subscriptions, if the server has lost, or never received, the one on which it
+   * responds to all requests. If it does not respond on another one either, it is slow, or has no leader.
+   */
+  async seekLostResponses(subject: string): Promise<void> {
+    if (!this.connected || performance.now() - this.#responsesSoughtAt < RESPONSES_INTERVAL_MS) return;
+    this.#responsesSoughtAt = performance.now();
+    const failureOf = async (noMux: boolean): Promise<unknown> =>
+      await this.answer(this.connection.request(subject, "", { timeout: RESPONSE_MS, noMux })).then(
+        () => undefined,
+        (error: unknown) => error,
+      );
+    if ((await failureOf(true)) === undefined && isTimeout(await failureOf(false)))
+      await this.connection.reconnect();
+  }
+
   add(listener: LinkListener): void {
     this.#listeners.add(listener);
   }
@@ -226,6 +247,11 @@ export class NatsLink {
   get #hasJustSaid(): boolean {
     return performance.now() - this.#saidAt <= DIAGNOSIS_INTERVAL_MS;
   }
+}
+
+/** Whether a request failed because no response arrived in time. */
+export function isTimeout(error: unknown): boolean {
+  return error instanceof NatsError && error.code === "TIMEOUT";
 }
 
 /** Returns the server's last error in its own words, of which the client passes only a code on. */

@@ -88,6 +88,7 @@ export class NatsPublisher implements LinkListener {
   readonly #foreign: ForeignStreams;
   /** Undefined after the server has refused it; the next message then subscribes again. */
   #subscription: Subscription | undefined;
+  #subscribedAt = 0;
   /** The unacknowledged messages in the order of sending, keyed by the number at the end of their reply subject. */
   readonly #flights = new Map<number, Flight>();
   #waiting: Flight[] = [];
@@ -178,6 +179,7 @@ export class NatsPublisher implements LinkListener {
   }
 
   #subscribe(): Subscription {
+    this.#subscribedAt = performance.now();
     return this.#link.connection.subscribe(`${this.#inbox}.*`, {
       callback: (error, message) => {
         if (error === null) return this.#answered(message);
@@ -186,6 +188,16 @@ export class NatsPublisher implements LinkListener {
         this.#rejectAll(streamError(this.#options.stream, this.#link, error));
       },
     });
+  }
+
+  /** Acknowledgements may be missing because the server has lost, or never received, the subscription to them. */
+  async #resubscribe(): Promise<void> {
+    if (!this.#link.connected || performance.now() - this.#subscribedAt < ACK_TIMEOUT_MS) return;
+    const former = this.#subscription;
+    this.#subscription = this.#subscribe();
+    // Until the server has processed the new one, acknowledgements may arrive on the former one.
+    await this.#link.connection.flush().catch(() => {});
+    former?.unsubscribe();
   }
 
   /** Sends all messages of this turn of the event loop together: each write to the socket is expensive. */
@@ -323,10 +335,12 @@ export class NatsPublisher implements LinkListener {
   }
 
   #checkTimes(): void {
+    const now = performance.now();
+    const flights = [...this.#flights.values()];
+    const late = flights.some(({ sentAt }) => now - sentAt > ACK_TIMEOUT_MS);
+    if (late || flights.some(({ deadline }) => deadline <= now)) void this.#resubscribe();
     this.#rejectOverdue();
     if (hasLasted(this.#downSince)) this.#rejectAll(this.#link.down());
-    const now = performance.now();
-    const late = [...this.#flights.values()].some(({ sentAt }) => now - sentAt > ACK_TIMEOUT_MS);
     if (late && this.#link.connected) this.#retrySoon();
     else this.#pump();
     if (this.#flights.size + this.#waiting.length === 0) {

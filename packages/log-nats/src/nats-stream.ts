@@ -10,7 +10,7 @@ import {
   type LogBounds,
   type LogMessage,
 } from "@cairn/engine";
-import type { NatsLink } from "./nats-connection.ts";
+import { isTimeout, type NatsLink } from "./nats-connection.ts";
 import {
   covers,
   describedLogId,
@@ -33,7 +33,9 @@ const ABSENT_AGAIN_MS = 1_000;
 /** The maximum number of retries after a permanent refusal, which may have come from another stream. */
 const MAX_FINAL_REFUSALS = 6;
 
-interface StreamCreation {
+interface StreamOptions {
+  /** The prefix of the subjects of the JetStream API. */
+  readonly api: string;
   readonly replicas: number;
   readonly create: boolean;
   readonly signal?: AbortSignal | undefined;
@@ -53,15 +55,15 @@ export class NatsStream {
   readonly name: string;
   readonly #link: NatsLink;
   readonly #manager: JetStreamManager;
-  readonly #creation: StreamCreation;
+  readonly #options: StreamOptions;
   /** The first log id that was seen in the stream created at `created`. */
   #described: { readonly created: string; readonly id: string } | undefined;
 
-  constructor(link: NatsLink, manager: JetStreamManager, name: string, creation: StreamCreation) {
+  constructor(link: NatsLink, manager: JetStreamManager, name: string, options: StreamOptions) {
     this.#link = link;
     this.#manager = manager;
     this.name = name;
-    this.#creation = creation;
+    this.#options = options;
   }
 
   /** Undefined if no stream has this name. Throws `CONFIG_INVALID` if no messages can be written to the stream. */
@@ -225,14 +227,14 @@ export class NatsStream {
   }
 
   async #add(): Promise<StreamInfo> {
-    if (!this.#creation.create) {
+    if (!this.#options.create) {
       throw logUnreachable(
         `NATS at ${this.#link.place} has no stream "${this.name}", and the configuration does not allow Cairn to create it.`,
         'Create the stream, or set "create-stream?" to true.',
       );
     }
     try {
-      await this.#manager.streams.add(streamSettings(this.name, this.#creation.replicas, randomUUID()));
+      await this.#manager.streams.add(streamSettings(this.name, this.#options.replicas, randomUUID()));
     } catch (error) {
       // Another node was faster, and its log id takes precedence. For a moment, the server reports only that the
       // subjects are in use.
@@ -256,7 +258,7 @@ export class NatsStream {
   /** Exactly one node succeeds, because the stream accepts this message only as its very first one. */
   async #publishBirth(payload: Uint8Array): Promise<boolean> {
     const { subject } = targetOf(await this.info());
-    const { signal } = this.#creation;
+    const { signal } = this.#options;
     const deadline = performance.now() + CREATE_DEADLINE_MS;
     let finals = 0;
     for (let tries = 0; ; tries += 1) {
@@ -297,6 +299,7 @@ export class NatsStream {
   }
 
   #error(error: unknown): CairnError {
+    if (isTimeout(error)) void this.#link.seekLostResponses(`${this.#options.api}.STREAM.INFO.${this.name}`);
     return streamError(this.name, this.#link, error);
   }
 }

@@ -89,7 +89,7 @@ class NatsTxLog implements TxLog {
     this.#pullTiming = { ...DEFAULT_PULL_TIMING, ...options.pullTiming };
     const { replicas = 1, createStream = true, signal } = options;
     const creation = { replicas, create: createStream, signal };
-    this.#stream = new NatsStream(link, manager, stream, creation);
+    this.#stream = new NatsStream(link, manager, stream, { api: this.#api, ...creation });
     this.peers = new NatsPeers(link, this.#stream);
     this.#publisher = new NatsPublisher(link, {
       stream,

@@ -2,13 +2,16 @@
 import { setImmediate as nextTurn } from "node:timers/promises";
 import type { CairnError } from "@cairn/kv";
 import { describe, expect, it, vi } from "vitest";
-import { AppendSequence } from "@cairn/engine";
+import { AppendSequence, type TxLog } from "@cairn/engine";
 import { followLog } from "@cairn/engine/src/log/follow-log";
 import { openNatsTxLog } from "../src/nats-tx-log.ts";
 import { bytes, takeMessages, text } from "@cairn/engine/testing";
 import { startNatsServer } from "../testing/nats-server.ts";
 import { startMutableProxy } from "@cairn/test-support/links/mutable-proxy";
 import { NatsFixture } from "@cairn/test-support/nodes/nats-fixture";
+
+const PATIENT = { timeout: 25_000 };
+const BRIEFLY = { timeoutMs: 1_000 };
 
 /** The server's answer to a request for a message that it does not have (nats-server/server/errors.json). */
 const NO_MESSAGE = { code: 404, err_code: 10_037, description: "no message found" };
@@ -177,6 +180,53 @@ describe("a writer to a log on NATS", () => {
     expect(await log.bounds()).toEqual({ first: 1, last: 1 });
     await log.close();
     await proxy.close();
+  });
+
+  // A connection first subscribes to acknowledgements (1), and then to the responses to all requests (2).
+  it.each([
+    [1, "an append is acknowledged", async (log: TxLog) => await log.append(bytes("one"))],
+    [
+      1,
+      "one that waits briefly is acknowledged",
+      async (log: TxLog) => await log.append(bytes("one"), BRIEFLY),
+    ],
+    [2, "requests are answered", async (log: TxLog) => await log.bounds()],
+  ])(
+    "subscribes anew to what was lost when it reconnected (%i), so that %s",
+    { tags: "rest/slow" },
+    async (subscription, _what, use) => {
+      const proxy = await startMutableProxy(nats.server.port);
+      const servers = `nats://127.0.0.1:${proxy.port}`;
+      const log = await nats.open({ servers, appendDeadlineMs: 12_000 });
+      await log.append(bytes("known"));
+      const restored = new Promise<void>((resolve) => log.onRestored?.(resolve));
+      const swallowed = proxy.swallow(new RegExp(`SUB _INBOX\\.\\S+ ${subscription}\r\n`));
+      proxy.cut();
+      await Promise.all([swallowed, restored]);
+      await vi.waitFor(async () => await use(log), PATIENT);
+      await log.close();
+      await proxy.close();
+    },
+  );
+
+  it("keeps the connection while the server responds to no request", { tags: "rest/slow" }, async () => {
+    // Requests for this domain reach the server through the test, which loses them at first.
+    let isLost = true;
+    const relay = nats.client.subscribe("$JS.silent.API.>", {
+      callback: (_error, { subject, data, reply = "" }) => {
+        if (!isLost) nats.client.publish(subject.replace(".silent", ""), data, { reply });
+      },
+    });
+    const log = await openNatsTxLog({ servers: nats.server.url, stream: nats.stream, domain: "silent" });
+    let reconnections = 0;
+    log.onRestored?.(() => (reconnections += 1));
+    // The first timeout begins a look for lost responses, which ends before the second one.
+    for (let n = 0; n < 3; n += 1) await expect(log.exists()).rejects.toThrow("TIMEOUT");
+    isLost = false;
+    expect(await log.exists()).toBe(false);
+    expect(reconnections).toBe(0);
+    await log.close();
+    relay.unsubscribe();
   });
 
   it("reports a full log when the stream's limit is reached, and continues when the limit is raised", async () => {

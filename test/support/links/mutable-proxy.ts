@@ -6,6 +6,8 @@ export interface MutableProxy {
   readonly port: number | undefined;
   mute(): void;
   cut(): void;
+  /** Drops the first match from what clients send. Resolves when that has happened. */
+  swallow(pattern: RegExp): Promise<void>;
   close(): Promise<void>;
 }
 
@@ -16,13 +18,23 @@ export interface MutableProxy {
 export async function startMutableProxy(target: number, delayMs = 0): Promise<MutableProxy> {
   const sockets = new Set<Socket>();
   let muted = false;
+  let swallowing: { readonly pattern: RegExp; readonly done: () => void } | undefined;
+  const passed = (data: Buffer): Buffer => {
+    if (swallowing === undefined) return data;
+    const all = data.toString("latin1");
+    const rest = all.replace(swallowing.pattern, "");
+    if (rest === all) return data;
+    swallowing.done();
+    swallowing = undefined;
+    return Buffer.from(rest, "latin1");
+  };
   const cut = (): void => {
     muted = false;
     for (const socket of sockets) socket.destroy();
   };
   const listener = createServer((near) => {
     const far = createConnection(target, "127.0.0.1");
-    near.on("data", (data) => far.write(data));
+    near.on("data", (data: Buffer) => far.write(passed(data)));
     const pass = (data: Buffer): unknown => muted || near.write(data);
     far.on("data", (data: Buffer) => (delayMs === 0 ? pass(data) : setTimeout(pass, delayMs, data)));
     for (const [socket, other] of [
@@ -45,6 +57,10 @@ export async function startMutableProxy(target: number, delayMs = 0): Promise<Mu
       muted = true;
     },
     cut,
+    swallow: (pattern) =>
+      new Promise((done) => {
+        swallowing = { pattern, done };
+      }),
     close: async (): Promise<void> => {
       cut();
       listener.close();
