@@ -220,7 +220,7 @@ export class NodeAppends {
    */
   async #barrier({ log, index, of }: Target, timeoutMs: number): Promise<TxId> {
     const known = index.state.txId;
-    const appended = log.append(encodeBarrier(of.id), { timeoutMs });
+    const appended = this.#life.observation.refusals.storing(log.append(encodeBarrier(of.id), { timeoutMs }));
     const stored = appended.then(({ position }) => storedAfter(known, log, position, of.offset));
     return await this.#guarded(index, stored);
   }
@@ -250,7 +250,7 @@ export class NodeAppends {
   }
 
   /**
-   * Appends a barrier if the log has refused transactions, but none within the last `quietMs`. If the log accepts the
+   * Appends a barrier if the log has not stored what it was given last, more than `quietMs` ago. If the log accepts the
    * barrier, it has room again. While it still refuses clients, this would prove nothing: a barrier is so small.
    */
   async retryRefused(quietMs: number): Promise<void> {

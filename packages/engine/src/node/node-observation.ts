@@ -141,41 +141,56 @@ export class RefusedSubmissions {
   readonly #storing = new Map<Promise<unknown>, number>();
   /** When the log last stored something. One that is only busy stores the rest as well, in its turn. */
   #storedAt = Number.NEGATIVE_INFINITY;
+  /** When the log was given the first of what it has not acknowledged in time since it last stored something. */
+  #unansweredSince = Number.POSITIVE_INFINITY;
 
   get refused(): NodeStatus["log"]["refused"] {
     if (this.#error !== undefined) return { since: isoTime(this.#since), ...asFailure(this.#error) };
-    const forMs = this.#storingMs;
+    const forMs = this.#unstoredMs(Math.min(this.#storingSince, this.#unansweredSince));
     if (forMs < UNSTORED_MS) return null;
     return { since: isoTime(systemClock.now() - forMs), ...asFailure(UNSTORED) };
   }
 
-  /** How long the log has stored nothing although it was given something (ms). */
-  get #storingMs(): number {
+  get #storingSince(): number {
     const [oldest = Number.POSITIVE_INFINITY] = this.#storing.values();
+    return oldest;
+  }
+
+  /** How long the log has stored nothing although it was given something at `since` (ms). */
+  #unstoredMs(since: number): number {
     // The machine's time may have been corrected.
-    return Math.round(performance.now() - Math.max(oldest, this.#storedAt));
+    return Math.round(performance.now() - Math.max(since, this.#storedAt));
   }
 
   /** Throws `LOG_UNREACHABLE` if the log stores nothing: what it is given remains in memory, for clients that have left. */
   checkStoring(): void {
-    if (this.#storingMs < UNSTORED_MS) return;
+    if (this.#unstoredMs(this.#storingSince) < UNSTORED_MS) return;
     throw new CairnError(UNSTORED.code, `${UNSTORED.message} This one was not given to it.`, UNSTORED.hint);
   }
 
   async storing<T>(appending: Promise<T>): Promise<T> {
-    this.#storing.set(appending, performance.now());
+    const givenAt = performance.now();
+    this.#storing.set(appending, givenAt);
     try {
       const stored = await appending;
       this.#storedAt = performance.now();
+      this.#unansweredSince = Number.POSITIVE_INFINITY;
       return stored;
+    } catch (error) {
+      if (isCairnError(error, "LOG_UNREACHABLE")) {
+        this.#unansweredSince = Math.min(this.#unansweredSince, givenAt);
+        this.#lastAt = systemClock.now();
+      }
+      throw error;
     } finally {
       this.#storing.delete(appending);
     }
   }
 
-  /** Returns the time since the last refusal (ms); undefined if the log accepted the last transaction. */
+  /** Returns the time since the log last failed to store something (ms); undefined if it stored the last. */
   get quietMs(): number | undefined {
-    return this.#error === undefined ? undefined : systemClock.now() - this.#lastAt;
+    const isStoring = this.#error === undefined && this.#unansweredSince === Number.POSITIVE_INFINITY;
+    return isStoring ? undefined : systemClock.now() - this.#lastAt;
   }
 
   async observe<T>(submission: Promise<T>): Promise<T> {

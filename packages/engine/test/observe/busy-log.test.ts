@@ -1,4 +1,4 @@
-import { resolvable } from "@cairn/kv";
+import { CairnError, resolvable } from "@cairn/kv";
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
 import { RefusedSubmissions } from "../../src/node/node-observation.ts";
 
@@ -33,4 +33,21 @@ test("a log that stores others first is busy, and one that stores nothing for 30
   await second();
   expect(refusals.refused).toBe(null);
   refusals.checkStoring();
+});
+
+test("a log that stores nothing is reported after 30 s, even if each client waits only briefly", async () => {
+  const refusals = new RefusedSubmissions();
+  for (let n = 0; n < 10; n += 1) {
+    expect(refusals.refused).toBe(null);
+    const late = refusals.storing(Promise.reject(new CairnError("LOG_UNREACHABLE", "late", "Try again.")));
+    await expect(late).rejects.toThrow("late");
+    vi.advanceTimersByTime(3_000);
+  }
+  expect(refusals.refused).toMatchObject({ code: "LOG_UNREACHABLE" });
+  // The next one is given to it, and nothing else shows that the log has recovered.
+  refusals.checkStoring();
+  await given(refusals)();
+  expect(refusals.refused).toBe(null);
+  vi.advanceTimersByTime(60_000);
+  expect([refusals.refused, refusals.quietMs]).toEqual([null, undefined]);
 });

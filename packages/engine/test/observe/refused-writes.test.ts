@@ -5,10 +5,30 @@ import path from "node:path";
 import { expect, it, onTestFinished, vi } from "vitest";
 import type { CairnNode } from "../../src/node/node.ts";
 import { startNode } from "@cairn/node";
-import { NatsOperator, startNatsServer } from "@cairn/log-nats/testing";
+import { NatsOperator, type NatsTestServer, startNatsServer } from "@cairn/log-nats/testing";
 import { cairn, CapturedTerminal } from "@cairn/test-support/nodes/captured-terminal";
 
 const PATIENT = { timeout: 30_000 };
+
+async function started(...args: string[]): Promise<NatsTestServer> {
+  const nats = await startNatsServer({ args });
+  onTestFinished(() => nats.close());
+  return nats;
+}
+
+async function nodeOn(nats: NatsTestServer, cwd: string): Promise<CairnNode> {
+  const node = await startNode(
+    {
+      "cairn/node": { id: "a" },
+      "cairn/tx-log": { "cairn/module": "cairn.nats/->tx-log", servers: [nats.url] },
+      "cairn/http-server": { port: 0 },
+    },
+    { env: {}, cwd },
+  );
+  onTestFinished(() => node.close());
+  await node.ready;
+  return node;
+}
 
 /** Writes until the log is full. */
 async function fill(node: CairnNode): Promise<void> {
@@ -25,18 +45,8 @@ it(
     onTestFinished(() => rm(folder, { recursive: true, force: true }));
     const config = path.join(folder, "nats.conf");
     await writeFile(config, "jetstream { max_file_store: 3MB }\n");
-    const nats = await startNatsServer({ args: ["-c", config] });
-    onTestFinished(() => nats.close());
-    const node = await startNode(
-      {
-        "cairn/node": { id: "a" },
-        "cairn/tx-log": { "cairn/module": "cairn.nats/->tx-log", servers: [nats.url] },
-        "cairn/http-server": { port: 0 },
-      },
-      { env: {}, cwd: folder },
-    );
-    onTestFinished(() => node.close());
-    await node.ready;
+    const nats = await started("-c", config);
+    const node = await nodeOn(nats, folder);
     const statusCommand = async () =>
       await cairn(["status", "--url", node.url ?? ""], new CapturedTerminal({ cwd: folder }));
     const gauge = async (): Promise<string | undefined> =>
@@ -78,5 +88,23 @@ it(
     expect([(await statusCommand()).code, await gauge()]).toEqual([0, "0"]);
     const { txId } = await node.submit({ ops: [["put", "things", "default/again", 1]] });
     await node.await(txId);
+  },
+);
+
+it(
+  "a log that acknowledges nothing is reported until it does, even if the only write waited briefly for it",
+  { tags: "rest/slow" },
+  async () => {
+    const folder = await mkdtemp(path.join(tmpdir(), "cairn-silent-"));
+    onTestFinished(() => rm(folder, { recursive: true, force: true }));
+    const nats = await started();
+    const node = await nodeOn(nats, folder);
+    nats.freeze();
+    const write = node.submit({ ops: [["put", "things", "default/late", 1]] }, { timeoutMs: 500 });
+    await expect(write).rejects.toMatchObject({ code: "TX_TIMEOUT" });
+    const codes = async () => (await node.status()).findings.map(({ code }) => code);
+    await vi.waitFor(async () => expect(await codes()).toContain("writes-refused"), PATIENT);
+    nats.thaw();
+    await vi.waitFor(async () => expect(await codes()).toEqual([]), PATIENT);
   },
 );
