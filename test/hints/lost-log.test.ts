@@ -336,34 +336,45 @@ describe("a log whose end was lost, but is in a checkpoint", () => {
   );
 });
 
+/** Writes a configuration whose checkpointer has these settings beside its store. */
+async function configureCheckpointer(settings: object): Promise<void> {
+  const checkpointer = {
+    "cairn/module": "cairn.checkpoint/->checkpointer",
+    store: { "cairn/module": "cairn.checkpoint/->filesystem-checkpoint-store", path: "checkpoints" },
+    "approx-frequency": "PT6H",
+    ...settings,
+  };
+  const kvStore = { "cairn/module": "cairn.leveldb/->kv-store", checkpointer };
+  await writeFile(
+    path.join(folder, "work", "cluster.json"),
+    JSON.stringify({ "cairn/index-store": { "kv-store": kvStore } }),
+  );
+}
+
+async function makeKey(): Promise<void> {
+  await writeFile(path.join(folder, "work", "cairn.key"), `${newIdentity()}\n`);
+}
+
+function startConfigured(): NodeProcess {
+  return start("a", ["-f", "cluster.json"], { NATS_URL: nats.url });
+}
+
 describe("a log that was lost with the key of its checkpoints", () => {
   it(
     "is continued from the node's index once the files that nothing can read are out of the store",
     { tags: "rest/slow" },
     async () => {
       const work = path.join(folder, "work");
-      const checkpointer = {
-        "cairn/module": "cairn.checkpoint/->checkpointer",
-        store: { "cairn/module": "cairn.checkpoint/->filesystem-checkpoint-store", path: "checkpoints" },
-        "approx-frequency": "PT6H",
-        encryption: { "key-file": "cairn.key" },
-      };
-      const kvStore = { "cairn/module": "cairn.leveldb/->kv-store", checkpointer };
-      await writeFile(
-        path.join(work, "cluster.json"),
-        JSON.stringify({ "cairn/index-store": { "kv-store": kvStore } }),
-      );
-      const makeKey = async (): Promise<void> =>
-        await writeFile(path.join(work, "cairn.key"), `${newIdentity()}\n`);
+      await configureCheckpointer({ encryption: { "key-file": "cairn.key" } });
       await makeKey();
-      const node = start("a", ["-f", "cluster.json"], { NATS_URL: nats.url });
+      const node = startConfigured();
       await node.ready();
       await fill(node, 1, 3);
       await createCheckpoint(await node.url());
       await node.stop();
       await makeKey();
       await NatsOperator.at(nats.url, async (operator) => await operator.deleteStream());
-      const again = start("a", ["-f", "cluster.json"], { NATS_URL: nats.url });
+      const again = startConfigured();
       const { hint } = await failureOf(again);
       expect(hint).toContain(
         "If the key was lost as well, move the files that need it out of the store, and then run ",
@@ -374,6 +385,42 @@ describe("a log that was lost with the key of its checkpoints", () => {
       expect(recovered).toMatchObject({ code: 0 });
       await again.ready();
       expect((await again.status()).index.documents).toBe(3);
+    },
+  );
+
+  it(
+    "is continued from a backup with plain and encrypted segments once the key is configured again",
+    { tags: "rest/slow" },
+    async () => {
+      const backup = { "log-backup": { every: "PT0.3S" } };
+      const keys = { encryption: { "key-file": "cairn.key", "accept-plain?": true } };
+      await makeKey();
+      for (const [settings, from] of [
+        [backup, 1],
+        [{ ...backup, ...keys }, 4],
+      ] as const) {
+        await configureCheckpointer(settings);
+        const node = startConfigured();
+        await node.ready();
+        await fill(node, from, from + 2);
+        const { txId } = (await node.status()).index;
+        const backedUp = async () => (await node.status()).logBackup?.covered?.at(-1)?.last;
+        await expect.poll(backedUp, { timeout: 20_000 }).toBe(txId);
+        await node.stop();
+      }
+      await configureCheckpointer(backup);
+      await NatsOperator.at(nats.url, async (operator) => await operator.deleteStream());
+      const keyless = startConfigured();
+      expect((await failureOf(keyless)).hint).toContain(
+        "what the stores hold could not be read (KEY_MISSING: ",
+      );
+      await keyless.stop();
+      await configureCheckpointer({ ...backup, ...keys });
+      const again = startConfigured();
+      const { hint } = await failureOf(again);
+      expect(await shell(commandIn([hint]))).toMatchObject({ code: 0 });
+      await again.ready();
+      expect((await again.status()).index.documents).toBe(6);
     },
   );
 });

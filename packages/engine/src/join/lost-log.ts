@@ -14,7 +14,7 @@ import { readLogIdentity } from "../log/log-identity.ts";
 import { lastBackedUp } from "../replay/logs-in-store.ts";
 import { checkpointAlone, type PastPlan, planPast } from "../replay/past-plan.ts";
 import { obsoleteLogs } from "../transactions/birth-record.ts";
-import { UNUSABLE_SEGMENT } from "../backup/segments/read-segment.ts";
+import { requireKey, UNUSABLE_SEGMENT } from "../backup/segments/read-segment.ts";
 
 export interface LostLog {
   readonly id: string;
@@ -182,6 +182,8 @@ async function readBackup(
   const found = await furthestBackup(stores, id);
   if (found === undefined) return undefined;
   const { log, last, store } = found;
+  // Its older segments may be plain: of those after them, nothing can be continued without the key.
+  await requireKey(store, await log.segments());
   const birth = (await readLogIdentity(log))?.birth;
   const recoveredAt = birth?.continues === undefined ? undefined : (await log.fetch(1))?.time;
   const backupIn = store.location;
