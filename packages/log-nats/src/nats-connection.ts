@@ -166,13 +166,17 @@ export class NatsLink {
   async seekLostResponses(subject: string): Promise<void> {
     if (!this.connected || performance.now() - this.#responsesSoughtAt < RESPONSES_INTERVAL_MS) return;
     this.#responsesSoughtAt = performance.now();
-    const failureOf = async (noMux: boolean): Promise<unknown> =>
-      await this.answer(this.connection.request(subject, "", { timeout: RESPONSE_MS, noMux })).then(
-        () => undefined,
-        (error: unknown) => error,
-      );
-    if ((await failureOf(true)) === undefined && isTimeout(await failureOf(false)))
-      await this.connection.reconnect();
+    const failureOf = async (noMux: boolean): Promise<unknown> => {
+      try {
+        await this.answer(this.connection.request(subject, "", { timeout: RESPONSE_MS, noMux }));
+        return undefined;
+      } catch (error) {
+        return error;
+      }
+    };
+    if ((await failureOf(true)) !== undefined || !isTimeout(await failureOf(false))) return;
+    // A connection that ends meanwhile is renewed anyway.
+    await this.connection.reconnect().catch(() => {});
   }
 
   add(listener: LinkListener): void {

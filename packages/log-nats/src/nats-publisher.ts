@@ -338,7 +338,8 @@ export class NatsPublisher implements LinkListener {
     const now = performance.now();
     const flights = [...this.#flights.values()];
     const late = flights.some(({ sentAt }) => now - sentAt > ACK_TIMEOUT_MS);
-    if (late || flights.some(({ deadline }) => deadline <= now)) void this.#resubscribe();
+    // A connection that ends meanwhile subscribes again by itself.
+    if (late || flights.some(({ deadline }) => deadline <= now)) this.#resubscribe().catch(() => {});
     this.#rejectOverdue();
     if (hasLasted(this.#downSince)) this.#rejectAll(this.#link.down());
     if (late && this.#link.connected) this.#retrySoon();

@@ -87,8 +87,9 @@ export async function joinIndex(context: JoinContext): Promise<JoinedIndex> {
 /** How long other nodes may take to say that the log is an old copy (ms), while the index is restored. */
 const ASK_MS = 250;
 
+/** If this fails, the node asks again when it is ready. */
 async function askNodes({ log, signal }: JoinContext, { id }: LogIdentity): Promise<CairnError | undefined> {
-  return await unlessFailed(oldCopyByNodes(log, id, { timeoutMs: ASK_MS, signal }), "any", undefined);
+  return await oldCopyByNodes(log, id, { timeoutMs: ASK_MS, signal }).catch(() => undefined);
 }
 
 /** Determines the orphans, because only an index that agrees with the log shows what the log's history contains. */
