@@ -38,7 +38,7 @@ export class FlipOracle {
     const evicted = transaction.ops.flatMap((op) => {
       if (op[0] !== "put" && op[0] !== "delete" && op[0] !== "match" && op[0] !== "evict") return [];
       this.#asked.set(op[1], (this.#asked.get(op[1]) ?? new Set()).add(op[2]));
-      return op[0] === "evict" && this.#model.keys.has(`${op[1]} ${op[2]}`) ? [op] : [];
+      return op[0] === "evict" ? [op] : [];
     });
     this.#model.apply(transaction, time);
     this.#times.set(txId, this.#model.time);
