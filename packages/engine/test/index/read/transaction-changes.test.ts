@@ -124,12 +124,10 @@ describe("the changes of transactions", () => {
               const after = index.state.txId;
               await apply(run, timeOf);
               for (const one of run) {
-                const before = keysOf([one]).filter(([bucket, key]) => model.history(bucket, key).length > 0);
                 model.apply(one, timeOf(model.txId + 1));
-                for (const [bucket, key] of before) {
-                  if (model.history(bucket, key).length === 0)
-                    evictions.push(`${model.txId} evict ${bucket} ${key} `);
-                }
+                if (model.outcomes.get(model.txId) !== true) continue;
+                for (const [op, bucket, key] of one.ops.filter(isKeyed))
+                  if (op === "evict") evictions.push(`${model.txId} evict ${bucket} ${qualifiedKey(key)} `);
               }
               const all = expected(model, evictions, transactions);
               expect(await told(await changes())).toEqual(all);
