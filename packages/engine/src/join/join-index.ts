@@ -63,9 +63,15 @@ export async function joinIndex(context: JoinContext): Promise<JoinedIndex> {
   await context.directory.sweep("staging");
   context.report.orphans = await context.directory.countOrphans();
   const local = await openLocal(context);
+  let asked: Promise<CairnError | undefined> | undefined;
   try {
     const identity = await identifyLog(context, local?.state);
-    if (identity.id !== context.followed) await refuseOldCopy(context, identity, local);
+    if (identity.id !== context.followed) {
+      asked = askNodes(context, identity);
+      await refuseOldCopy(context, identity, local);
+    }
+    const problem = local && (await asked);
+    if (problem !== undefined) throw problem;
     const index = await keepLocal(context, identity, local);
     if (index !== undefined) return await withQuarantine(context, { index, identity });
   } catch (error) {
@@ -75,16 +81,14 @@ export async function joinIndex(context: JoinContext): Promise<JoinedIndex> {
   }
   // The identity is read again, because it can take a long time to judge the local index, and the log may have been
   // trimmed in the meantime.
-  const identity = await reidentify(context);
-  const asked = identity.id === context.followed ? undefined : askNodes(context, identity);
-  const joined = await joinWithoutLocal(context, identity);
+  const joined = await joinWithoutLocal(context, await reidentify(context));
   const problem = await asked;
   if (problem === undefined) return await withQuarantine(context, joined);
   await joined.index.close();
   throw problem;
 }
 
-/** How long other nodes may take to say that the log is an old copy (ms), while the index is restored. */
+/** How long other nodes may take to say that the log is an old copy (ms). An index is restored meanwhile. */
 const ASK_MS = 250;
 
 /** If this fails, the node asks again when it is ready. */
