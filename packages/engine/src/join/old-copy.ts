@@ -106,12 +106,12 @@ export async function judgeOldCopy(
       : `keep a copy of this one (nats stream backup ${name} DIR), remove it (nats stream rm ${name})`;
   return new CairnError(
     "LOG_DIFFERENT",
-    `${isOldCopy(name, identity.id)}: the log ${id} continues it, and ${holder}.`,
+    `${oldCopyClause(name, identity.id)}: the log ${id} continues it, and ${holder}.`,
     `Put the log ${id} back, or correct the address if it is elsewhere, and restart the node. If it is lost, ${removal}, run cairn log recover --log ${id}, and restart the nodes. If the command is refused because of what was written to this copy, add --yes; cairn log orphans then prints what the nodes' indexes hold of that. To use this copy nevertheless, give its nodes a checkpoint store of their own, and restart them. Nothing was deleted.`,
   );
 }
 
-function isOldCopy(name: string, id: string): string {
+function oldCopyClause(name: string, id: string): string {
   return `The log "${name}" (${id}) is an old copy`;
 }
 
@@ -128,7 +128,7 @@ export async function oldCopyByNodes(
   for (const { node, status } of await askStatus(peers, options)) {
     if (status.failure?.code !== "LOG_DIFFERENT") continue;
     const { message, hint } = status.failure;
-    if (!message.startsWith(isOldCopy(name, id))) continue;
+    if (!message.startsWith(oldCopyClause(name, id))) continue;
     const there = hint === null ? "" : `On the machine of node ${node}: ${hint}`;
     return new CairnError("LOG_DIFFERENT", `Node ${node} reports: ${message}`, there);
   }

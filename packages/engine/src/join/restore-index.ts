@@ -1,4 +1,3 @@
-import { rm } from "node:fs/promises";
 import path from "node:path";
 import {
   type CheckpointStore,
@@ -7,7 +6,7 @@ import {
   type RestoreOptions,
   type SkippedCheckpoint,
 } from "@cairn/checkpoint";
-import { CairnError, withTimeout } from "@cairn/kv";
+import { CairnError, removeFolder, withTimeout } from "@cairn/kv";
 import { acceptManifest, verifyRestored } from "../checkpoints/accept-checkpoint.ts";
 import { restoreStores, isOwnStore } from "../checkpoints/checkpoint-stores.ts";
 import { tryMarkDamaged } from "../checkpoints/verify-checkpoint.ts";
@@ -80,7 +79,7 @@ async function restoreFromStores(
   const { system, directory, report, signal, attachment } = context;
   const { kvProvider: provider } = system;
   const { live, staging, own } = directory.layout;
-  // An index in memory is loaded from restored files, which are removed then; it must not touch live/.
+  // An index in memory is loaded from restored files, which are removed once it is open; it must not touch live/.
   const direct = provider.persistent && local === undefined;
   const targetDir = direct ? live : path.join(staging, "loading");
   const isOwn = isOwnStore(system);
@@ -132,7 +131,7 @@ async function restoreFromStores(
   }
   const { kv } = await openIndex(provider, local === undefined ? targetDir : live);
   // They could contain what is evicted later.
-  if (!provider.persistent) await rm(targetDir, { recursive: true, force: true });
+  if (!provider.persistent) await removeFolder(targetDir);
   const { txId, takenAt, archive } = manifest;
   run.moved(archive.bytes);
   report.restoredFrom = { name, store, txId };

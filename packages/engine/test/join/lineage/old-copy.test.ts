@@ -257,7 +257,8 @@ describe("a server of NATS with a log that was lost and continued elsewhere", ()
         message: expect.stringContaining(`is an old copy: the log ${successor} continues it`) as string,
         hint: expect.stringContaining(`cairn log recover --log ${successor}`) as string,
       };
-      expect(await failureOf(await scene.start("a"))).toMatchObject(expected);
+      const a = await scene.start("a");
+      expect(await failureOf(a)).toMatchObject(expected);
       const first = await scene.start("new");
       await failureOf(first);
       // It has restored an index, which is no reason to trust the log after a restart.
@@ -270,6 +271,13 @@ describe("a server of NATS with a log that was lost and continued elsewhere", ()
       await expect(node.submit({ ops: [["put", "things", "default/x", 1]] })).rejects.toMatchObject({
         code: "NOT_READY",
       });
+      // The hint is followed there.
+      await scene.stop(node);
+      await scene.stop(a);
+      await scene.loseLog();
+      await done(scene, ...commandIn(failure.hint), "--from", scene.dbDir("a"));
+      const again = await scene.ready("new");
+      expect(await again.get(things("k5"))).toMatchObject({ json: '"after"' });
     },
   );
 
