@@ -305,8 +305,9 @@ export class HeldShard {
     // The document cannot be stored, so the attempt has failed.
     const document = failed(entry.document, outcome, policy, now());
     onError(outcome, entry);
-    const stored = document && (await this.#submit([{ entry, document }], this.signal));
-    if (typeof stored === "number") this.#written({ entry, document: document ?? null }, stored);
+    if (document === undefined) return this.putBack(entry);
+    const stored = await this.#submit([{ entry, document }], this.signal);
+    if (typeof stored === "number") this.#written({ entry, document }, stored);
     else this.putBack(entry, UNWRITABLE_PAUSE_MS);
   }
 

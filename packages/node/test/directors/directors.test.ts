@@ -773,18 +773,25 @@ it("a handler that never ends keeps neither the other entries of its shard from 
   await next.stop();
 });
 
-it(
-  "an entry that is not a map is tried again after a pause, and not at once",
+it.each<[string, () => Json]>([
+  [
+    "throws",
+    () => {
+      throw new Error("not yet");
+    },
+  ],
+  ["returns a document that is too large", () => ({ text: "x".repeat(9_000_000) })],
+])(
+  "an entry that is not a map is tried again after a pause, and not at once, if its handler %s",
   { tags: "rest/slow" },
-  async () => {
+  async (_, fail) => {
     await using scene = await shared.scene();
     await scene.enqueue(["e1"], "text");
     const times: number[] = [];
     const director = scene.node.client().direct(scene.name, {
       handle: () => {
         times.push(performance.now());
-        if (times.length < 3) throw new Error("not yet");
-        return { state: "done" };
+        return times.length < 3 ? fail() : { state: "done" };
       },
     });
     await allFinished(scene);

@@ -47,7 +47,8 @@ async function checkPast(
   if (txId > last || txId <= log.offset) {
     throw new CairnError(
       "CONFLICT",
-      `The index holds transactions ${log.offset + 1} to ${last}, not ${txId}.`,
+      `The log of the index begins with transaction ${log.offset + 1}, and the index ends with ${last}, so it has no digest at ${txId}.`,
+      `Request the digest at a transaction from ${log.offset + 1} to ${last}. It contains the id of the log, so an index has none of an earlier log that its log continues.`,
     );
   }
   const evicted = await firstRow(reader, evictionsAfter(txId));
