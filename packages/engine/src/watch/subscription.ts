@@ -1,4 +1,5 @@
 import { withTimeout } from "@cairn/kv";
+import type { TxId } from "@cairn/client";
 import type { TransactionEvent } from "../index/read/transaction-event.ts";
 import type { WatchedPosition } from "./watch-event.ts";
 
@@ -21,6 +22,8 @@ export type Lost = "slow" | "reread";
 
 /** The bounded queue of a live watcher. A reader that does not keep up loses its subscription, so that it cannot exhaust memory. */
 export class Subscription {
+  /** The last transaction when the subscription began. What comes after it is new. */
+  readonly begin: TxId;
   readonly #bounds: QueueBounds;
   readonly #onClose: (subscription: Subscription) => void;
   #queue: Batch[] = [];
@@ -29,7 +32,8 @@ export class Subscription {
   /** Wakes the reader; undefined while the reader is not waiting. */
   #wake: (() => void) | undefined;
 
-  constructor(bounds: QueueBounds, onClose: (subscription: Subscription) => void) {
+  constructor(begin: TxId, bounds: QueueBounds, onClose: (subscription: Subscription) => void) {
+    this.begin = begin;
     this.#bounds = bounds;
     this.#onClose = onClose;
   }
@@ -42,8 +46,10 @@ export class Subscription {
   push(batch: Batch): void {
     if (this.lost !== undefined) return;
     if (this.#queue.length >= this.#bounds.batches || this.#bytes + batch.bytes > this.#bounds.bytes) {
-      // A reader that has taken everything so far is not slow, no matter how large the next transaction is.
-      if (this.#queue.length > 0) return this.lose("slow");
+      const [next] = this.#queue;
+      // A reader that has taken everything so far is not slow, no matter how large the next transaction is. One that
+      // still takes what was there when it began reads that at its own rate.
+      if (next !== undefined) return this.lose(next.end.txId <= this.begin ? "reread" : "slow");
     }
     this.#queue.push(batch);
     this.#bytes += batch.bytes;

@@ -128,7 +128,8 @@ export class WatchFeed {
     if (after < this.#recent.after) return undefined;
     const { events, bytes, more } = this.#recent.page(filter, after);
     if (more) return undefined;
-    const subscription = new Subscription(this.#bounds.queue, (closed) => {
+    const end = this.source.position.txId;
+    const subscription = new Subscription(end, this.#bounds.queue, (closed) => {
       this.#router.remove(filter, closed);
       if (this.#router.size === 0) this.#wake?.();
     });

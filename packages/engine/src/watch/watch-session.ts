@@ -69,9 +69,12 @@ class WatchSession extends FeedSession<readonly WatchEvent[]> {
     if (this.isGone) return;
     yield this.deliver([{ type: "heartbeat", ...this.#place }]);
     let reread = false;
+    let rereadUpTo = 0;
     while (!this.isGone) {
       const subscription: Subscription | undefined =
-        reread || this.#mustWait ? undefined : this.feed.subscribe(this.query, this.#place);
+        reread || this.#place.txId < rereadUpTo || this.#mustWait
+          ? undefined
+          : this.feed.subscribe(this.query, this.#place);
       reread = false;
       if (subscription === undefined) {
         yield* this.#past();
@@ -85,6 +88,7 @@ class WatchSession extends FeedSession<readonly WatchEvent[]> {
       }
       // The feed would only detect again that it cannot deliver the following changes.
       reread = subscription.lost === "reread";
+      if (reread) rereadUpTo = subscription.begin;
     }
     const { ended } = this.feed;
     if (!this.#cut && ended !== undefined && this.query.signal?.aborted !== true)

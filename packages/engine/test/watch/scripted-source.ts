@@ -84,14 +84,18 @@ export class ScriptedSource implements WatchSource {
     after,
     bucket,
     maxTransactions,
+    maxBytes,
   }: Parameters<WatchSource["newest"]>[0]): Promise<ChangesPage> {
     this.reads.push(after);
     await this.before(bucket);
     if (this.error !== undefined) throw this.error;
     if (after < this.floor) throw compacted(after, madePosition(this.floor));
-    const upTo = Math.min(this.#txId, after + maxTransactions);
-    const transactions = this.#transactions
-      .filter(({ txId }) => txId > after && txId <= upTo)
+    const most = Math.min(this.#txId, after + maxTransactions);
+    let bytes = 0;
+    const read = this.#transactions.filter(({ txId }) => txId > after && txId <= most);
+    const upTo = read.find((one) => (bytes += JSON.stringify(one).length) >= maxBytes)?.txId ?? most;
+    const transactions = read
+      .filter(({ txId }) => txId <= upTo)
       .filter(({ changes }) => bucket === undefined || changes.some((change) => change.bucket === bucket));
     return { transactions, end: transactionAt(upTo), bytes: JSON.stringify(transactions).length };
   }

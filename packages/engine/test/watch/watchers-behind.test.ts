@@ -1,3 +1,4 @@
+import { setImmediate } from "node:timers/promises";
 import { describe, expect, it, vi } from "vitest";
 import { eventStreamText } from "@cairn/http/src/routes/watch";
 import { watch } from "../../src/watch/watch-session.ts";
@@ -73,6 +74,20 @@ describe("a watcher that reconnects to a feed", () => {
     expect(ids).toEqual(range(2, 3_001));
     expect(fed.source.reads).toHaveLength(length);
     for (const one of batches) await one.return?.();
+  });
+
+  it("is not cut off while it takes what was there when it connected, however slowly", async () => {
+    fed.begin({ pageBytes: 2_000, queue: { bytes: 5_000, batches: 100 } });
+    fed.append(400, { bytes: 100 });
+    await using reader = fed.open({ from: madePosition(1) });
+    for (let last = 21; last <= 401; last += 20) {
+      expect(await readTo(reader, last)).toEqual({ ids: range(last - 19, last) });
+      // Meanwhile, the feed publishes as much as fits, and more.
+      for (let turn = 0; turn < 100; turn += 1) await setImmediate();
+    }
+    expect(fed.listened).not.toContain("cut off: slow");
+    fed.append(1);
+    expect(await readTo(reader, 402)).toEqual({ ids: [402] });
   });
 
   it("is not cut off if it reconnects to more changes than a queue holds, whatever arrives in the meantime", async () => {
