@@ -44,7 +44,9 @@ export async function restoreAt(
   if (logId === undefined) throw noCheckpoint([store], undefined, []);
   await requireEmpty(target);
   const provider = levelProvider();
-  const wanted = { stores: [store], kvFormat: provider.format, logId, at, signal };
+  const onSkipped: Parameters<typeof planPast>[0]["onSkipped"] = (skipped) =>
+    run.passOver(skipped.name, skipped.error);
+  const wanted = { stores: [store], kvFormat: provider.format, logId, at, onSkipped, signal };
   const openLog = system && logOf(run, system);
   const damaged: CairnError[] = [];
   const unpacking = showRestore(run, "restoring");
@@ -62,7 +64,7 @@ export async function restoreAt(
       },
       onSegment: (error) => void damaged.push(error),
     },
-    (skipped) => run.passOver(skipped.name, skipped.error),
+    onSkipped,
   );
   for (const error of damaged) run.passOver(BACKUP_PART, error);
   await placePast(past, target);

@@ -29,6 +29,7 @@ import {
   requireTransactions,
   whyNotReplaced,
   wouldLeave,
+  type PlanRequest,
 } from "./recovery-plan.ts";
 import { type RecoverySource, recoverySource } from "./recovery-source.ts";
 
@@ -83,7 +84,8 @@ export const addLogRecover = command({
     const isRecovered = existing?.birth?.continues !== undefined;
     if (isUsed !== undefined && !isRecovered && !dryRun) throw isUsed;
     const signal = run.interruptible("no log was begun");
-    const request = { ...omitUndefined({ at: pointOf(run.options), logId }), signal };
+    const onSkipped: PlanRequest["onSkipped"] = ({ name, error }) => run.passOver(name, error);
+    const request = { ...omitUndefined({ at: pointOf(run.options), logId }), onSkipped, signal };
     const source = await recoverySource(run, place, from, request);
     const built = await readPast(run, source, system).catch((error: unknown) => {
       throw !dryRun && isUsed !== undefined && isCairnError(error) ? isUsed : error;

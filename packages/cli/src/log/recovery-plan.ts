@@ -68,7 +68,8 @@ function replaceOnPurpose(name: string): string {
   return `Nothing was changed; --dry-run shows what the command would do. To replace a working log on purpose, remove it first: nats stream rm ${name} (embedded: stop the node and move the log's folder away). The nodes' indexes then hold the only copy of the transactions that its backup lacks.`;
 }
 
-export type PlanRequest = Partial<Pick<PlanOptions, "at" | "logId">> & Pick<PlanOptions, "found" | "signal">;
+export type PlanRequest = Partial<Pick<PlanOptions, "at" | "logId">> &
+  Pick<PlanOptions, "found" | "onSkipped" | "signal">;
 
 /**
  * Plans where a lost log is continued: at the requested point or, without one, at the furthest that the stores and the

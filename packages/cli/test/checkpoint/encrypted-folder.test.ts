@@ -2,7 +2,7 @@ import { mkdtemp, readdir, rm, utimes } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { basename, join } from "node:path";
 import { readEncryption } from "@cairn/checkpoint";
-import { keyFile, newIdentity } from "@cairn/checkpoint/testing";
+import { encryptionWith, keyFile, newIdentity } from "@cairn/checkpoint/testing";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { saveTo } from "@cairn/test-support/stores/saved-checkpoints";
 import { cairn, CapturedTerminal, type CommandResult } from "@cairn/test-support/nodes/captured-terminal";
@@ -70,6 +70,21 @@ describe("an encrypted folder", () => {
     expect(pruned.code).toBe(0);
     expect(await readdir(join(dir, "store"))).toContain(`${newer}.tar`);
     expect((await run("list", "store", "--key-file", basename(path))).stderr).toContain("PLAIN_REFUSED");
+  });
+
+  test("restores no point that only a checkpoint with another key leads to, and says that", async () => {
+    const [old, present] = [newIdentity(), newIdentity()];
+    const [name = ""] = await saveTo(join(dir, "store"), [5], "log-1", await encryptionWith(dir, [old]));
+    await saveTo(join(dir, "store"), [12], "log-1", await encryptionWith(dir, [present, old]));
+    const key = basename(await keyFile(dir, [present]));
+    const at = ["--at-tx", "5", "-o", "restored"];
+    const { code, stderr } = await run("restore", "store", ...at, "--key-file", key);
+    expect(code).toBe(1);
+    expect(stderr).toMatch(
+      new RegExp(
+        `leads to transaction 5\\. ${name} cannot be used \\(KEY_MISSING\\)[^]*\n +hint: .*--key-file`,
+      ),
+    );
   });
 
   test("is not reported as empty without the key", async () => {

@@ -1,6 +1,7 @@
 // @module-tag nats
 import { cp, readFile, rename, rm, writeFile } from "node:fs/promises";
 import path from "node:path";
+import { parseCheckpointName } from "@cairn/checkpoint";
 import { systemClock } from "@cairn/kv";
 import { describe, expect, it, onTestFinished } from "vitest";
 import { lookAtBackup } from "@cairn/engine/src/backup/write/backup-look";
@@ -105,7 +106,8 @@ describe("cairn log backup", () => {
   });
 
   it("restores no point within a hole, and names the last one before it", async () => {
-    const { scene, store } = await backupCommands(1, 6, 11, 32);
+    const { scene, store, newer } = await backupCommands(1, 6, 11, 32);
+    const newest = parseCheckpointName(newer)?.txId ?? 0;
     const { segments } = await listBackup(scene.store, (await listedLog(scene)) ?? "");
     await rm(path.join(store, segments[1]?.name ?? ""));
     const restoreAt = async (txId: string): Promise<CommandResult> =>
@@ -121,6 +123,10 @@ describe("cairn log backup", () => {
     expect(JSON.parse((await restoreAt("5")).stdout)).toMatchObject({ txId: 5 });
     const before = await restoreAt("4");
     expect(before.stderr).toBe("");
+    await rm(path.join(store, `${newer}.tar`));
+    expect((await restoreAt(String(newest))).stderr).toMatch(
+      new RegExp(`^notice: ${newer} cannot be used, and is passed over: CHECKPOINT_`, "m"),
+    );
     expect(JSON.parse(before.stdout)).toMatchObject({ txId: 4 });
   });
 

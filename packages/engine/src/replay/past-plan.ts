@@ -1,6 +1,6 @@
-import { type CheckpointStore, parseCheckpointName } from "@cairn/checkpoint";
+import type { CheckpointStore, SkippedCheckpoint } from "@cairn/checkpoint";
 import type { TxId } from "@cairn/client";
-import { CairnError, isCairnError, unlessFailed } from "@cairn/kv";
+import { type CairnError, isCairnError, unlessFailed } from "@cairn/kv";
 import { BackupLog } from "../backup/backup-log.ts";
 import { type FurthestBackup, furthestBackup, withoutSegments } from "../backup/furthest-backup.ts";
 import { followHistory, type LogHistory, logWithBackup } from "../backup/log-with-backup.ts";
@@ -10,9 +10,9 @@ import { emptyState, type IndexState, logOffset } from "../index/rows/index-stat
 import { type LogIdentity, readLogIdentity } from "../log/log-identity.ts";
 import type { TxLog } from "../log/tx-log.ts";
 import type { TxRange } from "../backup/segments/segment-name.ts";
-import { isoTime } from "@cairn/text";
 import { beginningOf } from "./fold-log.ts";
 import { lastBackedUp } from "./logs-in-store.ts";
+import { endOf, mayLead, nothingLeadsTo } from "./unusable-checkpoints.ts";
 import { type OtherHistory, separateHistories } from "./other-histories.ts";
 import { UNUSABLE_SEGMENT } from "../backup/segments/read-segment.ts";
 
@@ -39,6 +39,8 @@ interface PastOptions {
   /** The transaction at which a later log continues this one. Defaults to the last one. */
   readonly continuedAt?: TxId;
   readonly candidates?: Candidates;
+  /** Called with the checkpoints that would be better than the one with which the plan begins, but cannot be used. */
+  readonly onSkipped?: (skipped: SkippedCheckpoint) => void;
   readonly signal: AbortSignal;
 }
 
@@ -95,11 +97,22 @@ const NONE = { count: 0, bytes: 0 };
  * Also throws the errors of logs and stores.
  */
 export async function planPast(asked: PastOptions): Promise<PastPlan> {
-  const { stores, logId, at, found = NOTHING } = asked;
+  const { stores, found = NOTHING, onSkipped } = asked;
+  const candidates =
+    asked.candidates ?? (await listCandidates(stores, { ...asked, found: found.checkpoints }));
+  let plan: PastPlan | undefined;
+  try {
+    return (plan = await planWith({ ...asked, candidates }));
+  } finally {
+    const after = plan?.checkpoint?.txId ?? 0;
+    for (const one of candidates.skipped) if (mayLead(one, asked) && endOf(one) > after) onSkipped?.(one);
+  }
+}
+
+async function planWith(asked: PastOptions & { readonly candidates: Candidates }): Promise<PastPlan> {
+  const { stores, logId, at, found = NOTHING, candidates } = asked;
   const readFrom = stores.map((store) => withoutSegments(store, found.segments));
   const options = { ...asked, stores: readFrom, found };
-  const candidates =
-    options.candidates ?? (await listCandidates(stores, { ...options, found: found.checkpoints }));
   const { usable } = candidates;
   const readable = await findReadable(options, usable);
   const ofLog = usable.filter(({ log }) => log.id === logId);
@@ -107,10 +120,7 @@ export async function planPast(asked: PastOptions): Promise<PastPlan> {
   const lost = new Set(others.filter(({ isLater }) => !isLater).map(({ checkpoint }) => checkpoint));
   const kept = ofLog.filter(({ name }) => !lost.has(name));
   const skipped = candidates.skipped.filter((one) => one.logId === logId);
-  const ends = [
-    ...kept.map(({ txId }) => txId),
-    ...skipped.map(({ name }) => parseCheckpointName(name)?.txId ?? 0),
-  ];
+  const ends = [...kept.map(({ txId }) => txId), ...skipped.map(endOf)];
   const known = Math.max(await lastBackedUp(stores, logId), readable?.last ?? 0, ...ends);
   const alone = (one: CandidateCheckpoint, exact: boolean): PastPlan => {
     return { ...checkpointAlone(one), exact, known, others, covered: readable?.covered ?? [] };
@@ -126,7 +136,7 @@ export async function planPast(asked: PastOptions): Promise<PastPlan> {
   if (reading !== undefined && !isExact && reading.txId >= (before?.txId ?? 0)) return reading;
   if (before !== undefined) return alone(before, isExact);
   const continued = pastOfContinued(asked, candidates, readable);
-  const earlier = continued && (await unlessFailed(planPast(continued), "CHECKPOINT_NOT_FOUND", undefined));
+  const earlier = continued && (await unlessFailed(planWith(continued), "CHECKPOINT_NOT_FOUND", undefined));
   if (earlier !== undefined) return earlier;
   throw nothingLeadsTo(options, candidates, readable?.last, continued?.logId);
 }
@@ -139,7 +149,7 @@ function pastOfContinued(
   options: PastOptions,
   candidates: Candidates,
   readable: Readable | undefined,
-): PastOptions | undefined {
+): Parameters<typeof planWith>[0] | undefined {
   const { at } = options;
   const { log: logId, anchor } = readable?.identity.birth?.continues ?? {};
   if (at === undefined || anchor === undefined || logId === undefined) return undefined;
@@ -365,34 +375,4 @@ async function judged(
   failures: typeof UNUSABLE_SEGMENT | typeof CONTRADICTORY,
 ): Promise<Awaited<ReturnType<typeof acceptManifest>> | false> {
   return await unlessFailed(acceptManifest(one, kvFormat, history, identity), failures, false);
-}
-
-/** Of the checkpoints that cannot be used, the number that an error names. */
-const MAX_NAMED = 5;
-
-function nothingLeadsTo(
-  { stores, at, logId }: PastOptions,
-  { usable, skipped }: Candidates,
-  last: TxId | undefined,
-  continued: string | undefined,
-): CairnError {
-  const where = stores.map(({ location }) => location).join(" or ");
-  const point =
-    at === undefined ? "" : ` that leads to ${"txId" in at ? `transaction ${at.txId}` : isoTime(at.time)}`;
-  const oldestOf = (id: string | undefined) => usable.findLast(({ log }) => log.id === id);
-  const oldest = oldestOf(continued) ?? oldestOf(logId);
-  const unusable = skipped.slice(0, MAX_NAMED).map(({ name, error }) => `${name} (${error.code})`);
-  const hint =
-    oldest !== undefined
-      ? `Choose a later point: the oldest checkpoint is ${oldest.name}, which ends with transaction ${oldest.txId} at ${oldest.txTime}.`
-      : last !== undefined
-        ? `Run cairn log backup status, which shows where the complete part of the log backup begins. It ends at transaction ${last}.`
-        : unusable.length > 0
-          ? `Find out with cairn checkpoint verify why these checkpoints cannot be used: ${unusable.join(", ")}.`
-          : "Check the store: cairn checkpoint list and cairn log backup status show its content.";
-  return new CairnError(
-    "CHECKPOINT_NOT_FOUND",
-    `There is no usable checkpoint or log backup in ${where}${point}.`,
-    hint,
-  );
 }
