@@ -310,13 +310,16 @@ it(
   },
 );
 
-it(
-  "the checkpoints of an end that an earlier recovery left behind do not count, although no backup shows that it did",
+it.each([
+  ["further", 10],
+  ["less far", 2],
+])(
+  "the checkpoints of an end that an earlier recovery left behind do not count, although no backup shows that it did, if the new log reaches %s",
   { tags: "rest/slow" },
-  async () => {
+  async (_, count) => {
     const scene = await opened();
     const b = await recoveredEarly(scene);
-    const last = await put(b, 20, 30, "acknowledged");
+    const last = await put(b, 20, 20 + count, "acknowledged");
     await saveCheckpoint(b);
     await end(scene, "b", b);
     await scene.loseLog();

@@ -12,6 +12,7 @@ import { type Candidates, listCandidates } from "../checkpoints/candidates.ts";
 import { holdsTransactions } from "../index/rows/index-state.ts";
 import { readLogIdentity } from "../log/log-identity.ts";
 import { lastBackedUp } from "../replay/logs-in-store.ts";
+import { findSuccessor } from "./old-copy.ts";
 import { checkpointAlone, type PastPlan, planPast } from "../replay/past-plan.ts";
 import { obsoleteLogs } from "../transactions/birth-record.ts";
 import { requireKey, UNUSABLE_SEGMENT } from "../backup/segments/read-segment.ts";
@@ -53,7 +54,7 @@ interface Reach {
 
 /**
  * Returns the log with this name whose remains in the stores reach furthest, including checkpoints that cannot be used.
- * A log that another log in the stores continues or replaces is ignored. Between two recovered logs, the one begun later
+ * A log that another log in the stores continues or replaces, as far as they show, is ignored. Between two recovered logs, the one begun later
  * counts, even if the other reaches further. Throws `KEY_MISSING` if only a key shows whether something else reaches
  * further. Also throws the errors of the stores.
  */
@@ -104,6 +105,16 @@ export async function findLostLog(
     if (isNewer) newest = one;
   }
   if (newest === undefined) return undefined;
+  // A backup may no longer hold what its log continues, or there may be none: checkpoints show it as well.
+  const successorOf = async (id: string): Promise<[string, Reach] | undefined> => {
+    const next = (await findSuccessor(stores, { id }, undefined, options.signal))?.id ?? "";
+    const reach = reaches.get(next);
+    return reach === undefined || next === exceptId || obsolete.has(next) ? undefined : [next, reach];
+  };
+  for (let next = await successorOf(newest[0]); next !== undefined; next = await successorOf(newest[0])) {
+    obsolete.add(newest[0]);
+    newest = next;
+  }
   return { ...(await remainsOf(...newest, stores, candidates, options)), obsolete };
 }
 

@@ -15,7 +15,7 @@ import { historyOfIndex } from "./shown-lost.ts";
 type Successor = Record<"id" | "holder", string>;
 
 /** The log in question. Its birth record is undefined if it was trimmed. */
-type AskedLog = Pick<LogIdentity, "id" | "birth">;
+type AskedLog = Pick<LogIdentity, "id"> & Partial<Pick<LogIdentity, "birth">>;
 
 /**
  * Returns the log that continues this one, as far as backups or checkpoints in the stores, or an index, show it. Then,

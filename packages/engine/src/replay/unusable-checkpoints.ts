@@ -31,19 +31,19 @@ export function nothingLeadsTo(
     at === undefined ? "" : ` that leads to ${"txId" in at ? `transaction ${at.txId}` : isoTime(at.time)}`;
   const oldestOf = (id: string | undefined) => usable.findLast(({ log }) => log.id === id);
   const oldest = oldestOf(continued) ?? oldestOf(logId);
-  const unusable = skipped.find((one) => mayLead(one, sought));
-  const otherwise =
+  const other =
     oldest !== undefined
       ? `Choose a later point: the oldest checkpoint is ${oldest.name}, which ends with transaction ${oldest.txId} at ${oldest.txTime}.`
       : last !== undefined
         ? `Run cairn log backup status, which shows where the complete part of the log backup begins. It ends at transaction ${last}.`
-        : "Check the store: cairn checkpoint list and cairn log backup status show its content.";
+        : undefined;
   const message = `There is no usable checkpoint or log backup in ${where}${point}`;
-  if (unusable === undefined) return new CairnError("CHECKPOINT_NOT_FOUND", `${message}.`, otherwise);
+  const unusable = skipped.find((one) => mayLead(one, sought));
+  if (unusable === undefined) return new CairnError("CHECKPOINT_NOT_FOUND", `${message}.`, other ?? LOOK);
   const { name, error } = unusable;
-  return new CairnError(
-    "CHECKPOINT_NOT_FOUND",
-    `${message}. ${name} cannot be used (${error.code}): ${error.message}`,
-    error.hint === undefined ? otherwise : `${error.hint} If this is impossible: ${otherwise}`,
-  );
+  const because = `${name} cannot be used (${error.code}): ${error.message}`;
+  const hint = other === undefined ? error.hint : `${error.hint ?? ""} If this is impossible: ${other}`;
+  return new CairnError("CHECKPOINT_NOT_FOUND", `${message}. ${because}`, hint ?? LOOK);
 }
+
+const LOOK = "Check the store: cairn checkpoint list and cairn log backup status show its content.";

@@ -68,7 +68,7 @@ it(
     });
     expect(await run(scene, "log", "recover")).toMatchObject({
       code: 1,
-      stderr: expect.stringMatching(/^CHECKPOINT_NOT_FOUND: .*\n?.*CHECKPOINT_INCOMPLETE/),
+      stderr: expect.stringMatching(/^CHECKPOINT_NOT_FOUND: .*CHECKPOINT_INCOMPLETE/m),
     });
     expect((await run(scene, "log", "status")).stderr).toContain(`make ${name} usable`);
 
