@@ -29,7 +29,7 @@ export function guard(options: AccessOptions, tokens: Tokens) {
       return true;
     },
     /**
-     * Returns what the sender may do. Throws for requests with ambiguous headers, writes that a page of another site
+     * Returns what the sender may do. Throws for requests with ambiguous headers, writes that a page of another origin
      * causes a browser to send, requests whose Host is not a name of this machine, requests without a token (unless their
      * route requires none), and requests whose token does not have the right that the route requires.
      */
@@ -91,23 +91,26 @@ function requireProper(
     );
   }
   // Form bodies are parsed as JSON, and browsers send forms without a preflight request.
-  if (!isSafeMethod(request.method) && !isAllowedPage && isOfAnotherSite(headers, tokens.areRequired)) {
+  if (!isSafeMethod(request.method) && !isAllowedPage && isOfAnotherOrigin(headers, tokens.areRequired)) {
     throw new CairnError(
       "FORBIDDEN",
-      "Pages of other sites are not allowed to write.",
+      "Pages of other origins are not allowed to write.",
       "Send the request from a program or a page of the same origin, or name the page's origin in cors-origins.",
     );
   }
 }
 
 /**
- * Returns whether a page of another site caused this request. Without Sec-Fetch-Site (which browsers send only to HTTPS
- * and to this machine), the page's origin decides, except if a token is required: such a page has none, and a proxy may
- * have changed the node's name.
+ * Returns whether a page of another origin caused this request; one on another port of this machine is of another
+ * program. Without Sec-Fetch-Site (which browsers send only to HTTPS and to this machine), the page's origin decides,
+ * except if a token is required: such a page has none, and a proxy may have changed the node's name.
  */
-function isOfAnotherSite({ origin, host, ...headers }: IncomingHttpHeaders, requiresToken: boolean): boolean {
+function isOfAnotherOrigin(
+  { origin, host, ...headers }: IncomingHttpHeaders,
+  requiresToken: boolean,
+): boolean {
   const site = headers["sec-fetch-site"];
-  if (site !== undefined) return site === "cross-site";
+  if (site !== undefined) return site !== "same-origin" && site !== "none";
   if (origin === undefined || requiresToken) return false;
   return /^https?:\/\/(.*)$/i.exec(origin)?.[1]?.toLowerCase() !== host?.toLowerCase();
 }

@@ -48,10 +48,10 @@ describe("with an auth token", () => {
   });
 });
 
-describe("a page of another site", () => {
-  test("cannot write through a browser", async () => {
+describe("a page of another origin", () => {
+  test.each(["cross-site", "same-site"])("cannot write through a browser (%s)", async (site) => {
     await using served = await serve();
-    const headers = { "sec-fetch-site": "cross-site", "content-type": "text/plain" };
+    const headers = { "sec-fetch-site": site, "content-type": "text/plain" };
     const answer = await served.raw("POST", "/api/v1/tx", {
       body: '{"ops":[["delete","pods","x"]]}',
       headers,

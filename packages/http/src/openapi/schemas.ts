@@ -127,6 +127,14 @@ const LISTED = {
     "Whether the next sweep by this node's retention policy keeps it; null if it belongs to another log.",
   ),
 };
+const ABORTED = {
+  aborted: described(COUNT, "The number of accepted transactions of a batch that were aborted."),
+  abortedLines: described(
+    array(object({ line: COUNT, txId: TX_ID, reason: TEXT })),
+    "Their lines, in order; at most 10,000 of them.",
+  ),
+};
+
 export const SCHEMAS = {
   Error: object(
     {
@@ -141,6 +149,7 @@ export const SCHEMAS = {
       acceptedAfter: described(COUNT, "For a batch: the number of stored transactions after that line."),
       firstTxId: nullable(TX_ID),
       lastTxId: nullable(TX_ID),
+      ...ABORTED,
       problems: described(
         array({ type: "object", additionalProperties: true }),
         "For policies: each mistake with its path.",
@@ -198,11 +207,7 @@ export const SCHEMAS = {
       accepted: COUNT,
       firstTxId: nullable(TX_ID),
       lastTxId: nullable(TX_ID),
-      aborted: described(COUNT, "The number of accepted transactions that were aborted."),
-      abortedLines: described(
-        array(object({ line: COUNT, txId: TX_ID, reason: TEXT })),
-        "Their lines, in order; at most 10,000 of them.",
-      ),
+      ...ABORTED,
     },
     ["accepted", "firstTxId", "lastTxId"],
     "A 202 response does not contain `aborted` and `abortedLines`: the outcomes are not known yet.",

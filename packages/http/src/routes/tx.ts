@@ -106,6 +106,7 @@ export const txRoutes: readonly Route[] = [
     async handle(call) {
       const { api, query, params } = call;
       const id = parseTxId(params["id"] ?? "", "The part after /api/v1/tx/");
+      if (query.by === true) call.permit.requireAllBuckets();
       const limit = timeLimit(query.timeoutMs);
       await api.prepareRead(query);
       const outcome = await call.outcome(id, query.timeoutMs === undefined ? undefined : limit.leftMs);
@@ -117,7 +118,6 @@ export const txRoutes: readonly Route[] = [
         );
       }
       if (query.by !== true) return jsonAnswer(outcome);
-      call.permit.requireAllBuckets();
       const by = await withTimeout(api.writerOf(id), limit.leftMs);
       if (by === TIMED_OUT) {
         throw new CairnError(

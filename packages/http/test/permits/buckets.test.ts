@@ -86,6 +86,7 @@ const OUTSIDE: readonly Request[] = [
   ["POST", "/api/v1/tx", { ops: [["enqueue", "people", "a", 1]] }],
   ["POST", "/api/v1/tx", { ops: [["move", "people", "0/a", 1, 1]] }],
   ["GET", "/api/v1/tx/2?by=true"],
+  ["GET", "/api/v1/tx/9999?by=true"],
   ["GET", "/status"],
   ["GET", "/metrics"],
   ["GET", "/api/v1/digest"],
