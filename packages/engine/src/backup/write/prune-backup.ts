@@ -31,7 +31,7 @@ const LEASE_TRIES = 20;
 const LEASE_RETRY_MS = 1_000;
 
 const SAVE_ANOTHER =
-  "Nothing was removed. Save a checkpoint with cairn checkpoint create, verify it with cairn checkpoint verify, and run the command again.";
+  "Nothing was removed. While a node runs, save a checkpoint (cairn checkpoint create). Then verify it (cairn checkpoint verify), and run the command again; with an embedded log, stop the node before these two.";
 
 /**
  * Plans to remove the segments that begin by `through`, also those of `earlier` logs, and to accept what is missing up
