@@ -29,7 +29,7 @@ export function configSchema(): JsonSchema {
       ...topLevel("cairn/indexes", orNull(indexesType.jsonSchema)),
     },
     // Other top-level keys are modules that parameters name. The kind of each module depends on the parameter.
-    additionalProperties: orNull({ type: "object", anyOf: MODULE_KEYS.map(requires) }),
+    additionalProperties: eitherOf({ type: ["string", "null"] }, mapOfOneOf(MODULES)),
     $defs: Object.fromEntries(KINDS.map((kind) => [kind, schemaOfKind(kind)])),
   };
 }
@@ -41,11 +41,15 @@ function schemaOfKind(kind: ModuleKind): JsonSchema {
   const modules = MODULES.filter((module) => module.kind === kind);
   const description = `The name of ${KIND_NAMES[kind]}`;
   const name = { type: "string", anyOf: [{ enum: modules.map(({ id }) => id) }, {}], description };
-  const map = { type: "object", properties: { "cairn/module": name }, allOf: modules.map(schemaOfModule) };
-  // Which log a map is that names no module depends on NATS_URL.
-  const defaults = modules.filter(({ id }) => id === DEFAULT_MODULES[kind] || id === NATS_LOG);
-  const named = eitherOf(...MODULE_KEYS.map(requires), ...defaults.map(parametersOf));
-  return { ...eitherOf(name, { ...map, ...named }), description: KIND_NAMES[kind] };
+  const map = { properties: { "cairn/module": orNull(name) }, allOf: modules.map(schemaOfModule) };
+  return { ...eitherOf(name, { ...mapOfOneOf(modules), ...map }), description: KIND_NAMES[kind] };
+}
+
+/** A map names its module, or has the parameters of a default. Which log is the default depends on NATS_URL. */
+function mapOfOneOf(modules: readonly ModuleDescriptor[]): JsonSchema {
+  const names = MODULE_KEYS.map((key) => ({ properties: { [key]: { type: "string" } }, required: [key] }));
+  const defaults = modules.filter(({ id, kind }) => id === DEFAULT_MODULES[kind] || id === NATS_LOG);
+  return { type: "object", ...eitherOf(...names, ...defaults.map(parametersOf)) };
 }
 
 function schemaOfModule(module: ModuleDescriptor): JsonSchema {
@@ -58,11 +62,8 @@ function schemaOfModule(module: ModuleDescriptor): JsonSchema {
 
 function parametersOf(module: ModuleDescriptor): JsonSchema {
   const schema = schemaOfParameters(module.parameters);
-  return { ...schema, properties: { ...schema.properties, "cairn/module": { description: module.doc } } };
-}
-
-function requires(name: string): JsonSchema {
-  return { required: [name] };
+  const named = Object.fromEntries(MODULE_KEYS.map((key) => [key, { description: module.doc }]));
+  return { ...schema, properties: { ...schema.properties, ...named } };
 }
 
 function orNull(schema: JsonSchema): JsonSchema {
