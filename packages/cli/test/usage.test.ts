@@ -1,7 +1,9 @@
-import { readFile } from "node:fs/promises";
+import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { CairnError } from "@cairn/kv";
 import { Command } from "commander";
-import { describe, expect, test } from "vitest";
+import { describe, expect, onTestFinished, test } from "vitest";
 import { loadCommands } from "../src/run-cli.ts";
 import { reportError } from "../src/terminal/report-error.ts";
 import { serve } from "@cairn/test-support/nodes/served-node";
@@ -180,6 +182,12 @@ describe("wrong usage", () => {
   });
 });
 
+async function printedValues(file: string): Promise<unknown> {
+  const { stdout } = await cairn(["config", "print", "--json", "-f", file]);
+  const { values } = JSON.parse(stdout) as { readonly values: unknown };
+  return values;
+}
+
 describe("config", () => {
   test("check prints ok after what production lacks, or prints every problem and exits with 2", async () => {
     const fine = await cairn(["config", "check", "-j", '{"cairn/http-server": {"port": 0}}']);
@@ -219,6 +227,29 @@ describe("config", () => {
     expect(stdout).toContain("3999");
     expect(stdout).toContain("CAIRN_HTTP_AUTH_TOKEN");
     expect(stdout).not.toContain("s3cret-token");
+  });
+
+  test("the values that print shows are a file of the same node", async () => {
+    const folder = await mkdtemp(join(tmpdir(), "cairn-printed-"));
+    onTestFinished(() => rm(folder, { recursive: true, force: true }));
+    const written = join(folder, "cairn.json");
+    const printed = join(folder, "printed.json");
+    const store = {
+      "cairn/module": "cairn.checkpoint/->filesystem-checkpoint-store",
+      path: `${folder}/$\${c}`,
+    };
+    const checkpointer = {
+      "approx-frequency": "PT1H",
+      store: "site/store",
+      "restore-from": ["site/store", store],
+    };
+    const config = { "cairn/index-store": { "kv-store": "site/kv" }, "site/kv": { checkpointer } };
+    await writeFile(written, JSON.stringify({ ...config, "site/store": store }));
+    const values = await printedValues(written);
+    await writeFile(printed, JSON.stringify(values));
+    expect(await cairn(["config", "check", "-f", printed])).toMatchObject({ code: 0 });
+    expect(await printedValues(printed)).toEqual(values);
+    expect(values).toMatchObject(config);
   });
 
   test("schema is a JSON Schema", async () => {

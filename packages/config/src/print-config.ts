@@ -1,10 +1,12 @@
 import { placeOf, type Origin } from "./source/config-tree.ts";
+import { literalText } from "./source/interpolate.ts";
 import type { ResolvedConfig } from "./read-config.ts";
+import type { ConfigPath } from "./source/problems.ts";
 import type { Setting } from "./types/reading.ts";
 import type { SettingValue } from "./types/json-schema.ts";
 
-/** The settings of a map by name, in the order in which they were read. */
-interface Tree extends Map<string, Tree | Setting> {}
+/** The settings of a map by name, or of a list by number, in the order in which they were read. */
+interface Tree extends Map<string | number, Tree | Setting> {}
 
 /** Formats the configuration as text. Each value is followed by its origin, and secrets are redacted. */
 export function printConfig({ settings }: Pick<ResolvedConfig, "settings">): string {
@@ -14,14 +16,21 @@ export function printConfig({ settings }: Pick<ResolvedConfig, "settings">): str
   return rows.map(({ left, from }) => (from === "" ? left : `${left.padEnd(width)}  # ${from}`)).join("\n");
 }
 
-/** Returns the configuration as JSON: the values as in a configuration file, and the origin of each path. */
+/**
+ * Returns the configuration as JSON: the values, which are a configuration file of the same node unless they contain
+ * secrets, and the origin of each path.
+ */
 export function configAsJson({ settings }: Pick<ResolvedConfig, "settings">): {
   readonly values: SettingValue;
-  readonly origins: readonly { readonly path: readonly string[]; readonly from: string }[];
+  readonly origins: readonly { readonly path: ConfigPath; readonly from: string }[];
 } {
   const tree = treeOf(settings);
   const origins = [...leavesOf(tree)].map(({ path, origin }) => ({ path, from: originText(origin) }));
-  return { values: valueOf(tree), origins };
+  // Variables are expanded in the strings of a file.
+  const values: SettingValue = JSON.parse(JSON.stringify(valueOf(tree)), (_, value: unknown) =>
+    typeof value === "string" ? literalText(value) : value,
+  );
+  return { values, origins };
 }
 
 function treeOf(settings: readonly Setting[]): Tree {
@@ -40,7 +49,7 @@ function treeOf(settings: readonly Setting[]): Tree {
 }
 
 /** The values of a map come before the maps in it. */
-function inOrder(tree: Tree): readonly (readonly [string, Tree | Setting])[] {
+function inOrder(tree: Tree): readonly (readonly [string | number, Tree | Setting])[] {
   const entries = [...tree];
   return [
     ...entries.filter(([, entry]) => !(entry instanceof Map)),
@@ -59,7 +68,7 @@ function* rowsOf(tree: Tree, depth: number): Generator<{ readonly left: string; 
   const indent = "  ".repeat(depth);
   for (const [name, entry] of inOrder(tree)) {
     if (entry instanceof Map) {
-      yield { left: indent + name, from: "" };
+      yield { left: `${indent}${name}`, from: "" };
       yield* rowsOf(entry, depth + 1);
     } else {
       const text = entry.value === "(secret)" ? entry.value : JSON.stringify(entry.value);
@@ -69,9 +78,11 @@ function* rowsOf(tree: Tree, depth: number): Generator<{ readonly left: string; 
 }
 
 function valueOf(tree: Tree): SettingValue {
-  return Object.fromEntries(
-    [...tree].map(([name, entry]) => [name, entry instanceof Map ? valueOf(entry) : entry.value]),
+  const entries = [...tree].map(
+    ([name, entry]) => [name, entry instanceof Map ? valueOf(entry) : entry.value] as const,
   );
+  const isList = entries.some(([name]) => typeof name === "number");
+  return isList ? entries.map(([, value]) => value) : Object.fromEntries(entries);
 }
 
 function originText(origin: Origin): string {

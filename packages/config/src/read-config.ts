@@ -2,7 +2,7 @@ import { readlinkSync, realpathSync } from "node:fs";
 import { basename, dirname, join, relative, resolve, sep } from "node:path";
 import type { Policies } from "@cairn/client";
 import { fileOf, readSources, type ConfigInput } from "./config-sources.ts";
-import { DEFAULT_ORIGIN, emptyMap, findEntry } from "./source/config-tree.ts";
+import { emptyMap, findEntry } from "./source/config-tree.ts";
 import { checkVariables, mergeSources, newReading } from "./merged-sources.ts";
 import type { ModuleUse } from "./types/module-kinds.ts";
 import { readModule } from "./modules/module-type.ts";
@@ -110,11 +110,7 @@ function readParts(reading: Reading): Omit<ResolvedConfig, "origin" | "settings"
 
   const { kvStore } = index;
   const { id: nodeId, dir } = reading.node;
-  const dbDir = kvStore.common.dbDir ?? join(dir, `${nodeId}-index`);
-  if (kvStore.common.dbDir === undefined) {
-    const path = ["cairn/index-store", "kv-store", "db-dir"];
-    reading.settings.push({ path, value: dbDir, origin: DEFAULT_ORIGIN });
-  }
+  const { dbDir } = kvStore.common;
   checkIndexFolders(dbDir, reading);
   checkLogBackup(txLog, kvStore, reading);
   return { nodeId, dir, dbDir, txLog, kvStore, http: http === false ? undefined : http, policies, indexes };

@@ -37,12 +37,18 @@ test("a password is taken from the shell, without which the command is not run",
 });
 
 const DIR = '"cairn/node": {"dir": "/data"}';
+const NATS = '{"cairn/module": "cairn.nats/->tx-log"}';
 
 test.each([
   ["a path in the working directory", `{${DIR}, "cairn/tx-log": {"path": "log"}}`, true],
   ["a path outside the working directory", `{${DIR}, "cairn/tx-log": {"path": "../log"}}`, true],
   ["a folder outside the working directory", '{"cairn/node": {"dir": "../data"}}', true],
   ["the default folder", "{}", true],
+  [
+    "the default folder of only the index",
+    `{"cairn/tx-log": ${NATS}, "cairn/index-store": {"kv-store": {"checkpointer": null}}}`,
+    true,
+  ],
   ["only absolute paths", `{${DIR}}`, false],
 ])("with %s, a command begins in the node's working directory if it must", async (_what, json, isThere) => {
   const command = await printed({ json });

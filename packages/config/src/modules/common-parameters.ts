@@ -1,3 +1,4 @@
+import { join } from "node:path";
 import { duration, durationOr } from "../types/duration-type.ts";
 import type { ModuleKind } from "../types/module-kinds.ts";
 import { moduleOf } from "./module-type.ts";
@@ -40,8 +41,9 @@ export const txLogParameters = {
 
 /** The parameters that every key-value store has, because the node itself reads them. */
 export const kvStoreParameters = {
-  "db-dir": optional(
+  "db-dir": withDefault(
     path(),
+    ({ reading: { node } }) => join(node.dir, `${node.id}-index`),
     "The folder of the index, with live/, staging/, capture/ and quarantine/.",
     "`CAIRN_INDEX_PATH`, else `{CAIRN_DIR}/{NODE_ID}-index`",
   ),

@@ -4,8 +4,8 @@ import type { ConfigEntry, MapNode, TextNode } from "../source/config-tree.ts";
 import { KIND_NAMES, type ModuleKind, type ModuleUse } from "../types/module-kinds.ts";
 import { didYouMean, nearestName } from "@cairn/text";
 import { importedUse, instanceUse } from "./own-module.ts";
-import { formatPath } from "../source/problems.ts";
-import { type ConfigPath, type Reading, refuseNames, Value, type ValueType } from "../types/reading.ts";
+import { type ConfigPath, formatPath } from "../source/problems.ts";
+import { type Reading, refuseNames, Value, type ValueType } from "../types/reading.ts";
 import { isImportSpecifier, isPackageName } from "./user-module.ts";
 
 /** There is no default store, because users would notice too late that their checkpoints are somewhere else. */
@@ -170,10 +170,11 @@ function readShared<K extends ModuleKind>(
   return use;
 }
 
-function removedModule({ node, path: [name = ""], reading }: Value, namedAt: ConfigPath): undefined {
+function removedModule(module: Value, namedAt: ConfigPath): undefined {
+  const name = formatPath(module.path);
   const message = `${name} is null, but ${formatPath(namedAt)} names it.`;
   const hint = `Write a module in the place of null, or in the place of "${name}" at ${formatPath(namedAt)}.`;
-  reading.problems.add(node.origin, [name], message, hint);
+  return module.refuse(message, hint);
 }
 
 function known(kind: ModuleKind, reading: Reading): readonly string[] {

@@ -43,6 +43,12 @@ export function interpolate(
   }
 }
 
+/** Returns how a text is written so that {@link interpolate} leaves it as it is. */
+export function literalText(text: string): string {
+  const escaped = text.replaceAll(/\$\{[^}]*\}?/g, (variable) => `$${variable}`);
+  return UNBRACED.test(text) ? `\${LITERAL:-${escaped.slice(0, 1)}}${escaped.slice(1)}` : escaped;
+}
+
 /** It does not repeat the text, which may be a secret. */
 const NO_SHELL =
   "Write a variable as ${NAME}, the only form that is expanded. If the text is meant as it is, write it as the default of a variable that is not set: ${LITERAL:-TEXT}.";

@@ -2,6 +2,9 @@ import { CairnError, type ErrorCode, withoutUser } from "@cairn/kv";
 import { abbreviate, SOURCE_KINDS, placeOf, type Origin } from "./config-tree.ts";
 import { omitUndefined } from "@cairn/text";
 
+/** The names in maps, and the numbers of items in lists, from the top down to a value. */
+export type ConfigPath = readonly (string | number)[];
+
 export interface ConfigProblem {
   readonly code: Extract<ErrorCode, `CONFIG_${string}`>;
   /** The names from the top down to the value; empty if the problem concerns no single value (a syntax error). */
@@ -36,14 +39,14 @@ export class ProblemList {
 
   add(
     origin: Origin,
-    path: readonly string[],
+    path: ConfigPath,
     message: string,
     hint?: string,
     code: ConfigProblem["code"] = "CONFIG_INVALID",
   ): void {
     this.problems.push({
       code,
-      path,
+      path: path.map(String),
       place: placeOf(origin),
       message: shortened(withoutUser(message)),
       ...omitUndefined({ hint: hint === undefined ? undefined : shortened(hint) }),
@@ -52,7 +55,7 @@ export class ProblemList {
   }
 
   /** Adds why a variable cannot be expanded. Other problems of that string result from it and are not reported. */
-  addUnfilled(origin: Origin, path: readonly string[], message: string, hint: string): void {
+  addUnfilled(origin: Origin, path: ConfigPath, message: string, hint: string): void {
     this.add(origin, path, message, hint);
     const added = this.problems.at(-1);
     if (added !== undefined) this.#unfilled.set(added, textOf(added));
@@ -87,7 +90,7 @@ export class ProblemList {
 }
 
 /** Formats a path for messages: `cairn/index-store > kv-store > checkpointer`. */
-export function formatPath(path: readonly string[]): string {
+export function formatPath(path: ConfigPath): string {
   return shortened(path.join(" > "));
 }
 

@@ -33,7 +33,7 @@ type LogBackupOptions = NonNullable<System["logBackup"]>;
 export interface CommonValues {
   readonly "tx-log": Pick<System, "onLogMismatch" | "trim">;
   readonly "kv-store": {
-    readonly dbDir?: string;
+    readonly dbDir: string;
     readonly scrubEvery: number | "never";
     readonly attach: boolean;
     readonly checkpointer?: ModuleUse<"checkpointer">;

@@ -2,11 +2,9 @@ import { describeNode, normalizeName, ONLY_CALL } from "../source/config-tree.ts
 import type { ConfigNode, MapNode, Origin } from "../source/config-tree.ts";
 import type { WithoutUndefined } from "@cairn/text";
 import type { Environment } from "../source/interpolate.ts";
-import type { ConfigProblem, ProblemList } from "../source/problems.ts";
+import type { ConfigPath, ConfigProblem, ProblemList } from "../source/problems.ts";
 import type { JsonSchema, SettingValue } from "./json-schema.ts";
 import type { ModuleKind, ModuleUse } from "./module-kinds.ts";
-
-export type ConfigPath = readonly string[];
 
 /** The value that is shown in place of a secret. */
 export const SECRET = "(secret)";
@@ -128,7 +126,7 @@ export class Value<N extends ConfigNode = ConfigNode> {
     return new Value(node, this.path, this.reading);
   }
 
-  at<M extends ConfigNode>(name: string, node: M): Value<M> {
+  at<M extends ConfigNode>(name: string | number, node: M): Value<M> {
     return new Value(node, [...this.path, name], this.reading);
   }
 

@@ -185,7 +185,7 @@ export function listOf<T>(item: ValueType<T>): ValueType<readonly T[]> {
       if (list.node.type !== "list") return allOrNone([item.read(list)]);
       const { items } = list.node;
       if (items.length === 0) return list.expected(`a list with at least one ${item.name}`);
-      return allOrNone(items.map((node, index) => item.read(list.at(String(index), node))));
+      return allOrNone(items.map((node, index) => item.read(list.at(index, node))));
     },
     show(values) {
       const shown = values.map((value) => item.show?.(value)).filter((value) => value !== undefined);
