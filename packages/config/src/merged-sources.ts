@@ -16,11 +16,17 @@ import type { Environment } from "./source/interpolate.ts";
 import type { ProblemList } from "./source/problems.ts";
 import { renameTopLevel } from "./top-level.ts";
 import { didYouMean, nearestName } from "@cairn/text";
-import type { ModuleDescriptor, Reading } from "./types/reading.ts";
+import { addNames, type ModuleDescriptor, type Reading } from "./types/reading.ts";
 import { absolutePath } from "./types/value-types.ts";
 
+interface Merged {
+  readonly root: MapNode;
+  /** The values that others have replaced. */
+  readonly gone: readonly ConfigNode[];
+}
+
 /** Merges all sources into one tree, in their order of precedence. */
-export function mergeSources(sources: ConfigSources, input: ConfigInput, notices: Set<string>): MapNode {
+export function mergeSources(sources: ConfigSources, input: ConfigInput, notices: Set<string>): Merged {
   const base = sources.base.map((tree) => renameTopLevel(tree, notices));
   const over = [sources.json, sources.edn]
     .filter((tree) => tree !== undefined)
@@ -33,16 +39,19 @@ export function mergeSources(sources: ConfigSources, input: ConfigInput, notices
   const below = [selectedLog(input.env, mergeTrees([...base, ...over])), defaultTree(given, folder), ...base];
   // The path that a variable sets depends on the modules that the other sources choose, including stronger sources.
   const environment = environmentTree(input.env, mergeTrees([...below, ...over]), notices);
-  return mergeTrees([...below, environment, ...over]);
+  const gone: ConfigNode[] = [];
+  return { root: mergeTrees([...below, environment, ...over], gone), gone };
 }
 
 export function newReading(
-  root: MapNode,
+  { root, gone }: Merged,
   input: ConfigInput,
   problems: ProblemList,
   notices: Set<string>,
   modules: readonly ModuleDescriptor[],
 ): Reading {
+  const replaced = new Set<string>();
+  for (const node of gone) addNames(node, replaced, root);
   return {
     root,
     cwd: input.cwd,
@@ -57,6 +66,7 @@ export function newReading(
     notices,
     shared: new Map(),
     refused: new Set(),
+    replaced,
     older: new Set(),
     open: new Set(),
     checks: [],
@@ -238,15 +248,15 @@ function moduleAt(root: MapNode, path: readonly string[]): string | undefined {
  * Merges trees, weakest first. Maps are merged key by key, and other values are replaced as a whole. A `null` in a
  * stronger source removes a value. Each leaf keeps its origin, and each entry records the value that it replaced.
  */
-function mergeTrees(trees: readonly MapNode[]): MapNode {
-  return trees.reduce(mergeMaps, emptyMap(DEFAULT_ORIGIN));
+function mergeTrees(trees: readonly MapNode[], gone: ConfigNode[] = []): MapNode {
+  return trees.reduce((weak, strong) => mergeMaps(weak, strong, gone), emptyMap(DEFAULT_ORIGIN));
 }
 
-function mergeMaps(weak: MapNode, strong: MapNode): MapNode {
+function mergeMaps(weak: MapNode, strong: MapNode, gone: ConfigNode[]): MapNode {
   const entries = new Map<string, ConfigEntry>(weak.entries.map((entry) => [entry.name, entry]));
   for (const entry of strong.entries) {
     const below = entries.get(entry.name);
-    entries.set(entry.name, below === undefined ? entry : mergeEntries(below, entry));
+    entries.set(entry.name, below === undefined ? entry : mergeEntries(below, entry, gone));
   }
   return {
     type: "map",
@@ -255,16 +265,17 @@ function mergeMaps(weak: MapNode, strong: MapNode): MapNode {
   };
 }
 
-function mergeEntries(weak: ConfigEntry, strong: ConfigEntry): ConfigEntry {
-  if (strong.value.type !== "map") return { ...strong, replaced: weak.value };
-  // A value of another type cannot be merged with the map, so the stronger source replaces it.
+function mergeEntries(weak: ConfigEntry, strong: ConfigEntry, gone: ConfigNode[]): ConfigEntry {
   let below = weak.value;
   // A module's short form (`"cairn.memory/->kv-store"`) is a map to which the stronger source may add parameters.
   if (below.type === "symbol" || below.type === "string" || below.type === "keyword")
     below = mapOfValues({ "cairn/module": below }, below.origin);
-  if (below.type !== "map") return { ...strong, replaced: weak.value };
-  const value = mergeMaps(below, strong.value);
-  return { ...(unwritten(below) ? strong : weak), value };
+  // A value of another type cannot be merged with the map, so the stronger source replaces it.
+  if (strong.value.type !== "map" || below.type !== "map") {
+    gone.push(weak.value);
+    return { ...strong, replaced: weak.value };
+  }
+  return { ...(unwritten(below) ? strong : weak), value: mergeMaps(below, strong.value, gone) };
 }
 
 /** Returns whether a map is empty or a default. The other map's origin then counts, where problems can be corrected. */

@@ -176,6 +176,11 @@ export function checkTopLevelKeys(reading: Reading): void {
     if (Object.hasOwn(TOP_LEVEL_KEYS, name) || reading.shared.has(name)) continue;
     // If a null removes nothing, its key may be misspelt, and a server that should be disabled would remain enabled.
     if (value.type === "null" && replaced !== undefined) continue;
+    if (reading.replaced.has(name)) {
+      const why = "a source of higher precedence replaces what names it";
+      reading.notices.add(`${name} (${nameOrigin.label}) has no effect: ${why}.`);
+      continue;
+    }
     // This key is only for editors. Its value is the location of the output of `cairn config schema`.
     if (name === "$schema") continue;
     const { message, hint } = unreadKey(entry, reading) ?? {};

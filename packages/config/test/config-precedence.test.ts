@@ -83,6 +83,53 @@ describe("precedence:", () => {
   });
 });
 
+const OTHER_KV = "{:cairn/index-store {:kv-store cairn.memory/->kv-store}}";
+const UNUSED = "has no effect: a source of higher precedence replaces what names it.";
+
+describe("a source of higher precedence replaces what names a shared module:", () => {
+  const store = { "cairn/module": FS, path: "/x" };
+  const object = {
+    "cairn/tx-log": { "cairn/module": "cairn.log-backup/->tx-log", store: "site/logs" },
+    "cairn/index-store": { "kv-store": "site/kv" },
+    "site/kv": { checkpointer: "site/cp" },
+    "site/cp": { "restore-from": ["site/store"] },
+    "site/store": store,
+    "site/logs": store,
+  };
+  const x = '{"cairn/index-store": {"kv-store": {"cairn/module": "x"}}}';
+  const all = ["site/kv", "site/cp", "site/store"];
+
+  test.each<[what: string, source: { readonly edn: string; readonly json?: string }, unused: string[]]>([
+    ["a module by its name", { edn: OTHER_KV }, all],
+    ["a map", { edn: "{:cairn/index-store {:kv-store {:cairn/module cairn.memory/->kv-store}}}" }, all],
+    ["null", { edn: "{:cairn/index-store nil}" }, all],
+    ["one source after the other", { json: x, edn: OTHER_KV }, all],
+    ["null in the shared module", { edn: "{:site/kv {:checkpointer nil}}" }, ["site/cp", "site/store"]],
+    [
+      "a map with one of its names",
+      {
+        edn: `{:site/kv {:checkpointer {:cairn/module cairn.checkpoint/->checkpointer :restore-from :site/store}}}`,
+      },
+      ["site/cp"],
+    ],
+    [
+      "a module that has no such parameter",
+      { edn: "{:cairn/tx-log {:cairn/module cairn.embedded/->tx-log}}" },
+      ["site/logs"],
+    ],
+  ])("%s", async (_what, source, unused) => {
+    const { notices } = await configOf({ object, ...source });
+    expect(notices.filter((notice) => notice.startsWith("site/"))).toEqual(
+      unused.map((name) => `${name} (object) ${UNUSED}`),
+    );
+  });
+
+  test("a module that no source names is still refused", async () => {
+    const problems = await problemsOf({ object: { ...object, "site/other": store }, edn: OTHER_KV });
+    expect(problems).toMatchObject([{ message: "The module site/other is not used by any parameter." }]);
+  });
+});
+
 describe("the environment:", () => {
   test("CAIRN_DIR and CAIRN_NODE_ID move everything that has a default location", async () => {
     const env = { CAIRN_DIR: "/data", CAIRN_NODE_ID: "a" };

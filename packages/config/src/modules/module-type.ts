@@ -5,7 +5,7 @@ import { KIND_NAMES, type ModuleKind, type ModuleUse } from "../types/module-kin
 import { didYouMean, nearestName } from "@cairn/text";
 import { importedUse, instanceUse } from "./own-module.ts";
 import { type ConfigPath, formatPath } from "../source/problems.ts";
-import { type Reading, refuseNames, Value, type ValueType } from "../types/reading.ts";
+import { addNames, type Reading, Value, type ValueType } from "../types/reading.ts";
 import { isImportSpecifier, isPackageName } from "./user-module.ts";
 
 /** There is no default store, because users would notice too late that their checkpoints are somewhere else. */
@@ -96,7 +96,7 @@ function byName<K extends ModuleKind>(kind: K, name: Value, map: Value<MapNode>)
     return importedUse(kind, node.text, name, map);
   }
   if (isSharedName(name.as(node), map)) return undefined;
-  refuseNames(map.node, reading);
+  addNames(map.node, reading.refused, reading.root);
   return unknownModule(kind, node, name);
 }
 
@@ -104,7 +104,7 @@ function byName<K extends ModuleKind>(kind: K, name: Value, map: Value<MapNode>)
 function isSharedName({ node, path, reading }: Value<TextNode>, map: Value<MapNode>): boolean {
   const key = normalizeName(node.text);
   if (findEntry(reading.root, key) === undefined) return false;
-  refuseNames(node, reading);
+  addNames(node, reading.refused, reading.root);
   const given = map.node.entries.filter((entry) => entry.name !== "cairn/module");
   const names = given.map((entry) => entry.name).join(", ");
   const hint =

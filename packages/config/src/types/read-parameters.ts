@@ -4,10 +4,10 @@ import type { ConfigEntry, MapNode } from "../source/config-tree.ts";
 import { didYouMean, nearestName } from "@cairn/text";
 import { camelCase } from "./parameter.ts";
 import {
+  addNames,
   type Parameter,
   type Parameters,
   type ParameterValues,
-  refuseNames,
   SECRET,
   type Value,
   type ValueType,
@@ -98,6 +98,7 @@ function unknownKey(
   const module = findEntry(node, "cairn/module");
   // A stronger source chose another module, so the weaker source's parameters, meant for its own, are discarded.
   if (module?.replaced !== undefined && module.replaced.origin.label === value.origin.label) {
+    addNames(value, reading.replaced, reading.root);
     // No notice is necessary for overridden defaults.
     if (value.origin.kind === "default") return;
     reading.notices.add(
@@ -105,7 +106,7 @@ function unknownKey(
     );
     return;
   }
-  refuseNames(value, reading);
+  addNames(value, reading.refused, reading.root);
   const near = nearestName(name, known);
   const hint =
     hints?.get(name) ?? (near === undefined ? `Known: ${known.toSorted().join(", ")}.` : didYouMean(near));

@@ -1,4 +1,4 @@
-import { describeNode, normalizeName, ONLY_CALL } from "../source/config-tree.ts";
+import { describeNode, findEntry, normalizeName, ONLY_CALL } from "../source/config-tree.ts";
 import type { ConfigNode, MapNode, Origin } from "../source/config-tree.ts";
 import type { WithoutUndefined } from "@cairn/text";
 import type { Environment } from "../source/interpolate.ts";
@@ -93,6 +93,8 @@ export interface Reading {
   >;
   /** The top-level keys that only a rejected parameter names. The problem is reported for that parameter. */
   readonly refused: Set<string>;
+  /** The top-level keys that values name which a stronger source has replaced. */
+  readonly replaced: Set<string>;
   /** The modules of older systems that have been translated. */
   readonly older: Set<string>;
   /** The top-level keys that are being read. They are recorded to detect modules that contain themselves. */
@@ -101,12 +103,16 @@ export interface Reading {
   readonly checks: (() => Promise<void>)[];
 }
 
-/** Records the top-level keys that a rejected value names, which are then not reported as unused. */
-export function refuseNames(node: ConfigNode, { refused }: Pick<Reading, "refused">): void {
-  if (node.type === "map") for (const { value } of node.entries) refuseNames(value, { refused });
-  if (node.type === "list") for (const item of node.items) refuseNames(item, { refused });
-  if (node.type === "keyword" || node.type === "string" || node.type === "symbol")
-    refused.add(normalizeName(node.text));
+/** Adds the top-level keys that a value without effect names, itself or in the modules that it names. */
+export function addNames(node: ConfigNode, names: Set<string>, root: MapNode): void {
+  if (node.type === "map") for (const { value } of node.entries) addNames(value, names, root);
+  if (node.type === "list") for (const item of node.items) addNames(item, names, root);
+  if (node.type !== "keyword" && node.type !== "string" && node.type !== "symbol") return;
+  const name = normalizeName(node.text);
+  const shared = findEntry(root, name);
+  if (shared === undefined || names.has(name)) return;
+  names.add(name);
+  addNames(shared.value, names, root);
 }
 
 /** A value that is being read, with its place in the configuration. */
