@@ -38,7 +38,8 @@ export async function reserve(
     const current = await store.read(name);
     if (current !== undefined) await store.replace(name, await text(), current.tag);
   };
-  const renewing = repeatEvery(clock, RESERVATION_MS / 3, () => bestEffort(renew), fail);
+  // A failed renewal is repeated, and one that ends because the node stops is not needed.
+  const renewing = repeatEvery(clock, RESERVATION_MS / 3, renew, () => undefined);
   return {
     async release() {
       await renewing.stop();
@@ -69,10 +70,6 @@ export async function readReservations(
     else expired.push(name);
   }
   return { reserved, expired };
-}
-
-function fail(error: unknown): never {
-  throw error;
 }
 
 /** Ignores errors of the store, since a restore also works without a reservation. */

@@ -1,5 +1,7 @@
+import { addAbortSignal } from "node:stream";
 import { type CheckpointerOptions, type CheckpointStore, isSamePlace } from "@cairn/checkpoint";
-import { CairnError, withTimeout } from "@cairn/kv";
+import { CairnError, unlessAborted, withTimeout } from "@cairn/kv";
+import { madeOnce, wrapped } from "@cairn/text";
 import type { System } from "../api/system.ts";
 
 export interface RestoringSystem extends Pick<System, "restoreFrom"> {
@@ -37,6 +39,43 @@ export function allStores(system: RestoringSystem): readonly CheckpointStore[] {
   return [
     ...new Set([...(checkpointer === undefined ? [] : [checkpointer.store]), ...restoreStores(system)]),
   ];
+}
+
+/**
+ * Returns the system with stores of which every read ends when `signal` is aborted, so that no caller has to consider
+ * that a store may never respond. Only for work that `signal` ends.
+ */
+export function readUntil(system: System, signal: AbortSignal): System {
+  const made = new Map<CheckpointStore, CheckpointStore>();
+  const until = (store: CheckpointStore): CheckpointStore =>
+    madeOnce(made, store, () => abortable(store, signal));
+  const { checkpointer, restoreFrom } = system;
+  return {
+    ...system,
+    checkpointer: checkpointer && {
+      ...checkpointer,
+      store: until(checkpointer.store),
+      ...(checkpointer.restoreFrom && { restoreFrom: checkpointer.restoreFrom.map(until) }),
+    },
+    ...(restoreFrom && { restoreFrom: restoreFrom.map(until) }),
+  };
+}
+
+function abortable(store: CheckpointStore, signal: AbortSignal): CheckpointStore {
+  return wrapped<CheckpointStore>(store, {
+    list: async (prefix) => await unlessAborted(store.list(prefix), signal),
+    read: async (name) => await unlessAborted(store.read(name), signal),
+    now: async () => await unlessAborted(store.now(), signal),
+    open: async (name, options = {}) => {
+      const opening = store.open(name, { ...options, signal: options.signal ?? signal });
+      const content = await unlessAborted(opening, signal, (late) => {
+        late.on("error", () => undefined);
+        late.destroy();
+      });
+      // A caller with a signal of its own ends the reading itself: threads of its may still use the descriptor.
+      return options.signal === undefined ? addAbortSignal(signal, content) : content;
+    },
+  });
 }
 
 /** How long a store may take to close (ms). Nothing depends on it, and a store may be a module of the user's. */

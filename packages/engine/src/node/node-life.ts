@@ -4,7 +4,7 @@ import type { Phase } from "@cairn/client";
 import { notReady } from "../api/not-ready.ts";
 import { type System, WAIT_FOR_STORE_MS } from "../api/system.ts";
 import { CheckpointDoubts } from "../checkpoints/checkpoint-doubts.ts";
-import { restoreStores } from "../checkpoints/checkpoint-stores.ts";
+import { readUntil, restoreStores } from "../checkpoints/checkpoint-stores.ts";
 import type { ComparePast } from "../checkpoints/compare-past.ts";
 import { type LogHistory, logWithBackup } from "../backup/log-with-backup.ts";
 import type { OnePast } from "../cluster/one-past.ts";
@@ -99,6 +99,8 @@ class Life implements ComparedNode {
   /** Undefined unless the index was found to agree with the log. */
   following: Following | undefined;
   readonly #parts: LifeParts;
+  /** The system as a join uses it, which must not wait for a store once the node stops. */
+  readonly #joining: System;
   readonly #startedAt = performance.now();
   readonly #stop = new AbortController();
   readonly #doubts = new CheckpointDoubts();
@@ -115,6 +117,7 @@ class Life implements ComparedNode {
 
   constructor(parts: LifeParts) {
     this.#parts = parts;
+    this.#joining = readUntil(parts.system, this.#stop.signal);
     this.observation = parts.observation;
     this.logName = parts.system.logName ?? null;
     this.#storeWait = new StoreWait(parts.system.waitForStoreMs ?? WAIT_FOR_STORE_MS);
@@ -219,7 +222,7 @@ class Life implements ComparedNode {
 
   async #run(): Promise<void> {
     const { signal } = this.#stop;
-    const { system } = this.#parts;
+    const system = this.#joining;
     let failures = 0;
     let last: CairnError | undefined;
     let suspect: CairnError | undefined;
@@ -277,6 +280,7 @@ class Life implements ComparedNode {
     this.#replacement = undefined;
     const joined = await joinIndex({
       ...this.#parts,
+      system: this.#joining,
       log,
       report: this.report,
       events: this.observation.events,

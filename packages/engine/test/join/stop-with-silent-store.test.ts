@@ -10,17 +10,18 @@ import { ClusterScene, put, type SceneOptions } from "@cairn/test-support/nodes/
 import { BackupScene } from "@cairn/test-support/nodes/backup-scene";
 import { hurryClock } from "@cairn/test-support/nodes/hurried-clock";
 
-/** A store that no longer responds once it is silent. */
+/** A store that responds only to so many requests. */
 class SilentStore {
   /** The requests that get no response, of any method, because a look may already have listed the store. */
   readonly awaited: string[] = [];
-  isSilent = false;
+  answers = Infinity;
   readonly store: CheckpointStore;
 
   constructor(folder: string) {
     const store = faultyStore(filesystemStore({ path: folder }), {
       before: ({ method, name }) => {
-        if (!this.isSilent) return Promise.resolve();
+        this.answers -= 1;
+        if (this.answers >= 0) return Promise.resolve();
         this.awaited.push(`${method} ${name}`);
         return new Promise(() => undefined);
       },
@@ -50,7 +51,7 @@ describe.concurrent.each(WAITING)(
         await NatsOperator.at(scene.nats.url, async (nats) => await nats.purgeBefore(last));
         await vi.waitFor(async () => expect((await node.status()).log.warnings).toHaveLength(1));
       }
-      silent.isSilent = true;
+      silent.answers = 0;
       await put(node, 5, 6, "v");
       await vi.waitFor(() => expect(silent.awaited).not.toEqual([]));
       const closing = performance.now();
@@ -64,7 +65,7 @@ it("a node that waits for another checkpoint can be stopped although the store d
   hurryClock();
   const scene = await BackupScene.open();
   const silent = new SilentStore(path.join(scene.folder, "store"));
-  silent.isSilent = true;
+  silent.answers = 0;
   const stop = new AbortController();
   const changed = new JoinSources(scene.log, logWithBackup(scene.log, [silent.store])).changed(
     [silent.store],
@@ -75,3 +76,54 @@ it("a node that waits for another checkpoint can be stopped although the store d
   await changed;
   await scene.close();
 });
+
+/** What a node finds that joins without an index, and the reads of the store that only this makes. */
+const JOINS: readonly (readonly [
+  string,
+  (scene: ClusterScene, last: number) => Promise<unknown>,
+  string[],
+])[] = [
+  [
+    "whose log does not exist",
+    async (scene) => await scene.loseLog(),
+    [expect.stringMatching(/^list log-$/), expect.stringMatching(/^open log-.*segment$/)],
+  ],
+  [
+    "whose log lacks its beginning",
+    async ({ nats }, last) => await NatsOperator.at(nats.url, async (one) => await one.purgeBefore(last)),
+    [expect.stringMatching(/^list log-.+\/$/), expect.stringMatching(/^open checkpoint-/)],
+  ],
+];
+
+it.for(JOINS)(
+  "a joining node %s stops at once, whichever request the store does not answer",
+  { tags: "rest/slow" },
+  async ([, change, reads], { onTestFinished }) => {
+    const scene = await ClusterScene.open();
+    onTestFinished(() => scene.close());
+    const logBackup = { every: 50, keep: "all", codec: "none" } as const;
+    const writer = await scene.ready("writer", { parts: { logBackup } });
+    const last = await put(writer, 0, 5, "v");
+    await writer.checkpoint().done;
+    await vi.waitFor(async () =>
+      expect((await writer.status()).logBackup?.covered).toEqual([{ first: 1, last }]),
+    );
+    await scene.stop(writer);
+    await change(scene, last);
+    const unanswered: (string | undefined)[] = [];
+    do {
+      const silent = new SilentStore(path.join(scene.folder, "checkpoints"));
+      silent.answers = unanswered.length;
+      const node = await scene.start(`reader-${unanswered.length}`, { store: silent.store });
+      await vi.waitFor(async () => {
+        const { phase, failure } = await node.status();
+        expect(silent.awaited.length > 0 || phase === "ready" || failure !== null).toBe(true);
+      });
+      const closing = performance.now();
+      await scene.stop(node);
+      expect(performance.now() - closing).toBeLessThan(5_000);
+      unanswered.push(silent.awaited[0]);
+    } while (unanswered.at(-1) !== undefined);
+    expect(unanswered).toEqual(expect.arrayContaining(reads));
+  },
+);
