@@ -61,6 +61,8 @@ describe("the client in a page of another origin", () => {
     const site = await siteWithClient();
     const proxy = await serve(({ url, headers, method }, response) => {
       response.setHeader("cairn-tx", "1");
+      response.setHeader("x-request-id", "1");
+      response.setHeader("access-control-expose-headers", "x-request-id");
       if (url?.includes("first") === true && method === "GET") refusals = 5;
       else if (refusals > 0) refusals -= 1;
       const isAway = url?.includes("first") !== true && refusals > 0;

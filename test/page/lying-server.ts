@@ -55,6 +55,6 @@ export class LyingServer implements AsyncDisposable {
 /** Sends a value as JSON. */
 export function sendJson(response: ServerResponse, value: unknown, status = 200): void {
   response
-    .writeHead(status, { "content-type": "application/json", "cairn-tx": "7" })
+    .writeHead(status, { "content-type": "application/json", "cairn-tx": "7", "x-request-id": "1" })
     .end(JSON.stringify(value));
 }

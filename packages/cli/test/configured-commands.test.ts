@@ -1,6 +1,9 @@
 import { mkdtemp, readdir, rm, writeFile } from "node:fs/promises";
+import { createServer } from "node:http";
+import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import path from "node:path";
+import { once } from "node:events";
 import { Command } from "commander";
 import { describe, expect, it, onTestFinished } from "vitest";
 import { loadCommands } from "../src/run-cli.ts";
@@ -60,6 +63,20 @@ describe("every command", () => {
     expect(stderr).not.toMatch(/UNAUTHORIZED|USAGE|CONFIG|No node responds/);
     expect(served.answered.map(({ status }) => status)).not.toEqual([]);
     expect(served.answered.map(({ status }) => status)).not.toContain(401);
+  });
+
+  it.each(ofNodes)("%s fails at a server of something else, whatever that answers", async (_name, leaf) => {
+    const server = createServer((_request, response) => {
+      response.setHeader("content-type", "application/json").end('{"ok": true}');
+    }).listen(0, "127.0.0.1");
+    onTestFinished(() => void server.close());
+    await once(server, "listening");
+    const { port } = server.address() as AddressInfo;
+    expect(await run(leaf, ["--url", `http://127.0.0.1:${port}`])).toEqual({
+      code: 3,
+      stdout: "",
+      stderr: expect.stringContaining("is not a Cairn node"),
+    });
   });
 });
 

@@ -337,6 +337,7 @@ describe("a node", () => {
     const status = withFindings({ ...own, checkpoints: { ...own.checkpoints, nextCheckAt } }, ahead);
     const server = createServer((_request, response) => {
       response.setHeader("date", new Date(ahead).toUTCString());
+      response.setHeader("x-request-id", "1");
       response.setHeader("content-type", "application/json");
       response.end(JSON.stringify(status));
     }).listen(0, "127.0.0.1");

@@ -35,7 +35,9 @@ afterEach(async () => {
 
 /** Starts a server that takes the place of a node and responds with `listener`. */
 async function answering(listener: RequestListener): Promise<string> {
-  const server = createServer(listener);
+  const server = createServer((request, response) =>
+    listener(request, response.setHeader("x-request-id", "1")),
+  );
   servers.push(server);
   await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
   return `http://127.0.0.1:${(server.address() as AddressInfo).port}`;

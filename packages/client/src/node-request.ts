@@ -40,6 +40,9 @@ export interface JsonAnswer {
   readonly body: unknown;
 }
 
+/** A header of every response of a node. Other servers respond with JSON as well, which must not count as success. */
+const NODE_HEADER = "x-request-id";
+
 /** The error for a response that does not come from a Cairn node, such as a proxy's error page. */
 export class ForeignAnswerError extends Error {
   readonly status: number;
@@ -59,19 +62,18 @@ export async function sendRequest<A extends NodeAnswer>(
   node: { readonly url: string; readonly token: string | undefined; readonly transport: Transport<A> },
   { method = "GET", path, query = {}, body, headers, signal }: NodeRequest,
 ): Promise<A> {
-  const { url, token, transport } = node;
-  const answer = await transport(url + path + queryText(query), {
+  const answer = await node.transport(node.url + path + queryText(query), {
     method,
     headers: {
       ...(body === undefined ? {} : { "content-type": "application/json" }),
-      ...(token === undefined ? {} : { authorization: `Bearer ${token}` }),
+      ...(node.token === undefined ? {} : { authorization: `Bearer ${node.token}` }),
       ...headers,
     },
     ...(body === undefined ? {} : { body: body as string | Uint8Array<ArrayBuffer> }),
     ...(signal === undefined ? {} : { signal }),
   });
-  if (answer.status >= 400) throw answeredError(answer.status, await answer.text());
-  return answer;
+  if (answer.status < 400 && answer.headers.get(NODE_HEADER) !== null) return answer;
+  throw answeredError(answer, await answer.text());
 }
 
 /** Reads a response as JSON. Throws {@link ForeignAnswerError}. */
@@ -81,12 +83,11 @@ export async function readJsonAnswer(answer: NodeAnswer): Promise<JsonAnswer> {
   return { headers: answer.headers, body };
 }
 
-function answeredError(status: number, text: string): Error {
-  const body = parse(text);
+function answeredError({ status, headers }: NodeAnswer, text: string): Error {
+  const body = headers.get(NODE_HEADER) === null ? undefined : parse(text);
   const error = isObject(body) ? body["error"] : undefined;
-  if (!isObject(body) || !isObject(error) || typeof error["code"] !== "string") {
+  if (!isObject(body) || !isObject(error) || typeof error["code"] !== "string")
     return new ForeignAnswerError(status);
-  }
   const { error: _, ...details } = body;
   const hint = typeof error["hint"] === "string" ? error["hint"] : undefined;
   return new CairnClientError(error["code"], String(error["message"]), { status, hint, details });

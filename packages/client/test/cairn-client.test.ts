@@ -376,7 +376,7 @@ describe("a watch", () => {
 /** Starts a node that answers each watch with a cutoff, and returns its address. */
 async function cuttingOff(data: string): Promise<string> {
   const server = createServer((_, response) => {
-    response.writeHead(200, { "content-type": "text/event-stream" });
+    response.writeHead(200, { "content-type": "text/event-stream", "x-request-id": "1" });
     response.end(`event: cutoff\ndata: ${data}\n\n`);
   });
   await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));

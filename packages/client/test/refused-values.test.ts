@@ -196,7 +196,7 @@ const inflated: typeof fetch = async (input, init) => {
   const response = await fetch(input, init);
   if (init?.method !== "POST") return response;
   const outcome = (await response.json()) as { readonly txId: number };
-  return Response.json({ ...outcome, txId: outcome.txId + 100 }, { status: response.status });
+  return Response.json({ ...outcome, txId: outcome.txId + 100 }, response);
 };
 
 it("reads fail once, and not again, after the log has lost what a client saw", async () => {

@@ -7,7 +7,7 @@ import { formatTime, parsePosition } from "@cairn/text";
 import { command } from "../options/command.ts";
 import { NODES_OPTIONS, openNodes } from "../options/node-address.ts";
 import { countValue, textValue } from "../options/option-specs.ts";
-import { NoAnswerError, type NodeClient, NodeError } from "../requests/node-client.ts";
+import { type NodeClient, NodeError } from "../requests/node-client.ts";
 import { shorten } from "../terminal/columns.ts";
 import { CommandError } from "../terminal/interrupt.ts";
 import { printable } from "../terminal/terminal.ts";
@@ -104,7 +104,7 @@ function followWatch(
       throw new CairnError("WATCH_COMPACTED", reason.message, LIST_FIRST);
     // No other node, nor the same node later, can continue.
     if (!isPassing(reason)) throw reason;
-    answered ||= !(reason instanceof NoAnswerError);
+    answered ||= reason instanceof NodeError;
     // If no node has ever responded, the addresses are probably wrong.
     if (!answered && failures >= nodes.length) throw reason;
     onLeft(`${reason.message.replace(/\.$/, "")} (${node.url}).`, from);

@@ -27,7 +27,7 @@ test("an import of a file shows how much of it was imported, in percent; one of 
 
 test("an import whose node goes away says that it can be run again", async () => {
   const server = createServer(({ url }, response) => {
-    if (url === "/api/v1/buckets") response.setHeader("content-type", "application/json").end("[]");
+    if (url === "/api/v1/buckets") response.setHeader("x-request-id", "1").end("[]");
     else response.destroy();
   }).listen(0, "127.0.0.1");
   onTestFinished(() => void server.close());
