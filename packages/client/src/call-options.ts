@@ -98,26 +98,30 @@ export function checkedOptions<Options extends object>(call: CallName, options: 
         `${call} has no option ${JSON.stringify(name)}.`,
         `Nothing was sent. The options of ${call} are ${Object.keys(OPTIONS[call]).join(", ")}.`,
       );
-  for (const [name, value] of Object.entries(options))
-    if (value !== undefined && !(NUMBERS[name]?.(value as number) ?? true))
-      throw invalid(
-        `The ${name} of ${call} is ${String(value)}.`,
-        `Nothing was sent. ${name} is a ${name.endsWith("Ms") ? "number of milliseconds" : "whole number"}, and not negative.`,
-      );
+  for (const [name, value] of Object.entries(options)) {
+    const [is, what] = VALUES[name] ?? [];
+    if (value !== undefined && is?.(value) === false)
+      throw invalid(`The ${name} of ${call} is ${String(value)}.`, `Nothing was sent. ${name} is ${what}.`);
+  }
   return options;
 }
 
-const isDuration = (value: number): boolean => typeof value === "number" && value >= 0;
-const isWhole = (value: number): boolean => Number.isInteger(value) && value >= 0;
+type ValueCheck = readonly [is: (value: unknown) => boolean, what: string];
+const isNotNegative = (value: unknown): boolean => typeof value === "number" && value >= 0;
+const MILLISECONDS: ValueCheck = [isNotNegative, "a number of milliseconds, and not negative"];
+const isWhole = (value: unknown): boolean => Number.isInteger(value) && isNotNegative(value);
+const WHOLE: ValueCheck = [isWhole, "a whole number, and not negative"];
+const isSignal = (value: unknown): boolean => typeof (value as AbortSignal | null)?.aborted === "boolean";
 
-/** What is checked here because it would end no wait, or be ignored. */
-const NUMBERS: Readonly<Record<string, (value: number) => boolean>> = {
-  timeoutMs: isDuration,
-  retryForMs: isDuration,
-  attemptMs: isDuration,
-  minTx: isWhole,
-  limit: isWhole,
-  pageSize: isWhole,
+/** What is checked here because it would end no wait, be ignored, or fail without the name of the option. */
+const VALUES: Readonly<Record<string, ValueCheck>> = {
+  signal: [isSignal, "an AbortSignal"],
+  timeoutMs: MILLISECONDS,
+  retryForMs: MILLISECONDS,
+  attemptMs: MILLISECONDS,
+  minTx: WHOLE,
+  limit: WHOLE,
+  pageSize: WHOLE,
 };
 
 /** Also throws for a filter without a value, which would delete everything. */

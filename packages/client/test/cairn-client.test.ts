@@ -416,6 +416,15 @@ describe("options of calls", () => {
     expect((await client().get("kept", "a"))?.document).toBe(1);
   });
 
+  it.for(clients)("that are no signal are refused %s, by name", async ([, open]) => {
+    for (const signal of [null, 3, {}])
+      expect(await failure(open().get("kept", "a", { signal }))).toMatchObject({
+        code: "REQUEST_INVALID",
+        message: `The signal of get is ${String(signal)}.`,
+        hint: "Nothing was sent. signal is an AbortSignal.",
+      });
+  });
+
   it.for(clients)(
     "of deleteAll must have values %s, as everything is deleted without them",
     async ([, open]) => {

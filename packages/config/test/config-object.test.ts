@@ -67,7 +67,8 @@ test("an error of a function is the cause of an error that names the function", 
   const object = { "cairn/index-store": { "kv-store": { checkpointer } } };
   await expect(createSystem(await configOf({ object }))).rejects.toMatchObject({
     code: "CONFIG_MODULE",
-    message: "createNothing failed: no bucket.",
+    message: "object, cairn/index-store > kv-store > checkpointer > store: createNothing failed: no bucket.",
+    hint: expect.stringMatching(/^Correct that module/),
     cause: "no bucket",
   });
 });

@@ -113,7 +113,11 @@ test.each([
     /^Name one: .*#createStore\b/,
   ],
   ["./my-store.mjs", "./my-store.mjs exports several functions.", /^Name one: .*#createHalf, /],
-  ["./broken.mjs", /^\.\/broken\.mjs cannot be imported: boom\.$/, undefined],
+  [
+    "./broken.mjs",
+    /^\.\/broken\.mjs cannot be imported: boom\.$/,
+    /^Correct that module, or what its error names\. .*node --check FILE/,
+  ],
   ["./#create", /\bcairn-modules-\w+ is not a file\.$/, /^Correct the path\. A relative path is resolved/],
   [
     "no-such-package#x",
@@ -127,7 +131,7 @@ test.each([
   expect(problems).toHaveLength(1);
   expect(problems[0]).toMatchObject({ code: "CONFIG_MODULE", place: "object" });
   expect(problems[0]?.message).toMatch(message);
-  expect(problems[0]?.hint ?? "").toMatch(hint ?? /^$/);
+  expect(problems[0]?.hint).toMatch(hint);
 });
 
 test("a module that returns something else is refused with an error that names the missing members", async () => {
@@ -141,12 +145,14 @@ test("a module that returns something else is refused with an error that names t
   });
 });
 
-test("an error of a module is the cause of an error that names the module", async () => {
+test("an error of a module is the cause of an error that names the module and its place, with a hint", async () => {
   await write("my-store.mjs", STORE);
   const config = await configOf({ cwd: folder, object: withStore("./my-store.mjs#createNothing") });
   await expect(createSystem(config)).rejects.toMatchObject({
     code: "CONFIG_MODULE",
-    message: "./my-store.mjs#createNothing failed: no bucket.",
+    message:
+      "object, cairn/index-store > kv-store > checkpointer > store: ./my-store.mjs#createNothing failed: no bucket.",
+    hint: expect.stringMatching(/^Correct that module/),
     cause: new Error("no bucket"),
   });
 });

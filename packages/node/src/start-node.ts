@@ -1,6 +1,14 @@
 import { type Logger, pino } from "pino";
 import { type CairnNode, closeStores, type NodeEventListener, runEngine, type System } from "@cairn/engine";
-import { createSystem, type NodeConfig, readConfig, requireConfig, tellOlderData } from "@cairn/config";
+import {
+  ConfigError,
+  type ConfigProblem,
+  createSystem,
+  type NodeConfig,
+  readConfig,
+  requireConfig,
+  tellOlderData,
+} from "@cairn/config";
 import { openHttpFiles, prometheusMetrics, startHttpServer } from "@cairn/http";
 
 /** Starts the node that a system describes. Throws the errors of {@link runEngine}. */
@@ -52,6 +60,7 @@ export interface StartNodeOptions {
  * the db-dir or the port is in use.
  */
 export async function startNode(config: NodeConfig, options: StartNodeOptions = {}): Promise<CairnNode> {
+  requireOptions(options);
   const { logger = warnings(), onEvent, env = process.env, cwd = process.cwd() } = options;
   const resolved = requireConfig(await readConfig({ object: config, env, cwd, isForNode: true }));
   const onNotice = (notice: string): void => logger.warn(notice);
@@ -62,6 +71,38 @@ export async function startNode(config: NodeConfig, options: StartNodeOptions = 
     logger,
     ...(onEvent === undefined ? {} : { onEvent }),
   });
+}
+
+/** What a program without types may pass in place of options, which would otherwise fail deep in the node. */
+const OPTIONS: {
+  readonly [Name in keyof StartNodeOptions]-?: readonly [is: (value: unknown) => boolean, what: string];
+} = {
+  logger: [(value) => typeof (value as Partial<Logger> | null)?.child === "function", "a pino logger"],
+  onEvent: [(value) => typeof value === "function", "a function"],
+  env: [isObject, "an object of variables"],
+  cwd: [(value) => typeof value === "string", "the path of a folder"],
+};
+
+function requireOptions(options: unknown): void {
+  if (!isObject(options)) throw new ConfigError([refusedOption([], "an object")]);
+  const problems = Object.entries(OPTIONS)
+    .filter(([name, [is]]) => options[name] !== undefined && !is(options[name]))
+    .map(([name, [, what]]) => refusedOption([name], what));
+  if (problems.length > 0) throw new ConfigError(problems);
+}
+
+function refusedOption(path: readonly string[], what: string): ConfigProblem {
+  return {
+    code: "CONFIG_INVALID",
+    path,
+    place: "options of startNode",
+    message: `Expected ${what}.`,
+    hint: `Pass ${what}, or omit ${path.join("") || "the options"}.`,
+  };
+}
+
+function isObject(value: unknown): value is Readonly<Record<string, unknown>> {
+  return typeof value === "object" && value !== null;
 }
 
 function warnings(): Logger {

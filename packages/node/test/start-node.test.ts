@@ -5,7 +5,7 @@ import { Duration } from "luxon";
 import { pino } from "pino";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { memoryProvider } from "@cairn/kv";
-import { type CairnNode, startNode } from "../src/index.ts";
+import { type CairnNode, ConfigError, startNode } from "../src/index.ts";
 import { saveCheckpoint } from "@cairn/test-support/stores/save-checkpoint";
 
 let folder = "";
@@ -41,7 +41,7 @@ describe("startNode", () => {
   it("leaves nothing locked if it is given no logger of pino", async () => {
     const settings = { "cairn/module": "cairn.leveldb/->kv-store" };
     const starting = startNode(config(settings), { env: {}, cwd: folder, logger: {} as never });
-    await expect(starting).rejects.toThrow(TypeError);
+    await expect(starting).rejects.toThrow(ConfigError);
     node = await startNode(config(settings), { env: {}, cwd: folder });
     await node.ready;
   });
@@ -105,6 +105,23 @@ describe("startNode", () => {
     await expect(startNode(wrong, { env: {}, cwd: folder })).rejects.toMatchObject({
       code: "CONFIG_INVALID",
       problems: [{}, {}],
+    });
+    expect(await readdir(folder)).toEqual([]);
+  });
+
+  it.each([
+    ["options of startNode: Expected an object.", null],
+    ["options of startNode: Expected an object.", "x"],
+    ["options of startNode, logger: Expected a pino logger.", { logger: console }],
+    ["options of startNode, onEvent: Expected a function.", { onEvent: 3 }],
+    ["options of startNode, env: Expected an object of variables.", { env: null }],
+    ["options of startNode, env: Expected an object of variables. (and 1 more)", { cwd: 3, env: 3 }],
+  ])("refuses options that it cannot use before it starts anything: %s", async (message, options) => {
+    const wrong = options as unknown as Parameters<typeof startNode>[1];
+    await expect(startNode(config({}), wrong)).rejects.toMatchObject({
+      code: "CONFIG_INVALID",
+      message,
+      hint: expect.stringMatching(/^Pass an? .*, or omit /),
     });
     expect(await readdir(folder)).toEqual([]);
   });

@@ -1,7 +1,8 @@
 import type { CheckpointStore } from "@cairn/checkpoint";
 import { CairnError, isCairnError, type KvProvider } from "@cairn/kv";
 import type { OwnIndexOptions, TxLog } from "@cairn/engine";
-import type { ConfigNode, MapNode } from "../source/config-tree.ts";
+import { type ConfigNode, type MapNode, placeOf } from "../source/config-tree.ts";
+import { whereOf } from "../source/problems.ts";
 import { KV_PROVIDER } from "../boundary/checked-kv.ts";
 import { TX_LOG } from "../boundary/checked-log.ts";
 import { checkedPart, type Contract, missingMembers } from "../boundary/checked-part.ts";
@@ -29,11 +30,13 @@ interface OwnModule {
   readonly locate?: () => Promise<OwnIndexOptions["module"]>;
 }
 
+/** `where` is the place in the configuration, which errors name that occur after it was read. */
+type PlacedModule = OwnModule & { readonly where: string };
 type Options = Readonly<Record<string, unknown>>;
 
 const PARTS: {
   readonly [K in ModuleKind]: (
-    own: OwnModule,
+    own: PlacedModule,
     options: Options,
     context: ModuleContext,
   ) => Promise<ModuleParts[K]>;
@@ -128,8 +131,9 @@ function ownUse<K extends ModuleKind>(
   for (const { name, value } of own) refuseCode(map.at(name, value), { isSent: kind === "index" });
   const options = Object.fromEntries(own.map(({ name, value }) => [name, plainValue(value)]));
   for (const { name, value } of own) map.at(name, value).record(printableValue(name, options[name]));
+  const placed = { ...module, where: whereOf(placeOf(map.node.origin), map.path) };
   // The entry of a kind in commonParameters produces the values of that kind's entry in CommonValues.
-  return moduleUse(kind, id, common as CommonValues[K], (context) => PARTS[kind](module, options, context));
+  return moduleUse(kind, id, common as CommonValues[K], (context) => PARTS[kind](placed, options, context));
 }
 
 function notPluggable(id: string): CairnError {
@@ -167,7 +171,7 @@ function isShaped(kind: string): kind is keyof Shaped {
 
 async function madePart<K extends keyof Shaped>(
   kind: K,
-  { id, make }: OwnModule,
+  { id, where, make }: PlacedModule,
   options: Options,
   context: object,
 ): Promise<Shaped[K]> {
@@ -175,14 +179,14 @@ async function madePart<K extends keyof Shaped>(
   try {
     made = await make(options, context);
   } catch (error) {
-    throw moduleError(`${id} failed`, error);
+    throw moduleError(`${where}: ${id} failed`, error);
   }
   const contract: Contract<Shaped[K]> = CONTRACTS[kind];
   const missing = missingMembers(made, contract);
   if (missing.length === 0) return checkedPart(made as Shaped[K], contract, id);
   throw new CairnError(
     "CONFIG_MODULE",
-    `${id} did not return ${KIND_NAMES[kind]}: it lacks ${missing.join(", ")}.`,
+    `${where}: ${id} did not return ${KIND_NAMES[kind]}: it lacks ${missing.join(", ")}.`,
     "Return a complete part, as docs/configuration.md describes for modules of your own.",
   );
 }

@@ -115,7 +115,9 @@ export function moduleError(what: string, error: unknown): CairnError {
   if (isCairnError(error)) return error;
   const [first = ""] = errorMessage(error).split("\n", 1);
   const end = /[.!?]$/.test(first) ? "" : ".";
-  return new CairnError("CONFIG_MODULE", `${what}: ${first}${end}`, { cause: error });
+  const hint =
+    "Correct that module, or what its error names. For a syntax error, node --check FILE names the line.";
+  return new CairnError("CONFIG_MODULE", `${what}: ${first}${end}`, { hint, cause: error });
 }
 
 function fileOf(target: string, folder: string): string | undefined {

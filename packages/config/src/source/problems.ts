@@ -23,7 +23,10 @@ export class ConfigError extends CairnError {
   constructor(problems: readonly ConfigProblem[]) {
     const [first, ...rest] = problems;
     const more = rest.length === 0 ? "" : ` (and ${rest.length} more)`;
-    const sentence = first === undefined ? "The configuration is invalid." : sentenceOf(first);
+    const sentence =
+      first === undefined
+        ? "The configuration is invalid."
+        : `${whereOf(first.place, first.path)}: ${first.message}`;
     super(first?.code ?? "CONFIG_INVALID", `${sentence}${more}`, omitUndefined({ hint: first?.hint }));
     this.name = "ConfigError";
     this.problems = problems;
@@ -112,9 +115,9 @@ export function formatProblems(problems: readonly ConfigProblem[]): string {
     .join("\n\n");
 }
 
-function sentenceOf(problem: ConfigProblem): string {
-  const where = problem.path.length === 0 ? problem.place : `${problem.place}, ${formatPath(problem.path)}`;
-  return `${where}: ${problem.message}`;
+/** Names a place in a configuration at the beginning of a sentence. */
+export function whereOf(place: string, path: readonly string[]): string {
+  return path.length === 0 ? place : `${place}, ${formatPath(path)}`;
 }
 
 function textOf({ place, path }: ConfigProblem): string {
