@@ -318,15 +318,17 @@ describe("a node", () => {
     },
   );
 
-  test("is distinguished from another server", async () => {
-    const server = createServer((_request, response) => response.end("<html>")).listen(0, "127.0.0.1");
+  test.each([
+    [200, /is not a Cairn node .*\n {2}hint: Another program /],
+    [502, /A proxy at .* responds with status 502.*\n {2}hint: Start the nodes behind it /],
+  ])("is distinguished from another server (status %i)", async (status, expected) => {
+    const server = createServer((_request, response) => {
+      response.writeHead(status).end("<html>");
+    }).listen(0, "127.0.0.1");
     await new Promise((resolve) => server.once("listening", resolve));
     const { port } = server.address() as AddressInfo;
     const { code, stderr } = await cairn(["status", "--url", `http://127.0.0.1:${port}`]);
-    expect([code, stderr]).toEqual([
-      3,
-      expect.stringMatching(/is not a Cairn node .*\n {2}hint: Another program /),
-    ]);
+    expect([code, stderr]).toEqual([3, expect.stringMatching(expected)]);
     server.close();
   });
 

@@ -105,6 +105,9 @@ interface StreamedAnswer extends NodeAnswer {
   chunks(): AsyncIterable<string>;
 }
 
+/** The statuses with which proxies respond for servers that they cannot reach. */
+const GATEWAY_STATUSES: ReadonlySet<number> = new Set([502, 503, 504]);
+
 /**
  * A client of one node, with keep-alive connections. A request is never retried. Uses node:http because `fetch` stops
  * waiting after five minutes and does not report whether a request was sent. Responses have no time limit, because a
@@ -234,6 +237,12 @@ export class NodeClient {
 
   #ownError(error: unknown): unknown {
     if (error instanceof ForeignAnswerError) {
+      if (GATEWAY_STATUSES.has(error.status))
+        return new CairnError(
+          "NOT_READY",
+          `A proxy at ${this.url} responds with status ${error.status}: it reaches no Cairn node.`,
+          "Start the nodes behind it (cairn start), and correct its configuration if they run. To ask a node itself, name the node's address with --url.",
+        );
       return new CairnError(
         "NOT_READY",
         `The server at ${this.url} is not a Cairn node (its response has status ${error.status}).`,

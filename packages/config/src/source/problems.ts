@@ -116,7 +116,7 @@ export function formatProblems(problems: readonly ConfigProblem[]): string {
 }
 
 /** Names a place in a configuration at the beginning of a sentence. */
-export function whereOf(place: string, path: readonly string[]): string {
+export function whereOf(place: string, path: ConfigPath): string {
   return path.length === 0 ? place : `${place}, ${formatPath(path)}`;
 }
 
