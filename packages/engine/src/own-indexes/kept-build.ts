@@ -8,6 +8,8 @@ export class KeptBuild {
   readonly folders: IndexFolders;
   /** Whether the build is known to be of this history, and may answer queries. */
   isServed = false;
+  /** Whether a thread works on its files, or is about to: then nothing but that thread may end it. */
+  isHeld = false;
   readonly #release: (dir: string) => Promise<void>;
   /** A checkpoint and the purge, for example, may note at the same time what they have purged. */
   readonly #changes = new Semaphore();
@@ -21,6 +23,10 @@ export class KeptBuild {
 
   get served(): CompleteBuild | undefined {
     return this.isServed ? this.#complete : undefined;
+  }
+
+  get dir(): string | undefined {
+    return this.#complete?.dir;
   }
 
   get purged(): OwnPurge | undefined {
@@ -47,14 +53,15 @@ export class KeptBuild {
     });
   }
 
-  /** Removes the complete build. */
-  async leave(): Promise<void> {
-    const { dir } = this.#complete ?? {};
-    this.#complete = undefined;
-    this.isServed = false;
-    if (dir === undefined) return;
-    await this.#release(dir);
-    await removeFolder(dir);
+  /** Removes the build in `dir` unless, when its turn comes, another one has taken its place or it is held. */
+  async leave(dir = this.dir): Promise<void> {
+    await this.#changes.run(async () => {
+      if (dir === undefined || dir !== this.dir || this.isHeld) return;
+      this.#complete = undefined;
+      this.isServed = false;
+      await this.#release(dir);
+      await removeFolder(dir);
+    });
   }
 
   async notePurged(txId: TxId): Promise<void> {

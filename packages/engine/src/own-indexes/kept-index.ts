@@ -219,10 +219,13 @@ export class KeptIndex {
 
   /** Returns when the signal is aborted, or the index has to be built anew. */
   async #keep(signal: AbortSignal): Promise<void> {
-    const complete = await this.#build.find();
-    const resumed = this.#isAnew || complete === undefined ? undefined : await this.#resume(complete);
-    const thread = resumed ?? (await this.#buildAnew());
+    // Before the build is found: an eviction that is noticed in between would remove it.
+    this.#build.isHeld = true;
+    let thread: IndexThread | undefined;
     try {
+      const complete = await this.#build.find();
+      if (!this.#isAnew && complete !== undefined) thread = await this.#resume(complete);
+      thread ??= await this.#buildAnew();
       await this.#follow(thread, signal);
     } catch (error) {
       // The outcomes that name what changed were removed.
@@ -230,7 +233,8 @@ export class KeptIndex {
       this.#isAnew = true;
     } finally {
       this.#thread = undefined;
-      await thread.close();
+      await thread?.close();
+      this.#build.isHeld = false;
     }
     if (!this.#build.isServed) await this.#build.leave();
   }
@@ -247,6 +251,7 @@ export class KeptIndex {
     } finally {
       if (this.#isAnew) await thread.close();
     }
+    this.#build.isHeld = !this.#isAnew;
     if (!this.#build.isServed) await this.#build.leave();
     return this.#isAnew ? undefined : thread;
   }
@@ -257,6 +262,7 @@ export class KeptIndex {
     const { version } = options;
     if (provider.format !== LEVEL_FORMAT) throw notLevel(provider.format);
     this.#built = 0;
+    this.#build.isHeld = false;
     this.#become("building");
     logger.info({ index: name, version, documents: index.state.documents }, "building the index");
     const { copy } = this.#build.folders;
@@ -269,6 +275,7 @@ export class KeptIndex {
       const position = await thread.build(copy, options.buckets, (documents) => (this.#built = documents));
       thread.position = position;
       const { txId } = parsePosition(position, "position");
+      this.#build.isHeld = true;
       await this.#build.replace({ ...build, purged: { txId, at: systemClock.now() } });
       this.#isAnew = false;
       return thread;
@@ -337,13 +344,14 @@ export class KeptIndex {
    * and the index is built anew.
    */
   async #purge(): Promise<void> {
-    const thread = this.#thread;
     const { txId } = this.position;
+    const { dir } = this.#build;
     if (!(await this.#evicted())) return;
-    if (this.#state === "live" && thread?.can.has("purge") === true) {
-      if (await thread.purge()) await this.#build.notePurged(txId);
-    } else if (this.#state === "live") this.#broken.abort(REBUILD);
-    else if (this.#state !== "behind") await this.#build.leave();
+    const thread = this.#thread;
+    if (thread === undefined) await this.#build.leave(dir);
+    else if (this.#state !== "live") return;
+    else if (!thread.can.has("purge")) this.#broken.abort(REBUILD);
+    else if (await thread.purge()) await this.#build.notePurged(txId);
   }
 
   /** Returns whether the files of the complete build may contain what was evicted. */

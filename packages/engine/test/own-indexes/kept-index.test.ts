@@ -4,7 +4,10 @@ import type { Policies } from "@cairn/client";
 import { commitSeed } from "@cairn/kv/testing";
 import { saveCheckpoint } from "@cairn/test-support/stores/save-checkpoint";
 import { seededPicks } from "@cairn/test-support/seeded-random";
-import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
+import { IndexFolders } from "../../src/own-indexes/index-folders.ts";
+import { KeptBuild } from "../../src/own-indexes/kept-build.ts";
+import { StateFeed } from "../../src/own-indexes/state-feed.ts";
 import { documentsNow, sorted, workOnQueue, writeOne } from "../watch/varied-writes.ts";
 import { OwnScene, traced } from "./own-scene.ts";
 
@@ -16,11 +19,29 @@ const POLICIES: Policies = {
   queues: { mails: { shards: 4, cap: 50, terminal: { state: ["done"] }, lease: "PT1M" } },
 };
 
+/** Resolves when an eviction that is noticed would end the complete build. */
+async function noticedEviction(): Promise<void> {
+  const { leave } = KeptBuild.prototype;
+  await new Promise<void>((resolve) => {
+    vi.spyOn(KeptBuild.prototype, "leave").mockImplementation(async function leaving(this: KeptBuild, dir) {
+      resolve();
+      await leave.call(this, dir);
+    });
+  });
+}
+
+async function evict(name: string): Promise<void> {
+  await scene.node.await(await scene.node.submit({ ops: [["evict", "plain", name]] }));
+}
+
 let scene: OwnScene;
 beforeEach(async () => {
   scene = await OwnScene.open();
 });
-afterEach(async () => await scene.close());
+afterEach(async () => {
+  vi.restoreAllMocks();
+  await scene.close();
+});
 
 async function expectLikeLists(seed: number): Promise<void> {
   const picks = seededPicks(seed);
@@ -291,6 +312,53 @@ describe("an index of one's own", () => {
       expect(await files()).toEqual({ goneSince: null, waitsFor: "own-index" });
     },
   );
+
+  it(
+    "keeps the build that has just been completed when an eviction is noticed",
+    { tags: "rest/slow" },
+    async () => {
+      const [trace, hold] = [path.join(scene.folder, "trace"), path.join(scene.folder, "hold")];
+      await writeFile(hold, "");
+      await scene.start({ options: { trace, hold } });
+      await expect.poll(async () => await readFile(trace, "utf8").catch(() => "")).toBe("held\n");
+      await scene.put("a");
+      await evict("a");
+      const noticed = noticedEviction();
+      const { removeOthers } = IndexFolders.prototype;
+      vi.spyOn(IndexFolders.prototype, "removeOthers").mockImplementation(async function removing(
+        this: IndexFolders,
+        dir,
+      ) {
+        await noticed;
+        await removeOthers.call(this, dir);
+      });
+      await rm(hold);
+      await scene.reached();
+      expect(await traced(trace)).toEqual(["held", "build"]);
+    },
+  );
+
+  it("keeps the build that is opened again when an eviction is noticed", { tags: "rest/slow" }, async () => {
+    const trace = path.join(scene.folder, "trace");
+    await scene.start({ options: { trace } });
+    await scene.put("a");
+    await scene.reached();
+    await scene.node.close();
+    const noticed = noticedEviction();
+    const { standing } = StateFeed.prototype;
+    vi.spyOn(StateFeed.prototype, "standing").mockImplementation(async function held(
+      this: StateFeed,
+      position,
+    ) {
+      await noticed;
+      return await standing.call(this, position);
+    });
+    await scene.start({ options: { trace } });
+    await evict("a");
+    await scene.reached();
+    expect(await scene.contents()).toEqual([]);
+    expect(await traced(trace)).toEqual(["build"]);
+  });
 
   it.each(["open", "capture"])(
     "that hangs in %s does not keep its node from stopping",
