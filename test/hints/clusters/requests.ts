@@ -1,4 +1,4 @@
-import { readFile } from "node:fs/promises";
+import { readFile, writeFile } from "node:fs/promises";
 import { connect as connectTcp, type Socket } from "node:net";
 import type { TxOutcome } from "@cairn/client";
 import { withoutOutcomes } from "@cairn/engine/testing";
@@ -268,6 +268,23 @@ export const REQUESTS: readonly BrokenCluster[] = [
     async follow(scene) {
       const { stdout } = await scene.runStep("export");
       await scene.runStep("load -", { input: stdout });
+    },
+  },
+  {
+    name: "export-changed",
+    failure: "an export was changed on purpose",
+    codes: ["EXPORT_DAMAGED"],
+    async break(scene) {
+      await scene.ready("a");
+      await scene.fill("a", 1, 3);
+      const { stdout } = await scene.run("export");
+      await writeFile(scene.path("changed"), stdout.replaceAll('["put","', '["put","moved-'));
+      return { output: await scene.runRefused(`load ${scene.path("changed")}`) };
+    },
+    hint: /If its lines were changed on purpose, remove the first and the last one/,
+    async follow(scene) {
+      const lines = (await readFile(scene.path("changed"), "utf8")).trimEnd().split("\n");
+      await scene.runStep("load - --await", { input: `${lines.slice(1, -1).join("\n")}\n` });
     },
   },
   {

@@ -27,6 +27,8 @@ const BYTE_ORDER_MARK = "\u00EF\u00BB\u00BF";
 const FIRST = '{"cairn-export":';
 const LAST = '{"cairn-export-end":';
 
+const REPEAT = "Repeat the export, and use its whole output.";
+
 /** Writes the lines of an export, and computes their digest. */
 export class ExportWriter {
   readonly #hash = createHash("sha256");
@@ -113,15 +115,16 @@ function compareSummary(line: string, lines: number, hash: Hash): void {
     (last as { "cairn-export-end"?: Partial<ExportSummary> } | undefined)?.["cairn-export-end"] ?? {};
   if (typeof digest !== "string")
     throw damaged(`The export is truncated: its last line is missing after ${lines} documents.`);
+  const onPurpose = `${REPEAT} If its lines were changed on purpose, remove the first and the last one.`;
   if (lines !== documents) {
-    throw damaged(`The export has ${lines} documents, but its last line counts ${documents}.`);
+    throw damaged(`The export has ${lines} documents, but its last line counts ${documents}.`, onPurpose);
   }
   const actual = digestOf(hash);
   if (actual === digest) return;
-  throw damaged(`The export was changed: its documents have the digest ${actual}, not ${digest}.`);
+  throw damaged(`The export was changed: its documents have the digest ${actual}, not ${digest}.`, onPurpose);
 }
 
-function damaged(message: string, hint = "Repeat the export, and use its whole output."): CairnError {
+function damaged(message: string, hint = REPEAT): CairnError {
   return new CairnError("EXPORT_DAMAGED", message, hint);
 }
 
