@@ -23,7 +23,8 @@ import { deleteDocuments, loadDocuments } from "./bulk-writes.ts";
 import type { NodeAccess } from "./node-access.ts";
 import { type Director, directQueue } from "./queues/director.ts";
 import type { DirectorOptions } from "./queues/director-options.ts";
-import { queueAccess, queueHint } from "./queues/queue-access.ts";
+import { queueAccess } from "./queues/queue-access.ts";
+import { refusalHint } from "./refusals.ts";
 import { requireJson, requireJsonOps, withId } from "./request-parts.ts";
 import { SeenTransactions } from "./seen-transactions.ts";
 import { updateDocument } from "./update-document.ts";
@@ -355,8 +356,7 @@ export class CairnClient implements ClientCalls {
   }
 
   async #write(operation: TxOperation, options: WriteOptions): Promise<Written> {
-    const hint = "Read the document again before you write it.";
-    const { txId, txTime, position } = await this.#committed(operation, options, hint);
+    const { txId, txTime, position } = await this.#committed(operation, options);
     return { txId, txTime, position };
   }
 
@@ -374,8 +374,8 @@ export class CairnClient implements ClientCalls {
     }
   }
 
-  /** Throws `CONFLICT` with the hint unless the operation was committed. */
-  async #committed(operation: TxOperation, options: WriteOptions, hint: string): Promise<TxOutcome> {
+  /** Throws `CONFLICT` unless the operation was committed. */
+  async #committed(operation: TxOperation, options: WriteOptions, hint?: string): Promise<TxOutcome> {
     const { ifRevision, id, ...rest } = options;
     const [kind, bucket, key] = operation;
     // Each part by itself, so that the path in an error is one in the document.
@@ -388,7 +388,7 @@ export class CairnClient implements ClientCalls {
     const { reason, txId } = outcome;
     throw new CairnClientError("CONFLICT", `Nothing was written: ${reason.replace(/^CONFLICT: /, "")}.`, {
       status: 412,
-      hint: queueHint(reason) ?? hint,
+      hint: refusalHint(kind, reason, hint),
       details: { txId },
     });
   }

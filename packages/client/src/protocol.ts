@@ -10,6 +10,7 @@ export {
   queueAccess,
   reasonWords,
 } from "./queues/queue-access.ts";
+export { isLost, refusalHint } from "./refusals.ts";
 export { CairnClientError } from "./types/client-error.ts";
 export { CLIENT_CODES } from "./types/error-codes.ts";
 export {

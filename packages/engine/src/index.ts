@@ -65,7 +65,7 @@ export {
   type SqliteIndexOptions,
   sqliteProblems,
 } from "./own-indexes/sqlite/sqlite-options.ts";
-export { formatPolicyProblem, policyProblems } from "./policies/policy-problems.ts";
+export { formatPolicyProblem, invalidPolicies, policyProblems } from "./policies/policy-problems.ts";
 export { buildPlanned, type PastIndex, placePast, requireEmpty } from "./replay/past-index.ts";
 export {
   checkpointAlone,

@@ -1,3 +1,4 @@
+import { CairnError } from "@cairn/kv";
 import type { Json } from "@cairn/client";
 import {
   parseDuration,
@@ -38,6 +39,12 @@ export function policyProblems(value: unknown): readonly PolicyProblem[] {
 
 export function formatPolicyProblem({ path, message }: PolicyProblem): string {
   return path.length === 0 ? message : `${path.join(" > ")}: ${message}`;
+}
+
+export function invalidPolicies(problems: readonly PolicyProblem[]): CairnError {
+  const hint = `Correct the policies, which are a map with ${POLICY_NAMES.join(", ")}. GET /openapi.json describes each of them (PUT /api/v1/policies). Nothing was changed.`;
+  const message = `Not valid policies: ${problems.map(formatPolicyProblem).join(" ")}`;
+  return new CairnError("TX_INVALID", message, { hint, details: { problems } });
 }
 
 export function policyMilliseconds(duration: string | number): number {

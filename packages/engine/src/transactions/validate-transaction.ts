@@ -1,7 +1,7 @@
 import { CairnError } from "@cairn/kv";
 import type { AnyOperation, Transaction } from "@cairn/client";
 import { jsonProblem, splitKey, LIMITS } from "@cairn/client/protocol";
-import { formatPolicyProblem, policyProblems } from "../policies/policy-problems.ts";
+import { formatPolicyProblem, invalidPolicies, policyProblems } from "../policies/policy-problems.ts";
 import { bucketProblem, keyProblem, quote, MAX_JSON_DEPTH, isMap } from "@cairn/text";
 import { eventProblem } from "./event-record.ts";
 import {
@@ -107,7 +107,7 @@ export function loggedContentProblem(op: "event" | "configure", content: unknown
 
 function configureProblem(op: readonly unknown[]): string | undefined {
   const problems = policyProblems(op[1]);
-  if (problems.length > 0) return problems.map(formatPolicyProblem).join("; ").replace(/\.$/, "");
+  if (problems.length > 0) throw invalidPolicies(problems);
   return op.length === 2 ? undefined : expectedRevisionProblem(op, 3);
 }
 

@@ -90,6 +90,40 @@ describe("policies", () => {
     expect((await call(`${url}/api/v1/policies`)).json).toMatchObject({ revision: null });
   });
 
+  it("that are refused have the same hint over HTTP and in every client, and their mistakes have paths", async () => {
+    const { node, url } = await start();
+    await put(node, "pods", "default/a", {});
+    await put(node, "jobs", "default/a", {});
+    const queue = { shards: 2, cap: 9, terminal: { state: ["done"] }, lease: "PT1M" };
+    const cases = [
+      { policies: { events: { keep: 0 } }, hint: /^Correct the policies, .*Nothing was changed\.$/ },
+      { policies: { queues: { jobs: queue } }, hint: /^Do first what the reason says/ },
+      { policies: {}, revision: 1, hint: /^Read the policies again/ },
+    ];
+    for (const { policies, revision, hint } of cases) {
+      const headers = revision === undefined ? {} : { "if-match": `"${revision}"` };
+      const refused = await call(`${url}/api/v1/policies`, "PUT", policies, headers);
+      const { error, ...details } = refused.json as {
+        error: { code: string; hint: string };
+        problems?: object[];
+      };
+      expect(error.hint).toMatch(hint);
+      const options = revision === undefined ? {} : { ifRevision: revision };
+      for (const client of [new CairnClient({ urls: url }), node.client()]) {
+        const setting = client.setPolicies(policies as never, options);
+        await expect(setting).rejects.toMatchObject({ code: error.code, hint: error.hint, details });
+      }
+    }
+    const transaction = {
+      ops: [
+        ["put", "pods", "b", 1],
+        ["configure", { events: { keep: 0 } }],
+      ],
+    };
+    const mixed = await call(`${url}/api/v1/tx`, "POST", transaction);
+    expect(mixed).toMatchObject({ status: 400, json: { problems: [{ path: ["events", "keep"] }] } });
+  });
+
   it("of a configuration are set if the log has none, and only reported if they differ", async () => {
     const first = await start({ indexes: { pods: ["state"] } });
     expect(await first.node.policies()).toMatchObject({ revision: 2, file: "same" });

@@ -73,7 +73,6 @@ const POLICIES = {
   outcomes: ref("OutcomesBound"),
   queues: dictionary(ref("Queue")),
 };
-export const POLICY_NAMES = Object.keys(POLICIES);
 const POLICY_SCHEMAS = {
   PolicyDuration: {
     description: "An ISO 8601 duration without years and months, such as P30D, or a number of milliseconds.",

@@ -1,6 +1,6 @@
 import type { IncomingHttpHeaders, IncomingMessage } from "node:http";
 import type { Revision } from "@cairn/client";
-import { reasonWords } from "@cairn/client/protocol";
+import { isLost, reasonWords } from "@cairn/client/protocol";
 import { badRequest, RequestError } from "../answers/request-error.ts";
 import { isSafeMethod } from "./request-head.ts";
 
@@ -119,27 +119,17 @@ export function conflict(revision: Revision | undefined): RequestError {
   return lostBecause(`the document is ${revision === undefined ? "absent" : `at revision ${revision}`}`);
 }
 
-/** The words of a reason that name the revision, or the lack, of what a precondition concerns. */
-const OF_PRECONDITION = / (?:is|are) (?:at revision \d+|absent|not set|not the expected one)$/;
+const READ_AGAIN = "Read the document again and decide whether to write it.";
+const OF_QUEUE =
+  "The bucket is a queue, whose rules refuse this write. Enqueue new entries (cairn queue enqueue, POST /api/v1/queues/{queue}/entries), and write others with the epoch of their shard. cairn queue show prints the shards.";
 
-/** Returns whether a transaction was aborted because of a precondition. `reason` is the outcome's reason. */
-export function isLost(reason = ""): boolean {
-  return OF_PRECONDITION.test(reasonWords(reason));
-}
-
-/**
- * Returns the error for an aborted write: 412 for a precondition (hint `lost`), 409 for a rule (hint `refused`).
- * `reason` is the outcome's: a code followed by words.
- */
+/** Returns the error for an aborted write: 412 for a precondition, 409 for a rule. `reason` is the outcome's. */
 export function lostBecause(
   reason = "the document is not the expected one",
-  {
-    lost = "Read the document again and decide whether to write it.",
-    refused = "The bucket is a queue, whose rules refuse this write. Enqueue new entries (cairn queue enqueue, POST /api/v1/queues/{queue}/entries), and write others with the epoch of their shard. cairn queue show prints the shards.",
-  }: { readonly lost?: string; readonly refused?: string } = {},
+  hint = isLost(reason) ? READ_AGAIN : OF_QUEUE,
 ): RequestError {
   const words = reasonWords(reason);
   return isLost(reason)
-    ? new RequestError("CONFLICT", `The precondition does not hold: ${words}.`, { status: 412, hint: lost })
-    : new RequestError("CONFLICT", `Nothing was changed: ${words}.`, { hint: refused });
+    ? new RequestError("CONFLICT", `The precondition does not hold: ${words}.`, { status: 412, hint })
+    : new RequestError("CONFLICT", `Nothing was changed: ${words}.`, { hint });
 }

@@ -1,8 +1,8 @@
 import type { Policies, TxOperation } from "@cairn/client";
-import { formatPolicyProblem, policyProblems } from "@cairn/engine";
+import { refusalHint } from "@cairn/client/protocol";
+import { invalidPolicies } from "@cairn/engine";
 import { repeatedKeys } from "@cairn/text";
 import { jsonAnswer } from "../answers/answer.ts";
-import { RequestError } from "../answers/request-error.ts";
 import {
   found,
   jsonOf,
@@ -13,7 +13,6 @@ import {
   SUBMIT_ERRORS,
   written,
 } from "../openapi/route.ts";
-import { POLICY_NAMES } from "../openapi/schemas.ts";
 import { READ_PARAMETERS, WRITE_PARAMETERS } from "../requests/parameters.ts";
 import { etag, lostBecause, requiredRevision } from "../requests/preconditions.ts";
 import { ref } from "../requests/schema-parts.ts";
@@ -60,34 +59,15 @@ export const policyRoutes: readonly Route[] = [
     answers: written(ref("Submitted"), ["Cairn-Tx", "ETag"]),
     errors: [...SUBMIT_ERRORS, "CONFLICT", ["CONFLICT", 412]],
     async handle(call) {
-      const problems = policyProblems(call.body);
-      if (problems.length > 0) throw invalidPolicies(problems);
       const policies = call.body as Policies;
       const required = requiredRevision(call.request);
       const operation: TxOperation =
         required === undefined ? ["configure", policies] : ["configure", policies, required];
       const { txId, result } = await submit(call, { ops: [operation] });
       if (result === undefined) return jsonAnswer({ txId }, {}, 202);
-      const { committed, reason } = result.outcome;
-      if (!committed) throw lostBecause(reason, { lost: READ_AGAIN, refused: AFTER_THAT });
+      const { committed, reason = "" } = result.outcome;
+      if (!committed) throw lostBecause(reason, refusalHint("configure", reason));
       return jsonAnswer({ txId }, { etag: etag(txId), "cairn-tx": txId });
     },
   }),
 ];
-
-function invalidPolicies(problems: ReturnType<typeof policyProblems>): RequestError {
-  return new RequestError(
-    "TX_INVALID",
-    `Not valid policies: ${problems.map(formatPolicyProblem).join(" ")}`,
-    {
-      hint: `Correct the policies, which are a map with ${POLICY_NAMES.join(", ")}. GET /openapi.json describes each of them (PUT /api/v1/policies). Nothing was changed.`,
-      details: { problems },
-    },
-  );
-}
-
-const READ_AGAIN =
-  "Read the policies again (cairn policy show, GET /api/v1/policies) and decide whether to set them.";
-
-const AFTER_THAT =
-  "Do first what the reason says, and then set the policies again. cairn queue show prints the shards of a queue: one that is retiring becomes spare as further transactions remove its rows, up to 256 with each, including refused ones.";
