@@ -246,7 +246,10 @@ export interface NodeStatus {
           readonly durationMs: number;
         })
       | null;
-    /** The newest verification for this log by any node. `durationMs` is null if another node performed it. */
+    /**
+     * The newest verification for this log that this node knows of: by any node if it has `verify-every`, and otherwise
+     * its own. `durationMs` is null if another node performed it.
+     */
     readonly lastVerified:
       | (VerifiedSummary & { readonly ageMs: number; readonly durationMs: number | null })
       | null;

@@ -34,7 +34,7 @@ interface UpkeepParts extends Pick<
 }
 
 export class NodeUpkeep {
-  /** The newest verification of a checkpoint of this log, by any node, as of the last drill. */
+  /** The newest verification of a checkpoint of this log, by any node as of the last drill, or by this one. */
   lastVerified: VerifiedSummary | null = null;
   readonly #parts: UpkeepParts;
   readonly #works = new Set<RepeatedWork>();

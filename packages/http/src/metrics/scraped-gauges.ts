@@ -69,7 +69,7 @@ const OF_STATUS: Readonly<Record<string, readonly [help: string, read: (status: 
     ({ checkpoints: { last } }) => fromMs(last?.ageMs),
   ],
   cairn_checkpoint_verified_age_seconds: [
-    "How long ago a checkpoint was last verified, by the store's clock.",
+    "How long ago a checkpoint was last verified, as far as this node knows, by the store's clock.",
     ({ checkpoints: { lastVerified } }) => fromMs(lastVerified?.ageMs),
   ],
   cairn_checkpoint_running_bytes: [
