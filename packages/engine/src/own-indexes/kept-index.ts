@@ -165,8 +165,13 @@ export class KeptIndex {
   start(): void {
     const { signal } = this.#stop;
     this.#running = this.#run(signal);
-    const purge = async (): Promise<void> => await this.#purge();
-    this.#purging = repeatEvery(systemClock, PURGE_LOOK_MS, purge, (error) => this.#broken.abort(error));
+    let broken = this.#broken;
+    const purge = async (): Promise<void> => {
+      // An attempt that ends during its purge closes the thread, which must not fail the next attempt.
+      broken = this.#broken;
+      await this.#purge();
+    };
+    this.#purging = repeatEvery(systemClock, PURGE_LOOK_MS, purge, (error) => broken.abort(error));
   }
 
   async stop(): Promise<void> {

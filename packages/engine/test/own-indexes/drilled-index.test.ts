@@ -91,6 +91,25 @@ it(
 );
 
 it(
+  "an index that is built anew while it is purged is live after one build",
+  { tags: "rest/slow" },
+  async () => {
+    await scene.start({ options: { trace, forgets: "b", hangs: "purge" } });
+    await scene.put("a");
+    await scene.reached();
+    await scene.put("b");
+    await scene.reached();
+    const name = await saveCheckpoint(scene.node);
+    await scene.node.await(await scene.node.submit({ ops: [["evict", "plain", "a"]] }));
+    await expect.poll(async () => await traced(trace)).toEqual(["build", "purge"]);
+    await scene.node.verifyCheckpoint(name);
+    await expect.poll(async () => await traced(trace)).toEqual(["build", "purge", "build", "build"]);
+    await scene.reached();
+    expect(errors()).toEqual([expect.stringMatching(DIFFERENT)]);
+  },
+);
+
+it(
   "an own index in a checkpoint that its module does not accept is reported, and the live one is left alone",
   { tags: "rest/slow" },
   async () => {

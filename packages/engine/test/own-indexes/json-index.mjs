@@ -18,7 +18,7 @@ import path from "node:path";
  * purge, and when it is held; `isBare`, whether it can only do what it must; `isTorn`, whether its captures are incomplete;
  * `leaves`, a `folder`, a `link` or a `name` that its captures contain besides; `exitsOn`, the name of a document at which its thread ends;
  * `isMute`, whether it does not report when its captures are complete; `isShy`, whether its captures throw; `forgets`, the name of a document that it indexes
- * only when it is built; `hangs`, the call that never returns (`open` or `capture`), or `native` for a process that it
+ * only when it is built; `hangs`, the call that never returns (`open`, `capture` or `purge`), or `native` for a process that it
  * waits for, whose id is in `trace`.
  */
 export async function create(
@@ -78,7 +78,10 @@ export async function create(
       return isMute ? undefined : { copied: Promise.resolve() };
     },
     digest: () => JSON.stringify([...documents].toSorted(([a], [b]) => (a < b ? -1 : 1))),
-    purge: () => note("purge"),
+    purge: () => {
+      note("purge");
+      if (hangs === "purge") return new Promise(() => {});
+    },
     query: () => ({ position, columns: ["key", "document"], rows: documents.entries() }),
   };
 }
