@@ -119,11 +119,13 @@ async function complete(
     failure = error;
   }
   const found = await look(access, name, signal);
-  if (found?.nonce === nonce && found.bytes === bytes) {
+  // Not every service keeps metadata. It has then confirmed that this upload is what it has under the name.
+  const isOwn = found?.nonce === nonce || (found?.nonce === undefined && failure === undefined);
+  if (isOwn && found?.bytes === bytes) {
     if (upload.doubtful) await abortUploadsOf(access, name, signal);
     return;
   }
-  if (found !== undefined && found.nonce !== nonce) throw alreadyThere(name, location);
+  if (found !== undefined && !isOwn) throw alreadyThere(name, location);
   const message = `${location} kept ${found?.bytes ?? "none"} of the ${bytes} bytes of ${name}.`;
   const hint =
     "Nothing was published. If this happens again, use another service: this one does not preserve the data written to it.";

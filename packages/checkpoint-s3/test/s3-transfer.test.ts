@@ -170,8 +170,11 @@ test("a completion with status 200 and an error fails, and leaves nothing behind
   expectNothing(server);
 });
 
-test("a completion without an ETag succeeds", async () => {
-  const server = await memoryS3({ noEtagOnComplete: true });
+test.each([
+  ["a completion without an ETag", { noEtagOnComplete: true }],
+  ["an upload to a service that keeps no metadata", { noMetadata: true }],
+])("%s succeeds", async (_, quirks) => {
+  const server = await memoryS3(quirks);
   const store = server.store(PARTS);
   await store.upload("a.tar", pieces(CONTENT));
   await expectWhole(server, store);

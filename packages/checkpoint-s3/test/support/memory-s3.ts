@@ -20,6 +20,8 @@ export interface S3Quirks {
   noDelete?: boolean;
   /** Whether CompleteMultipartUpload responds without an ETag. */
   noEtagOnComplete?: boolean;
+  /** Whether the metadata of objects is not kept. */
+  noMetadata?: boolean;
   /** Whether unfinished uploads are listed only by their full key, as MinIO lists them. */
   uploadsByKey?: boolean;
   /** Replaces the response to a request. Returns whether it did so. */
@@ -100,7 +102,9 @@ export async function memoryS3(quirks: S3Quirks = {}): Promise<MemoryS3> {
     };
     const tagOf = (etag: string): string => (quirks.conditions === "bare" ? etag.replaceAll('"', "") : etag);
     const keep = (content: Buffer, etag: string): void => {
-      const meta = Object.entries(headers).filter(([name]) => name.startsWith("x-amz-meta-"));
+      const meta = Object.entries(headers).filter(
+        ([name]) => name.startsWith("x-amz-meta-") && quirks.noMetadata !== true,
+      );
       objects.set(key, {
         body: content,
         etag,
