@@ -105,13 +105,20 @@ export async function readBack(options: VerifyOptions): Promise<ReadCheckpoint> 
   }
 }
 
-/** Verifies a checkpoint as {@link readBack} does and marks it as verified or as damaged. */
+/** Verifies a checkpoint as {@link readBack} does and marks it as verified or, if it is damaged when it is read twice, as damaged. */
 export async function verifyCheckpoint(options: VerifyOptions): Promise<VerifiedCheckpoint> {
   const { store, name, node, signal } = options;
-  const found = await readBack(options).catch(async (error: unknown) => {
-    if (signal?.aborted !== true && isDamage(error)) await tryMarkDamaged(store, [name], node);
-    throw error;
-  });
+  const isDamaged = (error: unknown): boolean => signal?.aborted !== true && isDamage(error);
+  const found = await readBack(options)
+    .catch(async (error: unknown) => {
+      // A transfer can change what is intact, and a mark would keep nodes from it.
+      if (isDamaged(error)) return await readBack(options);
+      throw error;
+    })
+    .catch(async (error: unknown) => {
+      if (isDamaged(error)) await tryMarkDamaged(store, [name], node);
+      throw error;
+    });
   const { digest, manifest } = found;
   const verification = await markVerified(store, name, { node, digest, manifest });
   return { ...found, verification };
