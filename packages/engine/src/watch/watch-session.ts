@@ -124,7 +124,7 @@ class WatchSession extends FeedSession<readonly WatchEvent[]> {
     if (txId < floor.txId) throw compacted(txId, formatPosition(floor));
     if (txId === 0) return;
     if (at?.position !== formatPosition({ txId, mark })) throw this.#regressed(txId);
-    this.#place = at;
+    this.#goTo(at);
   }
 
   #regressed(from: TxId): WatchCompactedError {
@@ -159,7 +159,7 @@ class WatchSession extends FeedSession<readonly WatchEvent[]> {
     // Nothing may be delivered from an index that the node has left in the meantime.
     if (page === undefined || this.isGone) return false;
     const { transactions, end } = page;
-    this.#place = end ?? this.#place;
+    this.#goTo(end ?? this.#place);
     if (transactions.length > 0) this.#deliverHeld(transactions);
     else if (performance.now() - this.deliveredAt < this.heartbeatMs) return false;
     else this.deliver([{ type: "heartbeat", ...this.#place }]);
@@ -211,7 +211,7 @@ class WatchSession extends FeedSession<readonly WatchEvent[]> {
   #deliverNext(subscription: Subscription): boolean {
     const batch = subscription.take();
     const events = batch === undefined ? [] : this.#after(batch);
-    if (batch !== undefined && batch.end.txId > this.#place.txId) this.#place = batch.end;
+    if (batch !== undefined && batch.end.txId > this.#place.txId) this.#goTo(batch.end);
     if (events.length > 0) this.#deliverHeld(events);
     return events.length > 0;
   }
@@ -219,7 +219,12 @@ class WatchSession extends FeedSession<readonly WatchEvent[]> {
   /** The queue is empty, so all published events have been delivered or do not concern this watcher. */
   #advance(): void {
     const { position } = this.feed;
-    if (position.txId > this.#place.txId) this.#place = position;
+    if (position.txId > this.#place.txId) this.#goTo(position);
+  }
+
+  /** A place may be the last transaction itself, whose changes are not part of the events that name the place. */
+  #goTo({ txId, txTime, position }: WatchedPosition): void {
+    this.#place = { txId, txTime, position };
   }
 
   /** Returns the events of a batch, except those that a page ahead of the feed has already delivered. */

@@ -76,6 +76,30 @@ describe("a watcher that reconnects to a feed", () => {
     for (const one of batches) await one.return?.();
   });
 
+  it("does not receive a transaction again with what ends its watch, or shows that the watch lives", async () => {
+    fed.begin({ recentPageBytes: 1_000 });
+    await using first = fed.open();
+    await first.next();
+    fed.append(100);
+    await readTo(first, 101);
+    await using live = fed.open({ from: madePosition(1), heartbeatMs: 1 });
+    await using ended = fed.open({ from: madePosition(1) });
+    const { ids } = await readTo(live, 101);
+    expect(ids).toEqual(range(2, 101));
+    expect(await live.next()).toEqual({
+      type: "heartbeat",
+      txId: 101,
+      position: madePosition(101),
+      txTime: expect.any(String) as string,
+    });
+    const before = await readTo(ended, 5);
+    fed.feed.end({ reason: "stopping", message: "The node stops." });
+    const after = await readTo(ended, 102);
+    expect([...before.ids, ...after.ids]).toEqual(range(2, (after.cutoff as { txId: number }).txId));
+    expect(after.cutoff).toMatchObject({ type: "cutoff", reason: "stopping" });
+    expect(after.cutoff).not.toHaveProperty("changes");
+  });
+
   it("is not cut off while it takes what was there when it connected, however slowly", async () => {
     fed.begin({ pageBytes: 2_000, queue: { bytes: 5_000, batches: 100 } });
     fed.append(400, { bytes: 100 });
