@@ -320,7 +320,8 @@ describe("a node", () => {
 
   test.each([
     [200, /is not a Cairn node .*\n {2}hint: Another program /],
-    [502, /A proxy at .* responds with status 502.*\n {2}hint: Start the nodes behind it /],
+    [413, /a proxy or another program responds with status 413.*\n {2}hint: .* its limit for bodies /],
+    [502, /a proxy or another program responds with status 502.*\n {2}hint: .* start the nodes behind it /],
   ])("is distinguished from another server (status %i)", async (status, expected) => {
     const server = createServer((_request, response) => {
       response.writeHead(status).end("<html>");

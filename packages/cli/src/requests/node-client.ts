@@ -105,9 +105,6 @@ interface StreamedAnswer extends NodeAnswer {
   chunks(): AsyncIterable<string>;
 }
 
-/** The statuses with which proxies respond for servers that they cannot reach. */
-const GATEWAY_STATUSES: ReadonlySet<number> = new Set([502, 503, 504]);
-
 /**
  * A client of one node, with keep-alive connections. A request is never retried. Uses node:http because `fetch` stops
  * waiting after five minutes and does not report whether a request was sent. Responses have no time limit, because a
@@ -237,15 +234,17 @@ export class NodeClient {
 
   #ownError(error: unknown): unknown {
     if (error instanceof ForeignAnswerError) {
-      if (GATEWAY_STATUSES.has(error.status))
+      const { url } = this;
+      const { status } = error;
+      if (status >= 300)
         return new CairnError(
           "NOT_READY",
-          `A proxy at ${this.url} responds with status ${error.status}: it reaches no Cairn node.`,
-          "Start the nodes behind it (cairn start), and correct its configuration if they run. To ask a node itself, name the node's address with --url.",
+          `At ${url}, a proxy or another program responds with status ${status}, not a Cairn node.`,
+          "If it is a proxy, start the nodes behind it (cairn start), and correct its configuration, such as its limit for bodies at status 413. To ask a node itself, name the node's address with --url. If it is another program, end it, or give the node another port.",
         );
       return new CairnError(
         "NOT_READY",
-        `The server at ${this.url} is not a Cairn node (its response has status ${error.status}).`,
+        `The server at ${url} is not a Cairn node (its response has status ${status}).`,
         "Another program uses this address. If it is meant for a node, end that program or give the node another port, and start the node (cairn start). Otherwise, name the node's address with --url.",
       );
     }
