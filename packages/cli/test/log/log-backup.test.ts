@@ -123,6 +123,11 @@ describe("cairn log backup", () => {
     expect(JSON.parse((await restoreAt("5")).stdout)).toMatchObject({ txId: 5 });
     const before = await restoreAt("4");
     expect(before.stderr).toBe("");
+    const beforeAll = ["checkpoint", "restore", store, "--at", "2000-01-01T00:00:00Z", "-o", "before"];
+    expect(await cairn(beforeAll, new CapturedTerminal({ cwd: scene.folder }))).toMatchObject({
+      code: 1,
+      stderr: expect.stringMatching(/^CHECKPOINT_NOT_FOUND: /),
+    });
     await rm(path.join(store, `${newer}.tar`));
     expect((await restoreAt(String(newest))).stderr).toMatch(
       new RegExp(`^notice: ${newer} cannot be used, and is passed over: CHECKPOINT_`, "m"),

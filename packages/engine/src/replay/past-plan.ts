@@ -310,23 +310,23 @@ async function pointIn(
   let { txId } = state;
   // A transaction's time is the latest time of any message up to it, so the first message after the requested time ends
   // the search.
-  if (txId < last) {
-    const offset = logOffset(identity, state);
-    reading: for await (const messages of followHistory(history, identity, state, {
-      signal,
-      upTo: last - offset,
-    })) {
+  const found = (exact: boolean) =>
+    txId === begin && !checkpoints.some((one) => one.txId === begin) ? undefined : { txId, exact };
+  const upTo = last - logOffset(identity, state);
+  try {
+    reading: for await (const messages of followHistory(history, identity, state, { signal, upTo })) {
       for (const { time } of messages) {
-        if (time > at.time) {
-          const isNone = txId === begin && !checkpoints.some((one) => one.txId === begin);
-          return isNone ? undefined : { txId, exact: true };
-        }
+        if (time > at.time) return found(true);
         txId += 1;
         if (txId >= last) break reading;
       }
     }
-    signal.throwIfAborted();
+  } catch (error) {
+    // The backup has a hole before the point, or the log begins after it.
+    if (isCairnError(error, "LOG_TRIMMED", "LOG_GAP")) return found(false);
+    throw error;
   }
+  signal.throwIfAborted();
   // The log itself may contain transactions that are not in the backup yet.
   return { txId, exact: source === "log" };
 }
