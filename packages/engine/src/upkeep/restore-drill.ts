@@ -112,11 +112,11 @@ export async function verifyForNode(
   const chosen =
     unusable !== undefined && (newest === undefined || isNewer(unusable, newest)) ? unusable : newest;
   if (chosen === undefined) {
-    throw new CairnError(
-      "CHECKPOINT_NOT_FOUND",
-      `There is no checkpoint of this log in ${store.location}.`,
-      "Save a checkpoint with cairn checkpoint create once the log has a transaction.",
-    );
+    // A manifest that cannot be read does not show of which log it is.
+    const unreadable = (await listCheckpoints(store)).skipped.find(({ logId }) => logId === undefined);
+    const message = `There is no checkpoint of this log in ${store.location}.`;
+    const hint = "Save a checkpoint with cairn checkpoint create once the log has a transaction.";
+    throw unreadable?.error ?? new CairnError("CHECKPOINT_NOT_FOUND", message, hint);
   }
   return await events.observe("verification", async (run) => {
     const onProgress = ({ done }: { readonly done: number }): void => run.moved(done);

@@ -60,3 +60,16 @@ it("a checkpoint is not marked as damaged because a transfer changed it", async 
   await verifyCheckpoint({ store, name, provider: levelProvider(), stagingDir, node: "c" });
   expect((await listCheckpoints(scene.store)).checkpoints).toMatchObject([{ name, damaged: false }]);
 });
+
+it("a verification of the newest checkpoint names one whose manifest cannot be read, if there is no other", async () => {
+  const scene = await observedScene();
+  const node = await scene.start("a");
+  await node.ready;
+  await put(node, "one");
+  const name = await saveCheckpoint(node);
+  await writeFile(path.join(scene.folder, "checkpoints", `${name}.json`), "{");
+  await expect(node.verifyCheckpoint()).rejects.toMatchObject({
+    code: "CHECKPOINT_CORRUPT",
+    message: expect.stringContaining(name) as string,
+  });
+});
