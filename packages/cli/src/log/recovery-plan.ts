@@ -97,7 +97,9 @@ export async function furthestPlan(
     if (index !== undefined) return indexAlone(index);
     throw await nothingHere(log, system);
   }
-  const planning = storedPlan({ ...wanted, logId });
+  // Beside an index that is used, nothing is passed over: what it lacks is reported as left behind.
+  const { onSkipped = () => {} } = index === undefined ? request : {};
+  const planning = storedPlan({ ...wanted, logId, onSkipped });
   if (index === undefined) return await planning;
   const { place, state } = index;
   const { txId, log: of } = state;
