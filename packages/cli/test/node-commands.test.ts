@@ -328,8 +328,10 @@ describe("a node", () => {
     }).listen(0, "127.0.0.1");
     await new Promise((resolve) => server.once("listening", resolve));
     const { port } = server.address() as AddressInfo;
-    const { code, stderr } = await cairn(["status", "--url", `http://127.0.0.1:${port}`]);
-    expect([code, stderr]).toEqual([3, expect.stringMatching(expected)]);
+    for (const more of [[], ["--cluster"]]) {
+      const { code, stderr } = await cairn(["status", "--url", `http://127.0.0.1:${port}`, ...more]);
+      expect([code, stderr]).toEqual([3, expect.stringMatching(expected)]);
+    }
     server.close();
   });
 

@@ -61,7 +61,9 @@ export const addStatus = command({
     if (cluster !== undefined)
       return await writeCluster(run, await silentOr(viewCluster(run, cluster, timeoutMs)), expect);
     if (isCluster) run.notice(ALONE);
-    const { status, now } = await silentOr(readStatus(await openNode(run), run.options.wait));
+    const reading = readStatus(await openNode(run), run.options.wait);
+    // What can be known without nodes is of the configuration, not of a node at another address.
+    const { status, now } = await (run.options.url === undefined ? silentOr(reading) : reading);
     const { stdout, env } = run.terminal;
     const colors = stdout.isTTY === true && env["NO_COLOR"] === undefined;
     await run.answer(status, formatStatus(status, { now, colors }));
