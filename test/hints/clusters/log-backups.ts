@@ -159,6 +159,29 @@ export const LOG_BACKUPS: readonly BrokenCluster[] = [
     },
   },
   {
+    name: "backup-without-a-checkpoint",
+    failure: "a log backup of an embedded log is to be pruned, but no verified checkpoint replaces it",
+    codes: ["CONFLICT"],
+    async break(scene) {
+      scene.shared["NATS_URL"] = "";
+      await backedUp(scene);
+      await scene.stop("a");
+      return { output: await scene.runRefused("log backup prune --through 5") };
+    },
+    hint: /While a node runs, save a checkpoint \([^]*cairn (checkpoint create)[^]*\)\. Then verify it \([^]*cairn (checkpoint verify)[^]*\), and run the command again; with an embedded log, stop the node before these two/,
+    async follow(scene, [, create = "", verify = ""]) {
+      await scene.ready("a", BACKS_UP);
+      await scene.runStep(create, { on: "a" });
+      await scene.step(`stop the node, cairn ${verify}, and run the command again`, async () => {
+        await scene.stop("a");
+        const { code, stderr } = await scene.runPrinted(verify);
+        if (code !== 0) throw new Error(stderr);
+        await ran(scene, "log backup prune --through 5");
+      });
+      await scene.ready("a", BACKS_UP);
+    },
+  },
+  {
     name: "log-shorter-than-backup",
     failure: "a machine with an embedded log was rolled back, but its store, with a log backup, was not",
     codes: ["LOG_REGRESSED"],
