@@ -119,7 +119,7 @@ async function complete(
     failure = error;
   }
   const found = await look(access, name, signal);
-  // Not every service keeps metadata. It has then confirmed that this upload is what it has under the name.
+  // Some services keep no metadata. Then the confirmation shows that the object is the one that was uploaded.
   const isOwn = found?.nonce === nonce || (found?.nonce === undefined && failure === undefined);
   if (isOwn && found?.bytes === bytes) {
     if (upload.doubtful) await abortUploadsOf(access, name, signal);

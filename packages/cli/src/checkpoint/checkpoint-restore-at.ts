@@ -1,4 +1,5 @@
 import { dirname } from "node:path";
+import type { SkippedCheckpoint } from "@cairn/checkpoint";
 import {
   type System,
   anchorOfPrefix,
@@ -44,8 +45,7 @@ export async function restoreAt(
   if (logId === undefined) throw noCheckpoint([store], undefined, []);
   await requireEmpty(target);
   const provider = levelProvider();
-  const onSkipped: Parameters<typeof planPast>[0]["onSkipped"] = (skipped) =>
-    run.passOver(skipped.name, skipped.error);
+  const onSkipped = ({ name: skipped, error }: SkippedCheckpoint): void => run.passOver(skipped, error);
   const wanted = { stores: [store], kvFormat: provider.format, logId, at, onSkipped, signal };
   const openLog = system && logOf(run, system);
   const damaged: CairnError[] = [];

@@ -1,4 +1,5 @@
 import { isDeepStrictEqual } from "node:util";
+import type { SkippedCheckpoint } from "@cairn/checkpoint";
 import { type CairnError, isCairnError } from "@cairn/kv";
 import {
   buildPlanned,
@@ -29,7 +30,6 @@ import {
   requireTransactions,
   whyNotReplaced,
   wouldLeave,
-  type PlanRequest,
 } from "./recovery-plan.ts";
 import { type RecoverySource, recoverySource } from "./recovery-source.ts";
 
@@ -84,7 +84,7 @@ export const addLogRecover = command({
     const isRecovered = existing?.birth?.continues !== undefined;
     if (isUsed !== undefined && !isRecovered && !dryRun) throw isUsed;
     const signal = run.interruptible("no log was begun");
-    const onSkipped: PlanRequest["onSkipped"] = ({ name, error }) => run.passOver(name, error);
+    const onSkipped = ({ name, error }: SkippedCheckpoint): void => run.passOver(name, error);
     const request = { ...omitUndefined({ at: pointOf(run.options), logId }), onSkipped, signal };
     const source = await recoverySource(run, place, from, request);
     const built = await readPast(run, source, system).catch((error: unknown) => {

@@ -97,8 +97,8 @@ export async function furthestPlan(
     if (index !== undefined) return indexAlone(index);
     throw await nothingHere(log, system);
   }
-  // Beside an index that is used, nothing is passed over: what it lacks is reported as left behind.
-  const { onSkipped = () => {} } = index === undefined ? request : {};
+  // What an index lacks is reported as left behind.
+  const onSkipped = index === undefined ? request.onSkipped : undefined;
   const planning = storedPlan({ ...wanted, logId, onSkipped });
   if (index === undefined) return await planning;
   const { place, state } = index;

@@ -105,13 +105,16 @@ export async function readBack(options: VerifyOptions): Promise<ReadCheckpoint> 
   }
 }
 
-/** Verifies a checkpoint as {@link readBack} does and marks it as verified or, if it is damaged when it is read twice, as damaged. */
+/**
+ * Verifies a checkpoint as {@link readBack} does, and marks it as verified or, if it is damaged on a second reading as
+ * well, as damaged.
+ */
 export async function verifyCheckpoint(options: VerifyOptions): Promise<VerifiedCheckpoint> {
   const { store, name, node, signal } = options;
   const isDamaged = (error: unknown): boolean => signal?.aborted !== true && isDamage(error);
   const found = await readBack(options)
     .catch(async (error: unknown) => {
-      // A transfer can change what is intact, and a mark would keep nodes from it.
+      // The transfer may have caused the damage, and a mark would keep nodes from an intact checkpoint.
       if (isDamaged(error)) return await readBack(options);
       throw error;
     })

@@ -54,9 +54,9 @@ interface Reach {
 
 /**
  * Returns the log with this name whose remains in the stores reach furthest, including checkpoints that cannot be used.
- * A log that another log in the stores continues or replaces, as far as they show, is ignored. Between two recovered logs, the one begun later
- * counts, even if the other reaches further. Throws `KEY_MISSING` if only a key shows whether something else reaches
- * further. Also throws the errors of the stores.
+ * A log that another log in the stores continues or replaces, as far as they show, is ignored. Between two recovered
+ * logs, the one begun later counts, even if the other reaches further. Throws `KEY_MISSING` if only a key shows whether
+ * something else reaches further. Also throws the errors of the stores.
  */
 export async function findLostLog(
   stores: readonly CheckpointStore[],
@@ -105,13 +105,13 @@ export async function findLostLog(
     if (isNewer) newest = one;
   }
   if (newest === undefined) return undefined;
-  // A backup may no longer hold what its log continues, or there may be none: checkpoints show it as well.
-  const successorOf = async (id: string): Promise<[string, Reach] | undefined> => {
+  // A backup may no longer hold the record of what its log continues, or there may be no backup. Checkpoints show it too.
+  const laterThan = async (id: string): Promise<[string, Reach] | undefined> => {
     const next = (await findSuccessor(stores, { id }, undefined, options.signal))?.id ?? "";
     const reach = reaches.get(next);
     return reach === undefined || next === exceptId || obsolete.has(next) ? undefined : [next, reach];
   };
-  for (let next = await successorOf(newest[0]); next !== undefined; next = await successorOf(newest[0])) {
+  for (let next = await laterThan(newest[0]); next !== undefined; next = await laterThan(newest[0])) {
     obsolete.add(newest[0]);
     newest = next;
   }

@@ -40,7 +40,7 @@ interface PastOptions {
   readonly continuedAt?: TxId;
   readonly candidates?: Candidates;
   /** Called with the checkpoints that would be better than the one with which the plan begins, but cannot be used. */
-  readonly onSkipped?: (skipped: SkippedCheckpoint) => void;
+  readonly onSkipped?: ((skipped: SkippedCheckpoint) => void) | undefined;
   readonly signal: AbortSignal;
 }
 

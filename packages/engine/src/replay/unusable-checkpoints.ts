@@ -42,8 +42,8 @@ export function nothingLeadsTo(
   if (unusable === undefined) return new CairnError("CHECKPOINT_NOT_FOUND", `${message}.`, other ?? LOOK);
   const { name, error } = unusable;
   const because = `${name} cannot be used (${error.code}): ${error.message}`;
-  const hint = other === undefined ? error.hint : `${error.hint ?? ""} If this is impossible: ${other}`;
-  return new CairnError("CHECKPOINT_NOT_FOUND", `${message}. ${because}`, hint ?? LOOK);
+  const hints = [error.hint, other].filter((one) => one !== undefined);
+  return new CairnError("CHECKPOINT_NOT_FOUND", `${message}. ${because}`, hints.join(" Otherwise: ") || LOOK);
 }
 
 const LOOK = "Check the store: cairn checkpoint list and cairn log backup status show its content.";

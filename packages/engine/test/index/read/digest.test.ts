@@ -116,5 +116,6 @@ describe("the digest at an earlier transaction", () => {
       code: "CONFLICT",
       hint: expect.stringContaining("from 1 to 1") as string,
     });
+    expect(await index.digest(1)).toEqual(await index.digest());
   });
 });
