@@ -91,6 +91,11 @@ it(
     expect(left.stdout).toContain(
       "the index of node b (failed) holds transactions up to 9 of another history",
     );
+    // Nothing in the store shows the log of its index, which the birth record of the new one names.
+    await vi.waitFor(() => expect(b.phase).toBe("ready"), { timeout: 30_000 });
+    const { join, index } = await b.status();
+    expect(join).toMatchObject({ movedAside: [{ code: "LOG_REGRESSED" }], orphans: last - 6 });
+    expect(index.txId).toBe(12);
   },
 );
 

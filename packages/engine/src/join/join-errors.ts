@@ -8,6 +8,7 @@ import type { LogIdentity } from "../log/log-identity.ts";
 import type { TxLog } from "../log/tx-log.ts";
 import type { System } from "../api/system.ts";
 import { restoreStores } from "../checkpoints/checkpoint-stores.ts";
+import { obsoleteLogs } from "../transactions/birth-record.ts";
 
 type Join = NodeStatus["join"];
 
@@ -20,7 +21,8 @@ export function foreignIndex(
   { log, txId }: IndexState,
   last: TxId | undefined,
 ): CairnError {
-  if (last === undefined) {
+  const isReplaced = obsoleteLogs(birth).includes(log.id);
+  if (last === undefined && !isReplaced) {
     const over =
       birth?.continues === undefined
         ? ""
@@ -33,13 +35,16 @@ export function foreignIndex(
         `\`cairn log orphans --log ${log.id}\` then prints what only the index contains. Nothing was deleted.`,
     );
   }
-  const where = txId > last ? `at transaction ${txId}` : "in a different history";
+  const follows =
+    last === undefined ? `replaces log ${log.id}` : `continues log ${log.id} after transaction ${last}`;
+  const where = txId > (last ?? 0) ? `at transaction ${txId}` : "in a different history";
+  const before = last === undefined ? "of this log" : "at or before that transaction";
   // For this index, a log that continues from an earlier transaction is the same as a log that has lost its end.
   return new CairnError(
     "LOG_REGRESSED",
-    `The log "${name}" continues log ${log.id} after transaction ${last}; the local index of that log ends ${where}.`,
+    `The log "${name}" ${follows}; the local index of that log ends ${where}.`,
     'Set "on-log-mismatch": {"regressed": "rebuild"} in cairn/tx-log to move the index aside and join from a checkpoint ' +
-      "at or before that transaction; `cairn log orphans` then prints what only the index contains. Nothing was deleted.",
+      `${before}; \`cairn log orphans\` then prints what only the index contains. Nothing was deleted.`,
   );
 }
 

@@ -49,6 +49,8 @@ export interface LeftBehind {
   readonly isAtMost: boolean;
   /** A clause for each holder. */
   readonly holders: readonly string[];
+  /** The ids of their logs, as far as they are known, without the log that is continued. */
+  readonly logs: readonly string[];
   /** The errors of damaged segments, whose transactions nothing can read. */
   readonly damaged: readonly CairnError[];
 }
@@ -82,6 +84,7 @@ class Comparison {
   readonly past: FilledIndex;
   readonly #window: ChainWindow;
   readonly #clauses: string[] = [];
+  readonly #logs = new Set<string>();
   /** By their messages. */
   readonly #damaged = new Map<string, CairnError>();
   #count = 0;
@@ -97,13 +100,15 @@ class Comparison {
       count: this.#count,
       isAtMost: this.#isAtMost,
       holders: this.#clauses,
+      logs: [...this.#logs],
       damaged: [...this.#damaged.values()],
     };
   }
 
-  /** `holds` says who holds transactions up to `last`. */
-  add(holds: string, last: TxId, { txId, isProven }: SharedTransactions): void {
+  /** `holds` says who holds transactions up to `last`; `id` is that of their log, if it is known. */
+  add(holds: string, last: TxId, { txId, isProven }: SharedTransactions, id?: string): void {
     const lacking = last - txId;
+    if (lacking > 0 && id !== undefined && id !== this.past.state.log.id) this.#logs.add(id);
     if (lacking > this.#count) [this.#count, this.#isAtMost] = [lacking, !isProven];
     if (lacking > 0) {
       const known =
@@ -131,11 +136,12 @@ class Comparison {
         const { same, differs } = await commonWithIndex(index, this.past);
         return await sharedOf(index, { same, differs: Math.min(differs, this.past.state.txId + 1) });
       });
-      this.add(holder, txId, shared);
+      this.add(holder, txId, shared, copy.state.log.id);
     } else if (txId !== undefined && node !== undefined) {
       const { txTime, chains } = node.status.index;
       const time = txTime === null ? undefined : Date.parse(txTime);
-      this.add(holder, txId, await this.sharedWithEnd({ txId, time, chains }));
+      const shared = await this.sharedWithEnd({ txId, time, chains });
+      this.add(holder, txId, shared, node.status.log.id ?? undefined);
     } else this.#clauses.push(holder);
   }
 
@@ -216,7 +222,7 @@ async function addStores(comparison: Comparison, continuation: Continuation): Pr
     // If not even times can be compared, it is far before the end, and counts as the same.
     if (shared.txId === last || !isOther(of.id, last, { ...shared, isProven: true })) continue;
     named.add(of.id);
-    comparison.add(`checkpoint ${name} in ${store} holds transactions up to ${last}`, last, shared);
+    comparison.add(`checkpoint ${name} in ${store} holds transactions up to ${last}`, last, shared, of.id);
   }
   const addLog = async (what: string, history: LogHistory, offset: number, last: TxId): Promise<void> => {
     const identity = await comparison.unlessDamaged(readLogIdentity(history));
@@ -224,7 +230,7 @@ async function addStores(comparison: Comparison, continuation: Continuation): Pr
     if (identity === undefined || last <= offset + 1) return;
     const shared = await comparison.sharedWithLog(history, identity, offset);
     if (isOther(identity.id, last, shared))
-      comparison.add(`${what} holds transactions up to ${last}`, last, shared);
+      comparison.add(`${what} holds transactions up to ${last}`, last, shared, identity.id);
   };
   for (const store of stores)
     for (const id of await listBackups(store)) {
