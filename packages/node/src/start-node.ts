@@ -85,9 +85,13 @@ const OPTIONS: {
 
 function requireOptions(options: unknown): void {
   if (!isObject(options)) throw new ConfigError([refusedOption([], "an object")]);
-  const problems = Object.entries(OPTIONS)
-    .filter(([name, [is]]) => options[name] !== undefined && !is(options[name]))
-    .map(([name, [, what]]) => refusedOption([name], what));
+  const expected = new Map(Object.entries(OPTIONS));
+  const problems: ConfigProblem[] = [];
+  for (const [name, value] of Object.entries(options)) {
+    const [is, what] = expected.get(name) ?? [];
+    if (value === undefined || is?.(value) === true) continue;
+    problems.push(refusedOption([name], what ?? `one of the options ${[...expected.keys()].join(", ")}`));
+  }
   if (problems.length > 0) throw new ConfigError(problems);
 }
 

@@ -115,13 +115,14 @@ describe("startNode", () => {
     ["options of startNode, logger: Expected a pino logger.", { logger: console }],
     ["options of startNode, onEvent: Expected a function.", { onEvent: 3 }],
     ["options of startNode, env: Expected an object of variables.", { env: null }],
-    ["options of startNode, env: Expected an object of variables. (and 1 more)", { cwd: 3, env: 3 }],
+    ["options of startNode, cwd: Expected the path of a folder. (and 1 more)", { cwd: 3, env: 3 }],
+    ["options of startNode, loger: Expected one of the options logger, onEvent, env, cwd.", { loger: 3 }],
   ])("refuses options that it cannot use before it starts anything: %s", async (message, options) => {
     const wrong = options as unknown as Parameters<typeof startNode>[1];
     await expect(startNode(config({}), wrong)).rejects.toMatchObject({
       code: "CONFIG_INVALID",
       message,
-      hint: expect.stringMatching(/^Pass an? .*, or omit /),
+      hint: expect.stringMatching(/^Pass (an?|the|one) .*, or omit /),
     });
     expect(await readdir(folder)).toEqual([]);
   });

@@ -183,7 +183,7 @@ async function clientTls(
       "Give a certificate and its own key, unencrypted and in PEM format.",
     );
   }
-  const ca = await pem("--ca", fileOf("ca"));
+  const ca = await authority(fileOf("ca"));
   const own = ownCert === undefined ? undefined : await readOwn(ownCert);
   if (ca === undefined && own === undefined) return identity;
   const authorities = [...rootCertificates, ...(ca === undefined ? [] : [ca])];
@@ -195,6 +195,20 @@ async function clientTls(
     checkServerIdentity: (host, certificate) =>
       certificate.raw.equals(own.certificate.raw) ? undefined : checkServerIdentity(host, certificate),
   };
+}
+
+/** TLS ignores a text without certificates, and then says that the node's is not trusted. */
+async function authority(file: string | undefined): Promise<string | undefined> {
+  const text = await pem("--ca", file);
+  try {
+    if (text !== undefined) void new X509Certificate(text);
+    return text;
+  } catch (error) {
+    throw new UsageError(
+      `The file of --ca, ${file}, does not contain a certificate (${errorMessage(error)}).`,
+      "Give the certificate of the authority in PEM format.",
+    );
+  }
 }
 
 async function pem(option: string, file: string | undefined): Promise<string | undefined> {

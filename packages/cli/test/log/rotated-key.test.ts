@@ -51,6 +51,13 @@ it(
     for (const place of ["a-index", checkpoint])
       expect(await log("recover", "--from", place, "--dry-run")).toMatchObject({ code: 0 });
     await rm(path.join(cwd, "a-index"), { recursive: true });
+    // No checkpoint ends before this point.
+    expect(await log("recover", "--at-tx", "2")).toMatchObject({
+      code: 1,
+      stderr: expect.stringMatching(
+        /^CHECKPOINT_NOT_FOUND: .*leads to transaction 2\. The beginning of the log backup cannot be used \(KEY_MISSING\)/,
+      ),
+    });
     expect(await log("recover")).toMatchObject({
       code: 0,
       stdout: expect.stringContaining("which continues after transaction 13 "),

@@ -77,7 +77,8 @@ function byName<K extends ModuleKind>(kind: K, name: Value, map: Value<MapNode>)
     const others =
       near === undefined ? `Known modules: ${known(kind, reading).join(", ")}.` : didYouMean(`:${near}`);
     const hint = isModule ? `Write ${node.text}, without the colon.` : others;
-    return name.refuse(`Unknown top-level key :${node.text}.`, hint, "CONFIG_MODULE");
+    const what = isModule ? "A keyword is not the name of a module:" : "Unknown top-level key";
+    return name.refuse(`${what} :${node.text}.`, hint, "CONFIG_MODULE");
   }
   const hint = `Known: ${known(kind, reading).join(", ")}.`;
   if (node.type !== "string" && node.type !== "symbol") return name.expected("the name of a module", hint);

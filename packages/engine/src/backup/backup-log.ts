@@ -56,8 +56,8 @@ export class BackupLog implements TxLog {
   readonly #closed = new AbortController();
   /** The errors of unusable segments, by {@link versionOf}. */
   readonly #damaged = new Map<string, CairnError>();
-  /** The segments whose key was dropped in a rotation, by {@link versionOf}: they count as removed. */
-  readonly #locked = new Set<string>();
+  /** The errors of segments whose key was dropped in a rotation, by {@link versionOf}: they count as removed. */
+  readonly locked = new Map<string, CairnError>();
   readonly view: BackupView;
   readonly #clock: Clock;
   #seen: { readonly segments: readonly SegmentFile[]; readonly at: number } | undefined;
@@ -279,7 +279,7 @@ export class BackupLog implements TxLog {
         try {
           const segment = await this.#readUsable(file, signal, buffers);
           if (segment === undefined) {
-            const wasDropped = this.#locked.has(versionOf(file));
+            const wasDropped = this.locked.has(versionOf(file));
             isLocked ||= wasDropped;
             isGone ||= !wasDropped;
             if (by === "list" && !wasDropped)
@@ -324,14 +324,14 @@ export class BackupLog implements TxLog {
     const seen = this.#seen;
     const segments = seen?.segments ?? [file];
     const fits = (): Promise<boolean> => inLogTerms(requireKey(this.#options.store, segments, signal));
-    if (this.#locked.size === 0 && !(await fits())) throw missing;
-    this.#locked.add(versionOf(file));
+    if (this.locked.size === 0 && !(await fits())) throw missing;
+    this.locked.set(versionOf(file), missing);
     if (seen !== undefined) this.#seen = { ...seen, segments: this.#unlocked(seen.segments) };
     return undefined;
   }
 
   #unlocked(segments: readonly SegmentFile[]): readonly SegmentFile[] {
-    return this.#locked.size === 0 ? segments : segments.filter((one) => !this.#locked.has(versionOf(one)));
+    return this.locked.size === 0 ? segments : segments.filter((one) => !this.locked.has(versionOf(one)));
   }
 
   async #identity(segments: readonly SegmentFile[]): Promise<SegmentHeader["log"]> {

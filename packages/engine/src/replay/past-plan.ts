@@ -138,7 +138,8 @@ async function planWith(asked: PastOptions & { readonly candidates: Candidates }
   const continued = pastOfContinued(asked, candidates, readable);
   const earlier = continued && (await unlessFailed(planWith(continued), "CHECKPOINT_NOT_FOUND", undefined));
   if (earlier !== undefined) return earlier;
-  throw nothingLeadsTo(options, candidates, readable?.last, continued?.logId);
+  const [locked] = readable?.backup?.log.locked.values() ?? [];
+  throw nothingLeadsTo(options, candidates, readable && { last: readable.last, locked }, continued?.logId);
 }
 
 /**

@@ -22,7 +22,7 @@ export function endOf({ name }: Pick<SkippedCheckpoint, "name">): TxId {
 export function nothingLeadsTo(
   sought: Sought & { readonly stores: readonly CheckpointStore[] },
   { usable, skipped }: Candidates,
-  last: TxId | undefined,
+  backup: { readonly last: TxId; readonly locked: CairnError | undefined } | undefined,
   continued: string | undefined,
 ): CairnError {
   const { stores, at, logId } = sought;
@@ -34,13 +34,13 @@ export function nothingLeadsTo(
   const other =
     oldest !== undefined
       ? `Choose a later point: the oldest checkpoint is ${oldest.name}, which ends with transaction ${oldest.txId} at ${oldest.txTime}.`
-      : last !== undefined
-        ? `Run cairn log backup status, which shows where the complete part of the log backup begins. It ends at transaction ${last}.`
+      : backup !== undefined
+        ? `Run cairn log backup status, which shows where the complete part of the log backup begins. It ends at transaction ${backup.last}.`
         : undefined;
   const message = `There is no usable checkpoint or log backup in ${where}${point}`;
   const unusable = skipped.find((one) => mayLead(one, sought));
-  if (unusable === undefined) return new CairnError("CHECKPOINT_NOT_FOUND", `${message}.`, other ?? LOOK);
-  const { name, error } = unusable;
+  const { name, error } = unusable ?? { name: "The beginning of the log backup", error: backup?.locked };
+  if (error === undefined) return new CairnError("CHECKPOINT_NOT_FOUND", `${message}.`, other ?? LOOK);
   const because = `${name} cannot be used (${error.code}): ${error.message}`;
   const hints = [error.hint, other].filter((one) => one !== undefined);
   return new CairnError("CHECKPOINT_NOT_FOUND", `${message}. ${because}`, hints.join(" Otherwise: ") || LOOK);

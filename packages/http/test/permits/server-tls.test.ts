@@ -258,6 +258,9 @@ describe("a command for a node with TLS", () => {
       expect(refused.stderr).toMatch(/Name the certificate of the authority .* with --ca or CAIRN_CA/);
       expect(await run([...status, "--ca", fixture("authority")])).toMatchObject({ code: 0 });
       expect(await run(status, { CAIRN_CA: fixture("authority") })).toMatchObject({ code: 0 });
+      expect((await run([...status, "--ca", fixture("server-key")])).stderr).toMatch(
+        /^USAGE: The file of --ca, .* does not contain a certificate/,
+      );
       const plain = await run(["status", "--url", served.url.replace("https:", "http:")]);
       expect(plain.stderr).toMatch(/Use https:\/\/ in the address/);
     },
