@@ -169,11 +169,7 @@ describe("after the commands of docs/log-backup.md, in their order, evicted byte
     "even if they were written before the log was lost, and evicted from the log that continues it",
     { tags: "rest/slow" },
     async () => {
-      await nats.stop();
-      await rm(path.join(folder, "nats"), { recursive: true });
-      await nats.start();
-      await runCairnOrThrow(["log", "recover", "-f", config], { cwd: folder });
-      await runCairnOrThrow(["status", "--wait", "PT1M", "--url", url]);
+      await continueLostLog();
       // The new log has one of the two verified checkpoints without which the earlier log is still needed.
       await write(url, ...filler(5));
       await runCairnOrThrow(["checkpoint", "verify", await saveCheckpoint(url), "--url", url]);
@@ -184,6 +180,30 @@ describe("after the commands of docs/log-backup.md, in their order, evicted byte
       await follow(["--other-logs"]);
     },
   );
+
+  it("even from what a recovery left behind", { tags: "rest/slow" }, async () => {
+    await write(url, ...filler(10), [["put", "vault", "default/s", { secret }]]);
+    const abandoned = await saveCheckpoint(url);
+    await backedUp();
+    await continueLostLog("--at-tx", "10", "--yes");
+    // The list does not cover what nodes keep in quarantine.
+    await rm(path.join(folder, "a-index/quarantine"), { recursive: true });
+    await write(url, ...filler(2));
+    for (const action of ["create", "verify"]) await runCairnOrThrow(["checkpoint", action, "--url", url]);
+    const { txId = 0, checkpoints, inFilesOf, segments } = (await evict()) ?? {};
+    expect(txId).toBeLessThan(23);
+    expect([checkpoints, inFilesOf]).toEqual([expect.any(Array), expect.arrayContaining([abandoned])]);
+    expect(segments).toEqual(expect.arrayContaining([expect.stringMatching(/-0{14}23-/)]));
+    await follow(["--other-logs"]);
+  });
+
+  async function continueLostLog(...at: readonly string[]): Promise<void> {
+    await nats.stop();
+    await rm(path.join(folder, "nats"), { recursive: true });
+    await nats.start();
+    await runCairnOrThrow(["log", "recover", "-f", config, ...at], { cwd: folder });
+    await runCairnOrThrow(["status", "--wait", "PT1M", "--url", url]);
+  }
 });
 
 it(

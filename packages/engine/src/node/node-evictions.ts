@@ -125,18 +125,20 @@ async function shows(log: TxLog, { position, sha256 }: Anchor): Promise<boolean>
 }
 
 /** Returns what all stores have of a log; null if one does not respond, as its content must not be reported as removed. */
-async function savedCheckpoints(
-  system: RestoringSystem,
-  { id, offset }: IndexState["log"],
-): Promise<Saved | null> {
+async function savedCheckpoints(system: RestoringSystem, own: IndexState["log"]): Promise<Saved | null> {
   const listing = Promise.all(allStores(system).map(async (store) => await listCheckpoints(store)));
   const listed = await unlessFailed(listing, UNREADABLE, null);
   if (listed === null) return null;
-  // Checkpoints of a log that this one continues end at or before the offset.
+  // Checkpoints of a log that this one continues end at or before the offset, or hold what the recovery left behind.
+  const { id, offset } = own;
+  const mayBeOf = (logId: string, logName: string | undefined): boolean =>
+    logId === id || (offset > 0 && logName === own.name);
   const found = listed
     .flatMap(({ checkpoints }) => checkpoints)
-    .filter(({ log, txId }) => log.id === id || txId <= offset);
-  const unusable = listed.flatMap(({ skipped }) => skipped).filter(({ logId = id }) => logId === id);
+    .filter(({ log, txId }) => mayBeOf(log.id, log.name) || txId <= offset);
+  const unusable = listed
+    .flatMap(({ skipped }) => skipped)
+    .filter(({ logId = id, logName }) => mayBeOf(logId, logName));
   const archives = [...unusable.map(({ name }) => name), ...listed.flatMap(({ incomplete }) => incomplete)];
   const checkpoints = [...new Map(found.map((one) => [one.name, one])).values()];
   return { checkpoints, archives: [...new Set(archives)] };
@@ -146,8 +148,9 @@ const UNREADABLE = ["STORE_UNREACHABLE", "STORE_DENIED"] as const;
 
 interface BackedUp {
   readonly own: readonly SegmentFile[];
-  /** The segments of earlier logs that the node's log may continue. */
+  /** The segments of other logs, which the node's log may continue after the transaction `offset`. */
   readonly earlier: readonly SegmentFile[];
+  readonly offset: TxId;
   /** The log's segments belong to its history, so those after an eviction lack its content. */
   readonly comparable: boolean;
 }
@@ -166,9 +169,8 @@ async function backedUp(
       const backup = await unlessFailed(listBackup(store, logId), UNREADABLE, null);
       if (backup === null) return null;
       if (backupFolder(logId) === backupFolder(id)) own.push(...backup.segments);
-      // Names do not show which logs the node's log continues, but any log with transactions up to its offset may be
-      // one of them.
-      else earlier.push(...backup.segments.filter(({ first }) => first <= offset));
+      // Names do not show which logs the node's log continues.
+      else if (offset > 0) earlier.push(...backup.segments);
     }
     if (logs === null) return null;
   }
@@ -177,7 +179,7 @@ async function backedUp(
     log !== undefined &&
     newest !== undefined &&
     (await shows(log, { position: newest.last - offset, sha256: newest.end }));
-  return { own, earlier, comparable };
+  return { own, earlier, offset, comparable };
 }
 
 /** Returns the segments that may hold evicted content, and when the last of them may be removed because of its age. */
@@ -187,9 +189,12 @@ function inSegments(
   keep: number | "all" | undefined,
 ): Pick<EvictionPlaces, "segments" | "segmentsUntil" | "hint"> {
   if (found === null) return { segments: null, segmentsUntil: null, hint: null };
-  const mayHold = ({ first }: SegmentFile): boolean => first < txId;
-  const { own, earlier, comparable } = found;
-  const holding = [...earlier.filter(mayHold), ...(comparable ? own.filter(mayHold) : own)];
+  const { own, earlier, offset, comparable } = found;
+  const holding = [
+    // What follows the offset was left behind before the eviction.
+    ...earlier.filter(({ first }) => Math.min(first, offset) < txId),
+    ...(comparable ? own.filter(({ first }) => first < txId) : own),
+  ];
   const newest = Math.max(...holding.map(({ modifiedAt }) => modifiedAt));
   const isKept = holding.length === 0 || keep === undefined || keep === "all";
   return {
