@@ -117,7 +117,8 @@ export async function applyMessages(
   for (const [index, { message, decoded }] of messages.entries()) {
     // If this message begins a log that continues another one, it and all later messages belong to the new log.
     if (decoded.kind === "birth" && message.position === 1) log = logOfBirth(decoded.birth, before);
-    txId = message.position + log.offset;
+    if (message.position + log.offset !== txId + 1) throw notNext(message, log, txId);
+    txId += 1;
     time = Math.max(time, message.time);
     const identity = messageIdentity(message, decoded.kind !== "unreadable");
     mark = messageMark(identity).toString("hex");
@@ -365,11 +366,25 @@ function logOfBirth(birth: BirthRecord, { log, txId, sha256 }: IndexState): Inde
     return { id: birth.log, name: log.name, offset: birth.offset };
   }
   if (birth.log === log.id && birth.continues === undefined) return log;
-  throw new CairnError(
-    "LOG_DIFFERENT",
+  throw otherLog(
     `The log was replaced: it is now ${birth.log}, but the index ends at transaction ${txId} of ${log.id}.`,
-    "Wait until the node has joined again and compared its index with the log. Nothing of the new log was applied.",
   );
+}
+
+/**
+ * A log that continues the index's own is read from its first message, with nothing before it to compare. A server that
+ * did not notice that the log was replaced then delivers the beginning of the index's own log.
+ */
+function notNext({ position }: LogMessage, { id }: IndexState["log"], txId: TxId): CairnError {
+  return otherLog(
+    `Message ${position} of the log ${id} was delivered in place of the one with transaction ${txId + 1}. A server of the log may have an outdated replica.`,
+  );
+}
+
+function otherLog(message: string): CairnError {
+  const hint =
+    "Wait until the node has joined again and compared its index with the log. Nothing of what was delivered was applied.";
+  return new CairnError("LOG_DIFFERENT", message, hint);
 }
 
 const NO_BUILDS: FieldBuilds = new Map();

@@ -119,6 +119,24 @@ describe("an index whose log is continued by another one", () => {
     await index.close();
   });
 
+  it.each([
+    ["of its own log, as a server that did not notice the new one delivers them", OLD],
+    ["of its own log without the birth record", undefined],
+  ])("applies no messages from the beginning %s", async (_, birth) => {
+    const index = await indexOf([before.slice(0, 3)]);
+    const state = index.state;
+    const delivered = birth === undefined ? before.slice(1) : messages(birth, [1, 2, 3], 1_000);
+    await expect(index.apply(delivered)).rejects.toMatchObject({
+      code: "LOG_DIFFERENT",
+      message: expect.stringMatching(
+        /^Message [12] of the log old .* in place of the one with transaction 4\./,
+      ),
+    });
+    expect(index.state).toEqual(state);
+    expect(await index.outcome(2)).toMatchObject({ committed: true });
+    await index.close();
+  });
+
   it("is not begun by a birth record with an incomplete continuation", () => {
     const broken = { ...NEW, offset: 4 };
     expect(decodeMessage(encodeBirthRecord(NEW))).toMatchObject({ kind: "birth", birth: NEW });
