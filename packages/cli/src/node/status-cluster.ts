@@ -96,7 +96,7 @@ function replicasDiffer(stream: string): CairnError {
   return new CairnError(
     "LOG_DIFFERENT",
     "The nodes differ, and each agrees with its own rebuild, so the log gives them different messages: its replicas on the servers differ.",
-    `Stop the writers, save the documents of each node with cairn export, and keep one replica: nats stream edit ${stream} --replicas=1 and then the former number again. docs/nats.md describes this ("Replicas that differ"), and which servers prevent it.`,
+    `Stop the writers, save the documents of each node with cairn export, and keep one replica: run nats stream edit ${stream} --replicas=1, wait until nats stream info ${stream} shows no other replica, and set the former number again. docs/nats.md describes this ("Replicas that differ"), and which servers prevent it.`,
   );
 }
 

@@ -300,7 +300,9 @@ describe("cairn status --cluster --digest", () => {
       expect(stdout).toMatch(/^a agrees with its rebuild from the log from its first message\.$/m);
       expect(stdout).toMatch(/^b agrees with its rebuild from the log from its first message\.$/m);
       expect(stderr).toMatch(/^LOG_DIFFERENT: .*its replicas on the servers differ\.$/m);
-      expect(stderr).toContain("nats stream edit cairn --replicas=1 and then");
+      expect(stderr).toContain(
+        "nats stream edit cairn --replicas=1, wait until nats stream info cairn shows",
+      );
       expect(code).toBe(3);
     },
   );
