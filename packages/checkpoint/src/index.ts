@@ -46,7 +46,7 @@ export {
   type SkippedCheckpoint,
 } from "./store/list-checkpoints.ts";
 export { type HeldLease, LEASE_PREFIX } from "./store/lease-record.ts";
-export { readReservations } from "./store/reservations.ts";
+export { readReservations, whileReserved } from "./store/reservations.ts";
 export { markDamaged, markVerified, readVerification, type Verification } from "./store/verification.ts";
 
 export { NOTHING_KNOWN } from "./save/checkpointer-status.ts";

@@ -29,7 +29,7 @@ import {
   type SkippedCheckpoint,
   type StoredCheckpoint,
 } from "../store/list-checkpoints.ts";
-import { reserve } from "../store/reservations.ts";
+import { whileReserved } from "../store/reservations.ts";
 
 export interface Candidate extends StoredCheckpoint {
   readonly store: CheckpointStore;
@@ -187,7 +187,6 @@ export interface RestoreResult {
 }
 
 const RETRY_BACKOFF = { firstMs: 200, maxMs: 60_000 };
-const RELEASE_TIMEOUT_MS = 1_000;
 /** Not a candidate's fault: the store is not tried again, and the restore does not end as if there were none. */
 const STORE_ERRORS = new Set(["STORE_UNREACHABLE", "STORE_DENIED"]);
 
@@ -239,14 +238,10 @@ export async function restoreCheckpoint(options: RestoreOptions): Promise<Restor
 
 /** Returns the reason for a failure. Throws errors that would also affect any other candidate. */
 async function restoreOne(options: RestoreOptions, candidate: Candidate): Promise<CairnError | undefined> {
-  const { signal, clock = systemClock, retries = 3 } = options;
+  const { node, signal, clock = systemClock, retries = 3 } = options;
   const { store, name } = candidate;
   options.onAccepted?.(candidate);
-  const isReserved = options.reserveIn?.(store) ?? true;
-  const reserving = isReserved ? reserve(store, name, options.node, clock) : undefined;
-  // A reservation that is created after all must not be renewed forever.
-  const reservation = reserving && (await unlessAborted(reserving, signal, (late) => void late.release()));
-  try {
+  const tryIt = async (): Promise<CairnError | undefined> => {
     for (let tries = 0; ; tries++) {
       try {
         await fetchAndPlace(options, candidate);
@@ -259,10 +254,9 @@ async function restoreOne(options: RestoreOptions, candidate: Candidate): Promis
         signal?.throwIfAborted();
       }
     }
-  } finally {
-    // An unreleased reservation expires by itself.
-    if (reservation !== undefined) await withTimeout(reservation.release(), RELEASE_TIMEOUT_MS);
-  }
+  };
+  const isReserved = options.reserveIn?.(store) ?? true;
+  return await (isReserved ? whileReserved({ store, name, node, clock, signal }, tryIt) : tryIt());
 }
 
 async function fetchAndPlace(options: RestoreOptions, { name, manifest, store }: Candidate): Promise<void> {

@@ -9,6 +9,7 @@ import {
 import { readReservations } from "../store/reservations.ts";
 import { readVerification, type Verification } from "../store/verification.ts";
 import { decideOwn } from "./own-checkpoints.ts";
+import { RESTORED } from "./prune.ts";
 import type { RetentionDecision, RetentionPolicy } from "./retention.ts";
 
 export interface RetainedOptions {
@@ -52,7 +53,7 @@ export async function listRetained(
       ...listing,
       verification: verified ? await readVerification(store, name, listing) : undefined,
       kept: isRestored
-        ? { keep: true, because: "a node is restoring it" }
+        ? { keep: true, because: RESTORED }
         : decision && { keep: decision.keep, because: decision.because },
     });
   }

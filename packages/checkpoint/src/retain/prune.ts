@@ -30,11 +30,15 @@ export interface PruneEntry extends RetentionDecision {
   readonly txId: number | null;
   readonly takenAt: string | null;
   readonly bytes: number;
+  /** Whether it had a mark of verification when this was decided. Defaults to false. */
+  readonly marked?: boolean;
   /** The log of the checkpoint; undefined if no valid manifest names it. */
   readonly log?: { readonly id: string; readonly name: string };
 }
 
 export interface PruneReport {
+  /** The plan as it was carried out: what a node began to restore or verified meanwhile is kept. */
+  readonly entries: readonly PruneEntry[];
   readonly removed: readonly PruneEntry[];
   readonly failed: readonly { readonly name: string; readonly error: CairnError }[];
 }
@@ -42,6 +46,8 @@ export interface PruneReport {
 /** How long an archive without a manifest is left alone after its last write. */
 export const ORPHAN_GRACE_MS = 3_600_000;
 const DAMAGE_GRACE_MS = 3_600_000;
+/** The reason for keeping a checkpoint with a reservation. */
+export const RESTORED = "a node is restoring it";
 
 /** Lists checkpoints, newest first, and then expired reservations. Changes nothing. */
 export async function planPrune(options: PruneOptions): Promise<PruneEntry[]> {
@@ -60,17 +66,19 @@ export async function planPrune(options: PruneOptions): Promise<PruneEntry[]> {
     const { name, parsed, archive } = files;
     const entry = { name, txId: parsed.txId, takenAt: new Date(parsed.takenAt).toISOString() };
     const bytes = archive?.bytes ?? 0;
+    const marked = files.verified !== undefined;
     const checkpoint = found.get(name);
     if (checkpoint !== undefined) {
       const { id, name: logName } = checkpoint.log;
       const decision = decideUsable(options, own.get(name), kept);
       const kind = checkpoint.damaged ? "damaged" : "checkpoint";
-      return { ...entry, bytes, ...decision, name, kind, log: { id, name: logName } };
+      return { ...entry, bytes, marked, ...decision, name, kind, log: { id, name: logName } };
     }
     const broken = unusable.get(name);
     if (broken !== undefined) {
       const writtenAt = Math.max(archive?.modifiedAt ?? 0, files.manifest?.modifiedAt ?? 0);
-      return { ...entry, bytes, ...decideDamaged(options, broken.error, now - writtenAt), kind: "damaged" };
+      const decision = decideDamaged(options, broken.error, now - writtenAt);
+      return { ...entry, bytes, marked, ...decision, kind: "damaged" };
     }
     const because = dead.has(name)
       ? "it has no manifest, and has not been written to for an hour"
@@ -80,7 +88,7 @@ export async function planPrune(options: PruneOptions): Promise<PruneEntry[]> {
 
   const entries = listed.map(judge).map((entry): PruneEntry => {
     if (entry.keep || !reserved.has(entry.name)) return entry;
-    return { ...entry, keep: true, because: "a node is restoring it" };
+    return { ...entry, keep: true, because: RESTORED };
   });
   const ended = expired.map((name): PruneEntry => {
     const because = "the restore that it protected has ended";
@@ -91,32 +99,46 @@ export async function planPrune(options: PruneOptions): Promise<PruneEntry[]> {
 
 /** Removes the items that a plan does not keep. Failures are reported and do not prevent the removal of the rest. */
 export async function prune(store: CheckpointStore, plan: readonly PruneEntry[]): Promise<PruneReport> {
+  const entries = [...plan];
   const removed: PruneEntry[] = [];
   const failed: { name: string; error: CairnError }[] = [];
-  for (const entry of plan) {
+  for (const [at, entry] of plan.entries()) {
     if (entry.keep) continue;
-    const { name, kind } = entry;
+    const { name, kind, marked } = entry;
     try {
+      let spared: string | undefined;
       if (kind === "reservation") await store.remove(name);
       else if (kind === "leftover") await removeLeftovers(store, name);
-      else await removeCheckpoint(store, name);
-      removed.push(entry);
+      else spared = await removeCheckpoint(store, name, marked);
+      if (spared === undefined) removed.push(entry);
+      else entries[at] = { ...entry, keep: true, because: spared };
     } catch (error) {
       if (!isCairnError(error)) throw error;
       failed.push({ name, error });
     }
   }
-  return { removed, failed };
+  return { entries, removed, failed };
 }
 
-/** Removes a checkpoint in such an order that it is never listed while incomplete. */
-export async function removeCheckpoint(store: CheckpointStore, name: string): Promise<void> {
+/**
+ * Removes a checkpoint in such an order that it is never listed while incomplete. Returns why it stays if a node is
+ * restoring it or, unless it was `marked` before, has verified it: the decision to remove it may be minutes old.
+ */
+export async function removeCheckpoint(
+  store: CheckpointStore,
+  name: string,
+  marked = false,
+): Promise<string | undefined> {
+  // The mark is written while the reservation holds, so one of them is found in this order.
+  if ((await readReservations(store)).reserved.has(name)) return RESTORED;
+  if (!marked && (await store.read(checkpointFile(name, "verified"))) !== undefined)
+    return "it has just been verified";
   // The manifest is removed first, so that a reader that still finds it can rely on the archive.
   await store.remove(checkpointFile(name, "manifest"));
   // A restore creates its reservation before it reads the manifest again: it either finds the manifest missing, or its
   // reservation is visible here and keeps the archive.
-  if ((await readReservations(store)).reserved.has(name)) return;
-  await removeLeftovers(store, name);
+  if (!(await readReservations(store)).reserved.has(name)) await removeLeftovers(store, name);
+  return undefined;
 }
 
 /** Removes the archive and the marks of a checkpoint that has no manifest. */

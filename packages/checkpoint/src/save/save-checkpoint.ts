@@ -26,7 +26,6 @@ import type { CheckpointSource } from "../store/checkpoint-source.ts";
 import type { CheckpointStore } from "../store/checkpoint-store.ts";
 import { type CheckpointFiles, checkpointFiles, type StoredCheckpoint } from "../store/list-checkpoints.ts";
 import { sealManifest } from "../store/sealed-manifest.ts";
-import { readReservations } from "../store/reservations.ts";
 import type { RoundStep } from "./checkpointer-events.ts";
 import type { CheckpointerOptions } from "./checkpointer-options.ts";
 import type { Lease } from "./lease.ts";
@@ -222,8 +221,6 @@ export async function publishManifest(
 async function unpublish(store: CheckpointStore, name: string, reason: unknown): Promise<void> {
   try {
     // If only the response was lost, the manifest exists, and other nodes may already rely on it.
-    const isReserved = (await readReservations(store)).reserved.has(name);
-    if (isReserved || (await store.read(checkpointFile(name, "verified"))) !== undefined) return;
     await removeCheckpoint(store, name);
   } catch (error) {
     // If the store fails again, an archive without a manifest remains, which a later sweep removes.

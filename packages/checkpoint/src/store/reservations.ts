@@ -1,5 +1,5 @@
 import { randomBytes } from "node:crypto";
-import { type Clock, repeatEvery, unlessFailed } from "@cairn/kv";
+import { type Clock, repeatEvery, systemClock, unlessAborted, unlessFailed, withTimeout } from "@cairn/kv";
 import { z } from "zod";
 import type { CheckpointStore } from "./checkpoint-store.ts";
 import { MAX_RECORD_LENGTH, readStoredRecord } from "./stored-record.ts";
@@ -11,6 +11,9 @@ export const RESERVATIONS = "reservations/";
 const RESERVATION_MS = 300_000;
 /** The time after which a reservation that is not renewed has ended, whatever expiry time it states (ms). */
 const MAX_RESERVATION_MS = 2 * RESERVATION_MS;
+
+/** How long the release of a reservation may take (ms). One that is not released expires by itself. */
+const RELEASE_TIMEOUT_MS = 1_000;
 
 const OWN_NAME = /^reservations\/[0-9a-f]{16}\.json$/;
 
@@ -46,6 +49,30 @@ export async function reserve(
       await bestEffort(() => store.remove(name));
     },
   };
+}
+
+interface ReservedParts {
+  readonly store: CheckpointStore;
+  readonly name: string;
+  readonly node: string;
+  readonly clock?: Clock | undefined;
+  readonly signal?: AbortSignal | undefined;
+}
+
+/** Does `work` while sweeps keep the checkpoint `name`. */
+export async function whileReserved<T>(
+  { store, name, node, clock = systemClock, signal }: ReservedParts,
+  work: () => Promise<T>,
+): Promise<T> {
+  signal?.throwIfAborted();
+  const reserving = reserve(store, name, node, clock);
+  // A reservation that is created after all must not be renewed forever.
+  const reservation = await unlessAborted(reserving, signal, (late) => void late.release());
+  try {
+    return await work();
+  } finally {
+    await withTimeout(reservation.release(), RELEASE_TIMEOUT_MS);
+  }
 }
 
 export async function readReservations(

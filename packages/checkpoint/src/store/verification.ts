@@ -18,7 +18,10 @@ export type Verification = z.infer<typeof VerificationSchema>;
 
 type VerifiedManifest = Pick<StoredManifest, "sha256">;
 
-/** Call after the checkpoint was read back, unpacked, opened and digested. Replaces any mark, even one of damage. */
+/**
+ * Call after the checkpoint was read back, unpacked, opened and digested, while its reservation holds. Replaces any mark,
+ * even one of damage. If the checkpoint was removed meanwhile, leaves no mark, and throws `CHECKPOINT_NOT_FOUND`.
+ */
 export async function markVerified(
   store: CheckpointStore,
   name: string,
@@ -37,6 +40,15 @@ export async function markVerified(
   const damaged = checkpointFile(name, "damaged");
   // Not every store permits removals, and hardly any checkpoint has this mark.
   if ((await store.read(damaged)) !== undefined) await store.remove(damaged);
+  // A removal begins with the manifest: if that is still there, the removal finds the mark.
+  if ((await store.read(checkpointFile(name, "manifest"))) === undefined) {
+    await store.remove(file);
+    throw new CairnError(
+      "CHECKPOINT_NOT_FOUND",
+      `${name} was removed from ${store.location} while it was verified.`,
+      "Verify another one that cairn checkpoint list prints: a sweep or cairn checkpoint prune has removed this one.",
+    );
+  }
   return verification;
 }
 

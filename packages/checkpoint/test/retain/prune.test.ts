@@ -90,6 +90,33 @@ test("the newest verified checkpoint and a checkpoint that is being restored are
   await reservation.release();
 });
 
+test("what is verified or being restored by the time of its removal is kept, and a mark that was known does not matter", async () => {
+  const { store, save, plan } = await scene();
+  const [old = "", verified = "", reserved = ""] = await save(1, 2, 3, 4);
+  const mark = async (name: string): Promise<void> => {
+    const manifest = decodeManifest(name, (await store.read(`${name}.json`))?.text ?? "");
+    await markVerified(store, name, { node: "n", digest: `sha256:${"0".repeat(64)}`, manifest });
+  };
+  const policy = { retainAtLeast: 1 };
+  await store.create(`${old}.verified.json`, "unreadable");
+  const planned = await plan({ policy });
+  expect(planned.map(({ keep }) => keep)).toEqual([true, false, false, false]);
+  await mark(verified);
+  const reservation = await reserve(store, reserved, "n", systemClock);
+  const { entries, removed } = await prune(store, planned);
+  expect(said(entries).slice(1)).toEqual([
+    [3, true, "a node is restoring it"],
+    [2, true, "it has just been verified"],
+    [1, false, "it is not one of the newest 1"],
+  ]);
+  expect(removed.map(({ name }) => name)).toEqual([old]);
+  await reservation.release();
+  expect(said(await plan({ policy })).slice(1)).toEqual([
+    [3, false, "it is not one of the newest 1"],
+    [2, true, "it is the newest that was verified"],
+  ]);
+});
+
 test("checkpoints of another log are kept unless their removal is requested", async () => {
   const { save, saveOther, plan } = await scene();
   await saveOther(50);

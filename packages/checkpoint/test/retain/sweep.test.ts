@@ -94,7 +94,7 @@ test("a checkpoint first loses its manifest, then its marks, and finally its arc
   const store = faultyStore(memory, {
     before: async (call) => void (call.method === "remove" ? removed.push(call.name) : 0),
   });
-  await removeCheckpoint(store, name);
+  await removeCheckpoint(store, name, true);
   expect(removed).toEqual([`${name}.json`, `${name}.verified.json`, `${name}.damaged.json`, `${name}.tar`]);
   expect(await namesIn(memory)).toEqual([]);
 });

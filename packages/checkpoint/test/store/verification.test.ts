@@ -10,6 +10,7 @@ import {
   markVerified,
   readVerification,
 } from "../../src/index.ts";
+import { removeCheckpoint } from "../../src/retain/prune.ts";
 import { checkpointFile } from "../../src/store/checkpoint.ts";
 import { faultyStore, type StoreFaults, memoryStore } from "../../testing/index.ts";
 import { temporaryDirectory } from "@cairn/test-support/stores/places";
@@ -20,8 +21,15 @@ const NAME = "checkpoint-7-2026-11-20T06-12-26.123Z-1f3a9c0e";
 const MANIFEST = { sha256: "a".repeat(64) };
 const FOUND = { node: "node-1", digest: `sha256:${"b".repeat(64)}`, manifest: MANIFEST };
 
-test("a mark states the time, the node and the digest", async () => {
+/** Returns a folder in which a checkpoint has been published. */
+async function published(): Promise<CheckpointStore> {
   const store = filesystemStore({ path: await temporaryDirectory() });
+  await store.create(checkpointFile(NAME, "manifest"), "{}");
+  return store;
+}
+
+test("a mark states the time, the node and the digest", async () => {
+  const store = await published();
   expect(await readVerification(store, NAME, MANIFEST)).toBeUndefined();
   const before = await store.now();
   const mark = await markVerified(store, NAME, FOUND);
@@ -31,14 +39,14 @@ test("a mark states the time, the node and the digest", async () => {
 });
 
 test("a later mark replaces the earlier one", async () => {
-  const store = filesystemStore({ path: await temporaryDirectory() });
+  const store = await published();
   await markVerified(store, NAME, FOUND);
   await markVerified(store, NAME, { ...FOUND, node: "node-2" });
   expect(await readVerification(store, NAME, MANIFEST)).toMatchObject({ node: "node-2" });
 });
 
 test("a mark for another manifest does not count", async () => {
-  const store = filesystemStore({ path: await temporaryDirectory() });
+  const store = await published();
   await markVerified(store, NAME, FOUND);
   expect(await readVerification(store, NAME, { sha256: "c".repeat(64) })).toBeUndefined();
 });
@@ -55,7 +63,7 @@ test.each(["", "{", "null", '{"verifiedAt": "yesterday"}'])(
 test("a mark without a checkpoint is not a checkpoint", async () => {
   const path = await temporaryDirectory();
   const store = filesystemStore({ path });
-  await markVerified(store, NAME, FOUND);
+  await store.create(checkpointFile(NAME, "verified"), "{}\n");
   expect(await listCheckpoints(store)).toEqual({ checkpoints: [], skipped: [], incomplete: [] });
   expect(await readFile(join(path, `${NAME}.verified.json`), "utf8")).toMatch(/\n$/);
 });
@@ -88,6 +96,20 @@ test("a mark of damage replaces the mark of a verification, and a later verifica
   expect(await listed()).toMatchObject({ verified: true, damaged: false });
   expect(await namesIn(memory)).toEqual([`${name}.json`, `${name}.tar`, `${name}.verified.json`]);
 });
+
+test.each(["now", "create"])(
+  "a checkpoint that a sweep removes before the request to %s of its verification is not found, and keeps no mark",
+  async (method) => {
+    const path = await temporaryDirectory();
+    const folder = filesystemStore({ path });
+    const name = await takeAt(7, folder, testSource(), await temporaryDirectory());
+    const store = faultyStore(folder, {
+      before: async (call) => void (call.method === method && (await removeCheckpoint(folder, name))),
+    });
+    await expect(markVerified(store, name, FOUND)).rejects.toMatchObject({ code: "CHECKPOINT_NOT_FOUND" });
+    expect(await namesIn(folder)).toEqual([]);
+  },
+);
 
 test("damage that the listing shows results in no mark, because the checkpoint may still be being copied", async () => {
   const { memory, store, name, verify } = await saved();

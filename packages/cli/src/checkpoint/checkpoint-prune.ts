@@ -61,7 +61,8 @@ export const addCheckpointPrune = command({
       lost,
       damaged,
     });
-    await report(run, plan, dryRun ? [] : (await prune(store, plan)).failed);
+    const { entries, failed } = dryRun ? { entries: plan, failed: [] } : await prune(store, plan);
+    await report(run, entries, failed);
   },
 });
 
@@ -84,14 +85,16 @@ async function report(
   const { dryRun } = run.options;
   const errors = new Map(failed.map(({ name, error }) => [name, error]));
   const removed = plan.filter(({ name, keep }) => !keep && !errors.has(name));
-  const bytes = removed.reduce((sum, one) => sum + one.bytes, 0);
-  const entries = plan.map(({ log, ...entry }) => ({ ...entry, logId: log?.id ?? null }));
+  const freed = removed.reduce((sum, one) => sum + one.bytes, 0);
+  const entries = plan.map(({ name, kind, txId, takenAt, bytes, keep, because, log }) => {
+    return { name, kind, txId, takenAt, bytes, keep, because, logId: log?.id ?? null };
+  });
   const failures = failed.map(({ name, error: { code, message } }) => ({ name, code, message }));
   const what =
-    removed.length === 0 ? "nothing" : `${formatNumberOf(removed.length, "entry")}, ${formatBytes(bytes)}`;
+    removed.length === 0 ? "nothing" : `${formatNumberOf(removed.length, "entry")}, ${formatBytes(freed)}`;
   const summary = `${dryRun ? "would remove" : "removed"} ${what}; ${plan.length - removed.length} stay`;
   await run.answer(
-    { dryRun, entries, removed: dryRun ? 0 : removed.length, bytes, failed: failures },
+    { dryRun, entries, removed: dryRun ? 0 : removed.length, bytes: freed, failed: failures },
     plan.length === 0 ? "There is nothing to prune." : `${table(run, plan, errors)}\n${summary}`,
   );
   const [first] = failed;

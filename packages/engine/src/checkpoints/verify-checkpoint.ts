@@ -9,6 +9,7 @@ import {
   restoreCheckpoint,
   type RestoreProgress,
   type Verification,
+  whileReserved,
 } from "@cairn/checkpoint";
 import { CairnError, diskError, type KvProvider, removeFolder, unlessFailed } from "@cairn/kv";
 import { type LogHistory, logWithBackup } from "../backup/log-with-backup.ts";
@@ -56,6 +57,10 @@ export interface VerifiedCheckpoint extends ReadCheckpoint {
  * error or, if a log is given, as a `LOG_*` error.
  */
 export async function readBack(options: VerifyOptions): Promise<ReadCheckpoint> {
+  return await whileReserved(options, () => readReserved(options));
+}
+
+async function readReserved(options: VerifyOptions): Promise<ReadCheckpoint> {
   const { store, name, provider, stagingDir, node, log, ownIndexes, onProgress } = options;
   const { signal = new AbortController().signal } = options;
   const targetDir = path.join(stagingDir, `verify-${randomBytes(4).toString("hex")}`);
@@ -69,6 +74,7 @@ export async function readBack(options: VerifyOptions): Promise<ReadCheckpoint> 
       targetDir,
       node,
       name,
+      reserveIn: () => false,
       background: true,
       accept: async (manifest) => {
         const foreign = judgeFormat(manifest, provider.format);
@@ -112,19 +118,21 @@ export async function readBack(options: VerifyOptions): Promise<ReadCheckpoint> 
 export async function verifyCheckpoint(options: VerifyOptions): Promise<VerifiedCheckpoint> {
   const { store, name, node, signal } = options;
   const isDamaged = (error: unknown): boolean => signal?.aborted !== true && isDamage(error);
-  const found = await readBack(options)
-    .catch(async (error: unknown) => {
-      // The transfer may have caused the damage, and a mark would keep nodes from an intact checkpoint.
-      if (isDamaged(error)) return await readBack(options);
-      throw error;
-    })
-    .catch(async (error: unknown) => {
-      if (isDamaged(error)) await tryMarkDamaged(store, [name], node);
-      throw error;
-    });
-  const { digest, manifest } = found;
-  const verification = await markVerified(store, name, { node, digest, manifest });
-  return { ...found, verification };
+  return await whileReserved(options, async () => {
+    const found = await readReserved(options)
+      .catch(async (error: unknown) => {
+        // The transfer may have caused the damage, and a mark would keep nodes from an intact checkpoint.
+        if (isDamaged(error)) return await readReserved(options);
+        throw error;
+      })
+      .catch(async (error: unknown) => {
+        if (isDamaged(error)) await tryMarkDamaged(store, [name], node);
+        throw error;
+      });
+    // A sweep that finds no reservation any longer finds the mark.
+    const verification = await markVerified(store, name, { ...found, node });
+    return { ...found, verification };
+  });
 }
 
 export async function tryMarkDamaged(

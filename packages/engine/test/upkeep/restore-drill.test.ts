@@ -1,7 +1,7 @@
 // @module-tag nats
 import { readdir, readFile, writeFile } from "node:fs/promises";
 import path from "node:path";
-import type { CheckpointStore } from "@cairn/checkpoint";
+import { type CheckpointStore, readReservations } from "@cairn/checkpoint";
 import { manualClock } from "@cairn/checkpoint/testing";
 import { CairnError, levelProvider } from "@cairn/kv";
 import { expect, it, onTestFinished, vi } from "vitest";
@@ -68,6 +68,23 @@ it("a drill verifies the newest checkpoint once per period in the cluster", asyn
   await second.look();
   expect(second.verified).toMatchObject([[{ name: newer, node: "a" }, false]]);
   expect(await second.next()).toBeGreaterThan(EVERY * 0.89);
+});
+
+it("a drill writes its mark while sweeps still keep the checkpoint", async () => {
+  const scene = await trimScene("embedded");
+  const [, newer] = await twoCheckpoints(scene);
+  const kept: boolean[] = [];
+  const store: CheckpointStore = {
+    ...scene.store,
+    create: async (name, ...rest) => {
+      if (name === `${newer}.verified.json`)
+        kept.push((await readReservations(scene.store)).reserved.has(newer));
+      return await scene.store.create(name, ...rest);
+    },
+  };
+  await (await drill(scene, "a", store)).look();
+  expect(kept).toEqual([true]);
+  expect((await readReservations(scene.store)).reserved).toEqual(new Set());
 });
 
 it("a drill reports a checkpoint that cannot be restored, marks nothing, and continues", async () => {
