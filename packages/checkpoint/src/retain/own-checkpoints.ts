@@ -3,6 +3,7 @@ import type { CheckpointStore } from "../store/checkpoint-store.ts";
 import type { CheckpointListing } from "../store/list-checkpoints.ts";
 import { readVerification } from "../store/verification.ts";
 import {
+  correctTimes,
   decideRetention,
   type RetainedCheckpoint,
   type RetentionDecision,
@@ -34,7 +35,8 @@ export async function decideOwn(
   now: number,
 ): Promise<Map<string, OwnDecision>> {
   const { policy, agrees } = log;
-  const { own, lost } = await ownCheckpoints(usable, log);
+  const { own: found, lost } = await ownCheckpoints(usable, log);
+  const own = correctTimes(found, now);
   const decisions = new Map<string, OwnDecision>();
   for (const name of lost) {
     decisions.set(name, { keep: true, because: LOST, current: false, isLost: true });

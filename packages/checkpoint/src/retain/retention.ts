@@ -27,9 +27,22 @@ export interface RetentionDecision {
 const OTHER_FORMAT_GRACE_MS = 86_400_000;
 
 /**
+ * Corrects the times of a log's `checkpoints` (newest first) that are in the future, because the store's clock was wrong:
+ * each counts as taken when the next one of the log was or, if it is the newest, now. Otherwise, it would stay young, and
+ * with it all that is kept for it, until that time has come.
+ */
+export function correctTimes(checkpoints: readonly RetainedCheckpoint[], now: number): RetainedCheckpoint[] {
+  let next = now;
+  return checkpoints.map((one) => {
+    if (one.takenAt <= now) next = one.takenAt;
+    return { ...one, takenAt: next };
+  });
+}
+
+/**
  * Decides which of a log's `checkpoints` (newest first) are kept: the newest `retainAtLeast` that nodes can restore and
- * that are not damaged, and those taken within `retainNewerThan` of `now` or in the future; without a policy, all. None
- * is removed while fewer than `retainAtLeast` newer ones can be restored. The newest verified one is always kept, and
+ * that are not damaged, and those taken within `retainNewerThan` of `now`; without a policy, all. None is
+ * removed while fewer than `retainAtLeast` newer ones can be restored. The newest verified one is always kept, and
  * those that only another version can restore are kept for a day.
  */
 export function decideRetention(
@@ -47,7 +60,7 @@ export function decideRetention(
   // The number of checkpoints kept so far that this version can restore.
   let restorable = 0;
   return checkpoints.map(({ name, takenAt, current, damaged = false }) => {
-    const age = Math.max(0, now - takenAt);
+    const age = now - takenAt;
     if (current && !damaged && restorable < atLeast) {
       restorable += 1;
       return { name, keep: true, because: `it is one of the newest ${atLeast}` };

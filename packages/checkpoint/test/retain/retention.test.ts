@@ -1,6 +1,7 @@
 import fc from "fast-check";
 import { expect, test } from "vitest";
 import {
+  correctTimes,
   decideRetention,
   type RetainedCheckpoint,
   type RetentionPolicy,
@@ -58,8 +59,14 @@ test("the newest checkpoint is kept even if it is older than retain-newer-than",
   expect(kept(aged(9, 10), { retainNewerThan: DAY })).toEqual(["9 days"]);
 });
 
-test("a checkpoint from the future counts as taken now", () => {
-  expect(kept(aged(0, -5, 3), { retainNewerThan: DAY })).toEqual(["0 days", "-5 days"]);
+test("a checkpoint from the future counts as taken when the next one was, and the newest as taken now", () => {
+  const ages = (...days: number[]): number[] =>
+    correctTimes(aged(...days), NOW).map(({ takenAt }) => (NOW - takenAt) / DAY);
+  expect(ages(-1, -7, 2, -5, -5, 3, 1)).toEqual([0, 0, 2, 2, 2, 3, 1]);
+  expect(kept(correctTimes(aged(0, -5, 3, -5), NOW), { retainNewerThan: DAY })).toEqual([
+    "0 days",
+    "-5 days",
+  ]);
 });
 
 test("checkpoints that nodes cannot restore do not count, and are kept until there are enough others", () => {

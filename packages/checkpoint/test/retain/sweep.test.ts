@@ -2,7 +2,7 @@ import { join } from "node:path";
 import { CairnError } from "@cairn/kv";
 import { expect, test } from "vitest";
 import { type CheckpointStore, listCheckpoints, markVerified } from "../../src/index.ts";
-import { removeCheckpoint } from "../../src/retain/prune.ts";
+import { planPrune, removeCheckpoint } from "../../src/retain/prune.ts";
 import { faultyStore, memoryStore } from "../../testing/index.ts";
 import { temporaryDirectory } from "@cairn/test-support/stores/places";
 import { namesIn, restore, sweep, take, takeAt } from "@cairn/test-support/stores/rounds";
@@ -155,6 +155,33 @@ test("archives without a manifest are removed only when they are old and not bei
     { name: orphan, because: expect.stringContaining("it has no manifest") },
   ]);
   expect(await namesIn(store)).toEqual(["in-progress-log-b.json"]);
+});
+
+test("checkpoints of a clock that was ahead are removed by age, but the newest and the newest verified ones stay", async () => {
+  const dir = await temporaryDirectory();
+  let now = START + 9_000 * HOUR;
+  const store = memoryStore({ now: () => now });
+  const source = testSource();
+  for (const txId of [1, 2, 3]) await takeAt(txId, store, source, dir);
+  const [, verified] = (await listCheckpoints(store)).checkpoints;
+  if (verified === undefined) throw new Error("there is no checkpoint");
+  const digest = `sha256:${"0".repeat(64)}`;
+  await markVerified(store, verified.name, { node: "n", digest, manifest: verified });
+  now = START;
+  const policy = { retainNewerThan: HOUR };
+  await sweep(store, source, { policy });
+  expect(await txIdsIn(store)).toEqual([3, 2, 1]);
+  await takeAt(4, store, source, dir);
+  now += HOUR / 2;
+  await takeAt(5, store, source, dir);
+  await sweep(store, source, { policy });
+  expect(await txIdsIn(store)).toEqual([5, 4, 3, 2, 1]);
+  now += HOUR / 2;
+  const format = { index: 1, kv: "test/1" };
+  const blind = await planPrune({ store, logId: source.logId, format, policy });
+  expect(blind.filter(({ keep }) => keep).map(({ txId }) => txId)).toEqual([5, 2]);
+  await sweep(store, source, { policy });
+  expect(await txIdsIn(store)).toEqual([5, 2]);
 });
 
 test("foreign files, even in the folder of reservations, are never removed", async () => {

@@ -1,5 +1,5 @@
 // @module-tag nats
-import { cp, readFile, rename, rm, writeFile } from "node:fs/promises";
+import { cp, readFile, rename, rm, utimes, writeFile } from "node:fs/promises";
 import path from "node:path";
 import { parseCheckpointName } from "@cairn/checkpoint";
 import { systemClock } from "@cairn/kv";
@@ -56,6 +56,17 @@ describe("cairn log backup", () => {
     await configured("prune", "--through", "21");
     expect(await exposed()).toEqual({ transactions: 2, since: expect.any(String) });
     expect((await configured("status")).stdout).toMatch(/Covered +nothing\nSegments +none\n/);
+  });
+
+  it("status shows when the newest segment was written, even if a clock was ahead at an older one", async () => {
+    const { scene, store, configured } = await backupCommands(1, 6, 11);
+    const { segments } = await listBackup(scene.store, (await listedLog(scene)) ?? "");
+    const [older, newest] = segments;
+    const ahead = new Date(Date.now() + 1_000 * 86_400_000);
+    await utimes(path.join(store, older?.name ?? ""), ahead, ahead);
+    expect(JSON.parse((await configured("status", "--json")).stdout)).toMatchObject({
+      newestAt: new Date(newest?.modifiedAt ?? 0).toISOString(),
+    });
   });
 
   it("status does not claim that nothing is exposed while the log lacks transactions of its backup", async () => {

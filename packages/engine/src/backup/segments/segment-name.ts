@@ -168,9 +168,8 @@ function backedUpLogs(files: readonly StoredFile[]): string[] {
 
 /** Returns when the newest segment was written (ms since 1970, by the store's clock), if there is one. */
 export function newestOf(segments: readonly SegmentFile[]): number | undefined {
-  let newest: number | undefined;
-  for (const { modifiedAt } of segments) newest = Math.max(newest ?? modifiedAt, modifiedAt);
-  return newest;
+  // Not the latest time: the store's clock may have been wrong when an older one was written.
+  return lastSegment(segments)?.modifiedAt;
 }
 
 export function lastSegment(segments: readonly SegmentFile[]): SegmentFile | undefined {
