@@ -9,14 +9,16 @@ import {
 import { STORE_FULL_HINT } from "../../store/stored-files.ts";
 
 /**
- * Converts file system errors to `STORE_*`, and shortages of this process or machine, which are not the store's
- * failures, to `SYSTEM_REFUSED`. `doing` is a participle phrase for the message, such as "writing a.tar".
+ * Converts file system errors to `STORE_*`, and shortages and limits of this process or machine, which are not the store's
+ * failures, to `SYSTEM_REFUSED` and `DISK_FULL`. `doing` is a participle phrase for the message, such as "writing a.tar".
  */
 export function folderError(error: unknown, doing: string, location: string): unknown {
   const code = systemErrorCode(error);
   if (code === undefined || error instanceof CairnError) return error;
   const system = systemErrorOf(error);
-  if (system?.meaning === "wait") return systemRefused(`The checkpoint store ${location}`, system, error);
+  // Space in the store, which a sweep could free, does not raise the limit on the size of files.
+  if (system?.meaning === "wait" || system?.errno === "EFBIG")
+    return systemRefused(`The checkpoint store ${location}`, system, error);
   const refused = (as: ErrorCode, what: string, hint: string): CairnError =>
     new CairnError(as, `The checkpoint store ${location} ${what}.`, { hint, cause: error });
   if (code === "EROFS")
