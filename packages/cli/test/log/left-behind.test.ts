@@ -3,7 +3,10 @@ import { mkdir, open, readdir, rm } from "node:fs/promises";
 import { hostname } from "node:os";
 import path from "node:path";
 import { expect, it, onTestFinished, vi } from "vitest";
+import { filesystemStore } from "@cairn/checkpoint";
 import type { CairnNode } from "@cairn/engine";
+import { newestLog, readLineages, successorOf } from "@cairn/engine/src/backup/backup-lineage";
+import { listBackups } from "@cairn/engine/src/backup/segments/segment-name";
 import { cairn, CapturedTerminal, type CommandResult } from "@cairn/test-support/nodes/captured-terminal";
 import { ClusterScene, put } from "@cairn/test-support/nodes/cluster-scene";
 import { BACKED_UP, backedUp } from "@cairn/test-support/nodes/recovery-scene";
@@ -118,6 +121,33 @@ it(
     });
     const planned = await recover(scene, "empty", "--at-tx", "1", "--dry-run");
     expect(planned.stderr).toContain("holds only its birth record");
+  },
+);
+
+it(
+  "a log whose successor has no backup is replaced by the log that continues that one",
+  { tags: "rest/slow" },
+  async () => {
+    const scene = await opened();
+    const store = filesystemStore({ path: path.join(scene.folder, "checkpoints") });
+    const first = await scene.ready("a", { parts: BACKED_UP });
+    await backedUp(first, await put(first, 0, 5, "x"));
+    await scene.stop(first);
+    const [replaced = ""] = await listBackups(store);
+    await scene.loseLog();
+    await expectBegun(scene, "a", 6);
+    const between = await scene.ready("a");
+    await put(between, 5, 7, "x");
+    await scene.stop(between);
+    await scene.loseLog();
+    await expectBegun(scene, "a", 9);
+    const last = await scene.ready("a", { parts: BACKED_UP });
+    await backedUp(last, await put(last, 7, 9, "x"));
+    const { id = "" } = (await last.status()).log;
+    const lineage = await readLineages([store]);
+    expect([...lineage.keys()].toSorted()).toEqual([replaced, id].toSorted());
+    expect(newestLog(lineage, store.location)).toBe(id);
+    expect(successorOf(lineage, replaced)).toBe(id);
   },
 );
 

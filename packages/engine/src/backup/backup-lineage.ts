@@ -55,11 +55,7 @@ export function replacedLogs(lineage: Lineage, continued: string): string[] {
  * earlier log was later recovered again at another point.
  */
 export function newestLogs(lineage: Lineage, ids: readonly string[] = [...lineage.keys()]): string[] {
-  const isReplacedBy = (id: string) => [
-    ...lineOf(lineage, id).slice(1),
-    ...(lineage.get(id)?.obsolete ?? []),
-  ];
-  const replaced = new Set(ids.flatMap(isReplacedBy));
+  const replaced = new Set(ids.flatMap((id) => replacedBy(lineage, id)));
   const newest = new Map<string, string>();
   for (const id of ids) {
     if (replaced.has(id)) continue;
@@ -68,6 +64,10 @@ export function newestLogs(lineage: Lineage, ids: readonly string[] = [...lineag
     if (other === undefined || begunAt(lineage, id) > begunAt(lineage, other)) newest.set(root, id);
   }
   return [...newest.values()];
+}
+
+function replacedBy(lineage: Lineage, id: string): readonly string[] {
+  return [...lineOf(lineage, id).slice(1), ...(lineage.get(id)?.obsolete ?? [])];
 }
 
 /** Undefined if all have been replaced. Throws `CONFIG_INVALID` if several are left: the choice would be ambiguous. */
@@ -81,10 +81,12 @@ export function newestLog(lineage: Lineage, location: string): string | undefine
   );
 }
 
-/** The log that continues `logId`, or was recovered later from the same earlier log. Undefined if there is none. */
+/** The log that continues or replaces `logId`, or was recovered later from the same earlier log. Undefined if none. */
 export function successorOf(lineage: Lineage, logId: string): string | undefined {
   const root = rootOf(lineage, logId);
-  const found = newestLogs(lineage).find((id) => rootOf(lineage, id) === root);
+  const found = newestLogs(lineage).find((id) =>
+    [id, ...replacedBy(lineage, id)].some((one) => rootOf(lineage, one) === root),
+  );
   return found === logId ? undefined : found;
 }
 

@@ -49,7 +49,7 @@ export interface LeftBehind {
   readonly isAtMost: boolean;
   /** A clause for each holder. */
   readonly holders: readonly string[];
-  /** The ids of their logs, as far as they are known, without the log that is continued. */
+  /** The ids of their logs, and of logs of which the new one has everything, without the log that is continued. */
   readonly logs: readonly string[];
   /** The errors of damaged segments, whose transactions nothing can read. */
   readonly damaged: readonly CairnError[];
@@ -108,13 +108,17 @@ class Comparison {
   /** `holds` says who holds transactions up to `last`; `id` is that of their log, if it is known. */
   add(holds: string, last: TxId, { txId, isProven }: SharedTransactions, id?: string): void {
     const lacking = last - txId;
-    if (lacking > 0 && id !== undefined && id !== this.past.state.log.id) this.#logs.add(id);
+    if (lacking > 0 && id !== undefined) this.addLog(id);
     if (lacking > this.#count) [this.#count, this.#isAtMost] = [lacking, !isProven];
     if (lacking > 0) {
       const known =
         txId === 0 ? "" : `, which agrees ${isProven ? "" : "at least "}up to transaction ${txId}`;
       this.#clauses.push(txId < this.past.state.txId ? `${holds} of another history${known}` : holds);
     } else if (!isProven) this.#clauses.push(`${holds}, which cannot all be compared`);
+  }
+
+  addLog(id: string): void {
+    if (id !== this.past.state.log.id) this.#logs.add(id);
   }
 
   /** Returns what is read; undefined if a segment is damaged. */
@@ -229,7 +233,9 @@ async function addStores(comparison: Comparison, continuation: Continuation): Pr
     // A log of a birth record alone holds no transactions.
     if (identity === undefined || last <= offset + 1) return;
     const shared = await comparison.sharedWithLog(history, identity, offset);
-    if (isOther(identity.id, last, shared))
+    // The log that is continued may continue this one, and have no backup that would show it.
+    if (shared.isProven && shared.txId >= last) comparison.addLog(identity.id);
+    else if (isOther(identity.id, last, shared))
       comparison.add(`${what} holds transactions up to ${last}`, last, shared, identity.id);
   };
   for (const store of stores)

@@ -177,6 +177,8 @@ async function lostEnd(
   logId: string,
   stores: readonly CheckpointStore[],
 ): Promise<CairnError | undefined> {
+  // A backup is behind its log, so that a checkpoint may be ahead of it.
+  if (log.backup !== undefined) return undefined;
   // The furthest come first.
   for (const one of (await listCandidates(stores, {})).usable) {
     if (one.log.id !== logId || (await checkCheckpoint(log, one))?.code !== "LOG_REGRESSED") continue;
