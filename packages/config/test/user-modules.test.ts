@@ -235,3 +235,15 @@ test("code in an option of a custom module or in a policy is refused, because it
     ["for", "(days …) is not a duration."],
   ]);
 });
+
+function openLog(): never {
+  throw new Error("not opened here");
+}
+
+test("a function at the top is a module under its key, and is refused there if the key takes none", async () => {
+  expect(await problemsOf({ cwd: folder, object: { "cairn/tx-log": openLog } })).toEqual([]);
+  const problems = await problemsOf({ cwd: folder, object: { "cairn/http-server": openLog } });
+  expect(problems).toMatchObject([
+    { path: ["cairn/http-server"], message: expect.stringMatching(/, found a function\.$/) },
+  ]);
+});

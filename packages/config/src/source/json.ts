@@ -108,7 +108,9 @@ export function objectTree(
     const items = value.map((item, index) => objectTree(item ?? null, problems, [...path, String(index)]));
     return { type: "list", items: items.filter((item) => item !== undefined), origin };
   }
-  if (!isPlainData(value)) return { type: "instance", value, origin };
+  // A function at the top is a module under its key, not the method of a part.
+  if (!isPlainData(value) && !(path.length === 0 && isPlainObject(value)))
+    return { type: "instance", value, origin };
   const keys = new Map<string, string>();
   const entries: ConfigEntry[] = [];
   for (const [key, item] of Object.entries(value)) {
@@ -124,10 +126,14 @@ export function objectTree(
 
 /** False for a part, which has functions. A map that names a module is data, even if the name is a function. */
 function isPlainData(value: unknown): value is object {
-  if (typeof value !== "object" || value === null || Duration.isDuration(value)) return false;
-  const prototype: unknown = Object.getPrototypeOf(value);
-  if (prototype !== null && prototype !== Object.prototype) return false;
+  if (!isPlainObject(value)) return false;
   const members = Object.entries(value);
   if (members.some(([name]) => normalizeName(name) === "cairn/module")) return true;
   return !members.some(([, member]) => typeof member === "function");
+}
+
+function isPlainObject(value: unknown): value is object {
+  if (typeof value !== "object" || value === null || Duration.isDuration(value)) return false;
+  const prototype: unknown = Object.getPrototypeOf(value);
+  return prototype === null || prototype === Object.prototype;
 }
