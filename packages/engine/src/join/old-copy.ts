@@ -3,6 +3,7 @@ import type { ChainValue, TxId } from "@cairn/client";
 import { CairnError, unlessFailed } from "@cairn/kv";
 import { readLineages, successorOf } from "../backup/backup-lineage.ts";
 import { furthestBackup } from "../backup/furthest-backup.ts";
+import { replacedByPointer } from "../backup/segments/backup-view.ts";
 import { UNUSABLE_SEGMENT } from "../backup/segments/read-segment.ts";
 import { listCandidates } from "../checkpoints/candidates.ts";
 import { type AskOptions, askStatus } from "../cluster/ask-cluster.ts";
@@ -69,7 +70,7 @@ async function successorWithBackup(
   stores: readonly CheckpointStore[],
   logId: string,
 ): Promise<(Successor & { readonly time: number }) | undefined> {
-  const id = successorOf(await readLineages(stores), logId);
+  const id = successorOf(await readLineages(stores), logId) ?? (await replacedByPointer(stores, logId));
   const backup = id === undefined ? undefined : await furthestBackup(stores, id);
   if (id === undefined || backup === undefined || backup.last <= backup.offset + 1) return undefined;
   const { log, store, last, offset } = backup;

@@ -180,6 +180,24 @@ export async function reachedBy(store: CheckpointStore, logId: string): Promise<
   return (await readPointer(store, logId)).reached;
 }
 
+/**
+ * Returns the log that replaces a log, as the pointers of backups name it: they do even if the segments that would show it
+ * were removed. Undefined if none does.
+ */
+export async function replacedByPointer(
+  stores: readonly CheckpointStore[],
+  logId: string,
+): Promise<string | undefined> {
+  const line = [logId];
+  for (const id of line) {
+    for (const store of stores) {
+      const { replacedBy } = await readPointer(store, id);
+      if (replacedBy !== undefined && !line.includes(replacedBy)) line.push(replacedBy);
+    }
+  }
+  return line.length === 1 ? undefined : line.at(-1);
+}
+
 /** Returns a listing with the named segments; undefined if they contradict it, or if some between may be missing. */
 function extended(known: BackupListing, named: readonly SegmentFile[]): BackupListing | undefined {
   const [end, namedEnd] = [lastSegment(known.segments), lastSegment(named)];

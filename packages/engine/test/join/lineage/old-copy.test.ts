@@ -26,6 +26,8 @@ async function failureOf(node: CairnNode): Promise<NonNullable<NodeStatus["failu
 
 const things = (name: string) => ({ bucket: "things", namespace: "default", name });
 
+const isSegment = (name: string): boolean => name.endsWith(".segment");
+
 interface Machine {
   readonly folder: string;
   start(): Promise<CairnNode>;
@@ -92,6 +94,8 @@ async function returned(
   await scene.loseLog();
   await done(scene, "log", "recover", "--from", scene.dbDir("a"));
   const again = await scene.ready("a", { parts });
+  // The first segment of its backup has the birth record alone.
+  if ("logBackup" in parts) await backedUp(again, last + 1);
   const end = await put(again, 3, 6, "after");
   if ("logBackup" in parts) await backedUp(again, end);
   else await saveCheckpoint(again);
@@ -217,6 +221,24 @@ describe("a server of NATS with a log that was lost and continued elsewhere", ()
         });
         expect((await node.status()).join.movedAside).toEqual([]);
       }
+    },
+  );
+
+  it(
+    "is not followed by new nodes if an erasure has removed the checkpoints and the segments of before",
+    { tags: "rest/slow" },
+    async () => {
+      const { scene, lost, successor } = await returned(BACKED_UP);
+      const store = path.join(scene.folder, "checkpoints");
+      const files = (await readdir(store, { recursive: true })).toSorted();
+      const [born = ""] = files.filter((name) => name.startsWith(`log-${successor}/`) && isSegment(name));
+      const ofLost = files.filter((name) => name.startsWith(`log-${lost}/`) && isSegment(name));
+      const checkpoints = files.filter((name) => name.startsWith("checkpoint-"));
+      for (const name of [born, ...ofLost, ...checkpoints]) await rm(path.join(store, name));
+      expect(await failureOf(await scene.start("new"))).toMatchObject({
+        code: "LOG_DIFFERENT",
+        message: expect.stringContaining(`is an old copy: the log ${successor} continues it`),
+      });
     },
   );
 
