@@ -236,14 +236,19 @@ test("code in an option of a custom module or in a policy is refused, because it
   ]);
 });
 
-function openLog(): never {
+function openNothing(): never {
   throw new Error("not opened here");
 }
 
-test("a function at the top is a module under its key, and is refused there if the key takes none", async () => {
-  expect(await problemsOf({ cwd: folder, object: { "cairn/tx-log": openLog } })).toEqual([]);
-  const problems = await problemsOf({ cwd: folder, object: { "cairn/http-server": openLog } });
-  expect(problems).toMatchObject([
+test.each([
+  ["at the top", { "cairn/tx-log": openNothing }],
+  ["below it", { "cairn/index-store": { "kv-store": openNothing } }],
+])("a function in place of a module %s is that module", async (_, object) => {
+  expect(await problemsOf({ cwd: folder, object })).toEqual([]);
+});
+
+test("a function in place of something else is refused at its key", async () => {
+  expect(await problemsOf({ cwd: folder, object: { "cairn/http-server": openNothing } })).toMatchObject([
     { path: ["cairn/http-server"], message: expect.stringMatching(/, found a function\.$/) },
   ]);
 });

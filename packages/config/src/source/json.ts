@@ -108,9 +108,7 @@ export function objectTree(
     const items = value.map((item, index) => objectTree(item ?? null, problems, [...path, String(index)]));
     return { type: "list", items: items.filter((item) => item !== undefined), origin };
   }
-  // A function at the top is a module under its key, not the method of a part.
-  if (!isPlainData(value) && !(path.length === 0 && isPlainObject(value)))
-    return { type: "instance", value, origin };
+  if (!isPlainData(value)) return { type: "instance", value, origin };
   const keys = new Map<string, string>();
   const entries: ConfigEntry[] = [];
   for (const [key, item] of Object.entries(value)) {
@@ -124,16 +122,12 @@ export function objectTree(
   return { type: "map", entries, origin };
 }
 
-/** False for a part, which has functions. A map that names a module is data, even if the name is a function. */
+/** False for a part, which has functions. A map with the name of a module or parameter is data: no method has one. */
 function isPlainData(value: unknown): value is object {
-  if (!isPlainObject(value)) return false;
-  const members = Object.entries(value);
-  if (members.some(([name]) => normalizeName(name) === "cairn/module")) return true;
-  return !members.some(([, member]) => typeof member === "function");
-}
-
-function isPlainObject(value: unknown): value is object {
   if (typeof value !== "object" || value === null || Duration.isDuration(value)) return false;
   const prototype: unknown = Object.getPrototypeOf(value);
-  return prototype === null || prototype === Object.prototype;
+  if (prototype !== null && prototype !== Object.prototype) return false;
+  const members = Object.entries(value);
+  if (members.some(([name]) => /[-/]/.test(name))) return true;
+  return !members.some(([, member]) => typeof member === "function");
 }
