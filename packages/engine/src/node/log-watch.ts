@@ -146,6 +146,8 @@ export class LogWatch {
   async #compare(): Promise<void> {
     const { log, identity, index, agrees } = this.#life;
     if (log === undefined || identity === undefined || index === undefined || !agrees) return;
+    // A checkpoint may be ahead of a backup, and its reader finds by itself which log replaces the one that it reads.
+    if (log.backup !== undefined) return;
     const stores = restoreStores(this.#system);
     const compare = async (): Promise<CairnError | undefined> =>
       (await lostEnd(log, identity.id, stores)) ??
@@ -177,8 +179,6 @@ async function lostEnd(
   logId: string,
   stores: readonly CheckpointStore[],
 ): Promise<CairnError | undefined> {
-  // A backup is behind its log, so that a checkpoint may be ahead of it.
-  if (log.backup !== undefined) return undefined;
   // The furthest come first.
   for (const one of (await listCandidates(stores, {})).usable) {
     if (one.log.id !== logId || (await checkCheckpoint(log, one))?.code !== "LOG_REGRESSED") continue;

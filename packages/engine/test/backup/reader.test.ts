@@ -2,6 +2,11 @@
 import { CairnClient } from "@cairn/client";
 import { faultyStore, type StoreFaults } from "@cairn/checkpoint/testing";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
+import type { System } from "../../src/api/system.ts";
+import { BackupReader } from "../../src/backup/backup-reader.ts";
+import { readLogIdentity } from "../../src/log/log-identity.ts";
+import { LogWatch } from "../../src/node/log-watch.ts";
+import type { NodeLife } from "../../src/node/node-life.ts";
 import type { CairnNode } from "../../src/node/node.ts";
 import { cairn, CapturedTerminal } from "@cairn/test-support/nodes/captured-terminal";
 import { ClusterScene, put } from "@cairn/test-support/nodes/cluster-scene";
@@ -230,4 +235,21 @@ describe("a node that reads its log from a backup", () => {
       expect(await reader.digest()).toEqual(await writer.digest());
     },
   );
+
+  it("is not told that its log has lost what a checkpoint is ahead", { tags: "rest/slow" }, async () => {
+    await covered(21);
+    await scene.stop(writer);
+    const ahead = await scene.ready("ahead");
+    await put(ahead, 0, 3, "later");
+    await saveCheckpoint(ahead);
+    const { store } = watchedStore(scene);
+    const log = new BackupReader({ store, every: 50, signal: new AbortController().signal });
+    const identity = await readLogIdentity(log);
+    expect(identity?.bounds.last).toBe(21);
+    const life = { log, identity, index: {}, agrees: true, report: {} };
+    const watch = new LogWatch({ restoreFrom: [store] } as unknown as System, life as unknown as NodeLife);
+    await watch.look();
+    expect(watch.warnings).toEqual([]);
+    await log.close();
+  });
 });
