@@ -113,7 +113,7 @@ export const addLogRecover = command({
       signal,
       onWaiting: (because) => run.notice(`${because} Waiting until it ends.`),
     });
-    const id = await continueLog(log, system, existing, { continues, leaves: left.logs });
+    const id = await continueLog(log, system, existing, { continues, replaced: left.replaced });
     await writeBegun(run, place, id, { past, plan: { ...plan, checkpoint: seam ?? plan.checkpoint } }, left);
   },
 });

@@ -8,7 +8,6 @@ import type { LogIdentity } from "../log/log-identity.ts";
 import type { TxLog } from "../log/tx-log.ts";
 import type { System } from "../api/system.ts";
 import { restoreStores } from "../checkpoints/checkpoint-stores.ts";
-import { obsoleteLogs } from "../transactions/birth-record.ts";
 
 type Join = NodeStatus["join"];
 
@@ -21,8 +20,7 @@ export function foreignIndex(
   { log, txId }: IndexState,
   last: TxId | undefined,
 ): CairnError {
-  const isReplaced = obsoleteLogs(birth).includes(log.id);
-  if (last === undefined && !isReplaced) {
+  if (last === undefined) {
     const over =
       birth?.continues === undefined
         ? ""
@@ -35,16 +33,28 @@ export function foreignIndex(
         `\`cairn log orphans --log ${log.id}\` then prints what only the index contains. Nothing was deleted.`,
     );
   }
-  const follows =
-    last === undefined ? `replaces log ${log.id}` : `continues log ${log.id} after transaction ${last}`;
-  const where = txId > (last ?? 0) ? `at transaction ${txId}` : "in a different history";
-  const before = last === undefined ? "of this log" : "at or before that transaction";
+  const where = txId > last ? `at transaction ${txId}` : "in a different history";
   // For this index, a log that continues from an earlier transaction is the same as a log that has lost its end.
+  return lostIndex(
+    `The log "${name}" continues log ${log.id} after transaction ${last}; the local index of that log ends ${where}.`,
+    "at or before that transaction",
+  );
+}
+
+/** Returns the error for an index of a log that this one replaces, unless a checkpoint shows how it can be continued. */
+export function replacedIndex({ name }: LogIdentity, { log, txId }: IndexState): CairnError {
+  return lostIndex(
+    `The log "${name}" replaces log ${log.id}; the local index of that log ends at transaction ${txId}.`,
+    "of this log",
+  );
+}
+
+function lostIndex(message: string, which: string): CairnError {
   return new CairnError(
     "LOG_REGRESSED",
-    `The log "${name}" ${follows}; the local index of that log ends ${where}.`,
+    message,
     'Set "on-log-mismatch": {"regressed": "rebuild"} in cairn/tx-log to move the index aside and join from a checkpoint ' +
-      `${before}; \`cairn log orphans\` then prints what only the index contains. Nothing was deleted.`,
+      `${which}; \`cairn log orphans\` then prints what only the index contains. Nothing was deleted.`,
   );
 }
 

@@ -19,7 +19,8 @@ import {
 import { checkAnchor, trimmed } from "../log/anchor.ts";
 import { anchorOfPrefix, type LogIdentity, readLogIdentity } from "../log/log-identity.ts";
 import { beginningOf } from "../replay/fold-log.ts";
-import { foreignIndex, indexBehind, noBeginning } from "./join-errors.ts";
+import { obsoleteLogs } from "../transactions/birth-record.ts";
+import { foreignIndex, indexBehind, noBeginning, replacedIndex } from "./join-errors.ts";
 import { lookBeforeBeginning } from "./may-begin.ts";
 import { commonWithIndex, type FilledIndex, sharedOf } from "./common-history.ts";
 import { isContainedIn, movedContents, reassessQuarantine } from "./held-transactions.ts";
@@ -219,10 +220,14 @@ async function keepLocal(
   // The index is of a log that replaced a lost one, or was named by mistake, and nothing was written to that log.
   if (problem.code === "LOG_DIFFERENT" && holdsNothing(state, context.system.policies))
     return await discard(context, local, problem);
-  const later = await overUnknownLogs(context, identity, { kv: local.kv, state }, problem, leave);
-  if (later !== undefined) return later;
-  requireMoving(problem, context);
-  if (problem.code !== "LOG_TRIMMED") return void (await leave(problem));
+  let reason = problem;
+  if (problem.code === "LOG_DIFFERENT") {
+    if (obsoleteLogs(identity.birth).includes(state.log.id)) reason = replacedIndex(identity, state);
+    const later = await overUnknownLogs(context, identity, { kv: local.kv, state }, reason, leave);
+    if (later !== undefined) return later;
+  }
+  requireMoving(reason, context);
+  if (reason.code !== "LOG_TRIMMED") return void (await leave(reason));
   // The index is outdated but not wrong, so it serves stale reads until a newer one is restored.
   const newer = await restoreNewest(context, identity, { leave: (other) => leave(problem, other) });
   if (newer === undefined)
@@ -301,7 +306,7 @@ async function overUnknownLogs(
   leave: (reason: CairnError, newer: OpenedIndex) => Promise<void>,
 ): Promise<IndexStore | undefined> {
   const isFirst = identity.birth !== undefined && identity.birth.continues === undefined;
-  if (problem.code !== "LOG_DIFFERENT" || isFirst) return undefined;
+  if (isFirst) return undefined;
   const judge = async (newer: FilledIndex): Promise<CairnError> => {
     if (await isContainedIn(local, newer)) return indexBehind(identity, local.state, undefined);
     const common = await commonWithIndex(local, newer);

@@ -49,8 +49,8 @@ export interface LeftBehind {
   readonly isAtMost: boolean;
   /** A clause for each holder. */
   readonly holders: readonly string[];
-  /** The ids of their logs, and of logs of which the new one has everything, without the log that is continued. */
-  readonly logs: readonly string[];
+  /** The ids of their logs, and of logs of which the new log has everything: it replaces all of them. */
+  readonly replaced: readonly string[];
   /** The errors of damaged segments, whose transactions nothing can read. */
   readonly damaged: readonly CairnError[];
 }
@@ -84,7 +84,8 @@ class Comparison {
   readonly past: FilledIndex;
   readonly #window: ChainWindow;
   readonly #clauses: string[] = [];
-  readonly #logs = new Set<string>();
+  /** The ids of logs that the new log replaces. */
+  readonly replaced = new Set<string>();
   /** By their messages. */
   readonly #damaged = new Map<string, CairnError>();
   #count = 0;
@@ -100,7 +101,7 @@ class Comparison {
       count: this.#count,
       isAtMost: this.#isAtMost,
       holders: this.#clauses,
-      logs: [...this.#logs],
+      replaced: [...this.replaced],
       damaged: [...this.#damaged.values()],
     };
   }
@@ -108,17 +109,13 @@ class Comparison {
   /** `holds` says who holds transactions up to `last`; `id` is that of their log, if it is known. */
   add(holds: string, last: TxId, { txId, isProven }: SharedTransactions, id?: string): void {
     const lacking = last - txId;
-    if (lacking > 0 && id !== undefined) this.addLog(id);
+    if (lacking > 0 && id !== undefined) this.replaced.add(id);
     if (lacking > this.#count) [this.#count, this.#isAtMost] = [lacking, !isProven];
     if (lacking > 0) {
       const known =
         txId === 0 ? "" : `, which agrees ${isProven ? "" : "at least "}up to transaction ${txId}`;
       this.#clauses.push(txId < this.past.state.txId ? `${holds} of another history${known}` : holds);
     } else if (!isProven) this.#clauses.push(`${holds}, which cannot all be compared`);
-  }
-
-  addLog(id: string): void {
-    if (id !== this.past.state.log.id) this.#logs.add(id);
   }
 
   /** Returns what is read; undefined if a segment is damaged. */
@@ -234,7 +231,7 @@ async function addStores(comparison: Comparison, continuation: Continuation): Pr
     if (identity === undefined || last <= offset + 1) return;
     const shared = await comparison.sharedWithLog(history, identity, offset);
     // The log that is continued may continue this one, and have no backup that would show it.
-    if (shared.isProven && shared.txId >= last) comparison.addLog(identity.id);
+    if (shared.isProven && shared.txId >= last) comparison.replaced.add(identity.id);
     else if (isOther(identity.id, last, shared))
       comparison.add(`${what} holds transactions up to ${last}`, last, shared, identity.id);
   };

@@ -102,20 +102,20 @@ export async function beginEmptyLog(log: TxLog, system: System, evenIfHeld: bool
 }
 
 /**
- * Begins a log that continues another, in place of an unused one. It also replaces the logs `leaves`, of which no store
- * may show anything. Returns its id; throws `CONFLICT` for a used one.
+ * Begins a log that continues another, in place of an unused one. Besides those that backups show, it replaces the logs
+ * `replaced`. Returns its id; throws `CONFLICT` for a used one.
  */
 export async function continueLog(
   log: TxLog,
   system: System,
   existing: LogIdentity | undefined,
-  { continues, leaves }: { readonly continues: ContinuedLog; readonly leaves: readonly string[] },
+  { continues, replaced }: { readonly continues: ContinuedLog; readonly replaced: readonly string[] },
 ): Promise<string> {
   if (existing !== undefined && isUnused(existing)) await log.removeUnused?.(existing.id);
   // If a store cannot be read, the times at which the logs were begun decide.
   const lineages = await unlessFailed(readLineages(restoreStores(system)), "any", undefined);
   const shown = lineages === undefined ? [] : replacedLogs(lineages, continues.log);
-  const replaces = [...new Set([...shown, ...leaves])];
+  const replaces = [...new Set([...shown, ...replaced])].filter((id) => id !== continues.log);
   const offset = continues.anchor.txId;
   const birth = { offset, deliberate: true, continues, ...(replaces.length > 0 && { replaces }) };
   await log.create((id) => encodeBirthRecord({ log: id, ...birth }));

@@ -15,8 +15,9 @@ export interface BirthRecord {
   /** The end of the lost log. The anchor's txId equals the offset, so transaction ids continue without a gap. */
   readonly continues?: ContinuedLog;
   /**
-   * The ids of logs that also continued the lost log or one of its predecessors, and that this log replaces, however
-   * late they were begun by their servers' clocks.
+   * The ids of logs that this log replaces, however late they were begun by their servers' clocks: those that also
+   * continued the lost log or one of its predecessors, those whose transactions were knowingly left behind, and those of
+   * which this log has everything.
    */
   readonly replaces?: readonly string[];
 }

@@ -3,7 +3,7 @@ import path from "node:path";
 import { filesystemStore } from "@cairn/checkpoint";
 import { ClusterScene, put } from "@cairn/test-support/nodes/cluster-scene";
 import { hurryClock } from "@cairn/test-support/nodes/hurried-clock";
-import { done } from "@cairn/test-support/nodes/recovery-scene";
+import { BACKED_UP, backedUp, done } from "@cairn/test-support/nodes/recovery-scene";
 import { saveCheckpoint } from "@cairn/test-support/stores/save-checkpoint";
 import { beforeEach, describe, expect, it, onTestFinished, vi } from "vitest";
 
@@ -27,14 +27,18 @@ async function opened(): Promise<ClusterScene> {
   return scene;
 }
 
-describe("a node that was stopped while the log was continued twice, without a log backup", () => {
+describe("a node that was stopped while the log was continued twice, without a backup of the second log", () => {
   it.each([
-    ["at the end of the first log", 0],
-    ["before it", 2],
-  ])("joins from a checkpoint with an index that ended %s", { tags: "rest/slow" }, async (_, more) => {
+    ["at the end of the first log", 0, {}],
+    ["before it", 2, {}],
+    // The third log replaces the first one, of which it has everything.
+    ["at the end of the first log, which has a backup", 0, BACKED_UP],
+  ])("joins from a checkpoint with an index that ended %s", { tags: "rest/slow" }, async (_, more, parts) => {
     const scene = await opened();
-    const [a, b] = [await scene.ready("a"), await scene.ready("b")];
-    await b.await(await put(a, 0, 3, "first"));
+    const [a, b] = [await scene.ready("a", { parts }), await scene.ready("b")];
+    const last = await put(a, 0, 3, "first");
+    await b.await(last);
+    if ("logBackup" in parts) await backedUp(a, last);
     await scene.stop(b);
     if (more > 0) await put(a, 3, 3 + more, "first");
     await scene.stop(a);
